@@ -1,0 +1,51 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+DEV_INSTALLED := .venv/.dev-installed
+PYTEST_WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check ui bench down lock
+
+help: ## List what make can do
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: $(INSTALLED) ## The whole line on three demo companies: CRM to published churn scores
+	@$(BIN)/churn demo run
+
+ui: $(INSTALLED) ## Dagster's UI on the same warehouse
+	@$(BIN)/churn ui
+
+test: $(DEV_INSTALLED) ## Every test
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+check: $(DEV_INSTALLED) ## ruff, mypy, sqlfluff and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint dbt_project dashboards
+	$(BIN)/lint-imports
+
+bench: $(DEV_INSTALLED) ## Benchmarks, each beside what it is compared with
+	@$(BIN)/python -m benchmarks
+
+down: $(INSTALLED) ## Stop the embedded Postgres and the demo CRM
+	@$(BIN)/churn down
+
+lock: ## Write the locks anew from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
+		pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
+		pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Churn Warehouse needs Python 3.11 or later; make PYTHON=python3.12 ... picks one.")'
+	@echo "Installing into .venv (about three minutes the first time)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV_INSTALLED): $(INSTALLED) requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@

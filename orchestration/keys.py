@@ -1,0 +1,61 @@
+"""Every asset key, group and owner. No other file spells one."""
+
+from enum import StrEnum
+
+import dagster as dg
+
+
+class Group(StrEnum):
+    """Asset groups, numbered so that Dagster's UI lists them in the order data flows."""
+
+    crm = "g1_crm"
+    raw = "g2_raw"
+    staging = "g3_staging"
+    features = "g4_features"
+    models = "g5_models"
+    predictions = "g6_predictions"
+    analytics = "g7_analytics"
+    dashboards = "g8_dashboards"
+
+
+class Owner(StrEnum):
+    """Who is told when an asset fails."""
+
+    operations = "team:operations"
+    analytics_engineering = "team:analytics-engineering"
+    data_science = "team:data-science"
+
+
+def crm(entity: str) -> dg.AssetKey:
+    """A table in a company's CRM."""
+    return dg.AssetKey(["crm", entity])
+
+
+def raw(entity: str) -> dg.AssetKey:
+    """The version log of a CRM table."""
+    return dg.AssetKey(["raw", entity])
+
+
+def dbt_model(layer: str, name: str) -> dg.AssetKey:
+    """A dbt model, by the schema it is built in."""
+    return dg.AssetKey([layer, name])
+
+
+REJECTED_RECORDS = dg.AssetKey(["raw", "rejected_records"])
+
+COMPANIES = dg.AssetKey(["ops", "companies"])
+SYNC_CURSORS = dg.AssetKey(["ops", "sync_cursors"])
+LOAD_LOG = dg.AssetKey(["ops", "load_log"])
+
+FEATURE_MATRIX = dbt_model("features", "churn_feature_matrix")
+LABELS = dbt_model("features", "churn_labels")
+
+TRAINING_RUNS = dg.AssetKey(["ml", "training_runs"])
+EVALUATIONS = dg.AssetKey(["ml", "evaluations"])
+STAGED_SCORES = dg.AssetKey(["ml", "staged_scores"])
+
+SCORES = dg.AssetKey(["predictions", "churn_scores"])
+PUBLICATIONS = dg.AssetKey(["predictions", "churn_publications"])
+CHANGES = dg.AssetKey(["predictions", "churn_changes"])
+
+METABASE_DASHBOARDS = dg.AssetKey(["metabase", "dashboards"])
