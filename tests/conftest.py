@@ -1,0 +1,146 @@
+"""Fixtures for everybody: one embedded Postgres per test session, one fresh warehouse per test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from warehouse.companies import Company, add_company as register_company, parse_definition
+from warehouse.connection import Warehouse
+from warehouse.migrate import migrate
+from warehouse.roles import ensure_database_privileges
+from warehouse.server import OWNER, EmbeddedServer
+
+TEMPLATE = "churn_template"
+
+
+@dataclass(frozen=True)
+class TestServer:
+    """The session's embedded server, and how to make and drop databases on it."""
+
+    __test__ = False
+    server: EmbeddedServer
+
+    def administer(self) -> psycopg.Connection[Any]:
+        """A superuser's connection, to be closed by its user."""
+        return psycopg.connect(self.server.url(database="postgres", superuser=True), autocommit=True)
+
+    @contextmanager
+    def database(self, template: str) -> Iterator[str]:
+        """A database of the owner's, cloned from a template and dropped at the end; yields its URL."""
+        name = f"test_{secrets.token_hex(6)}"
+        with self.administer() as connection:
+            connection.execute(
+                sql.SQL("create database {} template {} owner {}").format(
+                    sql.Identifier(name), sql.Identifier(template), sql.Identifier(OWNER)
+                )
+            )
+        try:
+            yield self.server.url(database=name)
+        finally:
+            with self.administer() as connection:
+                connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests see no CHURN_ variable but those that they set."""
+    for name in [name for name in os.environ if name.startswith("CHURN_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Home folder of a running embedded server, shared by all workers of the session.
+
+    Each worker holds a lease, so the last one stops it. Its data need not outlive a
+    power cut: fsync is off.
+    """
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "churn-home"
+    server = EmbeddedServer(home)
+    with server.lease():
+        with TestServer(server).administer() as connection:
+            connection.execute("alter system set fsync = off")
+            connection.execute("select pg_reload_conf()")
+        yield server.home
+    if server.status().state == "stopped":
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_home: Path) -> TestServer:
+    """The session's server."""
+    return TestServer(EmbeddedServer(postgres_home))
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: TestServer) -> str:
+    """Name of a migrated, empty database to clone; built once, by the worker that comes first."""
+    with postgres.administer() as connection:
+        connection.execute("select pg_advisory_lock(1)")
+        query = "select from pg_database where datname = %s"
+        if connection.execute(query, (TEMPLATE,)).fetchone() is None:
+            unfinished = f"{TEMPLATE}_unfinished"
+            connection.execute(
+                sql.SQL("create database {} owner {}").format(
+                    sql.Identifier(unfinished), sql.Identifier(OWNER)
+                )
+            )
+            migrate(Warehouse(postgres.server.url(database=unfinished)))
+            connection.execute(
+                sql.SQL("alter database {} rename to {}").format(
+                    sql.Identifier(unfinished), sql.Identifier(TEMPLATE)
+                )
+            )
+    return TEMPLATE
+
+
+@pytest.fixture
+def empty_database(postgres: TestServer) -> Iterator[Warehouse]:
+    """A warehouse that was never migrated."""
+    with postgres.database("template1") as url:
+        yield Warehouse(url)
+
+
+@pytest.fixture
+def warehouse(postgres: TestServer, template_database: str) -> Iterator[Warehouse]:
+    """A migrated, empty warehouse of the test's own."""
+    with postgres.database(template_database) as url:
+        fresh = Warehouse(url)
+        with fresh.connect() as connection:
+            ensure_database_privileges(connection)
+        yield fresh
+
+
+@pytest.fixture
+def add_company(warehouse: Warehouse) -> Callable[..., Company]:
+    """Registers a company in the test's warehouse: `add_company("acme", churn_kind="inactivity", ...)`.
+
+    What is not given is a SaaS firm's; names are those of CompanyDefinition.
+    """
+
+    def add(slug: str = "acme", **fields: Any) -> Company:
+        defaults: dict[str, Any] = {
+            "slug": slug,
+            "name": slug.title(),
+            "connector": "habari_api",
+            "churn_kind": "cancellation",
+            "horizon_days": 30,
+            "currency": "EUR",
+            "time_zone": "Europe/Berlin",
+        }
+        with warehouse.connect() as connection:
+            return register_company(connection, parse_definition(defaults | fields), "tests")
+
+    return add

@@ -1,0 +1,1 @@
+"""Postgres: embedded server, settings, connection, migrations, roles, relations, companies."""

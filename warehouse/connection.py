@@ -1,0 +1,175 @@
+"""Doors to the warehouse: psycopg and ADBC connections, URLs for other tools, the dbt profile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import psycopg
+import yaml
+from pydantic import SecretStr
+from sqlalchemy.engine import URL, make_url
+
+from warehouse.errors import UnsupportedServer, WarehouseUnreachable
+from warehouse.roles import Role
+from warehouse.server import EmbeddedServer
+from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from adbc_driver_postgresql.dbapi import Connection as AdbcConnection
+
+APPLICATION = "churn-warehouse"
+OLDEST_VERSION = 16
+DBT_PROFILE = "churn_warehouse"
+DBT_TARGET = "warehouse"
+DBT_SCHEMA = "dbt"
+
+
+class Warehouse:
+    """One warehouse, by the address of its owner. Opens connections; holds none.
+
+    A connection belongs to one role for its whole life: none is passed on between roles.
+    """
+
+    def __init__(self, url: str | SecretStr, *, threads: int = 2) -> None:
+        """`url` is postgresql://user:password@host:port/database; `threads` is what dbt may use."""
+        text = url.get_secret_value() if isinstance(url, SecretStr) else url
+        self._url = make_url(text).set(drivername="postgresql")
+        self._threads = threads
+
+    def __repr__(self) -> str:
+        return f"Warehouse({self._url.render_as_string(hide_password=True)})"
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings) -> Iterator[Warehouse]:
+        """The warehouse of these settings: CHURN_DATABASE_URL, or the embedded server, kept running meanwhile.
+
+        Raises ServerError, WarehouseUnreachable or UnsupportedServer.
+        """
+        if settings.database_url is not None:
+            warehouse = cls(settings.database_url, threads=settings.threads)
+            warehouse.check_server()
+            yield warehouse
+            return
+        with EmbeddedServer(settings.home).lease() as server:
+            yield cls(server.url(), threads=settings.threads)
+
+    def connect(self, role: Role | None = None, *, autocommit: bool = False) -> psycopg.Connection[Any]:
+        """A connection as the owner, or as one of the service roles; its time zone is UTC.
+
+        As a context manager it commits at the end, rolls back on an error, and closes.
+        Raises WarehouseUnreachable.
+        """
+        try:
+            return psycopg.connect(
+                _render(self._url),
+                options=self._options(role),
+                application_name=APPLICATION,
+                autocommit=autocommit,
+            )
+        except psycopg.OperationalError as error:
+            raise self._unreachable(error) from error
+
+    def adbc(self, role: Role | None = None) -> AdbcConnection:
+        """An ADBC connection for Arrow in bulk, as the owner or a service role. Raises WarehouseUnreachable."""
+        import adbc_driver_manager
+        import adbc_driver_postgresql.dbapi as adbc
+
+        url = self._url.update_query_dict({"options": self._options(role), "application_name": APPLICATION})
+        try:
+            return adbc.connect(_render(url))
+        except adbc_driver_manager.Error as error:
+            raise self._unreachable(error) from error
+
+    def url(self, driver: str = "postgresql+psycopg", schema: str | None = None) -> str:
+        """The owner's address, with the password, for a tool that opens its own connections.
+
+        `schema` becomes the search path: tables without a schema are found and made there.
+        """
+        url = self._url.set(drivername=driver)
+        if schema is not None:
+            given = url.query.get("options", "")
+            url = url.update_query_dict({"options": f"{given} -csearch_path={schema}".strip()})
+        return _render(url)
+
+    def write_dbt_profile(self, directory: Path) -> Path:
+        """Write `profiles.yml` (mode 0600) for dbt into a folder, and return its path."""
+        output: dict[str, object] = {
+            "type": "postgres",
+            "host": self._url.host or "localhost",
+            "port": self._url.port or 5432,
+            "user": self._url.username or "",
+            "pass": str(self._url.password or ""),
+            "dbname": self._url.database or "",
+            "schema": DBT_SCHEMA,
+            "threads": self._threads,
+        }
+        tls = ("sslmode", "sslcert", "sslkey", "sslrootcert")
+        output |= {name: self._url.query[name] for name in tls if name in self._url.query}
+        profile = {DBT_PROFILE: {"target": DBT_TARGET, "outputs": {DBT_TARGET: output}}}
+        path = directory / "profiles.yml"
+        directory.mkdir(parents=True, exist_ok=True)
+        unfinished = directory / f".profiles.{os.getpid()}.yml"
+        unfinished.unlink(missing_ok=True)
+        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write("# Written by churn; changes are lost.\n")
+            yaml.safe_dump(profile, file, sort_keys=False)
+        unfinished.replace(path)
+        return path
+
+    def check_server(self) -> None:
+        """Raises UnsupportedServer where the Postgres is too old or its user may do too little."""
+        with self.connect(autocommit=True) as connection:
+            version = connection.info.server_version
+            if version < OLDEST_VERSION * 10_000:
+                raise UnsupportedServer(
+                    f"The Postgres at {self.place} is version {version // 10_000}; "
+                    f"Churn Warehouse needs {OLDEST_VERSION} or later."
+                )
+            row = connection.execute(
+                "select rolsuper or rolcreaterole, has_database_privilege(current_database(), 'create')"
+                " from pg_roles where rolname = current_user"
+            ).fetchone()
+        may_create_roles, may_create_schemas = row or (False, False)
+        user = self._url.username or "the user"
+        if not may_create_roles:
+            raise UnsupportedServer(
+                f"The user {user} at {self.place} may not create roles. As an administrator: "
+                f"alter role {user} createrole"
+            )
+        if not may_create_schemas:
+            raise UnsupportedServer(
+                f"The user {user} at {self.place} may not create schemas. As an administrator: "
+                f"grant create on database {self._url.database} to {user}"
+            )
+
+    @property
+    def place(self) -> str:
+        """Host, port and database, without user or password, for messages."""
+        return f"{self._url.host or 'localhost'}:{self._url.port or 5432}/{self._url.database}"
+
+    def _options(self, role: Role | None) -> str:
+        given = str(self._url.query.get("options", ""))
+        ours = "-c TimeZone=UTC" if role is None else f"-c TimeZone=UTC -c role={role}"
+        return f"{given} {ours}".strip()
+
+    def _unreachable(self, error: Exception) -> WarehouseUnreachable:
+        reason = str(error).strip()
+        password = self._url.password
+        if password:
+            reason = reason.replace(str(password), "***")
+        return WarehouseUnreachable(
+            f"Cannot connect to the warehouse at {self.place}: {reason}. "
+            f"Is it running, and are the address and password right?"
+        )
+
+
+def _render(url: URL) -> str:
+    """The URL as libpq and SQLAlchemy both read it: a blank in the query is %20, never a plus."""
+    bare = url.set(query={}).render_as_string(hide_password=False)
+    return f"{bare}?{urlencode(dict(url.query), doseq=True, quote_via=quote)}" if url.query else bare

@@ -1,0 +1,43 @@
+"""Every error of this package. A message says what happened, to whom, and what to do."""
+
+from __future__ import annotations
+
+
+class WarehouseError(Exception):
+    """Base of all errors that the warehouse package raises on purpose."""
+
+
+class SettingsError(WarehouseError):
+    """A CHURN_ environment variable is wrong or misspelt; the message names it."""
+
+
+class SecretNotFound(WarehouseError):
+    """A secret's reference leads nowhere; the message names the reference, never a secret."""
+
+
+class ServerError(WarehouseError):
+    """The embedded Postgres could not be created, started or stopped."""
+
+
+class ServerInUse(ServerError):
+    """The embedded Postgres is not stopped, since other commands are using it."""
+
+
+class WarehouseUnreachable(WarehouseError):
+    """No connection to the warehouse could be opened."""
+
+
+class UnsupportedServer(WarehouseError):
+    """The Postgres at CHURN_DATABASE_URL is too old, or its user may do too little."""
+
+
+class MigrationError(WarehouseError):
+    """The warehouse's schema could not be brought up to date."""
+
+
+class CompanyDefinitionError(WarehouseError):
+    """A company's definition breaks a rule; the message names the company and the field."""
+
+
+class CompanyNotFound(WarehouseError):
+    """No company has this slug."""

@@ -1,0 +1,82 @@
+"""Bring the warehouse's schema up to date. Alembic is configured here, in code; there is no alembic.ini."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from psycopg import sql
+from sqlalchemy import Connection, NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
+
+from warehouse.connection import Warehouse
+from warehouse.errors import MigrationError
+from warehouse.relations import MIGRATIONS
+from warehouse.roles import ensure_database_privileges, ensure_roles
+
+# Any number, the same for ever: one migration of a database at a time.
+_ADVISORY_LOCK = 4_711_002_026
+
+
+def migrate(warehouse: Warehouse) -> str:
+    """Create the roles and bring the schema to the newest revision, which is returned.
+
+    All of it is one transaction. Two at once wait for each other; a warehouse that is
+    up to date is left alone. Raises MigrationError.
+    """
+    engine = create_engine("postgresql+psycopg://", creator=warehouse.connect, poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            return _migrate(connection)
+    except (CommandError, DBAPIError, psycopg.Error) as error:
+        raise MigrationError(
+            f"The warehouse at {warehouse.place} could not be migrated, and is as it was: {error}"
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def newest_revision() -> str:
+    """The revision that this code expects."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None  # noqa: S101  (revision 0001 ships with this package)
+    return head
+
+
+def current_revision(warehouse: Warehouse) -> str | None:
+    """The revision that the warehouse is at; None where it was never migrated."""
+    with warehouse.connect() as connection:
+        exists = connection.execute("select to_regclass(%s)", (str(MIGRATIONS),)).fetchone()
+        if exists is None or exists[0] is None:
+            return None
+        row = connection.execute(
+            sql.SQL("select version_num from {}").format(MIGRATIONS.identifier)
+        ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _migrate(connection: Connection) -> str:
+    connection.exec_driver_sql(f"select pg_advisory_xact_lock({_ADVISORY_LOCK})")
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)  # noqa: S101  (our own creator made it)
+    ensure_roles(driver)
+    driver.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(MIGRATIONS.schema)))
+    command.upgrade(_config(connection), "head")
+    ensure_database_privileges(driver)
+    revision = MigrationContext.configure(
+        connection, opts={"version_table": MIGRATIONS.name, "version_table_schema": MIGRATIONS.schema}
+    ).get_current_revision()
+    assert revision is not None  # noqa: S101  (upgrade has just written it)
+    return revision
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,61 @@
+"""Every table and view that Python touches, named once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from psycopg import sql
+
+
+class Relation(NamedTuple):
+    """A table or view by schema and name."""
+
+    schema: str
+    name: str
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The quoted name, to compose SQL with."""
+        return sql.Identifier(self.schema, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+COMPANIES = Relation("ops", "companies")
+SYNC_CURSORS = Relation("ops", "sync_cursors")
+LOAD_LOG = Relation("ops", "load_log")
+RUN_LOG = Relation("ops", "run_log")
+AUDIT_LOG = Relation("ops", "audit_log")
+MIGRATIONS = Relation("ops", "alembic_version")
+
+RAW_CUSTOMERS = Relation("raw", "customers")
+RAW_TICKETS = Relation("raw", "tickets")
+RAW_PAYMENTS = Relation("raw", "payments")
+REJECTED_RECORDS = Relation("raw", "rejected_records")
+
+CUSTOMER_FEATURES = Relation("features", "customer_features")
+TICKET_FEATURES = Relation("features", "ticket_features")
+PAYMENT_FEATURES = Relation("features", "payment_features")
+CHURN_FEATURE_MATRIX = Relation("features", "churn_feature_matrix")
+CHURN_LABELS = Relation("features", "churn_labels")
+
+TRAINING_RUNS = Relation("ml", "training_runs")
+EVALUATIONS = Relation("ml", "evaluations")
+
+CHURN_SCORES = Relation("predictions", "churn_scores")
+CHURN_PUBLICATIONS = Relation("predictions", "churn_publications")
+CHURN_CURRENT = Relation("predictions", "churn_current")
+CHURN_CHANGES = Relation("predictions", "churn_changes")
+
+CUSTOMER_OVERVIEW = Relation("analytics", "customer_overview")
+CUSTOMER_REASONS = Relation("analytics", "customer_reasons")
+RISK_BY_MONTH = Relation("analytics", "risk_by_month")
+TICKET_STATISTICS_BY_MONTH = Relation("analytics", "ticket_statistics_by_month")
+REVENUE_STATISTICS_BY_MONTH = Relation("analytics", "revenue_statistics_by_month")
+
+MLFLOW_SCHEMA = "mlflow"
+DAGSTER_SCHEMA = "dagster"
+
+ENTITY_RELATIONS = {"customers": RAW_CUSTOMERS, "tickets": RAW_TICKETS, "payments": RAW_PAYMENTS}
+"""The raw version log of each entity of the CRM contract."""

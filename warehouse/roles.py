@@ -1,0 +1,183 @@
+"""The service roles, and each company's own logins.
+
+Group roles carry the rights and cannot log in. The owner of the warehouse takes one
+on when it connects for one kind of work; a company's logins are members of one each.
+What each role may do stands in migration 0001; here is who they are.
+"""
+
+from __future__ import annotations
+
+import secrets
+from enum import StrEnum
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from warehouse.errors import MigrationError
+
+Connection = psycopg.Connection[Any]
+
+
+class Role(StrEnum):
+    """Group roles, by what they are for."""
+
+    loader = "churn_loader"
+    ml = "churn_ml"
+    publisher = "churn_publisher"
+    operator = "churn_operator"
+    company = "churn_company"
+    company_sync = "churn_company_sync"
+
+
+SERVICE_ROLES = (Role.loader, Role.ml, Role.publisher, Role.operator)
+COMPANY_ROLES = (Role.company, Role.company_sync)
+ROLES_WITH_TEMPORARY_TABLES = (Role.loader, Role.publisher)
+
+
+def company_login(company_id: int, role: Role) -> str:
+    """The login of a company: `company_3` for dashboards, `company_3_sync` for reverse ETL.
+
+    Row-level security reads the company's id from this name. Raises ValueError for
+    any other role.
+    """
+    if role not in COMPANY_ROLES:
+        raise ValueError(f"{role} is no role of a company")
+    return f"company_{company_id}" if role is Role.company else f"company_{company_id}_sync"
+
+
+def ensure_roles(connection: Connection) -> None:
+    """Create the group roles that are missing, and let the connected owner take each one on.
+
+    The owner does not inherit them: their policies are not his. Raises MigrationError
+    where a role exists that somebody else created and did not hand over.
+    """
+    for role in Role:
+        _create_role(connection, role)
+        _let_owner_take_on(connection, role)
+
+
+def ensure_database_privileges(connection: Connection) -> None:
+    """Temporary tables for those roles that need them, and for nobody else.
+
+    Rights on the database itself are not part of a template or a dump, so this is
+    repeated with every migration. A database that belongs to somebody else is left
+    as it is.
+    """
+    row = connection.execute(
+        "select current_database(), pg_has_role(current_user, datdba, 'usage')"
+        " from pg_database where datname = current_database()"
+    ).fetchone()
+    assert row is not None  # noqa: S101  (one database is the current one)
+    name, is_ours = row
+    if not is_ours:
+        return
+    database = sql.Identifier(name)
+    connection.execute(sql.SQL("revoke temporary on database {} from public").format(database))
+    connection.execute(
+        sql.SQL("grant connect on database {} to {}").format(
+            database, sql.SQL(", ").join(sql.Identifier(role) for role in Role)
+        )
+    )
+    connection.execute(
+        sql.SQL("grant temporary on database {} to {}").format(
+            database, sql.SQL(", ").join(sql.Identifier(role) for role in ROLES_WITH_TEMPORARY_TABLES)
+        )
+    )
+
+
+def ensure_company_logins(connection: Connection, company_id: int) -> None:
+    """Create a company's two roles where they are missing. They cannot log in until they get a password."""
+    for role in COMPANY_ROLES:
+        login = company_login(company_id, role)
+        if _create_role(connection, login):
+            connection.execute(
+                sql.SQL("grant {} to {} with inherit true, set false").format(
+                    sql.Identifier(role), sql.Identifier(login)
+                )
+            )
+
+
+def set_company_password(
+    connection: Connection, company_id: int, role: Role, password: str | None = None
+) -> tuple[str, str]:
+    """Let a company's role log in. Returns (login, password); a password is made where none is given.
+
+    Only its SCRAM verifier travels to the server, so no log holds it.
+    """
+    login = company_login(company_id, role)
+    password = password or secrets.token_urlsafe(24)
+    verifier = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
+    connection.execute(
+        sql.SQL("alter role {} with login password {}").format(
+            sql.Identifier(login), sql.Literal(verifier.decode())
+        )
+    )
+    return login, password
+
+
+_OPEN_RELATIONS: LiteralString = """
+    select format('%%I.%%I', pg_namespace.nspname, pg_class.relname)
+    from pg_class
+    inner join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+    where pg_class.relkind in ('r', 'p', 'v', 'm', 'f')
+        and pg_namespace.nspname not in ('pg_catalog', 'information_schema')
+        and pg_namespace.nspname not like 'pg\\_temp%%'
+        and (
+            has_any_column_privilege(%(company)s, pg_class.oid, 'select')
+            or has_any_column_privilege(%(company_sync)s, pg_class.oid, 'select')
+        )
+        and not case pg_class.relkind
+            when 'r' then pg_class.relrowsecurity and pg_class.relforcerowsecurity
+            when 'p' then pg_class.relrowsecurity and pg_class.relforcerowsecurity
+            when 'v' then coalesce(
+                array_to_string(pg_class.reloptions, ',') ~ 'security_invoker=(true|on|1|yes)', false
+            )
+            else false
+        end
+    order by 1
+"""
+
+
+def relations_open_to_all_companies(connection: Connection) -> list[str]:
+    """What a company's role can read without row-level security: must be empty.
+
+    A table counts unless it enables and forces row-level security; a view unless it is
+    `security_invoker`; a materialised view always.
+    """
+    rows = connection.execute(_OPEN_RELATIONS, {"company": Role.company, "company_sync": Role.company_sync})
+    return [name for (name,) in rows]
+
+
+def _create_role(connection: Connection, name: str) -> bool:
+    """True when it was created here. Roles belong to the whole server, so another database may be first."""
+    exists = connection.execute("select from pg_roles where rolname = %s", (name,)).fetchone()
+    if exists is not None:
+        return False
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(name)))
+    except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+        return False
+    return True
+
+
+def _let_owner_take_on(connection: Connection, role: Role) -> None:
+    row = connection.execute(
+        "select pg_has_role(current_user, %(role)s, 'set') and not pg_has_role(current_user, %(role)s, 'usage'),"
+        " rolsuper from pg_roles where rolname = current_user",
+        {"role": role},
+    ).fetchone()
+    is_ready, is_superuser = row or (False, False)
+    if is_ready or is_superuser:
+        return
+    try:
+        with connection.transaction():
+            connection.execute(
+                sql.SQL("grant {} to current_user with inherit false, set true").format(sql.Identifier(role))
+            )
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MigrationError(
+            f"The role {role} exists on this server, and the warehouse's owner may not use it. "
+            f"As the role's creator run: grant {role} to <owner> with admin option, inherit false, set true"
+        ) from error

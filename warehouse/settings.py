@@ -1,0 +1,198 @@
+"""The settings, and the only reader of the environment.
+
+Every variable starts with CHURN_. A wrong value, or a name that looks like a
+misspelt one of ours, is an error that names the variable.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet, InvalidToken
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from warehouse.errors import SecretNotFound, SettingsError
+
+PREFIX = "CHURN_"
+SECRET_REFERENCES = ("env:", "file:", "encrypted:")
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def _default_home() -> Path:
+    """`.churn` beside the project: found from any folder inside it, as git finds `.git`."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".churn").is_dir() or (folder / "pyproject.toml").is_file():
+            return folder / ".churn"
+    return here / ".churn"
+
+
+class Settings(BaseSettings):
+    """What a user can set. Empty variables count as not set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    home: Annotated[
+        Path, Field(description="Folder of the embedded Postgres, passwords and generated files.")
+    ] = Field(default_factory=_default_home, validate_default=True)
+    database_url: SecretStr | None = Field(
+        default=None, description="Postgres 16 or later to use instead of the embedded one."
+    )
+    secret_key: SecretStr | None = Field(
+        default=None, description="Fernet key that opens `encrypted:` secrets of companies."
+    )
+    now: AwareDatetime | None = Field(
+        default=None,
+        description="The moment to treat as now (ISO 8601 with an offset); none: the real clock.",
+    )
+    reject_limit: float = Field(
+        default=0.05, ge=0, le=1, description="Share of rejected records (0 to 1) past which a load fails."
+    )
+    threads: int = Field(default=2, ge=1, le=64, description="Threads of dbt and of model training.")
+    metabase_url: str | None = Field(default=None, description="Metabase's address, for dashboards.")
+    metabase_api_key: SecretStr | None = Field(default=None, description="API key of Metabase.")
+    metabase_username: str | None = Field(
+        default=None, description="Metabase user, where there is no API key."
+    )
+    metabase_password: SecretStr | None = Field(default=None, description="That user's password.")
+    log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().resolve()
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return None
+        parts = urlsplit(url.get_secret_value())
+        if parts.scheme.split("+")[0] not in {"postgres", "postgresql"} or len(parts.path) < 2:
+            raise ValueError("must look like postgresql://user:password@host:5432/database")
+        return url
+
+    @field_validator("metabase_url")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_fernet_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            _fernet(key)
+        return key
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower_case(cls, level: object) -> object:
+        return level.lower() if isinstance(level, str) else level
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises SettingsError, which names the variable that is wrong or misspelt.
+    """
+    _refuse_misspelt_names()
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [
+            f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError(
+            f"Wrong setting in the environment. {'; '.join(problems)}. Mend or unset it."
+        ) from None
+
+
+def _refuse_misspelt_names() -> None:
+    known = {name.upper() for name in Settings.model_fields}
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(PREFIX)
+        if name == variable or name in known:
+            continue
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if close:
+            raise SettingsError(
+                f"{variable} is no setting; did you mean {PREFIX}{close[0]}? Rename or unset it."
+            )
+
+
+def resolve_secret(reference: str, settings: Settings) -> str:
+    """The secret that a reference stands for.
+
+    `env:NAME` is a variable of the environment, `file:PATH` a file (relative to the
+    home folder; outer white space is dropped), `encrypted:TOKEN` what `encrypt_secret` gave.
+    Raises SecretNotFound, which names the reference.
+    """
+    kind, _, target = reference.partition(":")
+    if kind == "env" and target:
+        return _secret_from_environment(target)
+    if kind == "file" and target:
+        return _secret_from_file(settings.home / target, reference)
+    if kind == "encrypted" and target:
+        return _decrypt(target, settings)
+    raise SecretNotFound(
+        "A secret must be a reference: env:NAME, file:PATH or encrypted:TOKEN; it is none of these "
+        "(its text is not shown, since it may be the secret itself)."
+    )
+
+
+def encrypt_secret(secret: str, settings: Settings) -> str:
+    """A reference (`encrypted:...`) that only CHURN_SECRET_KEY opens, fit to stand in a company's row."""
+    return "encrypted:" + _fernet(_secret_key(settings)).encrypt(secret.encode()).decode()
+
+
+def _secret_from_environment(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise SecretNotFound(f"Secret env:{name}: the variable {name} is not set. Set it and run again.")
+    return value
+
+
+def _secret_from_file(path: Path, reference: str) -> str:
+    try:
+        value = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise SecretNotFound(
+            f"Secret {reference}: cannot read {path} ({reason}). Write the secret there."
+        ) from None
+    if not value:
+        raise SecretNotFound(f"Secret {reference}: {path} is empty. Write the secret there.")
+    return value
+
+
+def _decrypt(token: str, settings: Settings) -> str:
+    try:
+        return _fernet(_secret_key(settings)).decrypt(token.encode()).decode()
+    except InvalidToken:
+        raise SecretNotFound(
+            "An encrypted secret does not open with CHURN_SECRET_KEY. Set the key it was made with, "
+            "or encrypt the secret anew."
+        ) from None
+
+
+def _secret_key(settings: Settings) -> SecretStr:
+    if settings.secret_key is None:
+        raise SecretNotFound("An encrypted secret needs CHURN_SECRET_KEY, which is not set.")
+    return settings.secret_key
+
+
+def _fernet(key: SecretStr) -> Fernet:
+    try:
+        return Fernet(key.get_secret_value())
+    except ValueError:
+        raise ValueError("must be a Fernet key: 32 bytes, URL-safe base64") from None
