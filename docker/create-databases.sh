@@ -1,0 +1,15 @@
+#!/bin/sh
+# Postgres runs this once, on an empty volume: the owner of the warehouse, who is no superuser (row-level
+# security does not hold for those), and Metabase's own database.
+set -eu
+
+psql --set ON_ERROR_STOP=1 --no-psqlrc --username "$POSTGRES_USER" --dbname postgres <<'SQL'
+\getenv owner_password CHURN_OWNER_PASSWORD
+\getenv metabase_password METABASE_DB_PASSWORD
+create role churn_owner login createrole password :'owner_password';
+create database churn owner churn_owner;
+create role metabase login password :'metabase_password';
+create database metabase owner metabase;
+revoke connect on database churn from public;
+revoke connect on database metabase from public;
+SQL

@@ -1,0 +1,1 @@
+"""What goes out: dashboards and notifications. No dagster here, and no connectors."""

@@ -1,0 +1,1 @@
+"""Metabase dashboards as code: files under `dashboards/`, applied through the HTTP API."""

@@ -1,0 +1,445 @@
+"""The files under `dashboards/`, parsed and checked before anything is sent.
+
+Layout: `warehouse.yaml` (the connection and the collection), and one folder per dashboard with
+`dashboard.yaml` and, per card, `<card>.yaml` and `<card>.sql`. The words are Metabase's own; names and file
+stems stand where its API wants numbers. No HTTP here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from orchestration.integrations.metabase.errors import DefinitionError
+from orchestration.integrations.metabase.visualization import (
+    ANY_CARD,
+    column_settings_errors,
+    settings_errors,
+)
+
+DASHBOARDS_DIRECTORY = Path(__file__).resolve().parents[3] / "dashboards"
+GRID_COLUMNS = 24
+TAG = re.compile(r"\{\{\s*([^}\s]+)\s*\}\}")
+TABLE_AFTER = re.compile(r"\b(?:from|join)\s+(?!lateral\b|\()([a-z_][\w.]*)", re.IGNORECASE)
+CTE = re.compile(r"(?:\bwith\b|,)\s*([a-z_]\w*)\s+as\s*(?:not\s+)?(?:materialized\s*)?\(", re.IGNORECASE)
+AFTER_A_TABLE = (
+    *("where", "join", "inner", "left", "right", "full", "cross", "on", "using"),
+    *("group", "having", "window", "order", "limit", "offset", "fetch", "union", "except", "intersect"),
+)
+COMMENT = re.compile(r"--[^\n]*")
+
+FilterType = Literal[
+    "string/=",
+    "string/!=",
+    "string/contains",
+    "string/starts-with",
+    "number/=",
+    "number/between",
+    "number/>=",
+    "number/<=",
+    "date/all-options",
+    "date/range",
+    "date/relative",
+    "date/month-year",
+    "category",
+    "id",
+    "boolean/=",
+]
+EntityId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{21}$")]
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+def one_paragraph(text: str) -> str:
+    """Folded text without the line break that YAML leaves at its end; it must say something."""
+    stripped = text.strip()
+    if not stripped:
+        raise ValueError("must not be empty")
+    return stripped
+
+
+Text = Annotated[str, AfterValidator(one_paragraph)]
+
+
+class Definition(BaseModel):
+    """Base of all: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class DatabaseDefinition(Definition):
+    """The connection as Metabase shows it, and the schemas that it may see."""
+
+    name: Text
+    schemas: list[Identifier] = Field(min_length=1)
+
+
+class CollectionDefinition(Definition):
+    """The collection that holds what we make. Its description tells readers, and us, whose it is."""
+
+    name: Text
+    description: Text
+
+
+class WarehouseDefinition(Definition):
+    """`warehouse.yaml`."""
+
+    site_name: Text
+    database: DatabaseDefinition
+    collection: CollectionDefinition
+
+
+class TemplateTag(Definition):
+    """A field filter: written bare in the SQL, `[[and {{plan}}]]`, bound to a physical column by name."""
+
+    type: Literal["dimension"]
+    dimension: tuple[Identifier, Identifier, Identifier]
+    widget_type: FilterType = Field(alias="widget-type")
+    display_name: Text = Field(alias="display-name")
+
+
+class CardFile(Definition):
+    """`<card>.yaml`."""
+
+    entity_id: EntityId
+    name: Text
+    description: Text
+    display: str
+    template_tags: dict[Identifier, TemplateTag] = Field(default_factory=dict, alias="template-tags")
+    visualization_settings: dict[str, Any]
+
+
+class CardDefinition(CardFile):
+    """A card with its SQL; `key` is the stem of its files, by which dashboards refer to it."""
+
+    key: str
+    sql: str
+
+
+class Parameter(Definition):
+    """A filter widget of a dashboard."""
+
+    id: Identifier
+    name: Text
+    slug: Identifier
+    type: FilterType
+    section_id: Literal["string", "number", "date", "id", "boolean", "location"] = Field(alias="sectionId")
+    default: list[str] | None = None
+
+
+class ParameterMapping(Definition):
+    """Which template tag of the card a filter drives."""
+
+    parameter_id: Identifier
+    target: tuple[Literal["dimension"], tuple[Literal["template-tag"], Identifier]]
+
+    @property
+    def tag(self) -> str:
+        """The name of the template tag."""
+        return self.target[1][1]
+
+
+class ClickBehavior(Definition):
+    """What a click does. A dashboard is named by its folder, a link may name any address."""
+
+    type: Literal["link", "crossfilter"]
+    link_type: Literal["dashboard", "url"] | None = Field(default=None, alias="linkType")
+    target: str | None = None
+    link_template: str | None = Field(default=None, alias="linkTemplate")
+    parameter_mapping: dict[Identifier, str] = Field(default_factory=dict, alias="parameterMapping")
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> ClickBehavior:
+        wanted = {
+            "crossfilter": {"parameterMapping"},
+            "dashboard": {"target", "parameterMapping"},
+            "url": {"linkTemplate"},
+        }
+        kind = self.type if self.type == "crossfilter" else self.link_type
+        if kind is None:
+            raise ValueError("a link needs linkType")
+        given = {
+            "target": self.target,
+            "linkTemplate": self.link_template,
+            "parameterMapping": self.parameter_mapping,
+        }
+        found = {name for name, value in given.items() if value}
+        if found != wanted[kind]:
+            raise ValueError(
+                f"a click behaviour of kind {kind} takes exactly {', '.join(sorted(wanted[kind]))}"
+            )
+        return self
+
+
+class DashcardDefinition(Definition):
+    """A card, a text or a heading at its place on the grid."""
+
+    card: str | None = None
+    text: Text | None = None
+    heading: Text | None = None
+    tab: str | None = None
+    row: int = Field(ge=0)
+    col: int = Field(ge=0, lt=GRID_COLUMNS)
+    size_x: int = Field(ge=1, le=GRID_COLUMNS)
+    size_y: int = Field(ge=1)
+    parameter_mappings: list[ParameterMapping] = Field(default_factory=list)
+    click_behavior: ClickBehavior | None = None
+    column_click_behavior: dict[str, ClickBehavior] = Field(default_factory=dict)
+    visualization_settings: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_place(self) -> DashcardDefinition:
+        if sum(kind is not None for kind in (self.card, self.text, self.heading)) != 1:
+            raise ValueError("exactly one of card, text and heading must be given")
+        if self.col + self.size_x > GRID_COLUMNS:
+            raise ValueError(f"col {self.col} plus size_x {self.size_x} leaves the grid of {GRID_COLUMNS}")
+        if self.card is None and (self.parameter_mappings or self.clicks()):
+            raise ValueError("only a card takes parameter_mappings and click_behavior")
+        return self
+
+    def clicks(self) -> list[ClickBehavior]:
+        """Every click behaviour on it, of the whole card and of single columns."""
+        whole = [] if self.click_behavior is None else [self.click_behavior]
+        return [*whole, *self.column_click_behavior.values()]
+
+    def cells(self) -> Iterator[tuple[str | None, int, int]]:
+        """Every grid cell it covers."""
+        for row in range(self.row, self.row + self.size_y):
+            for col in range(self.col, self.col + self.size_x):
+                yield self.tab, row, col
+
+
+class DashboardFile(Definition):
+    """`dashboard.yaml`."""
+
+    name: Text
+    description: Text
+    width: Literal["fixed", "full"] = "full"
+    auto_apply_filters: bool = True
+    parameters: list[Parameter] = Field(default_factory=list)
+    tabs: list[Text] = Field(default_factory=list)
+    dashcards: list[DashcardDefinition] = Field(min_length=1)
+
+
+class DashboardDefinition(DashboardFile):
+    """A dashboard with its cards; `key` is its folder's name."""
+
+    key: str
+    cards: dict[str, CardDefinition]
+
+
+class Definitions(Definition):
+    """Everything under `dashboards/`."""
+
+    warehouse: WarehouseDefinition
+    dashboards: list[DashboardDefinition]
+
+    def cards(self) -> list[CardDefinition]:
+        """All cards of all dashboards."""
+        return [card for dashboard in self.dashboards for card in dashboard.cards.values()]
+
+    def columns_filtered(self) -> set[tuple[str, str, str]]:
+        """(schema, table, column) of every field filter."""
+        return {tag.dimension for card in self.cards() for tag in card.template_tags.values()}
+
+
+def load_definitions(directory: Path = DASHBOARDS_DIRECTORY) -> Definitions:
+    """Read and check the whole folder.
+
+    Raises DefinitionError that names every file and key that is wrong, not only the first.
+    """
+    warehouse = parse(directory / "warehouse.yaml", WarehouseDefinition)
+    folders = sorted(path.parent for path in directory.glob("*/dashboard.yaml"))
+    if not folders:
+        raise DefinitionError(f"{directory}: no folder with a dashboard.yaml")
+    definitions = Definitions(warehouse=warehouse, dashboards=[load_dashboard(folder) for folder in folders])
+    faults = list(faults_across(definitions))
+    for dashboard in definitions.dashboards:
+        faults.extend(f"{dashboard.key}/{fault}" for fault in dashboard_faults(dashboard, definitions))
+    if faults:
+        raise DefinitionError("\n".join(faults))
+    return definitions
+
+
+def load_dashboard(folder: Path) -> DashboardDefinition:
+    """One folder: `dashboard.yaml` and its cards, each with its SQL."""
+    stems = {path.stem for path in folder.glob("*.yaml")} - {"dashboard"}
+    orphans = sorted({path.stem for path in folder.glob("*.sql")} - stems)
+    if orphans:
+        raise DefinitionError(f"{folder.name}/{orphans[0]}.sql: there is no {orphans[0]}.yaml for it")
+    cards = {stem: load_card(folder, stem) for stem in sorted(stems)}
+    file = parse(folder / "dashboard.yaml", DashboardFile)
+    return DashboardDefinition(**dict(file), key=folder.name, cards=cards)
+
+
+def load_card(folder: Path, stem: str) -> CardDefinition:
+    """One card: `<stem>.yaml` and `<stem>.sql`."""
+    file = parse(folder / f"{stem}.yaml", CardFile)
+    sql_file = folder / f"{stem}.sql"
+    if not sql_file.is_file():
+        raise DefinitionError(f"{folder.name}/{stem}.yaml: its SQL file {stem}.sql is missing")
+    return CardDefinition(**dict(file), key=stem, sql=sql_file.read_text(encoding="utf-8").strip())
+
+
+Model = TypeVar("Model", bound=Definition)
+
+
+def parse(path: Path, model: type[Model]) -> Model:
+    """Read one YAML file into `model`, or raise DefinitionError naming the file and each faulty key."""
+    name = f"{path.parent.name}/{path.name}"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DefinitionError(f"{name}: the file is missing") from None
+    except yaml.YAMLError as error:
+        raise DefinitionError(f"{name}: not readable as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise DefinitionError(f"{name}: a mapping of keys was expected")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise DefinitionError("\n".join(f"{name}: {fault}" for fault in readable(error))) from None
+
+
+def readable(error: ValidationError) -> Iterator[str]:
+    """Pydantic's findings as `key.path: what is wrong`."""
+    for finding in error.errors():
+        where = ".".join(str(part) for part in finding["loc"])
+        message = "is not a known key" if finding["type"] == "extra_forbidden" else finding["msg"]
+        yield f"{where}: {message}" if where else message
+
+
+def faults_across(definitions: Definitions) -> Iterator[str]:
+    """What must be unique: in one collection names are how we find our things again."""
+    cards = definitions.cards()
+    yield from repeated("card name", [card.name for card in cards])
+    yield from repeated("entity_id", [card.entity_id for card in cards])
+    yield from repeated("dashboard name", [dashboard.name for dashboard in definitions.dashboards])
+
+
+def repeated(what: str, values: list[str]) -> Iterator[str]:
+    """A fault per value that occurs more than once."""
+    for value, count in Counter(values).items():
+        if count > 1:
+            yield f"{what} {value!r} is used {count} times"
+
+
+def dashboard_faults(dashboard: DashboardDefinition, definitions: Definitions) -> Iterator[str]:
+    """Everything that concerns one dashboard and its cards."""
+    schemas = set(definitions.warehouse.database.schemas)
+    for card in dashboard.cards.values():
+        yield from (
+            f"{card.key}.yaml: {fault}"
+            for fault in settings_errors(card.display, card.visualization_settings)
+        )
+        yield from (f"{card.key}.sql: {fault}" for fault in sql_faults(card, schemas))
+    folders = {other.key: other for other in definitions.dashboards}
+    for fault in (*placement_faults(dashboard), *filter_faults(dashboard), *click_faults(dashboard, folders)):
+        yield f"dashboard.yaml: {fault}"
+
+
+def sql_faults(card: CardDefinition, schemas: set[str]) -> Iterator[str]:
+    """Tags that do not match, tables without their schema, and filtered tables that carry an alias."""
+    sql = COMMENT.sub("", card.sql)
+    used = set(TAG.findall(sql))
+    for name in sorted(used - card.template_tags.keys()):
+        yield f"{{{{{name}}}}} has no entry under template-tags"
+    for name in sorted(card.template_tags.keys() - used):
+        yield f"template-tags.{name} is not used in the SQL"
+    for table in sorted(set(TABLE_AFTER.findall(sql)) - set(CTE.findall(sql))):
+        if table.partition(".")[0] not in schemas or "." not in table:
+            yield f"{table} is not a table of {', '.join(sorted(schemas))}, written with its schema"
+    for name, tag in card.template_tags.items():
+        yield from (f"template-tags.{name}: {fault}" for fault in tag_faults(tag, sql, schemas))
+
+
+def tag_faults(tag: TemplateTag, sql: str, schemas: set[str]) -> Iterator[str]:
+    """A field filter becomes `schema.table.column`, so its table must be read, and under its own name."""
+    schema, table, _ = tag.dimension
+    if schema not in schemas:
+        yield f"schema {schema} is not one of {', '.join(sorted(schemas))}"
+    name = re.escape(f"{schema}.{table}")
+    alias = rf"\s+(?!(?:{'|'.join(AFTER_A_TABLE)})\b)(?:as\s+)?\w"
+    reads = re.findall(rf"\b{name}\b(?!\.)", sql)
+    if not reads:
+        yield f"the SQL does not read {schema}.{table}"
+    elif len(re.findall(rf"\b{name}\b(?!\.)(?!{alias})", sql)) < len(reads):
+        yield f"{schema}.{table} has an alias in the SQL, under which Metabase's filter does not find it"
+
+
+def placement_faults(dashboard: DashboardDefinition) -> Iterator[str]:
+    """Cards that are not there or shown nowhere, tabs, overlaps."""
+    shown = [dashcard.card for dashcard in dashboard.dashcards if dashcard.card is not None]
+    for name in sorted(set(shown) - dashboard.cards.keys()):
+        yield f"dashcards: there is no {name}.yaml beside it"
+    for name in sorted(dashboard.cards.keys() - set(shown)):
+        yield f"the card {name} stands nowhere on the dashboard"
+    yield from repeated("the card", shown)
+    for tab in sorted({dashcard.tab or "" for dashcard in dashboard.dashcards} - set(dashboard.tabs)):
+        if tab or dashboard.tabs:
+            yield f"dashcards: tab {tab!r} is none of the tabs {dashboard.tabs}"
+    cells = Counter(cell for dashcard in dashboard.dashcards for cell in dashcard.cells())
+    overlaps = sorted({(tab or "", row) for (tab, row, _), count in cells.items() if count > 1})
+    if overlaps:
+        yield f"dashcards: two of them overlap in row {overlaps[0][1]}"
+    for dashcard in dashboard.dashcards:
+        allowed = ANY_CARD | {"column_settings", "dashcard.background"}
+        for key in sorted(dashcard.visualization_settings.keys() - allowed):
+            yield f"dashcards: visualization_settings.{key} does not belong on a dashcard"
+        yield from column_settings_errors(dashcard.visualization_settings)
+
+
+def filter_faults(dashboard: DashboardDefinition) -> Iterator[str]:
+    """Filters that drive nothing, tags that nothing drives, and pairs that do not fit."""
+    parameters = {parameter.id: parameter for parameter in dashboard.parameters}
+    yield from repeated("parameter id", [parameter.id for parameter in dashboard.parameters])
+    mapped: set[str] = set()
+    for dashcard in dashboard.dashcards:
+        card = dashboard.cards.get(dashcard.card or "")
+        if card is None:
+            continue
+        driven = {mapping.tag for mapping in dashcard.parameter_mappings}
+        for name in sorted(card.template_tags.keys() - driven):
+            yield f"dashcards.{card.key}: no filter is mapped to its template tag {name}"
+        for mapping in dashcard.parameter_mappings:
+            mapped.add(mapping.parameter_id)
+            yield from mapping_faults(mapping, card, parameters)
+    for name in sorted(parameters.keys() - mapped):
+        yield f"parameters.{name}: the filter is mapped to no card, so it would do nothing"
+
+
+def mapping_faults(
+    mapping: ParameterMapping, card: CardDefinition, parameters: Mapping[str, Parameter]
+) -> Iterator[str]:
+    """One parameter mapping of one dashcard."""
+    parameter = parameters.get(mapping.parameter_id)
+    tag = card.template_tags.get(mapping.tag)
+    if parameter is None:
+        yield f"dashcards.{card.key}: there is no parameter {mapping.parameter_id}"
+    if tag is None:
+        yield f"dashcards.{card.key}: the card has no template tag {mapping.tag}"
+    if parameter and tag and parameter.type != tag.widget_type:
+        yield (
+            f"dashcards.{card.key}: filter {parameter.id} is {parameter.type}, "
+            f"its template tag {mapping.tag} is {tag.widget_type}"
+        )
+
+
+def click_faults(dashboard: DashboardDefinition, folders: Mapping[str, DashboardDefinition]) -> Iterator[str]:
+    """Clicks that lead nowhere."""
+    for dashcard in dashboard.dashcards:
+        for behavior in dashcard.clicks():
+            target = dashboard if behavior.type == "crossfilter" else folders.get(behavior.target or "")
+            if behavior.link_type == "url":
+                continue
+            if target is None:
+                yield f"dashcards.{dashcard.card}: click_behavior leads to {behavior.target}, no such folder"
+                continue
+            known = {parameter.id for parameter in target.parameters}
+            for name in sorted(behavior.parameter_mapping.keys() - known):
+                yield f"dashcards.{dashcard.card}: click_behavior fills the filter {name}, which is not there"

@@ -1,0 +1,570 @@
+"""A stand-in for Metabase over real HTTP: it keeps state, and refuses what the real one refuses.
+
+Where the real one ignores a mistake in silence (a mapping without card_id, a card off the grid), this one
+refuses it, so that a test sees it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+Json = dict[str, Any]
+PUBLIC = {"/api/health", "/api/session/properties", "/api/setup", "/api/session"}
+ALL_USERS, ADMINISTRATORS = 1, 2
+REDACTED = "**MetabasePass**"
+
+
+class Refusal(Exception):
+    """An error answer."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        self.status = status
+        self.body = body
+        super().__init__(f"{status} {body}")
+
+
+class ConnectionDropped(Exception):
+    """The request was carried out, and its answer is never sent."""
+
+
+@dataclass
+class StandIn:
+    """The state of one Metabase."""
+
+    warehouse_tables: dict[tuple[str, str], list[str]]
+    warehouse_password: str
+    version: str = "v0.58.34"
+    legacy_queries: bool = False
+    has_user: bool = False
+    polls_until_synced: int = 2
+    broken_sql: dict[str, str] = field(default_factory=dict)
+    answers_ahead: list[tuple[int, Any, dict[str, str]]] = field(default_factory=list)
+    graph_writers_ahead: int = 0
+    drop_after_write: int | None = None
+
+    def __post_init__(self) -> None:
+        self.setup_token = secrets.token_hex(8)
+        self.users: dict[str, str] = {}
+        self.sessions: set[str] = set()
+        self.api_keys: set[str] = set()
+        self.ids = iter(range(100, 100_000))
+        self.collections: dict[int, Json] = {}
+        self.databases: dict[int, Json] = {}
+        self.cards: dict[int, Json] = {}
+        self.dashboards: dict[int, Json] = {}
+        self.field_ids: dict[tuple[str, str, str], int] = {}
+        self.syncs_left: dict[int, int] = {}
+        self.collection_graph: dict[str, dict[str, str]] = {str(ALL_USERS): {"root": "write"}}
+        self.data_graph: dict[str, dict[str, Json]] = {str(ALL_USERS): {}}
+        self.revisions = {"collection": 1, "data": 1}
+        self.requests: list[tuple[str, str]] = []
+        self.writes = 0
+
+    # --- what tests look at and do
+
+    def content(self) -> Json:
+        """Everything that a user of Metabase can see, to compare before and after."""
+        return copy.deepcopy(
+            {
+                "collections": self.collections,
+                "databases": self.databases,
+                "cards": self.cards,
+                "dashboards": self.dashboards,
+                "collection_graph": self.collection_graph,
+                "data_graph": self.data_graph,
+            }
+        )
+
+    def writes_to_content(self) -> list[tuple[str, str]]:
+        """Requests that changed something."""
+        return [(method, path) for method, path in self.requests if changes_content(method, path)]
+
+    def add_user(self, email: str, password: str) -> None:
+        """An administrator, made by hand."""
+        self.users[email] = password
+        self.has_user = True
+
+    def add_api_key(self) -> str:
+        """An administrator's API key."""
+        self.has_user = True
+        key = f"mb_{secrets.token_hex(16)}"
+        self.api_keys.add(key)
+        return key
+
+    # --- dispatch
+
+    def answer(self, method: str, target: str, headers: Any, body: Json) -> tuple[int, Any, dict[str, str]]:
+        """Carry one request out."""
+        parts = urlsplit(target)
+        self.requests.append((method, parts.path))
+        if self.answers_ahead:
+            return self.answers_ahead.pop(0)
+        try:
+            self._authenticate(parts.path, headers)
+            status, answer = self._route(method, parts.path, parse_qs(parts.query), body)
+        except Refusal as refusal:
+            return refusal.status, refusal.body, {}
+        if changes_content(method, parts.path):
+            self.writes += 1
+            if self.writes == self.drop_after_write:
+                raise ConnectionDropped
+        return status, answer, {}
+
+    def _authenticate(self, path: str, headers: Any) -> None:
+        if path in PUBLIC:
+            return
+        if headers.get("X-Metabase-Session") in self.sessions or headers.get("x-api-key") in self.api_keys:
+            return
+        raise Refusal(401, "Unauthenticated")
+
+    def _route(self, method: str, path: str, query: dict[str, list[str]], body: Json) -> tuple[int, Any]:
+        for verb, pattern, handler in ROUTES:
+            match = re.fullmatch(pattern, path)
+            if verb == method and match:
+                arguments = [int(group) for group in match.groups()]
+                answer = handler(self, *arguments, query if method == "GET" else body)
+                is_query = path.endswith("/query")
+                return (202 if is_query else 200), answer
+        raise Refusal(404, "API endpoint does not exist.")
+
+    # --- sessions
+
+    def health(self, _: Any) -> Json:
+        return {"status": "ok"}
+
+    def properties(self, _: Any) -> Json:
+        return {
+            "version": {"tag": self.version},
+            "has-user-setup": self.has_user,
+            "setup-token": None if self.has_user else self.setup_token,
+        }
+
+    def set_up(self, body: Json) -> Json:
+        if self.has_user:
+            raise Refusal(403, "The /api/setup route can only be used to create the first user.")
+        need(body, "token", "user", "prefs")
+        need(body["user"], "email", "password")
+        need(body["prefs"], "site_name")
+        if body["token"] != self.setup_token:
+            raise Refusal(400, {"errors": {"token": "Token does not match the setup token."}})
+        if len(body["user"]["password"]) < 8:
+            raise Refusal(400, {"errors": {"password": "password is too common."}})
+        self.add_user(body["user"]["email"], body["user"]["password"])
+        return self._session()
+
+    def log_in(self, body: Json) -> Json:
+        if self.users.get(body.get("username", "")) != body.get("password"):
+            raise Refusal(401, {"errors": {"password": f"did not match stored password {body['password']}"}})
+        return self._session()
+
+    def _session(self) -> Json:
+        session = secrets.token_hex(16)
+        self.sessions.add(session)
+        return {"id": session}
+
+    # --- collections
+
+    def list_collections(self, _: Any) -> list[Json]:
+        root = {"id": "root", "name": "Our analytics", "is_personal": False}
+        return [root, *(item for item in self.collections.values() if not item["archived"])]
+
+    def add_collection(self, body: Json) -> Json:
+        need(body, "name")
+        refuse_blank(body, "name", "description")
+        if body.get("parent_id") is not None and body["parent_id"] not in self.collections:
+            raise Refusal(400, {"specific-errors": {"parent_id": ["no such collection"]}})
+        new = {"id": next(self.ids), "location": "/", "archived": False, "description": None} | body
+        self.collections[new["id"]] = new
+        self.collection_graph[str(ALL_USERS)][str(new["id"])] = "write"
+        self.revisions["collection"] += 1
+        return new
+
+    def change_collection(self, collection_id: int, body: Json) -> Json:
+        refuse_blank(body, "name", "description")
+        collection = find(self.collections, collection_id)
+        collection.update(body)
+        return collection
+
+    def collection_items(self, collection_id: int, query: dict[str, list[str]]) -> Json:
+        find(self.collections, collection_id)
+        stores = {"card": self.cards, "dashboard": self.dashboards}
+        data = [
+            {"id": item["id"], "name": item["name"], "model": model, "entity_id": item.get("entity_id")}
+            for model in query.get("models", list(stores))
+            for item in stores[model].values()
+            if item["collection_id"] == collection_id and not item["archived"]
+        ]
+        return {"data": data, "total": len(data)}
+
+    # --- permissions
+
+    def groups(self, _: Any) -> list[Json]:
+        return [
+            {"id": ADMINISTRATORS, "name": "Administrators", "magic_group_type": "admin"},
+            {"id": ALL_USERS, "name": "All Users", "magic_group_type": "all-internal-users"},
+        ]
+
+    def read_collection_graph(self, _: Any) -> Json:
+        groups = {
+            group: {key: level for key, level in levels.items() if level != "none"}
+            for group, levels in self.collection_graph.items()
+        }
+        return {"revision": self.revisions["collection"], "groups": groups}
+
+    def write_collection_graph(self, body: Json) -> Json:
+        self._check_revision("collection", body)
+        for group, levels in body["groups"].items():
+            self.collection_graph.setdefault(group, {}).update(levels)
+        return self.read_collection_graph(None)
+
+    def read_data_graph(self, _: Any) -> Json:
+        # The lowest level is left out of the answer.
+        groups = {
+            group: {
+                key: {name: value for name, value in levels.items() if value != "no"}
+                for key, levels in databases.items()
+            }
+            for group, databases in self.data_graph.items()
+        }
+        return {"revision": self.revisions["data"], "groups": groups}
+
+    def write_data_graph(self, body: Json) -> Json:
+        self._check_revision("data", body)
+        for group, databases in body["groups"].items():
+            for key, levels in databases.items():
+                if levels.get("view-data", "unrestricted") != "unrestricted":
+                    raise Refusal(402, "blocked is a paid feature")
+                self.data_graph.setdefault(group, {}).setdefault(key, {}).update(levels)
+        return self.read_data_graph(None)
+
+    def _check_revision(self, graph: str, body: Json) -> None:
+        need(body, "groups", "revision")
+        if self.graph_writers_ahead:
+            self.graph_writers_ahead -= 1
+            self.revisions[graph] += 1
+        if body["revision"] != self.revisions[graph]:
+            raise Refusal(409, "Looks like someone else edited the permissions and your data is out of date.")
+        self.revisions[graph] += 1
+
+    # --- databases
+
+    def list_databases(self, _: Any) -> Json:
+        data = [redacted(database) for database in self.databases.values()]
+        return {"data": data, "total": len(data)}
+
+    def get_database(self, database_id: int, _: Any) -> Json:
+        return redacted(find(self.databases, database_id))
+
+    def add_database(self, body: Json) -> Json:
+        need(body, "name", "engine", "details")
+        self._test_connection(body["details"])
+        new = {"id": next(self.ids), "initial_sync_status": "incomplete"} | body
+        self.databases[new["id"]] = new
+        self.syncs_left[new["id"]] = self.polls_until_synced
+        self.data_graph[str(ALL_USERS)][str(new["id"])] = {
+            "view-data": "unrestricted",
+            "create-queries": "query-builder-and-native",
+        }
+        self.revisions["data"] += 1
+        return redacted(new)
+
+    def change_database(self, database_id: int, body: Json) -> Json:
+        database = find(self.databases, database_id)
+        if "details" in body:
+            self._test_connection(body["details"])
+        database.update(body)
+        return redacted(database)
+
+    def _test_connection(self, details: Json) -> None:
+        need(details, "host", "port", "dbname", "user", "password")
+        if details["schema-filters-type"] != "all":
+            need(details, "schema-filters-patterns")
+        if details["password"] != self.warehouse_password:
+            message = f"password authentication failed, tried {details['password']}"
+            raise Refusal(400, {"message": message, "errors": {"password": "check your password"}})
+
+    def check_database(self, database_id: int, _: Any) -> Json:
+        try:
+            self._test_connection(find(self.databases, database_id)["details"])
+        except Refusal as refusal:
+            return {"status": "error", "message": refusal.body["errors"]["password"]}
+        return {"status": "ok"}
+
+    def sync(self, database_id: int, _: Any) -> Json:
+        find(self.databases, database_id)
+        self.syncs_left[database_id] = min(self.syncs_left[database_id], self.polls_until_synced)
+        return {"status": "ok"}
+
+    def metadata(self, database_id: int, _: Any) -> Json:
+        database = find(self.databases, database_id)
+        if self.syncs_left[database_id] > 0:
+            self.syncs_left[database_id] -= 1
+            return {**redacted(database), "tables": []}
+        schemas = database["details"]["schema-filters-patterns"].split(",")
+        tables = [
+            {
+                "schema": schema,
+                "name": table,
+                "fields": [{"id": self._field(schema, table, name), "name": name} for name in columns],
+            }
+            for (schema, table), columns in self.warehouse_tables.items()
+            if schema in schemas
+        ]
+        return {**redacted(database), "initial_sync_status": "complete", "tables": tables}
+
+    def _field(self, *column: str) -> int:
+        return self.field_ids.setdefault(column, next(self.ids))
+
+    # --- cards
+
+    def translate(self, body: Json) -> Json:
+        known = {card["entity_id"]: card["id"] for card in self.cards.values()}
+        return {
+            "entity_ids": {
+                entity_id: {"id": known[entity_id], "type": "card", "status": "ok"}
+                if entity_id in known
+                else {"type": "card", "status": "not-found"}
+                for entity_id in body["entity_ids"]["card"]
+            }
+        }
+
+    def add_card(self, body: Json) -> Json:
+        need(body, "name", "dataset_query", "display", "visualization_settings")
+        self._check_card(body)
+        entity_id = body.get("entity_id") or secrets.token_urlsafe(16)[:21]
+        if any(card["entity_id"] == entity_id for card in self.cards.values()):
+            raise Refusal(500, "duplicate key value violates unique constraint report_card_entity_id")
+        new = {"id": next(self.ids), "archived": False, "type": "question", "collection_id": None} | body
+        self.cards[new["id"]] = new | {"entity_id": entity_id}
+        return self.get_card(new["id"], None)
+
+    def change_card(self, card_id: int, body: Json) -> Json:
+        self._check_card(body)
+        find(self.cards, card_id).update({key: value for key, value in body.items() if key != "entity_id"})
+        return self.get_card(card_id, None)
+
+    def _check_card(self, body: Json) -> None:
+        refuse_blank(body, "name", "description", "display")
+        query = body.get("dataset_query")
+        if query is not None:
+            if not query:
+                raise Refusal(500, 'null value in column "database_id" violates not-null constraint')
+            if query["database"] not in self.databases:
+                raise Refusal(400, "no such database")
+            for tag in query["stages"][0].get("template-tags", {}).values():
+                kind, options, number = tag["dimension"]
+                if (kind, options) != ("field", {}) or number not in self.field_ids.values():
+                    raise Refusal(400, "template-tags: no such field")
+        if body.get("collection_id") is not None:
+            find(self.collections, body["collection_id"])
+
+    def get_card(self, card_id: int, _: Any) -> Json:
+        card = copy.deepcopy(find(self.cards, card_id))
+        card["dataset_query"] = self._stored_query(card["dataset_query"])
+        return card | {"creator_id": 1, "parameters": [], "result_metadata": None, "updated_at": "2026-01-01"}
+
+    def _stored_query(self, query: Json) -> Json:
+        stage = query["stages"][0]
+        tags = stage.get("template-tags", {})
+        for tag in tags.values():
+            tag["dimension"][1]["lib/uuid"] = secrets.token_hex(16)
+            if self.legacy_queries:
+                tag["dimension"] = ["field", tag["dimension"][2], None]
+        if not self.legacy_queries:
+            return query | {"lib/metadata": None}
+        native = {"query": stage["native"], "template-tags": tags}
+        return {"type": "native", "database": query["database"], "native": native}
+
+    def run_card(self, card_id: int, _: Any) -> Json:
+        card = find(self.cards, card_id)
+        if card["name"] in self.broken_sql:
+            return {"status": "failed", "error": self.broken_sql[card["name"]], "data": {"rows": []}}
+        return {"status": "completed", "data": {"rows": [], "cols": []}}
+
+    # --- dashboards
+
+    def add_dashboard(self, body: Json) -> Json:
+        need(body, "name")
+        refuse_blank(body, "name")
+        if {"dashcards", "tabs"} & body.keys():
+            raise Refusal(400, "POST /api/dashboard takes neither dashcards nor tabs")
+        new = {
+            "id": next(self.ids),
+            "archived": False,
+            "description": None,
+            "width": "fixed",
+            "auto_apply_filters": True,
+            "parameters": [],
+            "tabs": [],
+            "dashcards": [],
+        } | body
+        self.dashboards[new["id"]] = new
+        return new
+
+    def get_dashboard(self, dashboard_id: int, _: Any) -> Json:
+        dashboard = copy.deepcopy(find(self.dashboards, dashboard_id))
+        for dashcard in dashboard["dashcards"]:
+            if dashcard["card_id"] is not None:
+                dashcard["card"] = self.get_card(dashcard["card_id"], None)
+        return dashboard
+
+    def change_dashboard(self, dashboard_id: int, body: Json) -> Json:
+        dashboard = find(self.dashboards, dashboard_id)
+        body = copy.deepcopy(body)
+        if "dashcards" in body:
+            tabs = self._replace_tabs(dashboard, body.get("tabs") or [])
+            body["dashcards"] = self._replace_dashcards(dashboard, body["dashcards"], tabs)
+        body.pop("tabs", None)
+        dashboard.update(body)
+        return self.get_dashboard(dashboard_id, None)
+
+    def _replace_tabs(self, dashboard: Json, tabs: list[Json]) -> dict[int, int]:
+        known = {tab["id"] for tab in dashboard["tabs"]}
+        ids: dict[int, int] = {}
+        for tab in tabs:
+            need(tab, "id", "name")
+            if tab["id"] >= 0 and tab["id"] not in known:
+                raise Refusal(400, f"no tab {tab['id']}")
+            ids[tab["id"]] = tab["id"] if tab["id"] >= 0 else next(self.ids)
+        dashboard["tabs"] = [{**tab, "id": ids[tab["id"]], "position": n} for n, tab in enumerate(tabs)]
+        return ids
+
+    def _replace_dashcards(self, dashboard: Json, dashcards: list[Json], tabs: dict[int, int]) -> list[Json]:
+        known = {dashcard["id"] for dashcard in dashboard["dashcards"]}
+        ids = [dashcard.get("id") for dashcard in dashcards]
+        if len(set(ids)) < len(ids):
+            raise Refusal(400, "ids of dashcards must be unique")
+        return [self._dashcard(dashcard, known, tabs) for dashcard in dashcards]
+
+    def _dashcard(self, dashcard: Json, known: set[int], tabs: dict[int, int]) -> Json:
+        need(dashcard, "id", "card_id", "row", "col", "size_x", "size_y")
+        if dashcard["id"] >= 0 and dashcard["id"] not in known:
+            raise Refusal(400, f"no dashcard {dashcard['id']} on this dashboard")
+        if dashcard["col"] + dashcard["size_x"] > 24:
+            raise Refusal(400, "off the grid")
+        if dashcard["card_id"] is not None:
+            find(self.cards, dashcard["card_id"])
+        elif "virtual_card" not in dashcard["visualization_settings"]:
+            raise Refusal(400, "a dashcard without card_id must be a virtual card")
+        if tabs and dashcard.get("dashboard_tab_id") not in tabs:
+            raise Refusal(400, "This dashboard has tab, makes sure every card has a tab")
+        for mapping in dashcard.get("parameter_mappings", []):
+            need(mapping, "parameter_id", "card_id", "target")
+        stored = {"parameter_mappings": [], "series": [], "visualization_settings": {}} | dashcard
+        stored["dashboard_tab_id"] = tabs.get(dashcard.get("dashboard_tab_id") or 0)
+        stored["id"] = dashcard["id"] if dashcard["id"] >= 0 else next(self.ids)
+        return stored
+
+
+def need(body: Json, *keys: str) -> None:
+    """Refuse a body that lacks a key."""
+    missing = [key for key in keys if key not in body]
+    if missing:
+        raise Refusal(400, {"errors": dict.fromkeys(missing, "missing required key")})
+
+
+def refuse_blank(body: Json, *keys: str) -> None:
+    """Refuse empty text, which Metabase tells from null."""
+    for key in keys:
+        if body.get(key) == "":
+            raise Refusal(400, {"errors": {key: "value must be a non-blank string"}})
+
+
+def find(store: dict[int, Json], key: int) -> Json:
+    """The entry, or 404."""
+    if key not in store:
+        raise Refusal(404, "Not found.")
+    return store[key]
+
+
+def redacted(database: Json) -> Json:
+    """A database as Metabase shows it: without its password."""
+    return {**database, "details": {**database["details"], "password": REDACTED}}
+
+
+def changes_content(method: str, path: str) -> bool:
+    """Whether a request may change what users see."""
+    harmless = ("/query", "/translate", "/sync_schema", "/api/session")
+    return method != "GET" and not path.endswith(harmless)
+
+
+Handler = Callable[..., Any]
+ROUTES: list[tuple[str, str, Handler]] = [
+    ("GET", "/api/health", StandIn.health),
+    ("GET", "/api/session/properties", StandIn.properties),
+    ("POST", "/api/setup", StandIn.set_up),
+    ("POST", "/api/session", StandIn.log_in),
+    ("GET", "/api/collection", StandIn.list_collections),
+    ("POST", "/api/collection", StandIn.add_collection),
+    ("GET", "/api/collection/graph", StandIn.read_collection_graph),
+    ("PUT", "/api/collection/graph", StandIn.write_collection_graph),
+    ("PUT", r"/api/collection/(\d+)", StandIn.change_collection),
+    ("GET", r"/api/collection/(\d+)/items", StandIn.collection_items),
+    ("GET", "/api/permissions/group", StandIn.groups),
+    ("GET", "/api/permissions/graph", StandIn.read_data_graph),
+    ("PUT", "/api/permissions/graph", StandIn.write_data_graph),
+    ("GET", "/api/database", StandIn.list_databases),
+    ("POST", "/api/database", StandIn.add_database),
+    ("GET", r"/api/database/(\d+)", StandIn.get_database),
+    ("PUT", r"/api/database/(\d+)", StandIn.change_database),
+    ("GET", r"/api/database/(\d+)/healthcheck", StandIn.check_database),
+    ("GET", r"/api/database/(\d+)/metadata", StandIn.metadata),
+    ("POST", r"/api/database/(\d+)/sync_schema", StandIn.sync),
+    ("POST", "/api/eid-translation/translate", StandIn.translate),
+    ("POST", "/api/card", StandIn.add_card),
+    ("GET", r"/api/card/(\d+)", StandIn.get_card),
+    ("PUT", r"/api/card/(\d+)", StandIn.change_card),
+    ("POST", r"/api/card/(\d+)/query", StandIn.run_card),
+    ("POST", "/api/dashboard", StandIn.add_dashboard),
+    ("GET", r"/api/dashboard/(\d+)", StandIn.get_dashboard),
+    ("PUT", r"/api/dashboard/(\d+)", StandIn.change_dashboard),
+]
+
+
+@contextmanager
+def served(state: StandIn) -> Iterator[str]:
+    """Serve the stand-in on a free port of this machine; yields its address."""
+
+    class RequestHandler(BaseHTTPRequestHandler):
+        def _handle(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else {}
+            try:
+                status, answer, headers = state.answer(self.command, self.path, self.headers, body)
+            except ConnectionDropped:
+                self.close_connection = True
+                return
+            content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_DELETE = _handle
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), RequestHandler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
