@@ -1,0 +1,189 @@
+"""From a frame to a matrix of numbers: checks of what came in, and how categories become codes.
+
+The matrix is float64, one column per feature in the model's order: numbers as they are, flags 0 or 1,
+categories as a code of the stored vocabulary. Missing is NaN; so is a category that the fit never saw.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml_assets.errors import (
+    DuplicateRowError,
+    FeatureMissingError,
+    FeatureTypeError,
+    FrameError,
+    InfiniteValueError,
+    LabelError,
+)
+from ml_assets.task import Feature, PredictionTask
+
+FloatArray = npt.NDArray[np.float64]
+DateArray = npt.NDArray[np.datetime64]
+
+LARGEST_VOCABULARY = 50
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_NUMBERS_IN_OBJECTS = {"decimal", "floating", "integer", "mixed-integer-float", "boolean", "empty"}
+
+
+@dataclass(frozen=True)
+class FeatureEncoder:
+    """The features of a model in order, and the vocabulary of each category."""
+
+    features: tuple[Feature, ...]
+    vocabularies: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def fit(cls, frame: pd.DataFrame, features: Sequence[Feature]) -> "FeatureEncoder":
+        """Learn the vocabularies (the 50 most frequent values, alphabetically) from the fit rows alone."""
+        check_features(frame, features)
+        vocabularies = {}
+        for feature in features:
+            if feature.kind == "category":
+                counts = pd.Series(_texts(frame[feature.name], feature)).value_counts()
+                vocabularies[feature.name] = tuple(sorted(counts.index[:LARGEST_VOCABULARY]))
+        return cls(features=tuple(features), vocabularies=vocabularies)
+
+    def encode(self, frame: pd.DataFrame) -> FloatArray:
+        """Rows x features. Raises a `FrameError` that names the feature when the frame does not fit."""
+        check_features(frame, self.features)
+        matrix = np.empty((len(frame), len(self.features)), dtype=np.float64, order="F")
+        for position, feature in enumerate(self.features):
+            matrix[:, position] = self._column(frame[feature.name], feature)
+        return matrix
+
+    def new_categories(self, frame: pd.DataFrame) -> dict[str, list[str]]:
+        """Values of each category that the fit never saw and that therefore count as missing."""
+        found = {}
+        for feature in self.features:
+            if feature.kind == "category":
+                seen = set(pd.Series(_texts(frame[feature.name], feature)).dropna().unique())
+                new = sorted(seen - set(self.vocabularies[feature.name]))
+                if new:
+                    found[feature.name] = new
+        return found
+
+    def _column(self, column: "pd.Series[Any]", feature: Feature) -> FloatArray:
+        if feature.kind == "category":
+            return self._codes(column, feature)
+        return _flags(column, feature) if feature.kind == "flag" else _numbers(column, feature)
+
+    def _codes(self, column: "pd.Series[Any]", feature: Feature) -> FloatArray:
+        vocabulary = pd.Index(self.vocabularies[feature.name], dtype=object)
+        codes = vocabulary.get_indexer(pd.Index(_texts(column, feature), dtype=object)).astype(np.float64)
+        codes[codes < 0] = np.nan
+        return codes
+
+
+def check_features(frame: pd.DataFrame, features: Sequence[Feature]) -> None:
+    """Raise `FeatureMissingError` when a feature is not a column of the frame."""
+    missing = [feature.name for feature in features if feature.name not in frame.columns]
+    if missing:
+        raise FeatureMissingError(
+            f"the feature matrix lacks {len(missing)} feature(s) that the model needs: {', '.join(missing)}; "
+            "build the feature marts of this version, or train again on the matrix as it is"
+        )
+
+
+def display_values(column: "pd.Series[Any]", feature: Feature) -> npt.NDArray[np.object_]:
+    """A feature's values as a reader sees them: float, bool or str, and None where missing."""
+    if feature.kind == "category":
+        return _texts(column, feature)
+    numbers = _flags(column, feature) if feature.kind == "flag" else _numbers(column, feature)
+    shown = (numbers == 1.0).astype(object) if feature.kind == "flag" else numbers.astype(object)
+    shown[np.isnan(numbers)] = None
+    return shown
+
+
+def as_of_dates(frame: pd.DataFrame) -> DateArray:
+    """The rows' as_of_date as datetime64[D]."""
+    return pd.to_datetime(frame["as_of_date"]).to_numpy().astype("datetime64[D]")
+
+
+def check_keys(frame: pd.DataFrame, task: PredictionTask) -> None:
+    """Raise when a key column is missing or empty, or an entity stands twice at one as_of_date."""
+    keys = ["company_id", task.entity_key, "as_of_date"]
+    missing = [key for key in keys if key not in frame.columns]
+    if missing:
+        raise FrameError(f"the frame for task {task.name!r} lacks the key column(s) {', '.join(missing)}")
+    empty = [key for key in keys if frame[key].isna().any()]
+    if empty:
+        raise FrameError(f"the frame for task {task.name!r} has rows without {', '.join(empty)}")
+    repeated = frame.duplicated(subset=keys)
+    if repeated.any():
+        row = frame.loc[repeated, keys].iloc[0]
+        raise DuplicateRowError(
+            f"{int(repeated.sum())} row(s) of the feature matrix repeat their key, the first: company "
+            f"{row['company_id']}, {task.entity} {row[task.entity_key]}, {row['as_of_date']}"
+        )
+
+
+def labelled_rows(frame: pd.DataFrame, task: PredictionTask) -> pd.DataFrame:
+    """The rows whose label is known (and mature, where an `is_mature` column stands), with a fresh index."""
+    if task.label_column not in frame.columns:
+        raise LabelError(f"the training frame lacks the label {task.label_column!r} of task {task.name!r}")
+    known = frame[task.label_column].notna()
+    if "is_mature" in frame.columns:
+        known &= frame["is_mature"].fillna(False).astype(bool)
+    return frame[known].reset_index(drop=True)
+
+
+def outcomes_of(frame: pd.DataFrame, task: PredictionTask) -> FloatArray:
+    """The label as 0.0 and 1.0. Raises `LabelError` for anything else."""
+    column = frame[task.label_column]
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = ~np.isin(values, (0.0, 1.0))
+    if wrong.any():
+        example = column[wrong].iloc[0]
+        raise LabelError(
+            f"label {task.label_column!r} of task {task.name!r} must be true or false, found {example!r} "
+            f"in {int(wrong.sum())} row(s)"
+        )
+    return values
+
+
+def _numbers(column: "pd.Series[Any]", feature: Feature) -> FloatArray:
+    if pd.api.types.is_object_dtype(column.dtype):
+        inferred = pd.api.types.infer_dtype(column, skipna=True)
+        if inferred not in _NUMBERS_IN_OBJECTS:
+            raise _type_error(feature, inferred, "numbers")
+    elif not (pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)):
+        raise _type_error(feature, str(column.dtype), "numbers")
+    values = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+    with np.errstate(invalid="ignore"):
+        too_large = np.abs(values) > _LARGEST_FLOAT32
+    if too_large.any():
+        raise InfiniteValueError(
+            f"feature {feature.name!r} is infinite in {int(too_large.sum())} of {len(values)} rows; "
+            "look for a division by zero in its mart"
+        )
+    return values
+
+
+def _flags(column: "pd.Series[Any]", feature: Feature) -> FloatArray:
+    values = _numbers(column, feature)
+    wrong = ~(np.isnan(values) | (values == 0.0) | (values == 1.0))
+    if wrong.any():
+        raise FeatureTypeError(f"feature {feature.name!r} is a flag, and holds {values[wrong][0]!r}")
+    return values
+
+
+def _texts(column: "pd.Series[Any]", feature: Feature) -> npt.NDArray[np.object_]:
+    missing = column.isna().to_numpy()
+    values = column.to_numpy(dtype=object, copy=True)
+    values[missing] = None
+    inferred = pd.api.types.infer_dtype(column.dropna(), skipna=True)
+    if inferred not in ("string", "empty", "categorical"):
+        raise _type_error(feature, inferred, "texts")
+    return values
+
+
+def _type_error(feature: Feature, found: str, wanted: str) -> FeatureTypeError:
+    return FeatureTypeError(
+        f"feature {feature.name!r} is a {feature.kind} and must hold {wanted}, but the frame holds {found}; "
+        "mend the kind in the column's meta, or the column"
+    )

@@ -1,0 +1,76 @@
+"""Little data: a rule, then a model pooled over companies that allow it, then the company's own model."""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from ml_assets.errors import PoolError
+from ml_assets.frames import labelled_rows, outcomes_of
+from ml_assets.task import PredictionTask
+
+Rung = Literal["own_model", "pooled_model", "rule"]
+
+
+@dataclass(frozen=True)
+class OutcomeCounts:
+    """What the labels hold: rows, different entities, those with the outcome at any date, and the rest."""
+
+    rows: int
+    entities: int
+    outcomes: int
+    survivors: int
+
+
+@dataclass(frozen=True)
+class RungDecision:
+    """The rung, the counts it rests on, and why, in words."""
+
+    rung: Rung
+    own: OutcomeCounts
+    pool: OutcomeCounts | None
+    reason: str
+
+    def describe(self) -> dict[str, Any]:
+        """The decision as JSON-ready values."""
+        return asdict(self)
+
+
+def count_outcomes(frame: pd.DataFrame, task: PredictionTask) -> OutcomeCounts:
+    """Count entities, not rows: a customer who leaves is one outcome, however many dates saw it coming."""
+    rows = labelled_rows(frame, task)
+    outcomes = pd.Series(outcomes_of(rows, task))
+    by_entity = outcomes.groupby([rows["company_id"], rows[task.entity_key]]).max()
+    found = int(by_entity.sum())
+    return OutcomeCounts(len(rows), len(by_entity), found, len(by_entity) - found)
+
+
+def decide_rung(own: OutcomeCounts, pool: OutcomeCounts | None, task: PredictionTask) -> RungDecision:
+    """The highest rung that the counts carry. `pool` is None where the company or nobody shares training."""
+    ladder = task.ladder
+    if own.outcomes >= ladder.own_outcomes and own.survivors >= ladder.own_survivors:
+        return RungDecision("own_model", own, pool, f"{_words(own, task)} carry an own model")
+    short = (
+        f"{_words(own, task)} are too few for an own model, which needs {ladder.own_outcomes} and "
+        f"{ladder.own_survivors}"
+    )
+    if pool and pool.outcomes >= ladder.pooled_outcomes and pool.survivors >= ladder.pooled_survivors:
+        return RungDecision("pooled_model", own, pool, f"{short}; the pool has {_words(pool, task)}")
+    shared = f"the pool has only {_words(pool, task)}" if pool else "there is no pool to share"
+    return RungDecision("rule", own, pool, f"{short}; {shared}")
+
+
+def assert_pool_allowed(frame: pd.DataFrame, sharing_company_ids: Collection[int]) -> None:
+    """Raise `PoolError` when any row belongs to a company that does not share its data for training."""
+    strangers = sorted(set(frame["company_id"].unique()) - set(sharing_company_ids))
+    if strangers:
+        count = int(frame["company_id"].isin(strangers).sum())
+        raise PoolError(
+            f"{count} row(s) of company {', '.join(str(company) for company in strangers)} stand in the "
+            "pooled training frame, though these companies do not share training; leave them out"
+        )
+
+
+def _words(counts: OutcomeCounts, task: PredictionTask) -> str:
+    return f"{counts.outcomes} {task.entity}(s) with the outcome and {counts.survivors} without"

@@ -1,0 +1,159 @@
+"""The baseline: logistic regression on clipped, imputed, scaled and one-hot columns.
+
+scikit-learn fits it; what is kept are plain numbers, so that the stored model needs no pickle and its
+parts are readable: a feature's part is its term minus that term's mean over the fit rows (linear SHAP
+with independent features, Lundberg & Lee 2017, corollary 1).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import orjson
+
+from ml_assets.estimators import Files, FitRows, log_loss_of
+from ml_assets.frames import FeatureEncoder, FloatArray
+
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+STRENGTH_WITHOUT_CHOICE = 0.01
+_LOW, _HIGH = 0.01, 0.99
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Margin = bias + one part per feature. Tuples are indexed by feature.
+
+    A number or a flag x has the part slope * (clip(x, low, high) - mean) + when_present, or when_missing.
+    A category has the entry of its code in `tables`, whose last entry stands for missing.
+    """
+
+    kind: ClassVar[str] = "logistic"
+    bias: float
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mean: tuple[float, ...]
+    slope: tuple[float, ...]
+    when_present: tuple[float, ...]
+    when_missing: tuple[float, ...]
+    tables: dict[int, tuple[float, ...]]
+    strength: float
+
+    def margins(self, matrix: FloatArray) -> FloatArray:
+        """Uncalibrated log-odds, shape (rows,)."""
+        parts, bias = self.parts(matrix)
+        return np.asarray(parts.sum(axis=1) + bias)
+
+    def parts(self, matrix: FloatArray) -> tuple[FloatArray, float]:
+        """Each feature's part, shape (rows, features), and the mean margin of the fit rows as the bias."""
+        clipped = np.clip(matrix, np.array(self.low), np.array(self.high))
+        parts = np.array(self.slope) * (clipped - np.array(self.mean)) + np.array(self.when_present)
+        parts = np.where(np.isnan(matrix), np.array(self.when_missing), parts)
+        for position, table in self.tables.items():
+            parts[:, position] = np.array(table)[_codes(matrix[:, position], len(table) - 1)]
+        return np.ascontiguousarray(parts), self.bias
+
+    def settings(self) -> dict[str, object]:
+        """The inverse penalty that was chosen."""
+        return {"strength": self.strength}
+
+    def dump(self) -> Files:
+        """All numbers as JSON."""
+        tables = {str(position): table for position, table in self.tables.items()}
+        return {"estimator.json": orjson.dumps({**self.__dict__, "tables": tables})}
+
+    @classmethod
+    def load(cls, files: Mapping[str, bytes]) -> "LinearModel":
+        """Read back what `dump` gave."""
+        words = orjson.loads(files["estimator.json"])
+        tables = {int(position): tuple(table) for position, table in words.pop("tables").items()}
+        lists = {name: tuple(value) for name, value in words.items() if isinstance(value, list)}
+        return cls(**{**words, **lists, "tables": tables})
+
+
+def fit_logistic(rows: FitRows) -> LinearModel:
+    """Choose the penalty on the later part of the fit rows, then fit on all of them."""
+    strength = STRENGTH_WITHOUT_CHOICE
+    if rows.inner is not None:
+        early, late = rows.inner
+        losses = {}
+        for candidate in STRENGTHS:
+            model = fit_linear(rows.matrix[early], rows.outcomes[early], rows.encoder, candidate)
+            losses[candidate] = log_loss_of(model.margins(rows.matrix[late]), rows.outcomes[late])
+        strength = min(losses, key=lambda candidate: losses[candidate])
+    return fit_linear(rows.matrix, rows.outcomes, rows.encoder, strength)
+
+
+def fit_linear(
+    matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, strength: float
+) -> LinearModel:
+    """Fit with a given inverse penalty (scikit-learn's C) and take the coefficients apart by feature.
+
+    The design has, per number or flag, the scaled value (the mean where missing) and a missing indicator;
+    per category one column for each value and one for missing.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    low, high = _clip_bounds(matrix, encoder)
+    clipped = np.clip(matrix, low, high)
+    missing = np.isnan(matrix)
+    known = (~missing).sum(axis=0)
+    mean = np.where(known > 0, np.nansum(clipped, axis=0) / np.maximum(known, 1), 0.0)
+    filled = np.where(missing, mean, clipped)
+    spread = filled.std(axis=0)
+    spread = np.where(spread > 1e-12 * np.maximum(1.0, np.abs(mean)), spread, np.inf)
+    sizes = _table_sizes(encoder)
+    one_hot = [np.eye(size)[_codes(matrix[:, position], size - 1)] for position, size in sizes.items()]
+    plain = [position for position in range(matrix.shape[1]) if position not in sizes]
+    design = np.hstack([((filled - mean) / spread)[:, plain], missing[:, plain].astype(np.float64), *one_hot])
+    fitted = LogisticRegression(C=strength, max_iter=2000, tol=1e-6).fit(design, outcomes)
+
+    weights, centres = fitted.coef_[0], design.mean(axis=0)
+    slope, when_missing, when_present = (np.zeros(matrix.shape[1]) for _ in range(3))
+    slope[plain] = weights[: len(plain)] / spread[plain]
+    indicator = weights[len(plain) : 2 * len(plain)]
+    share = centres[len(plain) : 2 * len(plain)]
+    when_present[plain], when_missing[plain] = -indicator * share, indicator * (1.0 - share)
+    tables, start = {}, 2 * len(plain)
+    for position, size in sizes.items():
+        entries, shares = weights[start : start + size], centres[start : start + size]
+        tables[position] = tuple(float(entry) for entry in entries - entries @ shares)
+        start += size
+    return LinearModel(
+        bias=float(fitted.intercept_[0] + weights @ centres),
+        low=_floats(low),
+        high=_floats(high),
+        mean=_floats(mean),
+        slope=_floats(slope),
+        when_present=_floats(when_present),
+        when_missing=_floats(when_missing),
+        tables=tables,
+        strength=strength,
+    )
+
+
+def _clip_bounds(matrix: FloatArray, encoder: FeatureEncoder) -> tuple[FloatArray, FloatArray]:
+    """Each number's 1st and 99th percentile: a linear model must not be led by a few huge values."""
+    largest = float(np.finfo(np.float32).max)
+    low, high = np.full(matrix.shape[1], -largest), np.full(matrix.shape[1], largest)
+    for position, feature in enumerate(encoder.features):
+        known = matrix[~np.isnan(matrix[:, position]), position]
+        if feature.kind == "number" and len(known):
+            low[position], high[position] = np.quantile(known, [_LOW, _HIGH])
+    return low, high
+
+
+def _table_sizes(encoder: FeatureEncoder) -> dict[int, int]:
+    return {
+        position: len(encoder.vocabularies[feature.name]) + 1
+        for position, feature in enumerate(encoder.features)
+        if feature.kind == "category"
+    }
+
+
+def _codes(column: FloatArray, missing_code: int) -> np.ndarray:
+    return np.where(np.isnan(column), missing_code, column).astype(np.intp)
+
+
+def _floats(values: FloatArray) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -1,0 +1,135 @@
+"""A trained model: encoder, estimator and calibrator together, how it scores, and how it is stored.
+
+Stored as named byte strings (`to_files`, `from_files`); where they are kept is the caller's business.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from ml_assets.calibrate import AffineCalibrator
+from ml_assets.errors import ArtefactError, FrameError
+from ml_assets.estimators import Estimator, Files, load_estimator
+from ml_assets.explain import PublishedParts, bound_log_odds, probabilities_of, publish_parts
+from ml_assets.frames import FeatureEncoder, FloatArray, check_keys
+from ml_assets.ladder import Rung
+from ml_assets.task import Feature, PredictionTask
+
+FORMAT = 1
+_MODEL_FILE = "model.json"
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """Where a model comes from. `last_seen_date` is the last date whose outcomes shaped it."""
+
+    trained_at: datetime
+    horizon_days: int
+    seed: int
+    rows: int
+    base_rate: float
+    last_seen_date: str | None
+    fingerprint: str
+    libraries: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a frame's rows, in its order: arrays (rows,); contributions (rows, features) or None."""
+
+    frame: pd.DataFrame
+    probability: FloatArray
+    log_odds: FloatArray
+    baseline_log_odds: float
+    contributions: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """Everything that turns a feature matrix into published probabilities and their parts."""
+
+    task_name: str
+    entity_key: str
+    rung: Rung
+    estimator: Estimator
+    calibrator: AffineCalibrator
+    encoder: FeatureEncoder
+    facts: TrainingFacts
+
+    def score(self, frame: pd.DataFrame, *, explain: bool = True) -> Scores:
+        """Score every row. Extra columns are ignored; a missing or mistyped feature raises a `FrameError`.
+
+        With `explain` the contributions and the baseline add up to the log-odds of the probability within
+        1e-9; without, `contributions` is None and it is many times faster.
+        """
+        matrix = self.encoder.encode(frame)
+        if explain:
+            parts, bias = self.estimator.parts(matrix)
+            published: PublishedParts = publish_parts(parts, bias, self.calibrator)
+            log_odds, baseline = published.log_odds, published.baseline
+            names = [feature.name for feature in self.encoder.features]
+            contributions = pd.DataFrame(published.contributions, columns=names, index=frame.index)
+        else:
+            log_odds = bound_log_odds(self.calibrator.log_odds(self.estimator.margins(matrix)))
+            _, bias = self.estimator.parts(matrix[:1])
+            baseline = float(bound_log_odds(self.calibrator.log_odds(np.array([bias])))[0])
+            contributions = None
+        return Scores(frame, probabilities_of(log_odds), log_odds, baseline, contributions)
+
+    def check_frame(self, frame: pd.DataFrame, task: PredictionTask) -> None:
+        """Raise when the frame's keys are not fit for publication or the model is of another task."""
+        if self.task_name != task.name:
+            raise FrameError(f"a model of task {self.task_name!r} cannot score task {task.name!r}")
+        check_keys(frame, task)
+
+    def to_files(self) -> Files:
+        """The model as named byte strings, without pickle."""
+        words = {
+            "format": FORMAT,
+            "kind": self.estimator.kind,
+            "task_name": self.task_name,
+            "entity_key": self.entity_key,
+            "rung": self.rung,
+            "calibrator": asdict(self.calibrator),
+            "features": [asdict(feature) for feature in self.encoder.features],
+            "vocabularies": self.encoder.vocabularies,
+            "facts": asdict(self.facts),
+        }
+        return {_MODEL_FILE: orjson.dumps(words, option=orjson.OPT_INDENT_2), **self.estimator.dump()}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> "TrainedModel":
+        """Read back what `to_files` gave: it scores bit for bit the same. Raises `ArtefactError`."""
+        try:
+            words = orjson.loads(files[_MODEL_FILE])
+            if words["format"] != FORMAT:
+                raise ArtefactError(
+                    f"the stored model has format {words['format']!r}, not {FORMAT}: train again"
+                )
+            return cls(
+                task_name=words["task_name"],
+                entity_key=words["entity_key"],
+                rung=words["rung"],
+                estimator=load_estimator(words["kind"], files),
+                calibrator=AffineCalibrator(**words["calibrator"]),
+                encoder=_encoder(words),
+                facts=_facts(words["facts"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(
+                f"the stored model is damaged or incomplete: {error!r}; train again"
+            ) from error
+
+
+def _encoder(words: dict[str, Any]) -> FeatureEncoder:
+    vocabularies = {name: tuple(values) for name, values in words["vocabularies"].items()}
+    return FeatureEncoder(tuple(Feature(**feature) for feature in words["features"]), vocabularies)
+
+
+def _facts(words: dict[str, Any]) -> TrainingFacts:
+    return TrainingFacts(**{**words, "trained_at": datetime.fromisoformat(words["trained_at"])})

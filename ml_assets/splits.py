@@ -1,0 +1,158 @@
+"""Splitting by time: fit on earlier dates, calibrate on later ones, judge on the last. Never by row.
+
+Between two parts lies a gap of one horizon: the label of a row at date d is decided in [d, d + horizon),
+so the last fit date plus the horizon must not reach past the first calibration date. Otherwise the model
+would have read outcomes of the days it is judged on.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+import numpy as np
+
+from ml_assets.frames import DateArray, FloatArray
+from ml_assets.task import SplitSettings
+
+_INNER_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class DateCounts:
+    """Rows and outcomes of one as_of_date."""
+
+    as_of_date: date
+    rows: int
+    outcomes: int
+
+
+@dataclass(frozen=True)
+class TimeSplit:
+    """The dates of each part. `mode` two_way has no calibration dates: the history is too short for them."""
+
+    mode: Literal["three_way", "two_way"]
+    fit: tuple[date, ...]
+    calibrate: tuple[date, ...]
+    test: tuple[date, ...]
+    unused: tuple[date, ...]
+    note: str
+
+    def describe(self) -> dict[str, object]:
+        """The split as JSON-ready values."""
+        parts = {"fit": self.fit, "calibrate": self.calibrate, "test": self.test, "unused": self.unused}
+        return {
+            "mode": self.mode,
+            "note": self.note,
+            **{name: [day.isoformat() for day in days] for name, days in parts.items()},
+        }
+
+
+@dataclass(frozen=True)
+class NoSplit:
+    """Why the dates do not allow a split."""
+
+    reason: str
+
+
+def count_by_date(dates: DateArray, outcomes: FloatArray) -> list[DateCounts]:
+    """Rows and outcomes of each date, earliest first."""
+    days, position = np.unique(dates, return_inverse=True)
+    rows = np.bincount(position, minlength=len(days))
+    positive = np.bincount(position, weights=outcomes, minlength=len(days))
+    return [
+        DateCounts(as_of_date=day.item(), rows=int(count), outcomes=int(found))
+        for day, count, found in zip(days, rows, positive, strict=True)
+    ]
+
+
+def split_by_time(
+    counts: list[DateCounts], *, horizon_days: int, settings: SplitSettings
+) -> TimeSplit | NoSplit:
+    """Share the dates out over fit, calibrate and test, with gaps of one horizon.
+
+    With too short a history the calibration part is given up (two_way); if even fit and test cannot both
+    hold outcomes the answer is `NoSplit`. Dates inside a gap are `unused`.
+    """
+    days = sorted(counts, key=lambda count: count.as_of_date)
+    largest = max(1, int(len(days) * settings.largest_share))
+    test = _latest(days, largest, settings)
+    if test is None:
+        return NoSplit(
+            f"{len(days)} mature date(s) hold fewer than {settings.minimum_outcomes} outcomes to judge on"
+        )
+    before_test = _before(days, test[0].as_of_date, horizon_days)
+    calibrate = _latest(before_test, largest, settings)
+    if calibrate is not None:
+        fit = _before(days, calibrate[0].as_of_date, horizon_days)
+        if _is_enough(fit, settings):
+            return _split(
+                "three_way", days, fit, calibrate, test, "fitted, calibrated and judged on separate dates"
+            )
+    if _is_enough(before_test, settings):
+        note = "too short a history for calibration dates: the model's own probability is published"
+        return _split("two_way", days, before_test, [], test, note)
+    return NoSplit(
+        f"{len(days)} mature date(s) with a horizon of {horizon_days} days leave no earlier dates with "
+        f"{settings.minimum_outcomes} outcomes to fit on"
+    )
+
+
+def inner_split(
+    dates: DateArray, outcomes: FloatArray, *, horizon_days: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Masks of an earlier and a later part of the fit rows, for choosing a model's size; None when too short.
+
+    The later part is the last quarter of the dates, with the same gap of one horizon before it.
+    """
+    days = np.unique(dates)
+    if len(days) < 3:
+        return None
+    first_late = days[-max(1, int(len(days) * _INNER_SHARE))]
+    late = dates >= first_late
+    early = dates + np.timedelta64(horizon_days, "D") <= first_late
+    enough = all(part.any() and 0 < outcomes[part].sum() < part.sum() for part in (early, late))
+    return (early, late) if enough else None
+
+
+def rows_on(dates: DateArray, days: tuple[date, ...]) -> np.ndarray:
+    """Mask of the rows whose as_of_date is one of the days."""
+    return np.isin(dates, np.array(days, dtype="datetime64[D]"))
+
+
+def _latest(days: list[DateCounts], largest: int, settings: SplitSettings) -> list[DateCounts] | None:
+    """The shortest tail with the target, or of `largest` dates; longer only to reach the minimum."""
+    for length in range(1, len(days) + 1):
+        tail = days[-length:]
+        reached = sum(day.outcomes for day in tail) >= settings.target_outcomes
+        if _is_enough(tail, settings) and (reached or length >= largest):
+            return tail
+    return None
+
+
+def _before(days: list[DateCounts], first: date, horizon_days: int) -> list[DateCounts]:
+    return [day for day in days if day.as_of_date + timedelta(days=horizon_days) <= first]
+
+
+def _is_enough(days: list[DateCounts], settings: SplitSettings) -> bool:
+    outcomes = sum(day.outcomes for day in days)
+    others = sum(day.rows - day.outcomes for day in days)
+    return min(outcomes, others) >= settings.minimum_outcomes
+
+
+def _split(
+    mode: Literal["three_way", "two_way"],
+    days: list[DateCounts],
+    fit: list[DateCounts],
+    calibrate: list[DateCounts],
+    test: list[DateCounts],
+    note: str,
+) -> TimeSplit:
+    used = {day.as_of_date for part in (fit, calibrate, test) for day in part}
+    return TimeSplit(
+        mode=mode,
+        fit=tuple(day.as_of_date for day in fit),
+        calibrate=tuple(day.as_of_date for day in calibrate),
+        test=tuple(day.as_of_date for day in test),
+        unused=tuple(day.as_of_date for day in days if day.as_of_date not in used),
+        note=note,
+    )

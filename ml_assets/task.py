@@ -1,0 +1,215 @@
+"""What is predicted: features and tasks as plain definitions. No frames, no models, no heavy imports.
+
+A new task (marketing response, cart abandonment) is one more `PredictionTask` and no other code.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from ml_assets.errors import TaskError
+
+FeatureKind = Literal["number", "category", "flag"]
+CandidateName = Literal["xgboost", "logistic"]
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+def _check_name(name: str, what: str) -> None:
+    if not _NAME.match(name):
+        raise TaskError(f"{what}: {name!r} is no column name (lower case letters, digits, underscores)")
+
+
+def _check_positive(value: int, what: str) -> None:
+    if value < 1:
+        raise TaskError(f"{what} must be at least 1, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of the feature matrix, with the words that people read about it.
+
+    `unit` may be empty (a share, a category). `kind` says how a model reads the column.
+    """
+
+    name: str
+    label: str
+    unit: str
+    family: str
+    kind: FeatureKind
+
+    def __post_init__(self) -> None:
+        _check_name(self.name, "feature")
+        if not self.label.strip():
+            raise TaskError(f"feature {self.name!r} has an empty label; reasons are written with it")
+        if self.kind not in get_args(FeatureKind):
+            raise TaskError(
+                f"feature {self.name!r} has kind {self.kind!r}; use one of {', '.join(get_args(FeatureKind))}"
+            )
+
+    @classmethod
+    def from_meta(cls, name: str, meta: Mapping[str, Any]) -> "Feature":
+        """Build a feature from a column's `meta.feature`: label, unit, family, kind; others are ignored."""
+        missing = [key for key in ("label", "family", "kind") if not meta.get(key)]
+        if missing:
+            raise TaskError(f"feature {name!r} lacks {', '.join(missing)} in its meta")
+        return cls(
+            name=name,
+            label=str(meta["label"]),
+            unit=str(meta.get("unit") or ""),
+            family=str(meta["family"]),
+            kind=meta["kind"],
+        )
+
+
+@dataclass(frozen=True)
+class RiskThresholds:
+    """Risk levels by odds against the base rate's odds: 3.0 means three times the usual odds.
+
+    Odds and not probabilities, so that one pair of numbers serves base rates of 1 and of 40 percent.
+    """
+
+    medium_odds_ratio: float = 1.5
+    high_odds_ratio: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.medium_odds_ratio < self.high_odds_ratio < math.inf:
+            raise TaskError(
+                "risk thresholds must satisfy 0 < medium < high, got "
+                f"medium {self.medium_odds_ratio!r} and high {self.high_odds_ratio!r}"
+            )
+
+
+@dataclass(frozen=True)
+class LadderThresholds:
+    """How many different entities with and without the outcome a model needs (customers, not rows)."""
+
+    own_outcomes: int = 60
+    own_survivors: int = 100
+    pooled_outcomes: int = 60
+    pooled_survivors: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("own_outcomes", "own_survivors", "pooled_outcomes", "pooled_survivors"):
+            _check_positive(getattr(self, name), f"ladder threshold {name}")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How the mature dates are shared out.
+
+    The test part, and before it the calibration part, takes the latest dates until it holds
+    `target_outcomes`, at most `largest_share` of the dates; it must hold `minimum_outcomes` (rows with
+    the outcome, and as many without).
+    """
+
+    target_outcomes: int = 150
+    minimum_outcomes: int = 10
+    largest_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check_positive(self.minimum_outcomes, "split setting minimum_outcomes")
+        if self.target_outcomes < self.minimum_outcomes:
+            raise TaskError(
+                f"split setting target_outcomes {self.target_outcomes!r} is below "
+                f"minimum_outcomes {self.minimum_outcomes!r}"
+            )
+        if not 0 < self.largest_share < 0.5:
+            raise TaskError(f"split setting largest_share must lie in (0, 0.5), got {self.largest_share!r}")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A candidate passes when it beats the rule on the test rows by more than one of these gains."""
+
+    log_loss_gain: float = 0.0
+    average_precision_gain: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("log_loss_gain", "average_precision_gain"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise TaskError(f"gate {name} must be a number of at least 0, got {value!r}")
+
+
+@dataclass(frozen=True)
+class RulePrior:
+    """What the rule believes before it has seen an outcome (see `rules.PriorRule`).
+
+    `rate_per_30_days`: share of entities with the outcome in 30 days. `reference`: the rule feature's
+    usual value, in its own unit. `intercept_sd`, `slope`, `slope_sd`: Gaussian priors on the log-odds scale.
+    """
+
+    rate_per_30_days: float = 0.03
+    reference: float = 30.0
+    intercept_sd: float = 1.0
+    slope: float = 0.5
+    slope_sd: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate_per_30_days < 1:
+            raise TaskError(f"rule prior rate_per_30_days must lie in (0, 1), got {self.rate_per_30_days!r}")
+        for name in ("reference", "intercept_sd", "slope_sd"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise TaskError(f"rule prior {name} must be a positive number, got {value!r}")
+
+    def rate(self, horizon_days: int) -> float:
+        """The prior share over a horizon: 1 - (1 - r)^(days / 30)."""
+        return float(1.0 - (1.0 - self.rate_per_30_days) ** (horizon_days / 30.0))
+
+
+@dataclass(frozen=True)
+class PredictionTask:
+    """One thing to predict, for one kind of entity, from one feature relation.
+
+    `rule_feature` and `value_feature` name columns of the feature relation: the one that the rule reads,
+    and the money at stake. `candidates` are tried against each other and against the best single column.
+    """
+
+    name: str
+    entity: str
+    feature_relation: str
+    label_relation: str
+    label_column: str
+    probability_column: str
+    rule_feature: str
+    value_feature: str
+    candidates: tuple[CandidateName, ...] = ("xgboost", "logistic")
+    risk: RiskThresholds = field(default_factory=RiskThresholds)
+    ladder: LadderThresholds = field(default_factory=LadderThresholds)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    gate: Gate = field(default_factory=Gate)
+    rule_prior: RulePrior = field(default_factory=RulePrior)
+
+    def __post_init__(self) -> None:
+        for name in ("name", "entity", "label_column", "probability_column", "rule_feature", "value_feature"):
+            _check_name(getattr(self, name), f"task {self.name!r}: {name}")
+        for name in ("feature_relation", "label_relation"):
+            for part in str(getattr(self, name)).split("."):
+                _check_name(part, f"task {self.name!r}: {name}")
+        unknown = [name for name in self.candidates if name not in get_args(CandidateName)]
+        if unknown or not self.candidates:
+            raise TaskError(
+                f"task {self.name!r} has candidates {self.candidates!r}; "
+                f"choose from {', '.join(get_args(CandidateName))}"
+            )
+
+    @property
+    def entity_key(self) -> str:
+        """The entity's id column."""
+        return f"{self.entity}_id"
+
+
+CHURN = PredictionTask(
+    name="churn",
+    entity="customer",
+    feature_relation="features.churn_feature_matrix",
+    label_relation="features.churn_labels",
+    label_column="is_churned",
+    probability_column="churn_probability",
+    rule_feature="days_since_last_payment",
+    value_feature="revenue_90d",
+)
