@@ -1,0 +1,64 @@
+{#- The rule of time, written once. A version counts at an as_of_date D while known_from < D <= known_to;
+    its mutable attributes while attributes_known_from < D; its event times when they lie before D. -#}
+
+
+{#- The interval in which a version is what the warehouse knew of the record.
+    The first version of a backfilled record reaches back to minus infinity, with its event times and
+    fixed attributes only. A version ends when any later one (by updated_at) is known, so that an older
+    version arriving late never stands in front of a newer one. -#}
+{% macro knowledge_interval(record_id) -%}
+    case
+        when
+            is_backfill
+            and not coalesce(bool_or(is_backfill) over (
+                partition by company_id, {{ record_id }}
+                order by updated_at
+                rows between unbounded preceding and 1 preceding
+            ), false)
+            then '-infinity'::timestamptz
+        else known_at
+    end as known_from,
+    known_at as attributes_known_from,
+    coalesce(
+        min(known_at) over (
+            partition by company_id, {{ record_id }}
+            order by updated_at
+            rows between 1 following and unbounded following
+        ),
+        'infinity'::timestamptz
+    ) as known_to
+{%- endmacro %}
+
+
+{#- A mutable attribute: null where only the record's event times are known. -#}
+{% macro known_attribute(column) -%}
+    {%- set record, name = column.split('.') -%}
+    case when {{ record }}.attributes_known_from < as_of_dates.as_of_at then {{ column }} end as {{ name }}
+{%- endmacro %}
+
+
+{#- An event's time: null as long as the event lies ahead. -#}
+{% macro past_event(column) -%}
+    {%- set record, name = column.split('.') -%}
+    case when {{ column }} < as_of_dates.as_of_at then {{ column }} end as {{ name }}
+{%- endmacro %}
+
+
+{#- Whether any of the events that lie before the date lies within the lookback. An event still ahead must not
+    keep an old record in view: that it will happen is not known. -#}
+{% macro has_recent_event(columns) -%}
+    (
+        {%- for column in columns %}
+        {{ 'or ' if not loop.first }}(
+            {{ column }} >= as_of_dates.as_of_at - interval '{{ var("lookback_days") | int }} days'
+            and {{ column }} < as_of_dates.as_of_at
+        )
+        {%- endfor %}
+    )
+{%- endmacro %}
+
+
+{#- The injected clock, as a timestamp. -#}
+{% macro now_as_sql() -%}
+    timestamptz '{{ var("now") or run_started_at.isoformat() }}'
+{%- endmacro %}

@@ -1,0 +1,121 @@
+{#- What an incremental model builds in this run.
+
+    A period is one company at one as_of_date. An ordinary run builds the periods that the model lacks;
+    the variable as_of_dates asks for some by name and then builds only those; company_ids narrows either.
+    A model that lacks a column is built for all periods, so a new feature has no half-filled past. -#}
+
+
+{#- The periods to build, as [(company_id, as_of_date), ...].
+      relation: the model's own table, as it stands
+      columns: the columns the model will have
+      stale_when: SQL on `clocks` (the company) and `built` (a row of that period in the relation), for models
+                  whose rows can go out of date -#}
+{% macro periods_to_build(relation, columns, stale_when=none) %}
+    {% set existing = adapter.get_columns_in_relation(relation) | map(attribute='name') | list %}
+    {% set added = columns | reject('in', existing) | list %}
+    {% set query %}
+        select
+            periods.company_id,
+            periods.as_of_date::text
+        from {{ ref('int_as_of_dates') }} as periods
+        inner join {{ ref('int_companies__clocks') }} as clocks
+            on periods.company_id = clocks.company_id
+        {%- if not added %}
+        left join lateral (
+            select already.*
+            from {{ relation }} as already
+            where already.company_id = periods.company_id and already.as_of_date = periods.as_of_date
+            limit 1
+        ) as built on true
+        where true
+            {%- if var('company_ids') %}
+            and periods.company_id in ({{ var('company_ids') | map('int') | join(', ') }})
+            {%- endif %}
+            {%- if var('as_of_dates') %}
+            and periods.as_of_date in ({{ dates_as_sql(var('as_of_dates')) }})
+            {%- else %}
+            and (built.company_id is null{% if stale_when %} or ({{ stale_when }}){% endif %})
+            {%- endif %}
+        {%- endif %}
+        order by periods.company_id, periods.as_of_date
+    {% endset %}
+    {% set found = [] %}
+    {% for row in run_query(query) %}
+        {% do found.append((row[0], row[1])) %}
+    {% endfor %}
+    {% do return(found) %}
+{% endmacro %}
+
+
+{#- The condition that keeps a query to the periods to build: put it where the as_of_dates enter. -#}
+{% macro is_to_be_built() %}
+    {#- Named outside the branch, so that dbt knows of the dependency when it parses. -#}
+    {%- do ref('int_as_of_dates') -%}
+    {%- do ref('int_companies__clocks') -%}
+    {%- if is_incremental() -%}
+        {{ is_in_periods(periods_to_build(this, model_columns(), stale_when())) }}
+    {%- else -%}
+        true
+    {%- endif -%}
+{% endmacro %}
+
+
+{#- The model's own word on which of its periods are out of date: meta.stale_when. -#}
+{% macro stale_when() %}
+    {% do return(config.get('meta', {}).get('stale_when')) %}
+{% endmacro %}
+
+
+{#- The columns this model declares, or, for the matrix, is generated with. -#}
+{% macro model_columns() %}
+    {% set columns = model.columns.keys() | list %}
+    {% for name in config.get('meta', {}).get('features_from', []) %}
+        {% do columns.extend(features_of(name) | map(attribute='name')) %}
+    {% endfor %}
+    {% do return(columns) %}
+{% endmacro %}
+
+
+{#- `(company_id, as_of_date) in (...)`, or false when there are none. One company alone is written as an
+    equality, which Postgres carries through joins and window functions to the raw tables. -#}
+{% macro is_in_periods(periods) %}
+    {%- if not periods -%}
+        false
+    {%- else -%}
+        {%- set companies = periods | map('first') | unique | list -%}
+        company_id {{ '= ' ~ companies[0] if companies | length == 1 else 'in (' ~ companies | join(', ') ~ ')' }}
+        and (company_id, as_of_date) in (
+            {%- for company_id, as_of_date in periods -%}
+                ({{ company_id }}, date '{{ as_of_date }}'){{ ', ' if not loop.last }}
+            {%- endfor -%}
+        )
+    {%- endif -%}
+{% endmacro %}
+
+
+{% macro dates_as_sql(dates) -%}
+    {%- for value in dates -%}
+        date '{{ modules.datetime.date.fromisoformat(value | string) }}'{{ ', ' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+
+{#- delete_period_insert: empty the periods that this run built anew, then insert. dbt's own delete+insert
+    matches old rows to new ones by key, and keeps a row whose customer is no longer there. -#}
+{% macro get_incremental_delete_period_insert_sql(arg_dict) %}
+    {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
+    delete from {{ arg_dict['target_relation'] }}
+    where (company_id, as_of_date) in (
+        select distinct
+            company_id,
+            as_of_date
+        from {{ arg_dict['temp_relation'] }}
+    );
+
+    delete from {{ arg_dict['target_relation'] }}
+    where {{ is_in_periods(periods_to_build(arg_dict['target_relation'], [], stale_when())) }};
+
+    insert into {{ arg_dict['target_relation'] }} ({{ columns }})
+    select {{ columns }}
+    from {{ arg_dict['temp_relation'] }}
+{% endmacro %}

@@ -1,0 +1,92 @@
+with
+
+customers as (
+
+    select
+        company_id,
+        customer_id,
+        as_of_date
+    from {{ ref('customer_features') }}
+    where {{ is_to_be_built() }}
+
+),
+
+tickets as (
+
+    select * from {{ ref('int_tickets__as_known') }}
+    where {{ is_to_be_built() }}
+
+),
+
+tickets_with_states as (
+
+    select
+        *,
+        (resolved_at is null or reopened_at > resolved_at) as is_open,
+        {{ hours_between('opened_at', 'first_response_at') }} as first_response_hours,
+        {{ hours_between('opened_at', 'resolved_at') }} as resolution_hours
+    from tickets
+
+),
+
+tickets_per_customer as (
+
+    select
+        company_id,
+        customer_id,
+        as_of_date,
+        {%- for days in [7, 30, 90, 180] %}
+        count(*) filter (where {{ in_window('opened_at', days) }}) as tickets_opened_{{ days }}d,
+        {%- endfor %}
+        count(*) filter (where {{ in_window('resolved_at', 90) }}) as tickets_resolved_90d,
+        count(*) filter (where {{ in_window('reopened_at', 180) }}) as tickets_reopened_180d,
+        count(*) filter (where is_open) as tickets_open,
+        count(*) filter (where priority in ('high', 'urgent') and {{ in_window('opened_at', 90) }})
+            as pressing_tickets_opened_90d,
+        count(*) filter (where first_response_at is null and {{ in_window('opened_at', 90) }}) as tickets_unanswered_90d,
+        count(*) filter (where {{ in_window('opened_at', 365, 30) }}) as tickets_opened_before_30d,
+        max({{ days_between('opened_at', 'as_of_at') }}) filter (where is_open) as oldest_open_ticket_days,
+        min({{ days_between('opened_at', 'as_of_at') }}) as days_since_last_ticket,
+        percentile_cont(0.5) within group (order by resolution_hours)
+            filter (where {{ in_window('resolved_at', 180) }}) as median_resolution_hours_180d,
+        max(resolution_hours) filter (where {{ in_window('resolved_at', 180) }}) as longest_resolution_hours_180d,
+        percentile_cont(0.5) within group (order by first_response_hours)
+            filter (where {{ in_window('opened_at', 180) }}) as median_first_response_hours_180d,
+        avg(satisfaction) filter (where {{ in_window('opened_at', 180) }}) as average_satisfaction_180d
+    from tickets_with_states
+    group by company_id, customer_id, as_of_date
+
+),
+
+final as (
+
+    select
+        customers.company_id,
+        customers.customer_id,
+        customers.as_of_date,
+        {%- for name in [
+            'tickets_opened_7d', 'tickets_opened_30d', 'tickets_opened_90d', 'tickets_opened_180d',
+            'tickets_resolved_90d', 'tickets_reopened_180d', 'tickets_open', 'pressing_tickets_opened_90d',
+        ] %}
+        coalesce(tickets_per_customer.{{ name }}, 0)::integer as {{ name }},
+        {%- endfor %}
+        tickets_per_customer.oldest_open_ticket_days,
+        tickets_per_customer.days_since_last_ticket,
+        tickets_per_customer.median_resolution_hours_180d,
+        tickets_per_customer.longest_resolution_hours_180d,
+        tickets_per_customer.median_first_response_hours_180d,
+        tickets_per_customer.average_satisfaction_180d::double precision as average_satisfaction_180d,
+        tickets_per_customer.tickets_unanswered_90d::double precision
+        / nullif(tickets_per_customer.tickets_opened_90d, 0) as unanswered_share_90d,
+        -- The last 30 days against the 335 before them, at the same length.
+        tickets_per_customer.tickets_opened_30d * (335.0 / 30.0)::double precision
+        / nullif(tickets_per_customer.tickets_opened_before_30d, 0) as tickets_against_own_year
+    from customers
+    left join tickets_per_customer
+        on customers.company_id = tickets_per_customer.company_id
+        and customers.customer_id = tickets_per_customer.customer_id
+        and customers.as_of_date = tickets_per_customer.as_of_date
+
+)
+
+select * from final

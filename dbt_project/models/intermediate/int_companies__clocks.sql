@@ -1,0 +1,99 @@
+{{ config(materialized='table') }}
+
+with
+
+companies as (
+
+    select * from {{ ref('stg_ops__companies') }}
+
+),
+
+sync_cursors as (
+
+    select * from {{ ref('stg_ops__sync_cursors') }}
+
+),
+
+loads as (
+
+    select * from {{ ref('stg_ops__loads') }}
+    where status = 'succeeded'
+
+),
+
+companies_with_entities as (
+
+    select
+        company_id,
+        unnest(entities) as entity
+    from companies
+
+),
+
+newest_load_per_entity as (
+
+    select
+        company_id,
+        entity,
+        max(known_at) as loaded_at,
+        max(known_at) filter (where is_backfill) as first_loaded_at
+    from loads
+    group by company_id, entity
+
+),
+
+loads_per_company as (
+
+    select
+        companies_with_entities.company_id,
+        bool_and(sync_cursors.backfill_completed_at is not null) as is_loaded,
+        -- What happened after the entity that was read longest ago is not known in full.
+        min(newest_load_per_entity.loaded_at) as loaded_until,
+        max(coalesce(newest_load_per_entity.first_loaded_at, sync_cursors.backfill_completed_at)) as first_loaded_at
+    from companies_with_entities
+    left join sync_cursors
+        on companies_with_entities.company_id = sync_cursors.company_id
+        and companies_with_entities.entity = sync_cursors.entity
+    left join newest_load_per_entity
+        on companies_with_entities.company_id = newest_load_per_entity.company_id
+        and companies_with_entities.entity = newest_load_per_entity.entity
+    group by companies_with_entities.company_id
+
+),
+
+companies_with_now as (
+
+    select
+        companies.company_id,
+        companies.churn_kind,
+        companies.currency,
+        companies.time_zone,
+        companies.inactivity_days,
+        companies.horizon_days,
+        companies.is_active,
+        coalesce(companies.clock_at, {{ now_as_sql() }}) as now_at
+    from companies
+
+),
+
+final as (
+
+    select
+        companies_with_now.company_id,
+        companies_with_now.churn_kind,
+        companies_with_now.currency,
+        companies_with_now.time_zone,
+        companies_with_now.inactivity_days,
+        companies_with_now.horizon_days,
+        companies_with_now.is_active and loads_per_company.is_loaded as is_on_the_grid,
+        (companies_with_now.now_at at time zone 'UTC')::date as scoring_date,
+        companies_with_now.now_at,
+        loads_per_company.first_loaded_at,
+        least(companies_with_now.now_at, loads_per_company.loaded_until) as observed_until
+    from companies_with_now
+    inner join loads_per_company
+        on companies_with_now.company_id = loads_per_company.company_id
+
+)
+
+select * from final

@@ -1,0 +1,48 @@
+with
+
+payments as (
+
+    select * from {{ ref('stg_crm__payments') }}
+
+),
+
+companies as (
+
+    select * from {{ ref('stg_ops__companies') }}
+
+),
+
+exchange_rates as (
+
+    select * from {{ ref('int_exchange_rates') }}
+
+),
+
+final as (
+
+    select
+        payments.company_id,
+        payments.payment_id,
+        payments.customer_id,
+        payments.kind,
+        payments.status,
+        payments.method,
+        payments.currency as paid_in_currency,
+        companies.currency,
+        companies.time_zone,
+        payments.amount as amount_as_paid,
+        {{ amount_in_company_currency('payments') }} as amount,
+        payments.issued_at,
+        payments.due_at,
+        payments.paid_at,
+        payments.failed_at,
+        payments.voided_at
+    from payments
+    inner join companies
+        on payments.company_id = companies.company_id
+    left join exchange_rates
+        on {{ is_the_rate_for('payments') }}
+
+)
+
+select * from final

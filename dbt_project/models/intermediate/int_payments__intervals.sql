@@ -1,0 +1,63 @@
+with
+
+versions as (
+
+    select * from {{ ref('stg_crm__payment_versions') }}
+
+),
+
+companies as (
+
+    select * from {{ ref('stg_ops__companies') }}
+
+),
+
+exchange_rates as (
+
+    select * from {{ ref('int_exchange_rates') }}
+
+),
+
+versions_with_knowledge as (
+
+    select
+        *,
+        {{ knowledge_interval('payment_id') }}
+    from versions
+
+),
+
+versions_in_force as (
+
+    select * from versions_with_knowledge
+    where not is_deleted and known_from < known_to
+
+),
+
+final as (
+
+    select
+        versions_in_force.company_id,
+        versions_in_force.payment_id,
+        versions_in_force.customer_id,
+        versions_in_force.kind,
+        versions_in_force.method,
+        {{ amount_in_company_currency('versions_in_force') }} as amount,
+        versions_in_force.failed_attempts,
+        versions_in_force.issued_at,
+        versions_in_force.due_at,
+        versions_in_force.paid_at,
+        versions_in_force.failed_at,
+        versions_in_force.voided_at,
+        versions_in_force.known_from,
+        versions_in_force.attributes_known_from,
+        versions_in_force.known_to
+    from versions_in_force
+    inner join companies
+        on versions_in_force.company_id = companies.company_id
+    left join exchange_rates
+        on {{ is_the_rate_for('versions_in_force') }}
+
+)
+
+select * from final

@@ -1,0 +1,28 @@
+with
+
+source as (
+
+    select * from {{ source('ops', 'companies') }}
+
+),
+
+final as (
+
+    select
+        company_id,
+        slug as company_slug,
+        name as company_name,
+        churn_kind,
+        currency::text as currency,
+        time_zone,
+        entities,
+        inactivity_days,
+        horizon_days,
+        is_active,
+        shares_training,
+        clock_at
+    from source
+
+)
+
+select * from final
