@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from warehouse.companies import Company, add_company as register_company, parse_definition
+from warehouse.companies import Company, parse_definition
+from warehouse.companies import add_company as register_company
 from warehouse.connection import Warehouse
 from warehouse.migrate import migrate
 from warehouse.roles import ensure_database_privileges

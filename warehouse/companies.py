@@ -190,7 +190,7 @@ def disable_company(connection: Connection, slug: str, actor: str) -> Company:
 def set_company_clock(
     connection: Connection, slug: str, at: datetime | None, actor: str = "clock"
 ) -> Company:
-    """Set a company's own now (aware), or give it back to the real clock with none. Raises CompanyNotFound."""
+    """Set a company's own now (aware), or return it to the real clock with none. Raises CompanyNotFound."""
     if at is not None and at.tzinfo is None:
         raise ValueError(f"a company's clock needs an offset from UTC: {at.isoformat()} has none")
     with connection.transaction():

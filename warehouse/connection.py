@@ -47,7 +47,7 @@ class Warehouse:
     @classmethod
     @contextmanager
     def open(cls, settings: Settings) -> Iterator[Warehouse]:
-        """The warehouse of these settings: CHURN_DATABASE_URL, or the embedded server, kept running meanwhile.
+        """The warehouse of these settings: CHURN_DATABASE_URL, or the embedded server, which runs meanwhile.
 
         Raises ServerError, WarehouseUnreachable or UnsupportedServer.
         """
@@ -76,7 +76,7 @@ class Warehouse:
             raise self._unreachable(error) from error
 
     def adbc(self, role: Role | None = None) -> AdbcConnection:
-        """An ADBC connection for Arrow in bulk, as the owner or a service role. Raises WarehouseUnreachable."""
+        """An ADBC connection for Arrow in bulk, else as `connect`. Raises WarehouseUnreachable."""
         import adbc_driver_manager
         import adbc_driver_postgresql.dbapi as adbc
 

@@ -30,8 +30,8 @@ def record_run(
     """Add a row to the run log and return its id. Times are aware; `company_id` none means all companies."""
     row = connection.execute(
         sql.SQL(
-            "insert into {} (company_id, stage, dagster_run_id, started_at, finished_at, status, counts, error)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s) returning run_log_id"
+            "insert into {} (company_id, stage, dagster_run_id, started_at, finished_at, status, counts,"
+            " error) values (%s, %s, %s, %s, %s, %s, %s, %s) returning run_log_id"
         ).format(RUN_LOG.identifier),
         (
             company_id,

@@ -42,6 +42,8 @@ CHURN_LABELS = Relation("features", "churn_labels")
 
 TRAINING_RUNS = Relation("ml", "training_runs")
 EVALUATIONS = Relation("ml", "evaluations")
+STAGED_SCORES = Relation("ml", "staged_scores")
+PUBLICATION_GATES = Relation("ml", "publication_gates")
 
 CHURN_SCORES = Relation("predictions", "churn_scores")
 CHURN_PUBLICATIONS = Relation("predictions", "churn_publications")

@@ -164,8 +164,8 @@ def _create_role(connection: Connection, name: str) -> bool:
 
 def _let_owner_take_on(connection: Connection, role: Role) -> None:
     row = connection.execute(
-        "select pg_has_role(current_user, %(role)s, 'set') and not pg_has_role(current_user, %(role)s, 'usage'),"
-        " rolsuper from pg_roles where rolname = current_user",
+        "select pg_has_role(current_user, %(role)s, 'set')"
+        " and not pg_has_role(current_user, %(role)s, 'usage'), rolsuper from pg_roles where rolname = current_user",
         {"role": role},
     ).fetchone()
     is_ready, is_superuser = row or (False, False)

@@ -256,9 +256,7 @@ class EmbeddedServer:
                 return
             is_passing = any(trouble in said for trouble in _PASSING_TROUBLE)
             if not is_passing or time.monotonic() > deadline:
-                raise ServerError(
-                    f"The embedded Postgres in {self.home} did not start. Its log ({self.log}) ends:\n{_tail(said)}"
-                )
+                raise self._failure("did not start", said)
             time.sleep(0.5)
 
     def _stop(self) -> None:
@@ -267,9 +265,7 @@ class EmbeddedServer:
         account = ServiceAccount.choose(self.data, _binaries())
         said = self._pg_ctl(account, "stop", "-w", "-t", "120", "-m", "fast")
         if said is not None and self._postmaster() is not None:
-            raise ServerError(
-                f"The embedded Postgres in {self.home} did not stop. Its log ({self.log}) ends:\n{_tail(said)}"
-            )
+            raise self._failure("did not stop", said)
 
     def _pg_ctl(self, account: ServiceAccount, *arguments: str) -> str | None:
         """None when it worked, else what the log says since."""
@@ -340,10 +336,7 @@ class EmbeddedServer:
         while True:
             postmaster = self._postmaster()
             if postmaster is None:
-                raise ServerError(
-                    f"The embedded Postgres in {self.home} died while starting. Its log ({self.log}) ends:\n"
-                    f"{_tail(self.log.read_text(errors='replace'))}"
-                )
+                raise self._failure("died while starting", self.log.read_text(errors="replace"))
             try:
                 connection = self._superuser_connection(postmaster.port)
             except psycopg.OperationalError as error:
@@ -366,6 +359,11 @@ class EmbeddedServer:
             connect_timeout=5,
             application_name="churn-warehouse",
             autocommit=True,
+        )
+
+    def _failure(self, what: str, said: str) -> ServerError:
+        return ServerError(
+            f"The embedded Postgres in {self.home} {what}. Its log ({self.log}) ends:\n{_tail(said)}"
         )
 
     # Who is who

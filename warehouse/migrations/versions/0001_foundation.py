@@ -8,6 +8,7 @@ on him too where it is on, so that he needs a policy of his own.
 from __future__ import annotations
 
 from alembic import op
+from sqlalchemy import inspect
 
 revision = "0001"
 down_revision = None
@@ -28,7 +29,8 @@ create schema dagster;
 
 comment on schema ops is 'Companies, sync cursors, load, run and audit logs. Written by Python.';
 comment on schema raw is 'Append-only logs of record versions, as the CRMs gave them. Written by Python.';
-comment on schema ml is 'Training runs and evaluations. Written by Python.';
+comment on schema ml is
+    'Training runs, evaluations, staged scores and the gate''s verdicts. Written by Python.';
 comment on schema predictions is 'The published contract: scores, the newest of them, and what changed.';
 comment on schema staging is 'Views, one per raw table. Written by dbt.';
 comment on schema intermediate is 'Building blocks. Written by dbt.';
@@ -57,7 +59,8 @@ create table ops.companies (
     clock_at timestamptz,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint companies_inactivity_has_days check ((churn_kind = 'inactivity') = (inactivity_days is not null))
+    constraint companies_inactivity_has_days
+        check ((churn_kind = 'inactivity') = (inactivity_days is not null))
 );
 comment on table ops.companies is 'The companies (tenants). Secrets stand here only as references.';
 
@@ -70,7 +73,8 @@ create table ops.sync_cursors (
     moved_at timestamptz not null default now(),
     primary key (company_id, entity)
 );
-comment on table ops.sync_cursors is 'How far each company''s entity has been read; moves with the data, in one transaction.';
+comment on table ops.sync_cursors is
+    'How far each company''s entity has been read; moves with the data, in one transaction.';
 
 create table ops.load_log (
     load_id bigint generated always as identity primary key,
@@ -94,7 +98,8 @@ create table ops.load_log (
     error text
 );
 create index load_log_by_company on ops.load_log (company_id, entity, load_id desc);
-comment on table ops.load_log is 'One row per load of one entity of one company: what was asked, received, loaded and rejected.';
+comment on table ops.load_log is
+    'One row per load of one entity of one company: what was asked, received, loaded and rejected.';
 
 create table ops.run_log (
     run_log_id bigint generated always as identity primary key,
@@ -119,7 +124,8 @@ create table ops.audit_log (
     before jsonb,
     after jsonb
 );
-comment on table ops.audit_log is 'One row per change that somebody made to the set-up: who, what, before and after.';
+comment on table ops.audit_log is
+    'One row per change that somebody made to the set-up: who, what, before and after.';
 """
 
 # The columns that every version log has besides its key. No foreign keys: they would
@@ -209,7 +215,8 @@ create table raw.rejected_records (
     payload_hash text not null,
     unique (company_id, entity, payload_hash, reason)
 );
-comment on table raw.rejected_records is 'Records that broke the entity contract, once each, with the reason.';
+comment on table raw.rejected_records is
+    'Records that broke the entity contract, once each, with the reason.';
 """
 
 ML = """
@@ -231,7 +238,8 @@ create table ml.training_runs (
     created_at timestamptz not null default now()
 );
 create index training_runs_by_company on ml.training_runs (company_id, task, training_run_id desc);
-comment on table ml.training_runs is 'One row per training: what was tried, and whether it was promoted. company_id null: pooled.';
+comment on table ml.training_runs is
+    'One row per training: what was tried, and whether it was promoted. company_id null: pooled.';
 
 create table ml.evaluations (
     training_run_id bigint not null references ml.training_runs,
@@ -242,6 +250,38 @@ create table ml.evaluations (
     primary key (training_run_id, candidate, metric)
 );
 comment on table ml.evaluations is 'Figures of each candidate of a training run, on the same rows.';
+
+create table ml.staged_scores (
+    company_id int not null,
+    customer_id text not null,
+    as_of_date date not null,
+    churn_probability double precision,
+    risk_level text,
+    percentile double precision,
+    baseline_log_odds double precision,
+    reasons jsonb,
+    model_version text,
+    evidence_level text,
+    row_hash text,
+    scored_at timestamptz,
+    staged_at timestamptz not null default now(),
+    primary key (company_id, customer_id)
+);
+comment on table ml.staged_scores is
+    'Scores of a company that wait for the gate. No checks here: to find what is wrong is the gate''s work.';
+
+create table ml.publication_gates (
+    publication_gate_id bigint generated always as identity primary key,
+    company_id int not null references ops.companies,
+    as_of_date date not null,
+    staged_at timestamptz,
+    checked_at timestamptz not null,
+    is_passed boolean not null,
+    checks jsonb not null
+);
+create index publication_gates_by_company on ml.publication_gates (company_id, as_of_date, staged_at);
+comment on table ml.publication_gates is
+    'One row per verdict of the gate on a staged set. checks: array of {name, passed, detail}.';
 """
 
 PREDICTIONS = """
@@ -260,7 +300,8 @@ create table predictions.churn_scores (
     scored_at timestamptz not null,
     primary key (company_id, customer_id, as_of_date)
 );
-create index churn_scores_by_risk on predictions.churn_scores (company_id, as_of_date, churn_probability desc);
+create index churn_scores_by_risk
+    on predictions.churn_scores (company_id, as_of_date, churn_probability desc);
 
 create table predictions.churn_publications (
     company_id int not null,
@@ -315,7 +356,7 @@ inner join (
 
 RELATION_COMMENTS = {
     "table predictions.churn_scores": "Published churn scores: one row per company, customer and as_of_date.",
-    "table predictions.churn_publications": "One row per published set of scores: a set is there whole or not at all.",
+    "table predictions.churn_publications": "One row per published set of scores: all there, or none.",
     "table predictions.churn_changes": "The change feed: read on from the highest change_id seen so far.",
     "view predictions.churn_current": "The scores of each company's newest publication.",
 }
@@ -324,16 +365,22 @@ COLUMN_COMMENTS = {
     "company_id": "The company (tenant), ops.companies.",
     "customer_id": "The customer's id in the company's CRM.",
     "as_of_date": "The moment spoken of, 00:00 UTC of this day: only what was known before it was used.",
-    "churn_probability": "Calibrated probability, 0 to 1, that the customer churns within the company's horizon from as_of_date.",
+    "churn_probability": (
+        "Calibrated probability, 0 to 1, that the customer churns within the company's horizon."
+    ),
     "risk_level": "low, medium or high.",
-    "percentile": "Share in percent, 0 to 100, of the company's scores of that day that are not above this one.",
-    "baseline_log_odds": "Log-odds before any reason; with the sum of all contributions it is the log-odds of churn_probability.",
+    "percentile": "Percent (0 to 100) of the company's scores of that day that are not above this one.",
+    "baseline_log_odds": (
+        "Log-odds before any reason; plus all contributions it is the log-odds of churn_probability."
+    ),
     "reasons": (
         "Array of {feature, label, value, unit, family, contribution, text}: the five largest by absolute "
         "contribution, then one with feature other for the rest. Contributions are in log-odds."
     ),
     "model_version": "Version of the model, or name of the rule, that made the score.",
-    "evidence_level": "own_model: trained on this company; pooled_model: on all that share; rule: too few outcomes for either.",
+    "evidence_level": (
+        "own_model: trained on this company; pooled_model: on all that share; rule: too few outcomes."
+    ),
     "row_hash": "Changes when the published content changes in a way that matters to a consumer.",
     "scored_at": "When the score was computed (the injected clock).",
     "scores": "How many scores the set holds.",
@@ -343,17 +390,8 @@ COLUMN_COMMENTS = {
     "changed_at": "When the change was published (the injected clock).",
 }
 
-PREDICTION_TABLES = {
-    "churn_scores": (
-        "company_id customer_id as_of_date churn_probability risk_level percentile baseline_log_odds reasons "
-        "model_version evidence_level row_hash scored_at"
-    ).split(),
-    "churn_publications": "company_id as_of_date model_version evidence_level scores published_at".split(),
-    "churn_changes": (
-        "change_id company_id customer_id operation as_of_date churn_probability risk_level reasons "
-        "model_version row_hash changed_at"
-    ).split(),
-}
+COMMENTED_RELATIONS = ("churn_scores", "churn_publications", "churn_changes", "churn_current")
+PROTECTED_TABLES = ("churn_scores", "churn_publications", "churn_changes")
 
 POLICIES = """
 alter table predictions.{table} enable row level security;
@@ -368,7 +406,8 @@ create policy company_reads_its_own on predictions.{table} for select to churn_c
 GRANTS = """
 grant usage on schema ops to churn_loader, churn_ml, churn_publisher;
 grant usage on schema raw to churn_loader;
-grant usage on schema ml, staging, features to churn_ml;
+grant usage on schema ml to churn_ml, churn_publisher;
+grant usage on schema staging, features to churn_ml;
 grant usage on schema predictions to churn_publisher, churn_ml, churn_company, churn_company_sync;
 grant usage on schema analytics to churn_company;
 grant usage on schema ops, raw, staging, intermediate, features, ml, predictions, analytics, mlflow, dagster
@@ -376,10 +415,15 @@ grant usage on schema ops, raw, staging, intermediate, features, ml, predictions
 
 grant select on ops.companies to churn_loader, churn_ml;
 grant select, insert, update on ops.sync_cursors, ops.load_log to churn_loader;
+grant select on ops.load_log to churn_ml;
 grant select, insert, update on ops.run_log to churn_loader, churn_publisher;
 grant select, insert on raw.customers, raw.tickets, raw.payments, raw.rejected_records to churn_loader;
 
-grant select, insert on ml.training_runs, ml.evaluations to churn_ml;
+grant select, insert on ml.training_runs, ml.evaluations, ml.publication_gates to churn_ml;
+grant select, insert, delete on ml.staged_scores to churn_ml;
+grant select, delete on ml.staged_scores to churn_publisher;
+grant select on ml.publication_gates to churn_publisher;
+
 grant select on all tables in schema predictions to churn_ml, churn_company, churn_company_sync;
 grant select, insert, update, delete
     on predictions.churn_scores, predictions.churn_publications, predictions.churn_changes to churn_publisher;
@@ -389,10 +433,10 @@ grant select on all tables in schema ops, raw, ml, predictions to churn_operator
 
 -- What the owner makes later (dbt's tables, the tools' own) is readable by the services from the start.
 -- Not by companies: their right to a mart comes with its policy, by dbt's own grants.
-alter default privileges in schema ops, raw, staging, intermediate, features, ml, predictions, analytics, mlflow, dagster
+alter default privileges
+    in schema ops, raw, staging, intermediate, features, ml, predictions, analytics, mlflow, dagster
     grant select on tables to churn_operator;
 alter default privileges in schema staging, features grant select on tables to churn_ml;
-alter default privileges in schema ml grant select, insert on tables to churn_ml;
 """
 
 
@@ -401,19 +445,21 @@ def upgrade() -> None:
         _execute(ddl)
     for relation, comment in RELATION_COMMENTS.items():
         _execute(f"comment on {relation} is {_quoted(comment)}")
-    for table, columns in PREDICTION_TABLES.items():
-        for column in columns:
-            _execute(f"comment on column predictions.{table}.{column} is {_quoted(COLUMN_COMMENTS[column])}")
+    for relation in COMMENTED_RELATIONS:
+        _comment_columns(relation)
+    for table in PROTECTED_TABLES:
         _execute(POLICIES.format(table=table))
-    for column in PREDICTION_TABLES["churn_scores"]:
-        _execute(
-            f"comment on column predictions.churn_current.{column} is {_quoted(COLUMN_COMMENTS[column])}"
-        )
     _execute(GRANTS)
 
 
 def downgrade() -> None:
     raise NotImplementedError("The foundation is not taken back: drop the database instead.")
+
+
+def _comment_columns(relation: str) -> None:
+    for column in inspect(op.get_bind()).get_columns(relation, schema="predictions"):
+        name = column["name"]
+        _execute(f"comment on column predictions.{relation}.{name} is {_quoted(COLUMN_COMMENTS[name])}")
 
 
 def _execute(ddl: str) -> None:
