@@ -59,3 +59,8 @@ PUBLICATIONS = dg.AssetKey(["predictions", "churn_publications"])
 CHANGES = dg.AssetKey(["predictions", "churn_changes"])
 
 METABASE_DASHBOARDS = dg.AssetKey(["metabase", "dashboards"])
+
+
+def is_external(key: dg.AssetKey) -> bool:
+    """Whether others write it: a CRM's table, or the registry that people edit."""
+    return key.path[0] == "crm" or key == COMPANIES

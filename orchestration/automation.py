@@ -1,0 +1,91 @@
+"""Jobs and schedules, and the policies that hold for all assets."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from orchestration import keys, partitions
+from orchestration.resources import WarehouseResource
+from warehouse.companies import list_companies
+
+CRM_POOL = "crm_api"
+
+SYNC_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
+"""A CRM that is down for a minute is tried again; the connector's own retries have already dealt with less."""
+
+TRANSFORM_RETRIES = dg.RetryPolicy(max_retries=1, delay=10)
+"""A lost connection is worth one more try; a wrong SQL is not worth two."""
+
+DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=50), warn_window=timedelta(hours=26)
+)
+"""Warns when a daily run is missed, fails when two are."""
+
+_everything = dg.AssetSelection.all()
+_ingestion = dg.AssetSelection.groups(keys.Group.raw)
+_models = dg.AssetSelection.groups(keys.Group.models)
+_transform = dg.AssetSelection.groups(keys.Group.staging, keys.Group.features)
+_scoring = dg.AssetSelection.groups(keys.Group.predictions, keys.Group.analytics, keys.Group.dashboards)
+_training = dg.AssetSelection.assets(keys.TRAINING_RUNS, keys.EVALUATIONS)
+
+daily = dg.define_asset_job(
+    "sync_and_score",
+    selection=_everything,
+    description="CRM to published scores for every active company. Trains only a company that has no model yet.",
+    executor_def=dg.in_process_executor,
+)
+sync = dg.define_asset_job(
+    "sync",
+    selection=_ingestion,
+    description="Pull what is new from every active company's CRM.",
+    executor_def=dg.in_process_executor,
+)
+train = dg.define_asset_job(
+    "train",
+    selection=_transform | _training,
+    description="Train every active company's model anew; a challenger replaces a champion only if it is better.",
+    executor_def=dg.in_process_executor,
+)
+score = dg.define_asset_job(
+    "score",
+    selection=_transform | (_models - _training) | _scoring,
+    description="Score and publish from what the warehouse holds, without asking the CRM.",
+    executor_def=dg.in_process_executor,
+)
+
+JOBS = [daily, sync, train, score]
+
+
+def _request_for_all_companies(
+    context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource
+) -> dg.RunRequest | dg.SkipReason:
+    with warehouse.open() as opened, opened.connect() as conn:
+        slugs = [company.slug for company in list_companies(conn)]
+    partitions.match_registry(context.instance, slugs)
+    if not slugs:
+        return dg.SkipReason("No active company in ops.companies: add one with `churn company add`.")
+    return dg.RunRequest(tags=partitions.range_tags(slugs))
+
+
+@dg.schedule(job=daily, cron_schedule="30 2 * * *", description="Every night at 02:30 UTC.")
+def sync_and_score_daily(
+    context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource
+) -> dg.RunRequest | dg.SkipReason:
+    """All active companies in one run."""
+    return _request_for_all_companies(context, warehouse)
+
+
+@dg.schedule(job=train, cron_schedule="30 4 * * 0", description="Every Sunday at 04:30 UTC.")
+def train_weekly(
+    context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource
+) -> dg.RunRequest | dg.SkipReason:
+    """All active companies in one run, trained whether or not they have a model."""
+    request = _request_for_all_companies(context, warehouse)
+    if isinstance(request, dg.SkipReason):
+        return request
+    return request.with_replaced_attrs(
+        run_config={"ops": {"train_churn_models": {"config": {"retrain": "always"}}}}
+    )
+
+
+SCHEDULES = [sync_and_score_daily, train_weekly]

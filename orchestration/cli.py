@@ -1,0 +1,372 @@
+"""``churn``: what an operator types. Commands are thin; each says what it did, and exits with 1 when it failed."""
+
+import getpass
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from sqlalchemy.engine import make_url
+
+from orchestration import demo_crm
+from orchestration.connectors.errors import ConnectorError
+from orchestration.feature_catalogue import PROJECT_DIRECTORY
+from orchestration.integrations.metabase.errors import MetabaseError
+from warehouse import companies as registry
+from warehouse.connection import Warehouse
+from warehouse.errors import WarehouseError
+from warehouse.migrate import migrate as migrate_warehouse
+from warehouse.server import EmbeddedServer
+from warehouse.settings import Settings, load_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Who is about to leave, why, what that costs, and whether last month's warnings were right.",
+)
+company_app = typer.Typer(no_args_is_help=True, help="The registry of companies.")
+dashboards_app = typer.Typer(no_args_is_help=True, help="Metabase dashboards, defined in dashboards/.")
+demo_app = typer.Typer(no_args_is_help=True, help="Three simulated companies and the CRM that serves them.")
+app.add_typer(company_app, name="company")
+app.add_typer(dashboards_app, name="dashboards")
+app.add_typer(demo_app, name="demo")
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")]
+
+
+class CommandFailed(Exception):
+    """What the command was asked for did not come to pass."""
+
+
+def main() -> None:
+    """Run a command; an expected error becomes one message and exit code 1."""
+    from orchestration.job_runner import NoCompanies
+
+    expected = (WarehouseError, ConnectorError, MetabaseError, NoCompanies, demo_crm.DemoError, CommandFailed)
+    try:
+        app()
+    except expected as error:
+        errors.print(f"[red]{escape(str(error))}[/red]")
+        sys.exit(1)
+
+
+@contextmanager
+def _warehouse() -> Iterator[tuple[Settings, Warehouse]]:
+    """The warehouse, running and migrated."""
+    settings = load_settings()
+    with Warehouse.open(settings) as warehouse:
+        migrate_warehouse(warehouse)
+        yield settings, warehouse
+
+
+@app.command()
+def up() -> None:
+    """Start the warehouse, migrate it, and leave it running until `churn down`."""
+    settings = load_settings()
+    if settings.database_url is None:
+        EmbeddedServer(settings.home).start(pin=True)
+    with _warehouse() as (_, warehouse):
+        profile = warehouse.write_dbt_profile(PROJECT_DIRECTORY)
+        console.print(f"The warehouse is up at {warehouse.place}; `churn psql` opens it.")
+        console.print(f"dbt's profile stands in {profile}: `dbt build` works in {PROJECT_DIRECTORY.name}/.")
+
+
+@app.command()
+def down(
+    force: Annotated[bool, typer.Option(help="Stop it even while another command uses it.")] = False,
+) -> None:
+    """Stop the embedded Postgres."""
+    settings = load_settings()
+    if settings.database_url is not None:
+        raise CommandFailed("CHURN_DATABASE_URL is set: that Postgres is not ours to stop.")
+    EmbeddedServer(settings.home).stop(force=force)
+    console.print("The warehouse is stopped.")
+
+
+@app.command()
+def status() -> None:
+    """Whether the warehouse runs, and each company's last load, training and published scores."""
+    from orchestration.summary import print_status
+
+    settings = load_settings()
+    if settings.database_url is None:
+        server = EmbeddedServer(settings.home).status()
+        place = f" at 127.0.0.1:{server.port}" if server.port else ""
+        console.print(f"Embedded Postgres in {settings.home}: {server.state}{place}")
+        if server.state != "running":
+            console.print("`churn up` starts it.")
+            return
+    with Warehouse.open(settings) as warehouse, warehouse.connect() as conn:
+        print_status(conn, console)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the warehouse's schema to this version, and write Dagster's and dbt's configuration."""
+    from orchestration import dagster_home
+    from orchestration.transform import prepare_manifest, profiles_directory
+
+    with _warehouse() as (settings, warehouse):
+        revision = migrate_warehouse(warehouse)
+        home = dagster_home.write(settings, warehouse)
+        warehouse.write_dbt_profile(profiles_directory(settings))
+        prepare_manifest(settings)
+    console.print(f"The warehouse is at revision {revision}; Dagster's home is {home}.")
+
+
+@company_app.command("add")
+def company_add(
+    file: Annotated[Path, typer.Argument(help="YAML with one company, or a list under `companies`.")],
+) -> None:
+    """Register the companies of a YAML file, or bring registered ones in line with it."""
+    definitions = _read_definitions(file)
+    with _warehouse() as (_, warehouse), warehouse.connect() as conn:
+        for definition in definitions:
+            company = registry.add_company(conn, definition, actor=getpass.getuser())
+            console.print(f"{company.slug} is registered as company {company.company_id}.")
+
+
+@company_app.command("list")
+def company_list() -> None:
+    """Every registered company, active or not."""
+    from orchestration.summary import print_companies
+
+    with _warehouse() as (_, warehouse), warehouse.connect() as conn:
+        print_companies(registry.list_companies(conn, active_only=False), console)
+
+
+@company_app.command("disable")
+def company_disable(slug: str) -> None:
+    """Stop reading and scoring a company; its history stays."""
+    with _warehouse() as (_, warehouse), warehouse.connect() as conn:
+        registry.disable_company(conn, slug, actor=getpass.getuser())
+    console.print(f"{slug} is disabled: its history stays, and its CRM is no longer read.")
+
+
+@app.command()
+def sync(company: OneCompany = None) -> None:
+    """Pull what is new from the CRM."""
+    _run("sync", company)
+
+
+@app.command()
+def train(company: OneCompany = None) -> None:
+    """Train anew; a challenger replaces a champion only if it is better on the same rows."""
+    _run("train", company, _RETRAIN)
+
+
+@app.command()
+def score(company: OneCompany = None) -> None:
+    """Score and publish from what the warehouse holds, without asking the CRM."""
+    _run("score", company)
+
+
+@app.command()
+def run(company: OneCompany = None) -> None:
+    """The whole line: sync, features, training where due, scores, dashboards' tables."""
+    _run("sync_and_score", company)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context) -> None:
+    """Open psql on the warehouse; arguments pass through, as in `churn psql -c 'select 1'`."""
+    settings = load_settings()
+    with Warehouse.open(settings) as warehouse:
+        done = subprocess.run(  # noqa: S603 - psql from our own wheel, or the one on PATH
+            [_psql(settings), *context.args],
+            env={**os.environ, **_libpq_environment(warehouse)},
+            check=False,
+        )
+    raise typer.Exit(done.returncode)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of Dagster's UI.")] = 3000,
+) -> None:
+    """Dagster's UI and its daemon on this warehouse, until Ctrl-C."""
+    from orchestration import dagster_home
+    from orchestration.transform import prepare_manifest, profiles_directory
+
+    with _warehouse() as (settings, warehouse), _crm(settings, warehouse):
+        warehouse.write_dbt_profile(profiles_directory(settings))
+        prepare_manifest(settings)
+        home = dagster_home.write(settings, warehouse)
+        console.print(f"Dagster's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
+        command = ["dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
+        dagster = subprocess.Popen(  # noqa: S603 - our own interpreter
+            [sys.executable, "-m", "dagster", *command], env={**os.environ, "DAGSTER_HOME": str(home)}
+        )
+        try:
+            code = dagster.wait()
+        except KeyboardInterrupt:
+            code = dagster.wait()
+    raise typer.Exit(max(code, 0))
+
+
+@dashboards_app.command("apply")
+def dashboards_apply() -> None:
+    """Bring Metabase's dashboards in line with the files under dashboards/."""
+    from orchestration.reporting import apply_dashboards
+
+    with _warehouse() as (settings, warehouse):
+        for line in apply_dashboards(settings, warehouse):
+            console.print(line)
+
+
+@demo_app.command("run")
+def demo_run(
+    customers: Annotated[int | None, typer.Option(help="Customers of the largest company.")] = None,
+) -> None:
+    """Build the demo world, register its companies, serve their CRM, and run the whole line on them."""
+    settings = load_settings()
+    options = [] if customers is None else ["--customers", str(customers)]
+    console.print(escape(demo_crm.build(settings, *options)))
+    with _warehouse() as (settings, warehouse):
+        with warehouse.connect() as conn:
+            _register_demo(settings, conn)
+        _run_job(settings, warehouse, "sync_and_score", None)
+    _print_next_steps()
+
+
+@demo_app.command("advance")
+def demo_advance(
+    days: Annotated[int, typer.Option(min=1, help="Days to move the demo's clock forward.")] = 1,
+) -> None:
+    """Move the demo's clock forward; `make run` then pulls and scores what changed.
+
+    Each day but the last is synced on the way, as a warehouse that runs every day would have done.
+    """
+    from orchestration.sync import sync_company
+    from warehouse.clock import Clock
+
+    with _warehouse() as (settings, warehouse):
+        for day in range(1, days + 1):
+            console.print(escape(demo_crm.advance(settings, 1)))
+            with _crm(settings, warehouse), warehouse.connect() as conn:
+                for company in _demo_companies(settings, conn) if day < days else []:
+                    sync_company(warehouse, company, Clock.from_settings(settings), settings)
+
+
+@demo_app.command("serve")
+def demo_serve() -> None:
+    """Serve the demo CRM until Ctrl-C."""
+    settings = load_settings()
+    with demo_crm.serving(settings) as address:
+        console.print(f"The demo CRM answers at {address}; its API is described at {address}/docs. Ctrl-C ends it.")
+        demo_crm.wait_for_interrupt()
+
+
+_RETRAIN = {"ops": {"train_churn_models": {"config": {"retrain": "always"}}}}
+
+
+def _run(job_name: str, company: str | None, run_config: Mapping[str, object] | None = None) -> None:
+    with _warehouse() as (settings, warehouse):
+        _run_job(settings, warehouse, job_name, company, run_config)
+
+
+def _run_job(
+    settings: Settings,
+    warehouse: Warehouse,
+    job_name: str,
+    company: str | None,
+    run_config: Mapping[str, object] | None = None,
+) -> None:
+    """Run a job with its steps shown, print what it did; raises CommandFailed unless all of it went well."""
+    from orchestration.job_runner import run_job
+    from orchestration.summary import print_summary
+
+    with _crm(settings, warehouse):
+        outcome = run_job(
+            settings, warehouse, job_name, console=console, company=company, run_config=run_config
+        )
+    console.print()
+    with warehouse.connect() as conn:
+        print_summary(conn, console, outcome.run_id)
+    for check in outcome.failed_checks:
+        console.print(f"[yellow]Check failed: {escape(check)}[/yellow]")
+    if not outcome.success or outcome.failed_companies:
+        raise CommandFailed("\n".join([*outcome.errors, *outcome.failed_companies]))
+
+
+def _register_demo(settings: Settings, conn: registry.Connection) -> None:
+    known = {company.slug for company in registry.list_companies(conn, active_only=False)}
+    for definition in demo_crm.definitions(settings):
+        if definition.slug not in known:
+            company = registry.add_company(conn, definition, actor="demo")
+            console.print(f"{company.name} is registered as company {company.company_id}.")
+
+
+def _demo_companies(settings: Settings, conn: registry.Connection) -> list[registry.Company]:
+    slugs = {definition.slug for definition in demo_crm.definitions(settings)}
+    return [company for company in registry.list_companies(conn) if company.slug in slugs]
+
+
+@contextmanager
+def _crm(settings: Settings, warehouse: Warehouse) -> Iterator[None]:
+    """The demo CRM, served while the context lasts if there is a demo; its companies know its address."""
+    if not demo_crm.is_built(settings):
+        yield
+        return
+    with demo_crm.serving(settings) as address:
+        with warehouse.connect() as conn:
+            _match_demo(settings, conn, address)
+        yield
+
+
+def _match_demo(settings: Settings, conn: registry.Connection, address: str) -> None:
+    """Bring the registered demo companies in line with the demo; one that was disabled stays so."""
+    active = {company.slug for company in registry.list_companies(conn)}
+    for definition in demo_crm.definitions(settings, address):
+        if definition.slug in active:
+            registry.add_company(conn, definition, actor="demo")
+
+
+def _read_definitions(file: Path) -> list[registry.CompanyDefinition]:
+    try:
+        content = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise CommandFailed(f"Cannot read {file}: {error.strerror}.") from None
+    except yaml.YAMLError as error:
+        raise CommandFailed(f"{file} is no YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise CommandFailed(f"{file} must hold one company's settings, or a list of them under `companies`.")
+    return [registry.parse_definition(item) for item in content.get("companies", [content])]
+
+
+def _psql(settings: Settings) -> str:
+    return "psql" if settings.database_url else str(EmbeddedServer.program("psql"))
+
+
+def _libpq_environment(warehouse: Warehouse) -> dict[str, str]:
+    """How libpq finds the warehouse, without a password among the arguments that other users can list."""
+    url = make_url(warehouse.url(driver="postgresql"))
+    return {
+        "PGHOST": url.host or "",
+        "PGPORT": str(url.port or 5432),
+        "PGUSER": url.username or "",
+        "PGPASSWORD": str(url.password or ""),
+        "PGDATABASE": url.database or "",
+    }
+
+
+def _print_next_steps() -> None:
+    console.print("[bold]What to do next[/bold]")
+    for command, words in (
+        ("make ui", "see every step, table and check in Dagster"),
+        (".venv/bin/churn psql -c 'select * from analytics.customer_overview limit 5'", "ask the marts yourself"),
+        (".venv/bin/churn demo advance", "move the demo a day forward; make run then pulls only what changed"),
+        ("docs/connect-a-crm.md", "connect your own CRM, database or files"),
+    ):
+        console.print(f"  {escape(command)}  [dim]{escape(words)}[/dim]")

@@ -1,0 +1,78 @@
+"""Work over companies: each on its own, counted, and none stopped by another's failure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+import dagster as dg
+
+from warehouse.companies import Company, list_companies
+from warehouse.connection import Warehouse
+from warehouse.operations_log import record_run
+
+Result = TypeVar("Result")
+
+LARGEST_SHARE_OF_FAILURES = 0.5
+"""Past this share of failed companies the fault is ours, not theirs, and the step fails."""
+
+
+@dataclass
+class CompanyOutcomes(Generic[Result]):
+    """What each company's work gave, by slug: a result, or the error's words."""
+
+    results: dict[str, Result] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def for_each_company(
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    *,
+    stage: str,
+    work: Callable[[Company], Result],
+    counts: Callable[[Result], Mapping[str, int]],
+) -> CompanyOutcomes[Result]:
+    """Do ``work`` for every company of this run's partitions, and keep what each did in ``ops.run_log``.
+
+    A company that fails is logged with its error and the others go on. Raises ``dagster.Failure`` when more than
+    LARGEST_SHARE_OF_FAILURES of the companies failed.
+    """
+    outcomes: CompanyOutcomes[Result] = CompanyOutcomes()
+    with warehouse.connect() as conn:
+        chosen = [company for company in list_companies(conn) if company.slug in context.partition_keys]
+    for company in chosen:
+        started_at = datetime.now(UTC)
+        try:
+            outcomes.results[company.slug] = work(company)
+        except Exception as error:  # noqa: BLE001 - one company's failure must not stop the others
+            outcomes.failures[company.slug] = f"{type(error).__name__}: {error}"
+            context.log.error(f"{stage} failed for {company.slug}: {error}", exc_info=error)
+        with warehouse.connect() as conn:
+            record_run(
+                conn,
+                stage=stage,
+                status="failed" if company.slug in outcomes.failures else "succeeded",
+                started_at=started_at,
+                finished_at=datetime.now(UTC),
+                company_id=company.company_id,
+                dagster_run_id=context.run_id,
+                counts=counts(outcomes.results[company.slug]) if company.slug in outcomes.results else None,
+                error=outcomes.failures.get(company.slug),
+            )
+    _report(context, stage, chosen, outcomes)
+    return outcomes
+
+
+def _report(
+    context: dg.AssetExecutionContext, stage: str, chosen: list[Company], outcomes: CompanyOutcomes[Result]
+) -> None:
+    for slug, error in outcomes.failures.items():
+        for key in context.selected_asset_keys:
+            context.add_asset_metadata({"status": "failed", "error": error}, key, slug)
+    if len(outcomes.failures) > LARGEST_SHARE_OF_FAILURES * len(chosen):
+        raise dg.Failure(
+            description=f"{stage} failed for {len(outcomes.failures)} of {len(chosen)} companies: "
+            + "; ".join(f"{slug}: {error}" for slug, error in outcomes.failures.items()),
+            allow_retries=False,
+        )

@@ -1,0 +1,58 @@
+"""Dagster's own home: where it keeps runs and events, and how a process reaches it."""
+
+from pathlib import Path
+
+import dagster as dg
+import yaml
+
+from warehouse.connection import Warehouse
+from warehouse.settings import Settings
+
+SCHEMA = "dagster"
+
+
+def directory(settings: Settings) -> Path:
+    """The folder that Dagster calls DAGSTER_HOME."""
+    return settings.home / "dagster"
+
+
+def write(settings: Settings, warehouse: Warehouse) -> Path:
+    """Write ``dagster.yaml`` with storage in the warehouse's own Postgres, readable by its owner only."""
+    home = directory(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / "dagster.yaml"
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(_configuration(settings, warehouse), sort_keys=False))
+    return home
+
+
+def instance(settings: Settings, warehouse: Warehouse) -> dg.DagsterInstance:
+    """The Dagster instance of this warehouse, the same one that the UI shows."""
+    return dg.DagsterInstance.from_config(str(write(settings, warehouse)))
+
+
+def _configuration(settings: Settings, warehouse: Warehouse) -> dict[str, object]:
+    return {
+        "storage": {"postgres": {"postgres_url": warehouse.url(driver="postgresql", schema=SCHEMA)}},
+        "local_artifact_storage": {
+            "module": "dagster._core.storage.root",
+            "class": "LocalArtifactStorage",
+            "config": {"base_dir": str(directory(settings))},
+        },
+        "compute_logs": {
+            "module": "dagster._core.storage.local_compute_log_manager",
+            "class": "LocalComputeLogManager",
+            "config": {"base_dir": str(directory(settings) / "logs")},
+        },
+        "run_coordinator": {
+            "module": "dagster._core.run_coordinator.queued_run_coordinator",
+            "class": "QueuedRunCoordinator",
+        },
+        "concurrency": {
+            "runs": {"max_concurrent_runs": 1},
+            "pools": {"default_limit": 1},
+        },
+        "run_monitoring": {"enabled": True, "start_timeout_seconds": 300},
+        "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
+        "telemetry": {"enabled": False},
+    }

@@ -1,0 +1,95 @@
+"""CRM tables into the version logs. Reading and landing live in ``orchestration.sync``; no logic here."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import dagster as dg
+
+from orchestration import keys
+from orchestration.automation import CRM_POOL, SYNC_RETRIES
+from orchestration.company_work import for_each_company
+from orchestration.partitions import companies
+from orchestration.resources import WarehouseResource
+
+ENTITIES = ("customers", "tickets", "payments")
+
+crm_tables = [
+    dg.AssetSpec(
+        keys.crm(entity),
+        group_name=keys.Group.crm,
+        owners=[keys.Owner.operations],
+        description=f"The {entity} in each company's CRM: Habari over HTTP, a SQL database, or files.",
+        kinds={"crm"},
+    )
+    for entity in ENTITIES
+]
+
+registry_tables = [
+    dg.AssetSpec(key, group_name=keys.Group.crm, owners=[keys.Owner.operations], description=words, kinds={"postgres"})
+    for key, words in [(keys.COMPANIES, "The registry of companies: `churn company` writes it.")]
+]
+
+
+@dg.multi_asset(
+    name="sync_crm",
+    specs=[
+        *(
+            dg.AssetSpec(
+                keys.raw(entity),
+                deps=[keys.crm(entity), keys.COMPANIES],
+                group_name=keys.Group.raw,
+                owners=[keys.Owner.operations],
+                description=f"Every version of every one of the {entity} that the CRM has shown us, append-only.",
+                kinds={"postgres", "python"},
+            )
+            for entity in ENTITIES
+        ),
+        dg.AssetSpec(
+            keys.REJECTED_RECORDS,
+            deps=[keys.crm(entity) for entity in ENTITIES],
+            group_name=keys.Group.raw,
+            owners=[keys.Owner.operations],
+            description="Records that broke the entity contract, with the reason and the payload.",
+            kinds={"postgres", "python"},
+        ),
+        *(
+            dg.AssetSpec(
+                key,
+                deps=[keys.crm(entity) for entity in ENTITIES],
+                group_name=keys.Group.raw,
+                owners=[keys.Owner.operations],
+                description=words,
+                kinds={"postgres", "python"},
+            )
+            for key, words in [
+                (keys.LOAD_LOG, "What each load asked for, received, loaded and rejected."),
+                (keys.SYNC_CURSORS, "How far each company's tables have been read."),
+            ]
+        ),
+    ],
+    partitions_def=companies,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    retry_policy=SYNC_RETRIES,
+    pool=CRM_POOL,
+)
+def sync_crm(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.MaterializeResult]:
+    """Pull what is new from each company's CRM."""
+    from orchestration.sync import sync_company
+    from warehouse.clock import Clock
+
+    settings = warehouse.settings()
+    with warehouse.open() as opened:
+        outcomes = for_each_company(
+            context,
+            opened,
+            stage="sync",
+            work=lambda company: sync_company(
+                opened, company, Clock.from_settings(settings), settings, dagster_run_id=context.run_id
+            ),
+            counts=lambda loads: {load.entity: load.loaded for load in loads},
+        )
+    for slug, loads in outcomes.results.items():
+        for load in loads:
+            context.add_asset_metadata(asdict(load), keys.raw(load.entity), slug)
+    for key in context.selected_asset_keys:
+        yield dg.MaterializeResult(asset_key=key)

@@ -1,0 +1,134 @@
+"""Training and scoring as assets. What they do lives in ``orchestration.prediction``; no logic here."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration import keys
+from orchestration.company_work import for_each_company
+from orchestration.feature_catalogue import manifest_path, read_features
+from orchestration.partitions import companies
+from orchestration.prediction import ChurnPredictor, Retrain, Staged, Trained
+from orchestration.resources import WarehouseResource
+from warehouse.clock import Clock
+from warehouse.connection import Warehouse
+
+
+class TrainingConfig(dg.Config):
+    """How eager a training is."""
+
+    retrain: Retrain = Field(
+        default="when_due",
+        description="when_due trains a company that has no model for its amount of data; always trains every one.",
+    )
+
+
+class ScoringConfig(dg.Config):
+    """How eager a scoring is."""
+
+    again: bool = Field(
+        default=False, description="Score a date anew even if the same model has published it already."
+    )
+
+
+@contextmanager
+def _predictor(resource: WarehouseResource) -> Iterator[tuple[Warehouse, ChurnPredictor]]:
+    from orchestration.model_registry import ModelRegistry
+
+    settings = resource.settings()
+    with resource.open() as warehouse:
+        yield (
+            warehouse,
+            ChurnPredictor(
+                warehouse,
+                ModelRegistry.of(warehouse, settings),
+                read_features(manifest_path(settings)),
+                Clock.from_settings(settings),
+                settings.threads,
+            ),
+        )
+
+
+@dg.multi_asset(
+    name="train_churn_models",
+    specs=[
+        dg.AssetSpec(
+            keys.TRAINING_RUNS,
+            deps=[keys.FEATURE_MATRIX, keys.LABELS],
+            group_name=keys.Group.models,
+            owners=[keys.Owner.data_science],
+            description="Each training: on which rung, from how many churners, what was decided and why.",
+            kinds={"xgboost", "mlflow"},
+        ),
+        dg.AssetSpec(
+            keys.EVALUATIONS,
+            deps=[keys.FEATURE_MATRIX, keys.LABELS],
+            group_name=keys.Group.models,
+            owners=[keys.Owner.data_science],
+            description="Every candidate's figures on the last mature dates: model, baseline, rule, champion.",
+            kinds={"scikitlearn"},
+        ),
+    ],
+    partitions_def=companies,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def train_churn_models(
+    context: dg.AssetExecutionContext, config: TrainingConfig, warehouse: WarehouseResource
+) -> Iterator[dg.MaterializeResult]:
+    """Train each company's churn model where due; a challenger replaces a champion only if it is better."""
+    with _predictor(warehouse) as (opened, predictor):
+        outcomes = for_each_company(
+            context,
+            opened,
+            stage="train",
+            work=lambda company: predictor.train(company, config.retrain),
+            counts=lambda trained: {"rows": trained.rows, "outcomes": trained.outcomes},
+        )
+    for slug, trained in outcomes.results.items():
+        context.add_asset_metadata(_shown(trained), keys.TRAINING_RUNS, slug)
+    for key in context.selected_asset_keys:
+        yield dg.MaterializeResult(asset_key=key)
+
+
+@dg.multi_asset(
+    name="stage_churn_scores",
+    specs=[
+        dg.AssetSpec(
+            keys.STAGED_SCORES,
+            deps=[keys.FEATURE_MATRIX, keys.TRAINING_RUNS],
+            group_name=keys.Group.models,
+            owners=[keys.Owner.data_science],
+            description="Scores with their reasons, before the gate; nobody outside reads them.",
+            kinds={"xgboost", "postgres"},
+        )
+    ],
+    partitions_def=companies,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def stage_churn_scores(
+    context: dg.AssetExecutionContext, config: ScoringConfig, warehouse: WarehouseResource
+) -> Iterator[dg.MaterializeResult]:
+    """Score each company's active customers at its current date, with reasons."""
+    with _predictor(warehouse) as (opened, predictor):
+        outcomes = for_each_company(
+            context,
+            opened,
+            stage="score",
+            work=lambda company: predictor.stage(company, again=config.again),
+            counts=lambda staged: {"rows": staged.rows, "high_risk": staged.high_risk},
+        )
+    for slug, staged in outcomes.results.items():
+        context.add_asset_metadata(_shown(staged), keys.STAGED_SCORES, slug)
+    yield dg.MaterializeResult(asset_key=keys.STAGED_SCORES)
+
+
+def _shown(result: Trained | Staged) -> dict[str, str | int | float]:
+    """The result's figures as metadata; those without a value are left out."""
+    return {name: _plain(value) for name, value in asdict(result).items() if value is not None}
+
+
+def _plain(value: object) -> str | int | float:
+    return value if isinstance(value, (int, float)) else str(value)

@@ -1,0 +1,76 @@
+"""The gate, and publishing what passed it. What is checked and how it is published lives in ``warehouse``."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import dagster as dg
+
+from orchestration import keys
+from orchestration.company_work import for_each_company
+from orchestration.partitions import companies
+from orchestration.publishing import publish_company, run_gates
+from orchestration.resources import WarehouseResource
+
+
+@dg.asset_check(
+    asset=keys.STAGED_SCORES,
+    name="publishable",
+    blocking=True,
+    description="Every active customer scored, probabilities in range, reasons that add up, no sudden loss, fresh loads."
+    " A company that fails keeps its published scores; nothing is published when none passes.",
+)
+def publishable(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Judge each company's staged scores; the old set of one that fails stands."""
+    with warehouse.open() as opened:
+        verdicts = run_gates(opened, warehouse.settings())
+    failed = {slug: words for slug, words in verdicts.failed.items()}
+    return dg.AssetCheckResult(
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN if verdicts.passed else dg.AssetCheckSeverity.ERROR,
+        description="; ".join(f"{slug} is held back: {words}" for slug, words in failed.items()) or None,
+        metadata={"passed": ", ".join(verdicts.passed) or "none", **failed},
+    )
+
+
+@dg.multi_asset(
+    name="publish_churn_scores",
+    specs=[
+        dg.AssetSpec(
+            key,
+            deps=[keys.STAGED_SCORES],
+            group_name=keys.Group.predictions,
+            owners=[keys.Owner.data_science],
+            description=words,
+            kinds={"postgres"},
+        )
+        for key, words in (
+            (keys.SCORES, "Published scores with their reasons, one row per company, customer and date."),
+            (keys.PUBLICATIONS, "Which date and model each company's readers see."),
+            (keys.CHANGES, "The change feed that reverse ETL reads by cursor."),
+        )
+    ],
+    partitions_def=companies,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def publish_churn_scores(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.MaterializeResult]:
+    """Publish each company's staged scores that passed the gate, all of its rows or none."""
+    settings = warehouse.settings()
+    with warehouse.open() as opened:
+        outcomes = for_each_company(
+            context,
+            opened,
+            stage="publish",
+            work=lambda company: publish_company(opened, settings, company),
+            counts=lambda published: (
+                {"scores": published.scores, "upserts": published.upserts, "deletes": published.deletes}
+                if published
+                else {}
+            ),
+        )
+    for slug, published in outcomes.results.items():
+        shown = asdict(published) if published else {"status": "nothing new to publish, or held back by the gate"}
+        context.add_asset_metadata({name: str(value) for name, value in shown.items()}, keys.SCORES, slug)
+    for key in context.selected_asset_keys:
+        yield dg.MaterializeResult(asset_key=key)

@@ -1,0 +1,24 @@
+"""Metabase's dashboards, brought in line with the files under ``dashboards/`` after the marts they show."""
+
+import dagster as dg
+
+from orchestration import keys
+from orchestration.reporting import apply_dashboards
+from orchestration.resources import WarehouseResource
+
+
+@dg.asset(
+    key=keys.METABASE_DASHBOARDS,
+    deps=[keys.dbt_model("analytics", name) for name in ("customer_overview", "customer_reasons", "risk_by_month")],
+    group_name=keys.Group.dashboards,
+    owners=[keys.Owner.analytics_engineering],
+    description="The dashboards under dashboards/, applied through Metabase's API. Without CHURN_METABASE_URL: nothing.",
+    kinds={"metabase"},
+)
+def metabase_dashboards(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """Apply the dashboards; says so where there is no Metabase, and stays green."""
+    with warehouse.open() as opened:
+        lines = apply_dashboards(warehouse.settings(), opened)
+    for line in lines:
+        context.log.info(line)
+    return dg.MaterializeResult(metadata={"changes": "\n".join(lines)})

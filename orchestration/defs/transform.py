@@ -1,0 +1,35 @@
+"""dbt models as assets: staging, intermediate, features and analytics in one project."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import orjson
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from orchestration.automation import TRANSFORM_RETRIES
+from orchestration.feature_catalogue import target_directory
+from orchestration.resources import WarehouseResource
+from orchestration.transform import LayeredTranslator, dbt_project, dbt_vars
+from warehouse.settings import load_settings
+
+_project = dbt_project(load_settings())
+_project.prepare_if_dev()
+
+
+@dbt_assets(
+    manifest=_project.manifest_path,
+    project=_project,
+    dagster_dbt_translator=LayeredTranslator(),
+    name="dbt_models",
+    retry_policy=TRANSFORM_RETRIES,
+)
+def dbt_models(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource
+) -> Iterator[Any]:
+    """Build and test the selected models for the dates that are missing."""
+    settings = warehouse.settings()
+    with warehouse.open() as opened:
+        opened.write_dbt_profile(_project.profiles_dir)
+        build = ["build", "--vars", orjson.dumps(dbt_vars(settings)).decode()]
+        yield from dbt.cli(build, context=context, target_path=target_directory(settings)).stream()

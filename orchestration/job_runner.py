@@ -1,0 +1,132 @@
+"""Run one of our jobs to its end in this process, and show its steps as they happen."""
+
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import dagster as dg
+from rich.console import Console
+
+from orchestration import dagster_home, partitions
+from orchestration.transform import prepare_manifest, profiles_directory
+from warehouse.companies import list_companies
+from warehouse.connection import Warehouse
+from warehouse.settings import Settings
+
+_POLL_SECONDS = 0.3
+
+
+class NoCompanies(Exception):
+    """There is no company to run for."""
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """How a job ended: its Dagster run, the errors of its failed steps, and its failed checks in words."""
+
+    run_id: str
+    success: bool
+    errors: list[str]
+    failed_checks: list[str]
+
+
+def run_job(
+    settings: Settings,
+    warehouse: Warehouse,
+    job_name: str,
+    *,
+    console: Console,
+    company: str | None = None,
+    run_config: Mapping[str, object] | None = None,
+) -> JobOutcome:
+    """Run ``job_name`` for one company, or for all active ones, as one Dagster run that the UI shows too.
+
+    Raises NoCompanies when none is active, or the named one is not.
+    """
+    with warehouse.connect() as conn:
+        active = [known.slug for known in list_companies(conn)]
+    chosen = _choose(active, company)
+    warehouse.write_dbt_profile(profiles_directory(settings))
+    prepare_manifest(settings)
+    from orchestration.definitions import defs
+
+    job = defs().resolve_job_def(job_name)
+    run_id = str(uuid.uuid4())
+    with dagster_home.instance(settings, warehouse) as instance:
+        partitions.match_registry(instance, active)
+        with _steps_shown(instance, run_id, console):
+            result = job.execute_in_process(
+                instance=instance,
+                run_id=run_id,
+                raise_on_error=False,
+                tags=partitions.range_tags(chosen),
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **(run_config or {})},
+            )
+        return JobOutcome(run_id, result.success, list(_errors(result)), list(_failed_checks(result)))
+
+
+def _choose(active: Sequence[str], company: str | None) -> Sequence[str]:
+    if not active:
+        raise NoCompanies("No company is active: add one with `churn company add`.")
+    if company is None:
+        return active
+    if company not in active:
+        raise NoCompanies(f"{company} is no active company. Active: {', '.join(active)}.")
+    return [company]
+
+
+@contextmanager
+def _steps_shown(instance: dg.DagsterInstance, run_id: str, console: Console) -> Iterator[None]:
+    ended = threading.Event()
+    watcher = threading.Thread(target=_show_steps, args=(instance, run_id, console, ended), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _show_steps(instance: dg.DagsterInstance, run_id: str, console: Console, ended: threading.Event) -> None:
+    cursor: str | None = None
+    started: dict[str, float] = {}
+    while True:
+        last_look = ended.wait(_POLL_SECONDS)
+        page = instance.get_records_for_run(run_id, cursor=cursor)
+        cursor = page.cursor
+        for record in page.records:
+            _show(record.event_log_entry, started, console)
+        if last_look and not page.has_more:
+            return
+
+
+def _show(entry: dg.EventLogEntry, started: dict[str, float], console: Console) -> None:
+    event = entry.dagster_event
+    if event is None or event.step_key is None:
+        return
+    name = event.step_key.replace("_", " ")
+    if event.is_step_start:
+        started[event.step_key] = entry.timestamp
+        console.print(f"  [dim]…[/dim] {name}")
+    elif event.is_step_success:
+        seconds = entry.timestamp - started.get(event.step_key, entry.timestamp)
+        console.print(f"  [green]✓[/green] {name} [dim]{seconds:.1f} s[/dim]")
+    elif event.is_step_failure:
+        console.print(f"  [red]✗[/red] {name}")
+
+
+def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause if error and error.cause else error
+            yield f"{event.step_key}: {cause.message.strip() if cause else 'failed'}"
+
+
+def _failed_checks(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    for evaluation in result.get_asset_check_evaluations():
+        if not evaluation.passed:
+            words = evaluation.description or "failed"
+            yield f"{evaluation.asset_key.to_user_string()} · {evaluation.check_name}: {words}"

@@ -1,0 +1,155 @@
+"""Training and scoring churn per company: read a frame, hand it to ``ml_assets``, write what comes back.
+
+Which rung of the ladder a company stands on, which model publishes for it, and what is due are decided
+here; how a model is made or explained is not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Literal
+
+import pandas as pd
+import pyarrow as pa
+
+from ml_assets.ladder import RungDecision, assert_pool_allowed, count_outcomes, decide_rung
+from ml_assets.model import TrainedModel
+from ml_assets.scoring import build_score_rows
+from ml_assets.task import CHURN, Feature
+from ml_assets.train import TrainingResult, train
+from orchestration.model_registry import ModelRegistry
+from warehouse.clock import Clock
+from warehouse.companies import Company, list_companies
+from warehouse.connection import Warehouse
+from warehouse.errors import WarehouseError
+from warehouse.feature_store import built_columns, labelled_rows, rows_at
+from warehouse.model_log import TrainingRecord, chosen_model, record_training
+from warehouse.publication import newest_publication, stage_scores
+from warehouse.roles import Role
+
+Retrain = Literal["when_due", "always"]
+
+
+class NoModel(WarehouseError):
+    """A company is to be scored before it was ever trained."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training did for a company. ``status`` is not_due where the model that stands is kept untouched."""
+
+    status: str
+    rung: str
+    model: str
+    reason: str
+    rows: int = 0
+    outcomes: int = 0
+    auc: float | None = None
+    rule_auc: float | None = None
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What scoring staged for a company. ``rows`` is 0 where the published set is already of this date and model."""
+
+    as_of_date: date
+    model_version: str
+    evidence_level: str
+    rows: int
+    average_probability: float | None = None
+    high_risk: int = 0
+
+
+class ChurnPredictor:
+    """Trains and scores companies from one feature matrix; a pooled model is trained once per instance."""
+
+    def __init__(
+        self, warehouse: Warehouse, registry: ModelRegistry, features: Sequence[Feature], clock: Clock, threads: int
+    ) -> None:
+        self._warehouse = warehouse
+        self._registry = registry
+        self._clock = clock
+        self._threads = threads
+        with warehouse.connect() as conn:
+            built = set(built_columns(conn))
+        self._features = [feature for feature in features if feature.name in built]
+        self._pools: dict[str, tuple[TrainingResult, str | None]] = {}
+
+    def train(self, company: Company, retrain: Retrain) -> Trained:
+        """Train the company's model, its pool's, or its rule, whichever its outcomes carry.
+
+        With ``when_due`` a company that has a model for its rung is left as it is.
+        """
+        frame = self._labelled([company])
+        pool = self._pool(company)
+        decision = decide_rung(
+            count_outcomes(frame, CHURN), count_outcomes(pool, CHURN) if pool is not None else None, CHURN
+        )
+        name = _model_name(company, decision)
+        with self._warehouse.connect(Role.ml) as conn:
+            chosen = chosen_model(conn, company.company_id, CHURN.name)
+        if retrain == "when_due" and chosen is not None and chosen.model_name == name:
+            return Trained("not_due", decision.rung, name, "it has a model; `churn train` trains it anew")
+        if decision.rung == "pooled_model" and pool is not None:
+            result, version = self._train_pool(name, pool, company, retrain)
+        else:
+            result, version = self._train_and_register(name, frame, company, decision)
+        return self._record(company, name, version, decision, result)
+
+    def stage(self, company: Company, *, again: bool = False) -> Staged:
+        """Score the company's active customers at its current date and stage the scores.
+
+        A date already published by the same model is not scored again unless ``again``: by the rule of time
+        its features cannot have changed. Raises NoModel before the first training, FeaturesNotBuilt where
+        the date's features are missing, and a FrameError where the model cannot read them.
+        """
+        now = self._clock.for_company(company)
+        model, version = self._champion(company)
+        with self._warehouse.connect(Role.publisher) as conn:
+            published = newest_publication(conn, company.company_id)
+        if published and not again and (published.as_of_date, published.model_version) == (now.date(), version):
+            return Staged(now.date(), version, published.evidence_level, 0)
+        rows = rows_at(self._warehouse, company.company_id, now.date(), self._names)
+        scores = build_score_rows(model, rows.to_pandas(), CHURN, model_version=version)
+        scores["scored_at"] = pd.Timestamp(now)
+        with self._warehouse.connect(Role.ml) as conn:
+            staged = stage_scores(conn, company.company_id, pa.Table.from_pandas(scores, preserve_index=False))
+        return Staged(
+            now.date(),
+            version,
+            model.rung,
+            staged,
+            float(scores[CHURN.probability_column].mean()),
+            int((scores["risk_level"] == "high").sum()),
+        )
+
+    @property
+    def _names(self) -> list[str]:
+        return [feature.name for feature in self._features]
+
+    def _labelled(self, companies: Sequence[Company]) -> pd.DataFrame:
+        ids = [company.company_id for company in companies]
+        return labelled_rows(self._warehouse, ids, self._names).to_pandas()
+
+    def _pool(self, company: Company) -> pd.DataFrame | None:
+        """Labelled rows of the companies that share training and mean the same by churn; None if this one does not."""
+        if not company.shares_training:
+            return None
+        with self._warehouse.connect() as conn:
+            sharing = [
+                other
+                for other in list_companies(conn)
+                if other.shares_training
+                and (other.churn_kind, other.horizon_days) == (company.churn_kind, company.horizon_days)
+            ]
+        pool = self._labelled(sharing)
+        assert_pool_allowed(pool, [other.company_id for other in sharing])
+        return pool
+
+    def _train_pool(
+        self, name: str, pool: pd.DataFrame, company: Company, retrain: Retrain
+    ) -> tuple[TrainingResult, str | None]:
+        if name not in self._pools:
+            decision = decide_rung(count_outcomes(pool, CHURN), None, CHURN)
+            self._pools[name] = self._train_and_register(name, pool, company, decision, rung="pooled_model")
+        return self._pools[name]

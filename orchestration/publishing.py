@@ -1,0 +1,52 @@
+"""Gate and publication over companies, each as the role that may."""
+
+from dataclasses import dataclass, field
+
+from warehouse.clock import Clock
+from warehouse.companies import Company, list_companies
+from warehouse.connection import Warehouse
+from warehouse.publication import Publication, is_publishable, publish_staged_scores, staged_date
+from warehouse.publication_gate import run_gate
+from warehouse.roles import Role
+from warehouse.settings import Settings
+
+
+@dataclass
+class Verdicts:
+    """The gate's verdict per company with staged scores: slugs that passed, and why the others did not."""
+
+    passed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def run_gates(warehouse: Warehouse, settings: Settings) -> Verdicts:
+    """Judge the staged scores of every active company that has some."""
+    verdicts = Verdicts()
+    clock = Clock.from_settings(settings)
+    with warehouse.connect() as conn:
+        companies = list_companies(conn)
+    for company in companies:
+        with warehouse.connect(Role.ml) as conn:
+            date = staged_date(conn, company.company_id)
+            if date is None:
+                continue
+            failed = [
+                f"{check.name}: {check.detail}"
+                for check in run_gate(conn, company.company_id, date, clock.for_company(company))
+                if not check.passed
+            ]
+        if failed:
+            verdicts.failed[company.slug] = "; ".join(failed)
+        else:
+            verdicts.passed.append(company.slug)
+    return verdicts
+
+
+def publish_company(warehouse: Warehouse, settings: Settings, company: Company) -> Publication | None:
+    """Publish the company's staged scores; None where nothing is staged, or the gate held it back."""
+    published_at = Clock.from_settings(settings).for_company(company)
+    with warehouse.connect(Role.publisher) as conn:
+        date = staged_date(conn, company.company_id)
+        if date is None or not is_publishable(conn, company.company_id, date):
+            return None
+        return publish_staged_scores(conn, company.company_id, date, published_at)

@@ -1,0 +1,81 @@
+"""The dbt project as Dagster sees it: where it is, how its names become asset keys, when to parse it anew."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtProject
+
+from orchestration import keys
+from orchestration.feature_catalogue import PROJECT_DIRECTORY, manifest_path, target_directory
+from warehouse.settings import Settings
+
+_GROUPS = {
+    "staging": keys.Group.staging,
+    "intermediate": keys.Group.features,
+    "features": keys.Group.features,
+    "seeds": keys.Group.staging,
+    "analytics": keys.Group.analytics,
+}
+
+
+class LayeredTranslator(DagsterDbtTranslator):
+    """Keys carry the layer, so that a source and a mart of one name stay apart."""
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetSpec:
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = manifest["nodes"].get(unique_id)
+        if node is None or node["resource_type"] not in {"model", "seed", "snapshot"}:
+            return spec
+        layer = node["fqn"][1] if node["resource_type"] == "model" else "seeds"
+        return spec.replace_attributes(
+            key=keys.dbt_model(node["schema"], node["name"]),
+            group_name=_GROUPS.get(layer, keys.Group.features),
+            owners=[keys.Owner.analytics_engineering],
+        )
+
+
+def dbt_project(settings: Settings) -> DbtProject:
+    """The project with this warehouse's profile; what dbt writes goes to the warehouse's own folder."""
+    return DbtProject(
+        project_dir=PROJECT_DIRECTORY,
+        profiles_dir=profiles_directory(settings),
+        target_path=target_directory(settings),
+    )
+
+
+def profiles_directory(settings: Settings) -> Path:
+    """Where the profile that Dagster uses stands."""
+    return settings.home / "dbt"
+
+
+def prepare_manifest(settings: Settings) -> Path:
+    """Parse the dbt project if a file of it changed since the last time.
+
+    Returns the manifest's path. Raises ``DagsterDbtCliRuntimeError`` with dbt's words where it does not parse.
+    """
+    manifest = manifest_path(settings)
+    if not manifest.exists() or _newest_source() > manifest.stat().st_mtime:
+        from dagster_dbt import DbtCliResource
+
+        DbtCliResource(project_dir=dbt_project(settings)).cli(
+            ["parse", "--quiet"], target_path=target_directory(settings)
+        ).wait()
+    return manifest
+
+
+def _newest_source() -> float:
+    ignored = {"target", "logs", "profiles.yml", ".user.yml"}
+    return max(
+        path.stat().st_mtime
+        for path in PROJECT_DIRECTORY.rglob("*")
+        if path.is_file() and not ignored & set(path.relative_to(PROJECT_DIRECTORY).parts)
+    )
+
+
+def dbt_vars(settings: Settings) -> dict[str, str]:
+    """The clock, handed on: one ``now`` for loads, dates and maturity."""
+    return {"now": settings.now.isoformat()} if settings.now else {}

@@ -1,0 +1,221 @@
+"""Publishing: staged scores become the published set of one company, all of them or none.
+
+A company's scores are first staged, then judged by the gate, then published in one transaction
+that also writes the change feed. Readers see the old set or the new one.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, LiteralString
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+from psycopg.rows import class_row
+
+from warehouse import relations
+from warehouse.errors import WarehouseError
+from warehouse.frames import copy_arrow
+
+# Every publisher takes this lock, so that the feed's cursor grows in the order of commits.
+PUBLISHING_LOCK = 7_412_001
+
+SCORE_COLUMNS = (
+    "company_id",
+    "customer_id",
+    "as_of_date",
+    "churn_probability",
+    "risk_level",
+    "percentile",
+    "baseline_log_odds",
+    "reasons",
+    "model_version",
+    "evidence_level",
+    "row_hash",
+    "scored_at",
+)
+
+
+_NAMES = {
+    "staged_scores": relations.STAGED_SCORES.identifier,
+    "gates": relations.PUBLICATION_GATES.identifier,
+    "scores": relations.CHURN_SCORES.identifier,
+    "publications": relations.CHURN_PUBLICATIONS.identifier,
+    "changes": relations.CHURN_CHANGES.identifier,
+}
+
+
+def _sql(text: LiteralString) -> sql.Composed:
+    return sql.SQL(text).format(**_NAMES)
+
+
+class NotPublishable(WarehouseError):
+    """The staged scores of a company may not be published; the published ones stand."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What one publication did: rows in the new set, and the feed's new rows."""
+
+    as_of_date: date
+    scores: int
+    upserts: int
+    deletes: int
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """The newest published set of a company."""
+
+    as_of_date: date
+    model_version: str
+    evidence_level: str
+    scores: int
+    published_at: datetime
+
+
+def newest_publication(conn: psycopg.Connection[Any], company_id: int) -> PublishedSet | None:
+    """The newest published set of a company, or None before the first."""
+    with conn.cursor(row_factory=class_row(PublishedSet)) as cursor:
+        return cursor.execute(
+            _sql("""
+            select as_of_date, model_version, evidence_level, scores, published_at
+            from {publications}
+            where company_id = %s order by as_of_date desc limit 1
+            """),
+            [company_id],
+        ).fetchone()
+
+
+def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Table) -> int:
+    """Replace the company's staged scores by ``scores``; returns the number of rows.
+
+    ``scores`` has the columns SCORE_COLUMNS, ``reasons`` as JSON text, and rows of this company only.
+    """
+    with conn.transaction(), conn.cursor() as cursor:
+        cursor.execute(_sql("delete from {staged_scores} where company_id = %s"), [company_id])
+        copy_arrow(cursor, scores.select(list(SCORE_COLUMNS)), relations.STAGED_SCORES.identifier)
+    return scores.num_rows
+
+
+def staged_date(conn: psycopg.Connection[Any], company_id: int) -> date | None:
+    """The as_of_date of the company's staged scores, or None where nothing is staged."""
+    row = conn.execute(
+        _sql("select max(as_of_date) from {staged_scores} where company_id = %s"), [company_id]
+    ).fetchone()
+    return row[0] if row else None
+
+
+def is_publishable(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> bool:
+    """Whether what is staged now, and nothing staged before it, passed the gate."""
+    row = conn.execute(
+        _sql("""
+        select coalesce(bool_and(coalesce(gate.is_passed, false)), false)
+        from (
+            select distinct staged_at from {staged_scores}
+            where company_id = %(company)s and as_of_date = %(date)s
+        ) as staged
+        left join {gates} as gate
+            on gate.company_id = %(company)s
+            and gate.as_of_date = %(date)s
+            and gate.staged_at = staged.staged_at
+        """),
+        {"company": company_id, "date": as_of_date},
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def publish_staged_scores(
+    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, published_at: datetime
+) -> Publication:
+    """Publish the company's staged scores in one transaction.
+
+    A date that is not older than the newest published one becomes the current set, and what changed
+    by its ``row_hash`` goes to the feed; an older date replaces only its own rows. Publishing the same
+    scores again changes nothing that a reader of the feed would see.
+
+    Raises NotPublishable if nothing is staged for that date, or the gate did not pass what is staged.
+    """
+    with conn.transaction():
+        conn.execute("select pg_advisory_xact_lock(%s)", [PUBLISHING_LOCK])
+        if not is_publishable(conn, company_id, as_of_date):
+            raise NotPublishable(
+                f"Company {company_id} has no staged scores for {as_of_date} that passed the gate; the published "
+                f"ones stand. {relations.PUBLICATION_GATES} says which check failed; `churn score` scores anew."
+            )
+        newest = newest_publication(conn, company_id)
+        upserts = deletes = 0
+        if newest is None or as_of_date >= newest.as_of_date:
+            previous = newest.as_of_date if newest else None
+            upserts = _feed_upserts(conn, company_id, previous, published_at)
+            deletes = _feed_deletes(conn, company_id, previous, published_at, as_of_date)
+        scores = _replace_set(conn, company_id, as_of_date)
+        conn.execute(
+            _sql("""
+            insert into {publications}
+                (company_id, as_of_date, model_version, evidence_level, scores, published_at)
+            select company_id, as_of_date, min(model_version), min(evidence_level), count(*), %(at)s
+            from {staged_scores} where company_id = %(company)s group by company_id, as_of_date
+            on conflict (company_id, as_of_date) do update set model_version = excluded.model_version,
+                evidence_level = excluded.evidence_level, scores = excluded.scores,
+                published_at = excluded.published_at
+            """),
+            {"company": company_id, "at": published_at},
+        )
+        conn.execute(_sql("delete from {staged_scores} where company_id = %s"), [company_id])
+    return Publication(as_of_date, scores, upserts, deletes)
+
+
+def _feed_upserts(
+    conn: psycopg.Connection[Any], company_id: int, previous: date | None, published_at: datetime
+) -> int:
+    return conn.execute(
+        _sql("""
+        insert into {changes} (company_id, customer_id, operation, as_of_date, churn_probability,
+            risk_level, reasons, model_version, row_hash, changed_at)
+        select staged.company_id, staged.customer_id, 'upsert', staged.as_of_date, staged.churn_probability,
+            staged.risk_level, staged.reasons, staged.model_version, staged.row_hash, %(at)s
+        from {staged_scores} as staged
+        left join {scores} as published
+            on published.company_id = staged.company_id
+            and published.customer_id = staged.customer_id
+            and published.as_of_date = %(previous)s::date
+        where staged.company_id = %(company)s and published.row_hash is distinct from staged.row_hash
+        order by staged.customer_id
+        """),
+        {"company": company_id, "previous": previous, "at": published_at},
+    ).rowcount
+
+
+def _feed_deletes(
+    conn: psycopg.Connection[Any], company_id: int, previous: date | None, published_at: datetime, as_of_date: date
+) -> int:
+    return conn.execute(
+        _sql("""
+        insert into {changes} (company_id, customer_id, operation, as_of_date, row_hash, changed_at)
+        select published.company_id, published.customer_id, 'delete', %(date)s, published.row_hash, %(at)s
+        from {scores} as published
+        where published.company_id = %(company)s
+            and published.as_of_date = %(previous)s::date
+            and not exists (
+                select from {staged_scores} as staged
+                where staged.company_id = published.company_id and staged.customer_id = published.customer_id
+            )
+        order by published.customer_id
+        """),
+        {"company": company_id, "previous": previous, "at": published_at, "date": as_of_date},
+    ).rowcount
+
+
+def _replace_set(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> int:
+    columns = sql.SQL(", ").join(map(sql.Identifier, SCORE_COLUMNS))
+    conn.execute(
+        _sql("delete from {scores} where company_id = %s and as_of_date = %s"), [company_id, as_of_date]
+    )
+    insert = sql.SQL("""
+        insert into {scores} ({columns})
+        select {columns} from {staged} where company_id = %s and as_of_date = %s
+    """).format(
+        scores=relations.CHURN_SCORES.identifier, staged=relations.STAGED_SCORES.identifier, columns=columns
+    )
+    return conn.execute(insert, [company_id, as_of_date]).rowcount
