@@ -1,0 +1,280 @@
+"""Trained models in MLflow: what each training did, every version's files, and which version is champion.
+
+MLflow's tables live in the warehouse's own Postgres (schema mlflow), the files under home/mlflow. Knows no
+dagster. MLflow is imported inside functions, since that takes seconds.
+
+A model's files are plain artefacts of its run and not an MLflow "flavour": `log_model` would infer an
+environment for several seconds, and would load through a pickle.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ml_assets.model import TrainedModel
+from ml_assets.train import TrainingResult
+from warehouse.connection import Warehouse
+from warehouse.relations import MLFLOW_SCHEMA
+
+CHAMPION = "champion"
+_DRIVER = "postgresql+psycopg"
+_MODEL_FOLDER = "model"
+_REPORT_FILE = "training.json"
+_LOCK = 7_231_001
+_QUIET = ("alembic", "mlflow.store.db.utils")
+_LONGEST_PARAMETER = 500
+_NOT_IN_A_METRIC = re.compile(r"[^\w./ -]")
+
+
+class RegistryError(Exception):
+    """The model registry cannot be used, or holds no such model; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """One version of a model in the registry, and the MLflow run that made it."""
+
+    name: str
+    version: str
+    run_id: str
+
+
+class ModelRegistry:
+    """MLflow's tracking and registry for one warehouse. Opens no connection until it is used."""
+
+    def __init__(self, warehouse: Warehouse, home: Path) -> None:
+        """`home` is the settings' home folder; files go to `home/mlflow`."""
+        self._warehouse = warehouse
+        self._files = home / "mlflow"
+
+    @property
+    def tracking_uri(self) -> str:
+        """The address of MLflow's store, with the password, for `mlflow ui` and the like."""
+        return self._warehouse.url(_DRIVER, MLFLOW_SCHEMA)
+
+    def log_training(
+        self,
+        name: str,
+        result: TrainingResult,
+        *,
+        tags: Mapping[str, str] | None = None,
+        promote: bool | None = None,
+    ) -> RegisteredModel:
+        """Log a training and register its model as the next version of `name` (as "churn-acme").
+
+        The version becomes champion when the result's status is promoted or too_few_outcomes (its rule then
+        publishes), or as `promote` says. `tags` are shown in MLflow: company, rung, Dagster run.
+        """
+        with self._reported(f"model {name!r} could not be logged"):
+            run_id = self._log_run(name, result, tags or {})
+            registered = RegisteredModel(name, self._register(name, run_id, result), run_id)
+            if promote if promote is not None else result.status != "kept_champion":
+                self._client.set_registered_model_alias(name, CHAMPION, registered.version)
+        return registered
+
+    def set_champion(self, name: str, version: str) -> None:
+        """Let this version publish from now on. Raises `RegistryError` when there is no such version."""
+        with self._reported(f"version {version} of model {name!r} could not be made champion"):
+            self._client.get_model_version(name, version)
+            self._client.set_registered_model_alias(name, CHAMPION, version)
+
+    def champion(self, name: str) -> tuple[TrainedModel, str] | None:
+        """The champion of this name and its version; None where the name has no champion."""
+        from mlflow.exceptions import MlflowException
+
+        with self._reported(f"the champion of model {name!r} could not be read"):
+            try:
+                found = self._client.get_model_version_by_alias(name, CHAMPION)
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+        return self._read(name, found.version, found.run_id), str(found.version)
+
+    def load(self, name: str, version: str) -> TrainedModel:
+        """One version of a model. Raises `RegistryError` when it, or its files, are not there."""
+        with self._reported(f"version {version} of model {name!r} could not be read"):
+            found = self._client.get_model_version(name, version)
+        return self._read(name, version, found.run_id)
+
+    @cached_property
+    def _client(self) -> Any:
+        """MLflow's client on its tables, which the first call ever creates (some seconds).
+
+        One process at a time: MLflow's own creation of tables does not bear two.
+        """
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+        from mlflow import MlflowClient
+
+        with self._warehouse.connect() as connection, _quiet():
+            connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+            client = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+            client.search_registered_models(max_results=1)
+            client.search_experiments(max_results=1)
+        return client
+
+    def _log_run(self, name: str, result: TrainingResult, tags: Mapping[str, str]) -> str:
+        run = self._client.create_run(
+            self._experiment(result.model.task_name),
+            run_name=name,
+            tags={
+                "status": result.status,
+                "rung": result.model.rung,
+                "trained_at": result.model.facts.trained_at.isoformat(),
+                "data_fingerprint": result.model.facts.fingerprint,
+                **tags,
+            },
+        )
+        run_id = str(run.info.run_id)
+        try:
+            self._log_figures(run_id, result)
+            self._log_files(run_id, result)
+        except BaseException:
+            self._client.set_terminated(run_id, "FAILED")
+            raise
+        self._client.set_terminated(run_id)
+        return run_id
+
+    def _log_figures(self, run_id: str, result: TrainingResult) -> None:
+        from mlflow.entities import Metric, Param
+
+        created = int(result.model.facts.trained_at.timestamp() * 1000)
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, created, 0) for key, value in metrics_of(result).items()],
+            params=[Param(key, value) for key, value in parameters_of(result).items()],
+        )
+
+    def _log_files(self, run_id: str, result: TrainingResult) -> None:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            (folder / _MODEL_FOLDER).mkdir()
+            for file, content in result.model.to_files().items():
+                (folder / _MODEL_FOLDER / file).write_bytes(content)
+            (folder / _REPORT_FILE).write_bytes(report_of(result))
+            self._client.log_artifacts(run_id, temporary)
+
+    def _register(self, name: str, run_id: str, result: TrainingResult) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name, tags={"task": result.model.task_name})
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        source = self._folder(result.model.task_name, run_id).as_uri()
+        found = self._client.create_model_version(
+            name, source, run_id=run_id, tags={"rung": result.model.rung, "status": result.status}
+        )
+        return str(found.version)
+
+    def _experiment(self, task_name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(task_name)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(task_name, (self._files / task_name).as_uri()))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self._client.get_experiment_by_name(task_name)
+        return str(found.experiment_id)
+
+    def _folder(self, task_name: str, run_id: str) -> Path:
+        return self._files / task_name / run_id / "artifacts" / _MODEL_FOLDER
+
+    def _read(self, name: str, version: str, run_id: str) -> TrainedModel:
+        """Files are looked up below today's home, so that the whole home folder may move."""
+        folders = list(self._files.glob(f"*/{run_id}/artifacts/{_MODEL_FOLDER}"))
+        if not folders:
+            raise RegistryError(
+                f"the files of model {name!r}, version {version}, are not under {self._files}: they were "
+                "trained with another home folder or removed; put them back, or train again"
+            )
+        return TrainedModel.from_files({path.name: path.read_bytes() for path in folders[0].iterdir()})
+
+    @contextmanager
+    def _reported(self, what: str) -> Iterator[None]:
+        """Turn MLflow's and the database's errors into one that says what could not be done; no secrets."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            reason = str(error).replace(self.tracking_uri, self._warehouse.place)
+            raise RegistryError(
+                f"{what} in the model registry (schema {MLFLOW_SCHEMA} at {self._warehouse.place}): {reason}"
+            ) from error
+
+
+def metrics_of(result: TrainingResult) -> dict[str, float]:
+    """Every candidate's metrics as "candidate/metric", and the counts; what has no value is left out."""
+    counts = {f"training/{name}": float(value) for name, value in vars(result.counts).items()}
+    judged = {
+        _NOT_IN_A_METRIC.sub("_", f"{candidate}/{metric}"): value
+        for candidate, metrics in result.evaluations.items()
+        for metric, value in metrics.items()
+        if value is not None
+    }
+    return counts | judged
+
+
+def parameters_of(result: TrainingResult) -> dict[str, str]:
+    """What a training can be repeated from, as MLflow's text parameters."""
+    facts = result.model.facts
+    parameters = {
+        "estimator": result.model.estimator.kind,
+        "horizon_days": facts.horizon_days,
+        "seed": facts.seed,
+        "rows": facts.rows,
+        "base_rate": facts.base_rate,
+        "features": len(result.model.encoder.features),
+        "split": result.split.get("mode"),
+        "calibration_slope": result.model.calibrator.slope,
+        "calibration_intercept": result.model.calibrator.intercept,
+        **{f"setting.{key}": value for key, value in result.model.estimator.settings().items()},
+        **{f"library.{key}": value for key, value in facts.libraries.items()},
+    }
+    return {key: str(value)[:_LONGEST_PARAMETER] for key, value in parameters.items()}
+
+
+def report_of(result: TrainingResult) -> bytes:
+    """Split, decision, evaluations and features as JSON, for a person to read in MLflow."""
+    report = {
+        "status": result.status,
+        "rung": result.model.rung,
+        "counts": vars(result.counts),
+        "split": result.split,
+        "decision": result.decision,
+        "evaluations": result.evaluations,
+        "features": [vars(feature) for feature in result.model.encoder.features],
+        "facts": vars(result.model.facts),
+    }
+    return orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep a migration's chatter out of the operator's terminal."""
+    before = {name: logging.getLogger(name).level for name in _QUIET}
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
