@@ -118,9 +118,7 @@ def _choose_trees(rows: FitRows, column_types: tuple[str, ...], parameters: dict
 
     if rows.inner is None:
         return TREES_WITHOUT_CHOICE
-    early, late = (
-        _dmatrix(rows.matrix[part], column_types, rows.threads, rows.outcomes[part]) for part in rows.inner
-    )
+    early, late = (_dmatrix(rows.matrix[part], column_types, rows.threads, rows.outcomes[part]) for part in rows.inner)
     booster = xgboost.train(
         parameters,
         early,

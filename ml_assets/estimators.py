@@ -68,9 +68,7 @@ def load_estimator(kind: str, files: Mapping[str, bytes]) -> Estimator:
         PriorRule.kind: PriorRule.load,
     }
     if kind not in loaders:
-        raise ArtefactError(
-            f"the stored model is of unknown kind {kind!r}; this version reads {sorted(loaders)}"
-        )
+        raise ArtefactError(f"the stored model is of unknown kind {kind!r}; this version reads {sorted(loaders)}")
     return loaders[kind](files)
 
 

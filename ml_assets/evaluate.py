@@ -43,9 +43,7 @@ def calibration_error(probabilities: FloatArray, outcomes: FloatArray) -> float:
 
     Equal probabilities always share a bin, so a rule with few distinct values has fewer bins.
     """
-    edges = np.unique(
-        np.quantile(probabilities, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], method="lower")
-    )
+    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], method="lower"))
     bins = np.searchsorted(edges, probabilities, side="left")
     gaps = np.bincount(bins, weights=probabilities - outcomes)
     return float(np.abs(gaps).sum() / len(outcomes))

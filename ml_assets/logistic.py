@@ -84,9 +84,7 @@ def fit_logistic(rows: FitRows) -> LinearModel:
     return fit_linear(rows.matrix, rows.outcomes, rows.encoder, strength)
 
 
-def fit_linear(
-    matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, strength: float
-) -> LinearModel:
+def fit_linear(matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, strength: float) -> LinearModel:
     """Fit with a given inverse penalty (scikit-learn's C) and take the coefficients apart by feature.
 
     The design has, per number or flag, the scaled value (the mean where missing) and a missing indicator;

@@ -108,9 +108,7 @@ class TrainedModel:
         try:
             words = orjson.loads(files[_MODEL_FILE])
             if words["format"] != FORMAT:
-                raise ArtefactError(
-                    f"the stored model has format {words['format']!r}, not {FORMAT}: train again"
-                )
+                raise ArtefactError(f"the stored model has format {words['format']!r}, not {FORMAT}: train again")
             return cls(
                 task_name=words["task_name"],
                 entity_key=words["entity_key"],
@@ -121,9 +119,7 @@ class TrainedModel:
                 facts=_facts(words["facts"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ArtefactError(
-                f"the stored model is damaged or incomplete: {error!r}; train again"
-            ) from error
+            raise ArtefactError(f"the stored model is damaged or incomplete: {error!r}; train again") from error
 
 
 def _encoder(words: dict[str, Any]) -> FeatureEncoder:

@@ -116,9 +116,7 @@ def fit_binned_rule(rows: FitRows) -> BinnedRule:
     return bin_column(rows.matrix, rows.outcomes, rows.encoder, best)
 
 
-def bin_column(
-    matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, position: int
-) -> BinnedRule:
+def bin_column(matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, position: int) -> BinnedRule:
     """Log-odds by bin of one column: ten bins of equal mass, isotonic for a number, shrunk a little.
 
     A bin's rate is (outcomes + 10 * overall rate) / (rows + 10), as if ten average rows stood in each.
@@ -160,9 +158,7 @@ def fit_prior_rule(
     """
     names = [known.name for known in encoder.features]
     if feature not in names:
-        raise FeatureMissingError(
-            f"the rule reads {feature!r}, which is not among the features: {', '.join(names)}"
-        )
+        raise FeatureMissingError(f"the rule reads {feature!r}, which is not among the features: {', '.join(names)}")
     position = names.index(feature)
     scaled = recency_scale(matrix[:, position], prior.reference)
     design = np.column_stack([np.ones_like(scaled), scaled])
@@ -186,9 +182,7 @@ def recency_scale(column: FloatArray, reference: float) -> FloatArray:
     return np.asarray(known - np.log1p(reference))
 
 
-def _posterior_mode(
-    design: FloatArray, outcomes: FloatArray, centre: FloatArray, precision: FloatArray
-) -> FloatArray:
+def _posterior_mode(design: FloatArray, outcomes: FloatArray, centre: FloatArray, precision: FloatArray) -> FloatArray:
     def loss(weights: FloatArray) -> float:
         log_odds, away = design @ weights, weights - centre
         return float((np.logaddexp(0.0, log_odds) - outcomes * log_odds).sum() + away @ precision @ away / 2)

@@ -15,9 +15,7 @@ from ml_assets.task import PredictionTask, RiskThresholds
 HASHED_REASONS = 3
 
 
-def risk_levels(
-    probabilities: FloatArray, base_rate: float, thresholds: RiskThresholds
-) -> npt.NDArray[np.object_]:
+def risk_levels(probabilities: FloatArray, base_rate: float, thresholds: RiskThresholds) -> npt.NDArray[np.object_]:
     """Low, medium or high, by the odds against those of the base rate (the share in the training data)."""
     odds_ratio = probabilities / (1 - probabilities) / (base_rate / (1 - base_rate))
     levels = np.full(len(probabilities), "low", dtype=object)
@@ -50,9 +48,7 @@ def build_score_rows(
     reasons = write_reasons(frame, model.encoder.features, scores.contributions.to_numpy())
     levels = risk_levels(scores.probability, model.facts.base_rate, task.risk)
     dates = as_of_dates(frame)
-    groups = pd.DataFrame({"company": frame["company_id"].to_numpy(), "date": dates}).groupby(
-        ["company", "date"]
-    )
+    groups = pd.DataFrame({"company": frame["company_id"].to_numpy(), "date": dates}).groupby(["company", "date"])
     return pd.DataFrame(
         {
             "company_id": frame["company_id"].to_numpy(),
@@ -70,9 +66,7 @@ def build_score_rows(
     )
 
 
-def row_hashes(
-    levels: npt.NDArray[np.object_], probabilities: FloatArray, top: npt.NDArray[np.object_]
-) -> list[str]:
+def row_hashes(levels: npt.NDArray[np.object_], probabilities: FloatArray, top: npt.NDArray[np.object_]) -> list[str]:
     """A hash of what a reader would act on: risk level, whole percent, features of the top three reasons."""
     shares = np.round(probabilities * 100).astype(int).tolist()
     leading = top[:, :HASHED_REASONS].tolist()

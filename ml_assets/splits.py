@@ -65,9 +65,7 @@ def count_by_date(dates: DateArray, outcomes: FloatArray) -> list[DateCounts]:
     ]
 
 
-def split_by_time(
-    counts: list[DateCounts], *, horizon_days: int, settings: SplitSettings
-) -> TimeSplit | NoSplit:
+def split_by_time(counts: list[DateCounts], *, horizon_days: int, settings: SplitSettings) -> TimeSplit | NoSplit:
     """Share the dates out over fit, calibrate and test, with gaps of one horizon.
 
     With too short a history the calibration part is given up (two_way); if even fit and test cannot both
@@ -77,17 +75,13 @@ def split_by_time(
     largest = max(1, int(len(days) * settings.largest_share))
     test = _latest(days, largest, settings)
     if test is None:
-        return NoSplit(
-            f"{len(days)} mature date(s) hold fewer than {settings.minimum_outcomes} outcomes to judge on"
-        )
+        return NoSplit(f"{len(days)} mature date(s) hold fewer than {settings.minimum_outcomes} outcomes to judge on")
     before_test = _before(days, test[0].as_of_date, horizon_days)
     calibrate = _latest(before_test, largest, settings)
     if calibrate is not None:
         fit = _before(days, calibrate[0].as_of_date, horizon_days)
         if _is_enough(fit, settings):
-            return _split(
-                "three_way", days, fit, calibrate, test, "fitted, calibrated and judged on separate dates"
-            )
+            return _split("three_way", days, fit, calibrate, test, "fitted, calibrated and judged on separate dates")
     if _is_enough(before_test, settings):
         note = "too short a history for calibration dates: the model's own probability is published"
         return _split("two_way", days, before_test, [], test, note)
@@ -97,9 +91,7 @@ def split_by_time(
     )
 
 
-def inner_split(
-    dates: DateArray, outcomes: FloatArray, *, horizon_days: int
-) -> tuple[np.ndarray, np.ndarray] | None:
+def inner_split(dates: DateArray, outcomes: FloatArray, *, horizon_days: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Masks of an earlier and a later part of the fit rows, for choosing a model's size; None when too short.
 
     The later part is the last quarter of the dates, with the same gap of one horizon before it.

@@ -103,14 +103,17 @@ def train(
     _check_input(frame, features, task, horizon_days)
     rows = _rows(frame, task)
     counts = count_outcomes(frame, task)
-    split = split_by_time(
-        count_by_date(rows.dates, rows.outcomes), horizon_days=horizon_days, settings=task.split
-    )
+    split = split_by_time(count_by_date(rows.dates, rows.outcomes), horizon_days=horizon_days, settings=task.split)
     if isinstance(split, NoSplit):
-        model = fit_rule(frame, features, task, horizon_days=horizon_days, trained_at=trained_at, seed=seed)
-        no_split: dict[str, object] = {"mode": "none", "note": split.reason}
-        reasons: dict[str, Any] = {"chosen": RULE, "reason": split.reason}
-        return TrainingResult("too_few_outcomes", model, counts, {}, no_split, reasons)
+        return train_rule(
+            frame,
+            features,
+            task,
+            horizon_days=horizon_days,
+            trained_at=trained_at,
+            seed=seed,
+            reason=split.reason,
+        )
     encoder = FeatureEncoder.fit(rows.frame[rows_on(rows.dates, split.fit)], features)
     candidates = _candidates(rows, split, encoder, task, horizon_days, seed, threads)
     chosen, decision = _choose(candidates, task)
@@ -121,9 +124,7 @@ def train(
         estimator=candidates[chosen].estimator,
         calibrator=candidates[chosen].calibrator,
         encoder=encoder,
-        facts=_facts(
-            rows, features, task, split, horizon_days=horizon_days, trained_at=trained_at, seed=seed
-        ),
+        facts=_facts(rows, features, task, split, horizon_days=horizon_days, trained_at=trained_at, seed=seed),
     )
     evaluations = {name: candidate.metrics for name, candidate in candidates.items()}
     evaluations[BASE_RATE] = _base_rate_metrics(rows, split)
@@ -133,6 +134,37 @@ def train(
     decision["settings"] = {name: candidate.estimator.settings() for name, candidate in candidates.items()}
     decision["calibrator"] = asdict(model.calibrator)
     return TrainingResult(status, model, counts, evaluations, split.describe(), decision)
+
+
+def train_rule(
+    frame: pd.DataFrame,
+    features: Sequence[Feature],
+    task: PredictionTask,
+    *,
+    horizon_days: int,
+    trained_at: datetime,
+    seed: int = 7,
+    prior_rate: float | None = None,
+    reason: str = "too few outcomes for a model",
+) -> TrainingResult:
+    """`fit_rule`, as a result like that of `train`: status too_few_outcomes, no evaluations, and why."""
+    _check_input(frame, features, task, horizon_days)
+    model = fit_rule(
+        frame,
+        features,
+        task,
+        horizon_days=horizon_days,
+        trained_at=trained_at,
+        seed=seed,
+        prior_rate=prior_rate,
+    )
+    decision: dict[str, Any] = {
+        "chosen": RULE,
+        "reason": reason,
+        "settings": {RULE: model.estimator.settings()},
+    }
+    split: dict[str, object] = {"mode": "none", "note": reason}
+    return TrainingResult("too_few_outcomes", model, count_outcomes(frame, task), {}, split, decision)
 
 
 def fit_rule(
@@ -178,9 +210,7 @@ def fingerprint(frame: pd.DataFrame, features: Sequence[Feature], task: Predicti
     return digest.hexdigest()
 
 
-def _check_input(
-    frame: pd.DataFrame, features: Sequence[Feature], task: PredictionTask, horizon_days: int
-) -> None:
+def _check_input(frame: pd.DataFrame, features: Sequence[Feature], task: PredictionTask, horizon_days: int) -> None:
     if horizon_days < 1:
         raise FrameError(f"horizon_days must be at least 1, got {horizon_days!r}")
     if not features:
