@@ -14,3 +14,9 @@
 {% macro hours_between(earlier, later) -%}
     (extract(epoch from {{ later }} - {{ earlier }}) / 3600.0)::double precision
 {%- endmacro %}
+
+
+{#- First day of the month an event fell in, by the company's own calendar. Needs `companies` joined. -#}
+{% macro month_of(column) -%}
+    date_trunc('month', {{ column }} at time zone companies.time_zone)::date
+{%- endmacro %}

@@ -1,0 +1,178 @@
+{{
+    config(
+        indexes=[
+            {'columns': ['company_id', 'customer_id'], 'unique': true},
+            {'columns': ['company_id', 'churn_probability']},
+        ],
+    )
+}}
+
+with
+
+customers as (
+
+    select * from {{ ref('stg_crm__customers') }}
+    where not is_test
+
+),
+
+clocks as (
+
+    select * from {{ ref('int_companies__clocks') }}
+
+),
+
+scores as (
+
+    select * from {{ ref('int_churn_scores__current') }}
+
+),
+
+reasons as (
+
+    select * from {{ ref('customer_reasons') }}
+
+),
+
+payments as (
+
+    select * from {{ ref('int_payments__current') }}
+
+),
+
+tickets as (
+
+    select * from {{ ref('stg_crm__tickets') }}
+
+),
+
+payments_per_customer as (
+
+    select
+        payments.company_id,
+        payments.customer_id,
+        max(payments.paid_at) filter (where payments.kind = 'charge') as last_paid_at,
+        sum(case payments.kind when 'refund' then -payments.amount else payments.amount end)
+            filter (where payments.paid_at >= clocks.now_at - interval '90 days') as revenue_90d
+    from payments
+    inner join clocks
+        on payments.company_id = clocks.company_id
+    where
+        payments.voided_at is null
+        and payments.paid_at <= clocks.now_at
+    group by payments.company_id, payments.customer_id
+
+),
+
+tickets_per_customer as (
+
+    select
+        company_id,
+        customer_id,
+        count(*) as tickets_open
+    from tickets
+    where resolved_at is null or reopened_at > resolved_at
+    group by company_id, customer_id
+
+),
+
+raising_reasons as (
+
+    select
+        company_id,
+        customer_id,
+        reason_text,
+        row_number() over (
+            partition by company_id, customer_id
+            order by contribution desc, reason_rank
+        ) as raising_rank
+    from reasons
+    where is_raising_risk and feature <> 'other'
+
+),
+
+reasons_per_customer as (
+
+    select
+        company_id,
+        customer_id,
+        max(reason_text) filter (where raising_rank = 1) as first_reason,
+        max(reason_text) filter (where raising_rank = 2) as second_reason,
+        max(reason_text) filter (where raising_rank = 3) as third_reason
+    from raising_reasons
+    group by company_id, customer_id
+
+),
+
+customers_with_status as (
+
+    select
+        customers.*,
+        clocks.currency as company_currency,
+        clocks.now_at,
+        payments_per_customer.last_paid_at,
+        coalesce(payments_per_customer.revenue_90d, 0) as revenue_90d,
+        case
+            when customers.cancelled_at <= clocks.now_at then 'cancelled'
+            when
+                clocks.churn_kind = 'inactivity'
+                and (payments_per_customer.last_paid_at >= clocks.now_at - make_interval(days => clocks.inactivity_days))
+                is not true
+                then 'inactive'
+            else 'active'
+        end as customer_status
+    from customers
+    inner join clocks
+        on customers.company_id = clocks.company_id
+    left join payments_per_customer
+        on customers.company_id = payments_per_customer.company_id
+        and customers.customer_id = payments_per_customer.customer_id
+
+),
+
+final as (
+
+    select
+        customers_with_status.company_id,
+        customers_with_status.customer_id,
+        customers_with_status.customer_name,
+        customers_with_status.plan_name,
+        customers_with_status.country_code as country,
+        customers_with_status.customer_status,
+        customers_with_status.company_currency as currency,
+        scores.risk_level,
+        scores.evidence_level,
+        scores.model_version,
+        reasons_per_customer.first_reason,
+        reasons_per_customer.second_reason,
+        reasons_per_customer.third_reason,
+        customers_with_status.seats,
+        {{ days_between('customers_with_status.created_at', 'customers_with_status.now_at') }} as tenure_days,
+        {{ days_between('customers_with_status.last_paid_at', 'customers_with_status.now_at') }}
+            as days_since_last_payment,
+        coalesce(tickets_per_customer.tickets_open, 0)::integer as tickets_open,
+        scores.churn_probability,
+        scores.percentile as risk_percentile,
+        customers_with_status.revenue_90d::numeric(18, 2) as revenue_90d,
+        (scores.churn_probability::numeric * greatest(customers_with_status.revenue_90d, 0))::numeric(18, 2)
+            as value_at_stake,
+        scores.as_of_date as score_date,
+        customers_with_status.created_at as signed_up_at,
+        customers_with_status.cancelled_at,
+        customers_with_status.last_paid_at
+    from customers_with_status
+    left join scores
+        on customers_with_status.company_id = scores.company_id
+        and customers_with_status.customer_id = scores.customer_id
+        and customers_with_status.customer_status <> 'cancelled'
+    left join reasons_per_customer
+        on customers_with_status.company_id = reasons_per_customer.company_id
+        and customers_with_status.customer_id = reasons_per_customer.customer_id
+        and customers_with_status.customer_status <> 'cancelled'
+    left join tickets_per_customer
+        on customers_with_status.company_id = tickets_per_customer.company_id
+        and customers_with_status.customer_id = tickets_per_customer.customer_id
+
+)
+
+select * from final

@@ -1,0 +1,41 @@
+{{ config(indexes=[{'columns': ['company_id', 'customer_id', 'reason_rank'], 'unique': true}]) }}
+
+with
+
+scores as (
+
+    select * from {{ ref('int_churn_scores__current') }}
+
+),
+
+customers as (
+
+    select * from {{ ref('stg_crm__customers') }}
+
+),
+
+final as (
+
+    select
+        scores.company_id,
+        scores.customer_id,
+        reason.reason_rank::integer as reason_rank,
+        reason.body ->> 'feature' as feature,
+        reason.body ->> 'label' as feature_label,
+        reason.body ->> 'family' as feature_family,
+        reason.body ->> 'value' as feature_value,
+        reason.body ->> 'unit' as feature_unit,
+        reason.body ->> 'text' as reason_text,
+        scores.risk_level,
+        (reason.body ->> 'contribution')::double precision as contribution,
+        (reason.body ->> 'contribution')::double precision > 0 as is_raising_risk,
+        scores.as_of_date
+    from scores
+    inner join customers
+        on scores.company_id = customers.company_id
+        and scores.customer_id = customers.customer_id
+    cross join lateral jsonb_array_elements(scores.reasons) with ordinality as reason (body, reason_rank)
+
+)
+
+select * from final

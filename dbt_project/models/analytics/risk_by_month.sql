@@ -1,0 +1,74 @@
+{{ config(indexes=[{'columns': ['company_id', 'month', 'risk_level'], 'unique': true}]) }}
+
+with
+
+scores as (
+
+    select * from {{ ref('stg_predictions__churn_scores') }}
+
+),
+
+publications as (
+
+    select * from {{ ref('stg_predictions__churn_publications') }}
+
+),
+
+payment_features as (
+
+    select * from {{ ref('payment_features') }}
+
+),
+
+clocks as (
+
+    select * from {{ ref('int_companies__clocks') }}
+
+),
+
+-- A month shows its last published day; adding its days up would count a customer many times.
+last_publication_of_month as (
+
+    select
+        company_id,
+        date_trunc('month', as_of_date)::date as month,
+        max(as_of_date) as as_of_date
+    from publications
+    group by company_id, date_trunc('month', as_of_date)::date
+
+),
+
+final as (
+
+    select
+        scores.company_id,
+        scores.risk_level,
+        clocks.currency,
+        count(*)::integer as customers,
+        avg(scores.churn_probability) as mean_churn_probability,
+        sum(scores.churn_probability) as expected_churners,
+        coalesce(sum(payment_features.revenue_90d), 0)::numeric(18, 2) as revenue_90d,
+        coalesce(sum(scores.churn_probability * greatest(payment_features.revenue_90d, 0)), 0)::numeric(18, 2)
+            as value_at_stake,
+        last_publication_of_month.month,
+        last_publication_of_month.as_of_date
+    from last_publication_of_month
+    inner join clocks
+        on last_publication_of_month.company_id = clocks.company_id
+    inner join scores
+        on last_publication_of_month.company_id = scores.company_id
+        and last_publication_of_month.as_of_date = scores.as_of_date
+    left join payment_features
+        on scores.company_id = payment_features.company_id
+        and scores.customer_id = payment_features.customer_id
+        and scores.as_of_date = payment_features.as_of_date
+    group by
+        scores.company_id,
+        scores.risk_level,
+        clocks.currency,
+        last_publication_of_month.month,
+        last_publication_of_month.as_of_date
+
+)
+
+select * from final
