@@ -1,0 +1,143 @@
+"""The demo's commands: build a world, serve it as a CRM, move its clock."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from demo.crm.home import (
+    DEFAULT_PORT,
+    DemoError,
+    advance_clock,
+    announce_port,
+    furnish,
+    read_clock,
+    set_clock,
+)
+from demo.world.companies import SIZES
+
+app = typer.Typer(
+    help="A simulated world of three companies with a known truth, and the Habari CRM that serves it.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+Home = Annotated[Path, typer.Option(help="The folder the world lives in.", resolve_path=True)]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors that the user can mend become one line and exit status 1."""
+    try:
+        yield
+    except (DemoError, ValueError) as error:
+        typer.secho(f"demo: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def build(
+    home: Home,
+    size: Annotated[str, typer.Option(help=f"How many customers: {', '.join(SIZES)}.")] = "default",
+    customers: Annotated[int | None, typer.Option(help="Customers in all, instead of a size.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 7,
+    churn_home: Annotated[
+        Path | None,
+        typer.Option(
+            help="What key paths in companies.yaml are relative to; the parent of --home by default."
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(help="The port companies.yaml names until the CRM is served.")
+    ] = DEFAULT_PORT,
+) -> None:
+    """Build the world, its keys and companies.yaml. The same world already there is left as it is."""
+    from demo.world.build import build_world, describe, read_manifest
+
+    if size not in SIZES:
+        raise typer.BadParameter(f"{size} is no size; choose from {', '.join(SIZES)}", param_hint="--size")
+    with _told():
+        before = read_manifest(home)
+        manifest = build_world(home, customers=customers or SIZES[size], seed=seed, progress=typer.echo)
+        if manifest == before and (home / "clock").exists():
+            typer.echo(f"already there: {describe(manifest)}")
+            return
+        furnish(home, churn_home.resolve() if churn_home else home.parent, port)
+        typer.echo(f"built: {describe(manifest)}")
+
+
+@app.command()
+def serve(
+    home: Home,
+    port: Annotated[
+        int, typer.Option(help="0 takes a free one; the port is written to HOME/port.")
+    ] = DEFAULT_PORT,
+    burst: Annotated[int, typer.Option(help="Requests a company may make at once; 0 lifts the limit.")] = 30,
+    requests_per_second: Annotated[float, typer.Option(help="How fast the burst is filled up again.")] = 20.0,
+    failure_rate: Annotated[float, typer.Option(help="Share of requests answered with 503.")] = 0.005,
+    failure_seed: Annotated[int, typer.Option(help="The same seed fails the same requests.")] = 7,
+) -> None:
+    """Serve the world as a CRM until SIGTERM or Ctrl-C."""
+    import uvicorn
+
+    from demo.crm.limits import Failures, RateLimit
+    from demo.crm.server import create_app
+
+    with _told():
+        read_clock(home)
+        limit = RateLimit(burst=burst, per_second=requests_per_second)
+        crm = create_app(home, limit=limit, failures=Failures(failure_rate, failure_seed))
+        listener = _listen(port)
+    # uvicorn raises the signal that ended it once more, which would turn a clean end into a failed one.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignore)
+    bound = listener.getsockname()[1]
+    announce_port(home, bound)
+    typer.echo(f"Habari CRM ready at http://127.0.0.1:{bound} (description at /docs)")
+    config = uvicorn.Config(crm, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        (home / "port").unlink(missing_ok=True)
+
+
+@app.command()
+def advance(
+    home: Home,
+    days: Annotated[int | None, typer.Option(min=0, help="Days to move the clock on.")] = None,
+    to: Annotated[datetime | None, typer.Option(help="A moment in UTC to set the clock to.")] = None,
+) -> None:
+    """Move the clock; a running CRM shows the records of the new time at once."""
+    if (days is None) == (to is None):
+        raise typer.BadParameter("give either --days or --to")
+    with _told():
+        now = set_clock(home, to.replace(tzinfo=UTC)) if to else advance_clock(home, days or 0)
+    typer.echo(f"the clock stands at {now.isoformat()}")
+
+
+def _listen(port: int) -> socket.socket:
+    """A socket that already takes connections, so that "ready" is true when it is said."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise DemoError(
+            f"port {port} cannot be used ({error.strerror}); choose another, or 0 for a free one"
+        ) from None
+    listener.listen(128)
+    return listener
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    return None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""The Habari CRM over HTTP: it serves the records of a built world up to its clock, and never the truth."""

@@ -1,0 +1,179 @@
+"""The three companies as parameters, and the sizes a world can have. No simulation here."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from demo.world.moments import HISTORY_START, seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One line of a price list: the price per seat and month, in hundredths of the company's currency."""
+
+    name: str
+    price: int
+    share: float
+    risk: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drivers:
+    """What moves the hidden hazard: the weight of each driver in its logarithm, per unit of the driver."""
+
+    unsolved_tickets: float
+    slow_tickets: float
+    failed_payments: float
+    late_payments: float
+    falling_activity: float
+    young_tenure: float
+    price_rise: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Support:
+    """How tickets arise and are solved. Hours are medians; each customer's trouble multiplies them."""
+
+    tickets_per_month: float = 0.0
+    tickets_per_purchase: float = 0.0
+    first_response_hours: float = 3.0
+    resolution_hours: float = 22.0
+    stuck_share: float = 0.10
+    reopened_share: float = 0.06
+    trouble_spread: float = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Company:
+    """One company of the world. `kind` says which simulator runs it.
+
+    `founded_at` is the first moment with records; `established_share` of the customers signed up before it.
+    """
+
+    slug: str
+    name: str
+    kind: Literal["subscriptions", "purchases"]
+    currency: str
+    time_zone: str
+    shares_training: bool
+    customers: int
+    founded_at: int
+    established_share: float
+    base_log_hazard: float
+    drivers: Drivers
+    support: Support
+    failed_share: float
+    late_share: float
+    horizon_days: int
+    plans: tuple[Plan, ...] = ()
+    price_rises: dict[int, float] = field(default_factory=dict)
+    median_seats: float = 0.0
+    median_gap_days: float = 0.0
+    median_basket: int = 0
+
+
+def _month(year: int, month: int) -> int:
+    return seconds(datetime(year, month, 1, tzinfo=UTC))
+
+
+BRIGHTDESK = Company(
+    slug="brightdesk",
+    name="Brightdesk Software",
+    kind="subscriptions",
+    currency="EUR",
+    time_zone="Europe/Berlin",
+    shares_training=True,
+    customers=1500,
+    founded_at=HISTORY_START,
+    established_share=0.40,
+    base_log_hazard=-5.55,
+    drivers=Drivers(
+        unsolved_tickets=1.5,
+        slow_tickets=0.75,
+        failed_payments=1.2,
+        late_payments=0.6,
+        falling_activity=3.6,
+        young_tenure=1.3,
+        price_rise=0.9,
+    ),
+    support=Support(tickets_per_month=0.42),
+    failed_share=0.035,
+    late_share=0.09,
+    horizon_days=30,
+    plans=(
+        Plan(name="basic", price=1200, share=0.5, risk=0.6),
+        Plan(name="team", price=2400, share=0.35, risk=0.0),
+        Plan(name="business", price=4900, share=0.15, risk=-0.9),
+    ),
+    price_rises={_month(2025, 5): 0.08, _month(2026, 4): 0.12},
+    median_seats=9.0,
+)
+
+MARKETLANE = Company(
+    slug="marketlane",
+    name="Marketlane Shop",
+    kind="purchases",
+    currency="GBP",
+    time_zone="Europe/London",
+    shares_training=True,
+    customers=2000,
+    founded_at=HISTORY_START,
+    established_share=0.45,
+    base_log_hazard=0.0,
+    drivers=Drivers(
+        unsolved_tickets=0.9,
+        slow_tickets=0.5,
+        failed_payments=0.4,
+        late_payments=0.0,
+        falling_activity=1.0,
+        young_tenure=0.5,
+        price_rise=0.35,
+    ),
+    support=Support(tickets_per_purchase=0.16, resolution_hours=30.0, stuck_share=0.14),
+    failed_share=0.05,
+    late_share=0.0,
+    horizon_days=90,
+    price_rises={_month(2025, 9): 0.07, _month(2026, 5): 0.10},
+    median_gap_days=22.0,
+    median_basket=3800,
+)
+
+SEEDLING = Company(
+    slug="seedling",
+    name="Seedling",
+    kind="subscriptions",
+    currency="CHF",
+    time_zone="Europe/Zurich",
+    shares_training=False,
+    customers=90,
+    founded_at=_month(2026, 2),
+    established_share=0.0,
+    base_log_hazard=-6.3,
+    drivers=BRIGHTDESK.drivers,
+    support=Support(tickets_per_month=0.5, stuck_share=0.06),
+    failed_share=0.03,
+    late_share=0.06,
+    horizon_days=30,
+    plans=(
+        Plan(name="starter", price=1900, share=0.7, risk=0.3),
+        Plan(name="pro", price=3900, share=0.3, risk=-0.3),
+    ),
+    median_seats=5.0,
+)
+
+COMPANIES: tuple[Company, ...] = (BRIGHTDESK, MARKETLANE, SEEDLING)
+
+#: Customers at the starting clock in the whole world, by the name of a size.
+SIZES: dict[str, int] = {"small": 690, "default": 3590, "large": 20_000, "huge": 200_000}
+
+
+def customers_by_company(total: int) -> dict[str, int]:
+    """Share `total` customers out: the young firm stays young, the others keep their proportion.
+
+    Raises ValueError where the total is too small for three companies or beyond what was measured.
+    """
+    if not 300 <= total <= 200_000:
+        raise ValueError(f"{total} customers: a world has between 300 and 200,000")
+    rest = total - SEEDLING.customers
+    bright = round(rest * BRIGHTDESK.customers / (BRIGHTDESK.customers + MARKETLANE.customers))
+    return {BRIGHTDESK.slug: bright, MARKETLANE.slug: rest - bright, SEEDLING.slug: SEEDLING.customers}

@@ -1,0 +1,123 @@
+"""What a simulator hands on: tickets, payments and changes of customers as columns. No rules here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from demo.world.moments import NEVER, Bools, Ints
+
+#: Columns of the truth: one row per customer and month start.
+Truth = dict[str, npt.NDArray[Any]]
+
+
+@dataclass
+class Columns:
+    """Equally long arrays, one per field."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The rows of all parts, one after the other."""
+        names = [each.name for each in fields(cls)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+    def rows(self, chosen: Ints | Bools) -> Self:
+        """The chosen rows, by index or by mask."""
+        return type(self)(**{each.name: getattr(self, each.name)[chosen] for each in fields(self)})
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+
+@dataclass
+class Tickets(Columns):
+    """Tickets with everything that will ever happen to them; a moment is NEVER where it does not happen."""
+
+    customer: Ints
+    opened_at: Ints
+    first_response_at: Ints
+    first_resolved_at: Ints
+    reopened_at: Ints
+    resolved_at: Ints
+    satisfaction: Ints
+    satisfaction_at: Ints
+
+
+@dataclass
+class Payments(Columns):
+    """Charges and refunds with everything that will ever happen to them. Amounts are hundredths."""
+
+    customer: Ints
+    created_at: Ints
+    due_at: Ints
+    paid_at: Ints
+    failed_at: Ints
+    voided_at: Ints
+    failed_attempts: Ints
+    amount: Ints
+    is_refund: Bools
+
+
+@dataclass
+class Changes(Columns):
+    """New values of one field of customers: `value` holds from `at` on. `seen_at`: when the CRM was told."""
+
+    customer: Ints
+    seen_at: Ints
+    value: Ints
+
+
+@dataclass
+class History:
+    """One company's customers, simulated to the world's end.
+
+    `changes` has a key per mutable customer field; `truth` has one row per customer and month start.
+    """
+
+    created_at: Ints
+    changes: dict[str, Changes]
+    tickets: Tickets
+    payments: Payments
+    truth: Truth
+
+
+def nevers(count: int) -> Ints:
+    """`count` moments that do not come."""
+    return np.full(count, NEVER, dtype=np.int64)
+
+
+def first_event_after(event_customer: Ints, event_at: Ints, customer: Ints, at: Ints) -> Ints:
+    """For each pair of customer and moment, that customer's first event at or after it; NEVER where none."""
+    order = np.lexsort((event_at, event_customer))
+    keys = np.append(_composite(event_customer[order], event_at[order]), NEVER)
+    events = np.append(event_at[order], NEVER)
+    owners = np.append(event_customer[order], -1)
+    position = np.searchsorted(keys, _composite(customer, at))
+    return np.where(owners[position] == customer, events[position], NEVER)
+
+
+def last_event_before(event_customer: Ints, event_at: Ints, customer: Ints, at: Ints) -> Ints:
+    """For each pair of customer and moment, that customer's last event strictly before it; -1 where none."""
+    order = np.lexsort((event_at, event_customer))
+    keys = _composite(event_customer[order], event_at[order])
+    position = np.searchsorted(keys, _composite(customer, at)) - 1
+    found = np.maximum(position, 0)
+    is_own = (position >= 0) & (event_customer[order][found] == customer)
+    return np.where(is_own, event_at[order][found], -1)
+
+
+def value_at(changes: Changes, customer: Ints, at: Ints) -> Ints:
+    """For each pair of customer and moment, the value of the last change the CRM had been told of by then.
+
+    Every customer must have a change at or before each moment asked for.
+    """
+    order = np.lexsort((changes.seen_at, changes.customer))
+    keys = _composite(changes.customer[order], changes.seen_at[order])
+    return changes.value[order][np.searchsorted(keys, _composite(customer, at), side="right") - 1]
+
+
+def _composite(customer: Ints, at: Ints) -> Ints:
+    """One sortable number of customer and moment: moments here take less than 33 bits."""
+    return customer.astype(np.int64) * (1 << 33) + at
