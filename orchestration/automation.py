@@ -16,9 +16,7 @@ SYNC_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONE
 TRANSFORM_RETRIES = dg.RetryPolicy(max_retries=1, delay=10)
 """A lost connection is worth one more try; a wrong SQL is not worth two."""
 
-DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(
-    fail_window=timedelta(hours=50), warn_window=timedelta(hours=26)
-)
+DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
 """Warns when a daily run is missed, fails when two are."""
 
 _everything = dg.AssetSelection.all()
@@ -76,16 +74,12 @@ def sync_and_score_daily(
 
 
 @dg.schedule(job=train, cron_schedule="30 4 * * 0", description="Every Sunday at 04:30 UTC.")
-def train_weekly(
-    context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource
-) -> dg.RunRequest | dg.SkipReason:
+def train_weekly(context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource) -> dg.RunRequest | dg.SkipReason:
     """All active companies in one run, trained whether or not they have a model."""
     request = _request_for_all_companies(context, warehouse)
     if isinstance(request, dg.SkipReason):
         return request
-    return request.with_replaced_attrs(
-        run_config={"ops": {"train_churn_models": {"config": {"retrain": "always"}}}}
-    )
+    return request.with_replaced_attrs(run_config={"ops": {"train_churn_models": {"config": {"retrain": "always"}}}})
 
 
 SCHEDULES = [sync_and_score_daily, train_weekly]

@@ -288,9 +288,7 @@ def _run_job(
     from orchestration.summary import print_summary
 
     with _crm(settings, warehouse):
-        outcome = run_job(
-            settings, warehouse, job_name, console=console, company=company, run_config=run_config
-        )
+        outcome = run_job(settings, warehouse, job_name, console=console, company=company, run_config=run_config)
     console.print()
     with warehouse.connect() as conn:
         print_summary(conn, console, outcome.run_id)
@@ -365,8 +363,14 @@ def _print_next_steps() -> None:
     console.print("[bold]What to do next[/bold]")
     for command, words in (
         ("make ui", "see every step, table and check in Dagster"),
-        (".venv/bin/churn psql -c 'select * from analytics.customer_overview limit 5'", "ask the marts yourself"),
-        (".venv/bin/churn demo advance", "move the demo a day forward; make run then pulls only what changed"),
+        (
+            ".venv/bin/churn psql -c 'select * from analytics.customer_overview limit 5'",
+            "ask the marts yourself",
+        ),
+        (
+            ".venv/bin/churn demo advance",
+            "move the demo a day forward; make run then pulls only what changed",
+        ),
         ("docs/connect-a-crm.md", "connect your own CRM, database or files"),
     ):
         console.print(f"  {escape(command)}  [dim]{escape(words)}[/dim]")

@@ -45,7 +45,7 @@ def for_each_company(
         started_at = datetime.now(UTC)
         try:
             outcomes.results[company.slug] = work(company)
-        except Exception as error:  # noqa: BLE001 - one company's failure must not stop the others
+        except Exception as error:
             outcomes.failures[company.slug] = f"{type(error).__name__}: {error}"
             context.log.error(f"{stage} failed for {company.slug}: {error}", exc_info=error)
         with warehouse.connect() as conn:

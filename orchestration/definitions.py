@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import dagster as dg
-from dagster_dbt import DbtCliResource
 
 from orchestration import keys
 from orchestration.automation import DAILY_FRESHNESS, JOBS, SCHEDULES
 from orchestration.resources import WarehouseResource
-from orchestration.transform import dbt_project
+from orchestration.transform import dbt_resource
 from warehouse.settings import load_settings
 
 
@@ -27,7 +26,7 @@ def defs() -> dg.Definitions:
             schedules=SCHEDULES,
             resources={
                 "warehouse": WarehouseResource(),
-                "dbt": DbtCliResource(project_dir=dbt_project(load_settings())),
+                "dbt": dbt_resource(load_settings()),
             },
         ),
     )

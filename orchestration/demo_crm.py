@@ -59,7 +59,16 @@ def serving(settings: Settings) -> Iterator[str]:
     log = directory(settings) / "crm.log"
     with log.open("ab") as output:
         server = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "demo", "serve", "--home", str(directory(settings)), "--port", _port(settings)],
+            [
+                sys.executable,
+                "-m",
+                "demo",
+                "serve",
+                "--home",
+                str(directory(settings)),
+                "--port",
+                _port(settings),
+            ],
             stdout=output,
             stderr=output,
             stdin=subprocess.DEVNULL,

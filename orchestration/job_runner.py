@@ -62,7 +62,10 @@ def run_job(
                 run_id=run_id,
                 raise_on_error=False,
                 tags=partitions.range_tags(chosen),
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **(run_config or {})},
+                run_config={
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                    **(run_config or {}),
+                },
             )
         return JobOutcome(run_id, result.success, list(_errors(result)), list(_failed_checks(result)))
 

@@ -4,20 +4,21 @@ Which rung of the ladder a company stands on, which model publishes for it, and 
 here; how a model is made or explained is not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import Literal
+from datetime import date
+from typing import Any, Literal
 
+import orjson
 import pandas as pd
 import pyarrow as pa
 
-from ml_assets.ladder import RungDecision, assert_pool_allowed, count_outcomes, decide_rung
+from ml_assets.ladder import Rung, RungDecision, assert_pool_allowed, count_outcomes, decide_rung
 from ml_assets.model import TrainedModel
 from ml_assets.scoring import build_score_rows
 from ml_assets.task import CHURN, Feature
-from ml_assets.train import TrainingResult, train
-from orchestration.model_registry import ModelRegistry
+from ml_assets.train import TrainingResult, train, train_rule
+from orchestration.model_registry import ModelRegistry, RegisteredModel
 from warehouse.clock import Clock
 from warehouse.companies import Company, list_companies
 from warehouse.connection import Warehouse
@@ -64,7 +65,12 @@ class ChurnPredictor:
     """Trains and scores companies from one feature matrix; a pooled model is trained once per instance."""
 
     def __init__(
-        self, warehouse: Warehouse, registry: ModelRegistry, features: Sequence[Feature], clock: Clock, threads: int
+        self,
+        warehouse: Warehouse,
+        registry: ModelRegistry,
+        features: Sequence[Feature],
+        clock: Clock,
+        threads: int,
     ) -> None:
         self._warehouse = warehouse
         self._registry = registry
@@ -73,7 +79,7 @@ class ChurnPredictor:
         with warehouse.connect() as conn:
             built = set(built_columns(conn))
         self._features = [feature for feature in features if feature.name in built]
-        self._pools: dict[str, tuple[TrainingResult, str | None]] = {}
+        self._pools: dict[str, tuple[TrainingResult, RegisteredModel]] = {}
 
     def train(self, company: Company, retrain: Retrain) -> Trained:
         """Train the company's model, its pool's, or its rule, whichever its outcomes carry.
@@ -91,10 +97,10 @@ class ChurnPredictor:
         if retrain == "when_due" and chosen is not None and chosen.model_name == name:
             return Trained("not_due", decision.rung, name, "it has a model; `churn train` trains it anew")
         if decision.rung == "pooled_model" and pool is not None:
-            result, version = self._train_pool(name, pool, company, retrain)
+            result, registered = self._train_pool(name, pool, company)
         else:
-            result, version = self._train_and_register(name, frame, company, decision)
-        return self._record(company, name, version, decision, result)
+            result, registered = self._train_and_register(name, frame, company, decision.rung)
+        return self._record(company, decision, result, registered)
 
     def stage(self, company: Company, *, again: bool = False) -> Staged:
         """Score the company's active customers at its current date and stage the scores.
@@ -146,10 +152,82 @@ class ChurnPredictor:
         assert_pool_allowed(pool, [other.company_id for other in sharing])
         return pool
 
-    def _train_pool(
-        self, name: str, pool: pd.DataFrame, company: Company, retrain: Retrain
-    ) -> tuple[TrainingResult, str | None]:
+    def _train_pool(self, name: str, pool: pd.DataFrame, company: Company) -> tuple[TrainingResult, RegisteredModel]:
         if name not in self._pools:
-            decision = decide_rung(count_outcomes(pool, CHURN), None, CHURN)
-            self._pools[name] = self._train_and_register(name, pool, company, decision, rung="pooled_model")
+            self._pools[name] = self._train_and_register(name, pool, company, "pooled_model")
         return self._pools[name]
+
+    def _train_and_register(
+        self, name: str, frame: pd.DataFrame, company: Company, rung: Rung
+    ) -> tuple[TrainingResult, RegisteredModel]:
+        now = self._clock.for_company(company)
+        if rung == "rule":
+            result = train_rule(frame, self._features, CHURN, horizon_days=company.horizon_days, trained_at=now)
+        else:
+            current = self._registry.champion(name)
+            result = train(
+                frame,
+                self._features,
+                CHURN,
+                horizon_days=company.horizon_days,
+                trained_at=now,
+                threads=self._threads,
+                rung=rung,
+                champion=current[0] if current else None,
+            )
+        registered = self._registry.log_training(name, result, tags={"company": company.slug, "rung": rung})
+        return result, registered
+
+    def _record(
+        self, company: Company, decision: RungDecision, result: TrainingResult, registered: RegisteredModel
+    ) -> Trained:
+        record = TrainingRecord(
+            task=CHURN.name,
+            company_id=company.company_id,
+            rung=decision.rung,
+            status=result.status,
+            model_name=registered.name,
+            model_version=registered.version,
+            mlflow_run_id=registered.run_id,
+            as_of_date=self._clock.for_company(company).date(),
+            rows=result.counts.rows,
+            customers=result.counts.entities,
+            outcomes=result.counts.outcomes,
+            decision=_plain_json({**result.decision, "ladder": decision.describe(), "split": result.split}),
+            evaluations=result.evaluations,
+        )
+        with self._warehouse.connect(Role.ml) as conn:
+            record_training(conn, record)
+        published = result.evaluations.get(str(result.decision.get("chosen")), {})
+        return Trained(
+            status=result.status,
+            rung=decision.rung,
+            model=f"{registered.name} v{registered.version}",
+            reason=decision.reason,
+            rows=record.rows,
+            outcomes=record.outcomes,
+            auc=published.get("auc"),
+            rule_auc=result.evaluations.get("rule", {}).get("auc"),
+        )
+
+    def _champion(self, company: Company) -> tuple[TrainedModel, str]:
+        with self._warehouse.connect(Role.ml) as conn:
+            chosen = chosen_model(conn, company.company_id, CHURN.name)
+        found = self._registry.champion(chosen.model_name) if chosen else None
+        if chosen is None or found is None:
+            raise NoModel(f"{company.slug} has no trained model yet: run `churn train --company {company.slug}`.")
+        model, version = found
+        return model, f"{chosen.model_name} v{version}"
+
+
+def _model_name(company: Company, decision: RungDecision) -> str:
+    """The registry's name: the company's own, or that of the pool of companies that mean the same by churn."""
+    if decision.rung == "pooled_model":
+        return f"{CHURN.name}-pooled-{company.churn_kind}-{company.horizon_days}d"
+    return f"{CHURN.name}-{company.slug}"
+
+
+def _plain_json(values: Mapping[str, object]) -> dict[str, Any]:
+    """JSON's own types only: numpy's numbers become plain ones, and what is not finite becomes null."""
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))
+    return plain

@@ -58,7 +58,8 @@ def print_status(conn: psycopg.Connection[Any], console: Console) -> None:
     for row in _rows(
         conn,
         """
-        select company.slug, loads.last_load, loads.failed, published.as_of_date, published.scores, held.as_of_date as held
+        select company.slug, loads.last_load, loads.failed, published.as_of_date, published.scores,
+            held.as_of_date as held
         from {companies} as company
         left join lateral (
             select max(finished_at) filter (where status = 'succeeded') as last_load,
@@ -92,7 +93,9 @@ def print_status(conn: psycopg.Connection[Any], console: Console) -> None:
     console.print(table)
 
 
-def _rows(conn: psycopg.Connection[Any], query: LiteralString, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+def _rows(
+    conn: psycopg.Connection[Any], query: LiteralString, parameters: Sequence[object] = ()
+) -> list[dict[str, Any]]:
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(sql.SQL(query).format(**_NAMES), parameters).fetchall()
 
@@ -119,7 +122,15 @@ def _print_loads(conn: psycopg.Connection[Any], console: Console, run_id: str) -
     if not loads:
         return
     table = _table(
-        "Rows pulled", "company", "table", "received>", "new versions>", "rejected>", "in CRM>", "in warehouse>", ""
+        "Rows pulled",
+        "company",
+        "table",
+        "received>",
+        "new versions>",
+        "rejected>",
+        "in CRM>",
+        "in warehouse>",
+        "",
     )
     for load in loads:
         table.add_row(
@@ -178,7 +189,9 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console) -> None:
 def _metrics(conn: psycopg.Connection[Any], training_run_id: int | None) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for row in _rows(
-        conn, "select candidate, metric, value from {evaluations} where training_run_id = %s", [training_run_id]
+        conn,
+        "select candidate, metric, value from {evaluations} where training_run_id = %s",
+        [training_run_id],
     ):
         found.setdefault(row["candidate"], {})[row["metric"]] = row["value"]
     return found
@@ -186,7 +199,15 @@ def _metrics(conn: psycopg.Connection[Any], training_run_id: int | None) -> dict
 
 def _print_risk(conn: psycopg.Connection[Any], console: Console) -> None:
     table = _table(
-        "Customers by risk", "company", "scores for", "customers>", "high>", "medium>", "low>", "average risk>", ""
+        "Customers by risk",
+        "company",
+        "scores for",
+        "customers>",
+        "high>",
+        "medium>",
+        "low>",
+        "average risk>",
+        "",
     )
     for row in _rows(
         conn,

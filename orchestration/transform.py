@@ -1,11 +1,12 @@
 """The dbt project as Dagster sees it: where it is, how its names become asset keys, when to parse it anew."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtProject
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 
 from orchestration import keys
 from orchestration.feature_catalogue import PROJECT_DIRECTORY, manifest_path, target_directory
@@ -23,9 +24,7 @@ _GROUPS = {
 class LayeredTranslator(DagsterDbtTranslator):
     """Keys carry the layer, so that a source and a mart of one name stay apart."""
 
-    def get_asset_spec(
-        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
-    ) -> dg.AssetSpec:
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = manifest["nodes"].get(unique_id)
         if node is None or node["resource_type"] not in {"model", "seed", "snapshot"}:
@@ -47,6 +46,11 @@ def dbt_project(settings: Settings) -> DbtProject:
     )
 
 
+def dbt_resource(settings: Settings) -> DbtCliResource:
+    """dbt as it is installed beside this Python, whether or not the environment is activated."""
+    return DbtCliResource(project_dir=dbt_project(settings), dbt_executable=str(Path(sys.executable).with_name("dbt")))
+
+
 def profiles_directory(settings: Settings) -> Path:
     """Where the profile that Dagster uses stands."""
     return settings.home / "dbt"
@@ -59,11 +63,7 @@ def prepare_manifest(settings: Settings) -> Path:
     """
     manifest = manifest_path(settings)
     if not manifest.exists() or _newest_source() > manifest.stat().st_mtime:
-        from dagster_dbt import DbtCliResource
-
-        DbtCliResource(project_dir=dbt_project(settings)).cli(
-            ["parse", "--quiet"], target_path=target_directory(settings)
-        ).wait()
+        dbt_resource(settings).cli(["parse", "--quiet"], target_path=target_directory(settings)).wait()
     return manifest
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import LiteralString
+from typing import Any, LiteralString, cast
 
 import psycopg
 import pyarrow as pa
@@ -19,7 +19,7 @@ class FeaturesNotBuilt(WarehouseError):
     """The feature matrix lacks what was asked for."""
 
 
-def built_columns(conn: psycopg.Connection) -> list[str]:
+def built_columns(conn: psycopg.Connection[Any]) -> list[str]:
     """The matrix's columns as they stand in the warehouse.
 
     Raises FeaturesNotBuilt before the first dbt build.
@@ -84,12 +84,10 @@ def rows_at(warehouse: Warehouse, company_id: int, as_of_date: date, features: S
     return rows
 
 
-def _read(
-    warehouse: Warehouse, query: LiteralString, features: Sequence[str], parameters: list[object]
-) -> pa.Table:
+def _read(warehouse: Warehouse, query: LiteralString, features: Sequence[str], parameters: list[object]) -> pa.Table:
     composed = sql.SQL(query).format(
         features=sql.SQL(", ").join(sql.Identifier("matrix", name) for name in features),
         matrix=relations.CHURN_FEATURE_MATRIX.identifier,
         labels=relations.CHURN_LABELS.identifier,
     )
-    return read_arrow(warehouse, composed, parameters, role=Role.ml)
+    return read_arrow(warehouse, cast(LiteralString, composed.as_string()), parameters, role=Role.ml)

@@ -20,21 +20,23 @@ from warehouse.frames import copy_arrow
 # Every publisher takes this lock, so that the feed's cursor grows in the order of commits.
 PUBLISHING_LOCK = 7_412_001
 
-SCORE_COLUMNS = (
-    "company_id",
-    "customer_id",
-    "as_of_date",
-    "churn_probability",
-    "risk_level",
-    "percentile",
-    "baseline_log_odds",
-    "reasons",
-    "model_version",
-    "evidence_level",
-    "row_hash",
-    "scored_at",
+SCORES = pa.schema(
+    [
+        ("company_id", pa.int32()),
+        ("customer_id", pa.string()),
+        ("as_of_date", pa.date32()),
+        ("churn_probability", pa.float64()),
+        ("risk_level", pa.string()),
+        ("percentile", pa.float64()),
+        ("baseline_log_odds", pa.float64()),
+        ("reasons", pa.string()),
+        ("model_version", pa.string()),
+        ("evidence_level", pa.string()),
+        ("row_hash", pa.string()),
+        ("scored_at", pa.timestamp("us", "UTC")),
+    ]
 )
-
+"""The columns of scores to stage; ``reasons`` is JSON text."""
 
 _NAMES = {
     "staged_scores": relations.STAGED_SCORES.identifier,
@@ -90,11 +92,16 @@ def newest_publication(conn: psycopg.Connection[Any], company_id: int) -> Publis
 def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Table) -> int:
     """Replace the company's staged scores by ``scores``; returns the number of rows.
 
-    ``scores`` has the columns SCORE_COLUMNS, ``reasons`` as JSON text, and rows of this company only.
+    ``scores`` has the columns of SCORES and rows of this company only.
     """
     with conn.transaction(), conn.cursor() as cursor:
         cursor.execute(_sql("delete from {staged_scores} where company_id = %s"), [company_id])
-        copy_arrow(cursor, scores.select(list(SCORE_COLUMNS)), relations.STAGED_SCORES.identifier)
+        copy_arrow(
+            cursor,
+            scores.select(SCORES.names).cast(SCORES),
+            relations.STAGED_SCORES,
+            json_columns=["reasons"],
+        )
     return scores.num_rows
 
 
@@ -166,9 +173,7 @@ def publish_staged_scores(
     return Publication(as_of_date, scores, upserts, deletes)
 
 
-def _feed_upserts(
-    conn: psycopg.Connection[Any], company_id: int, previous: date | None, published_at: datetime
-) -> int:
+def _feed_upserts(conn: psycopg.Connection[Any], company_id: int, previous: date | None, published_at: datetime) -> int:
     return conn.execute(
         _sql("""
         insert into {changes} (company_id, customer_id, operation, as_of_date, churn_probability,
@@ -188,7 +193,11 @@ def _feed_upserts(
 
 
 def _feed_deletes(
-    conn: psycopg.Connection[Any], company_id: int, previous: date | None, published_at: datetime, as_of_date: date
+    conn: psycopg.Connection[Any],
+    company_id: int,
+    previous: date | None,
+    published_at: datetime,
+    as_of_date: date,
 ) -> int:
     return conn.execute(
         _sql("""
@@ -208,14 +217,10 @@ def _feed_deletes(
 
 
 def _replace_set(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> int:
-    columns = sql.SQL(", ").join(map(sql.Identifier, SCORE_COLUMNS))
-    conn.execute(
-        _sql("delete from {scores} where company_id = %s and as_of_date = %s"), [company_id, as_of_date]
-    )
+    columns = sql.SQL(", ").join(map(sql.Identifier, SCORES.names))
+    conn.execute(_sql("delete from {scores} where company_id = %s and as_of_date = %s"), [company_id, as_of_date])
     insert = sql.SQL("""
         insert into {scores} ({columns})
         select {columns} from {staged} where company_id = %s and as_of_date = %s
-    """).format(
-        scores=relations.CHURN_SCORES.identifier, staged=relations.STAGED_SCORES.identifier, columns=columns
-    )
+    """).format(scores=relations.CHURN_SCORES.identifier, staged=relations.STAGED_SCORES.identifier, columns=columns)
     return conn.execute(insert, [company_id, as_of_date]).rowcount

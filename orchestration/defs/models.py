@@ -29,9 +29,7 @@ class TrainingConfig(dg.Config):
 class ScoringConfig(dg.Config):
     """How eager a scoring is."""
 
-    again: bool = Field(
-        default=False, description="Score a date anew even if the same model has published it already."
-    )
+    again: bool = Field(default=False, description="Score a date anew even if the same model has published it already.")
 
 
 @contextmanager
@@ -44,7 +42,7 @@ def _predictor(resource: WarehouseResource) -> Iterator[tuple[Warehouse, ChurnPr
             warehouse,
             ChurnPredictor(
                 warehouse,
-                ModelRegistry.of(warehouse, settings),
+                ModelRegistry(warehouse, settings.home),
                 read_features(manifest_path(settings)),
                 Clock.from_settings(settings),
                 settings.threads,

@@ -16,19 +16,18 @@ from orchestration.resources import WarehouseResource
     asset=keys.STAGED_SCORES,
     name="publishable",
     blocking=True,
-    description="Every active customer scored, probabilities in range, reasons that add up, no sudden loss, fresh loads."
-    " A company that fails keeps its published scores; nothing is published when none passes.",
+    description="Every active customer scored, probabilities in range, reasons that add up, no sudden loss, "
+    "fresh loads. A company that fails keeps its published scores; nothing is published when none passes.",
 )
-def publishable(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> dg.AssetCheckResult:
+def publishable(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Judge each company's staged scores; the old set of one that fails stands."""
     with warehouse.open() as opened:
         verdicts = run_gates(opened, warehouse.settings())
-    failed = {slug: words for slug, words in verdicts.failed.items()}
     return dg.AssetCheckResult(
-        passed=not failed,
+        passed=not verdicts.failed,
         severity=dg.AssetCheckSeverity.WARN if verdicts.passed else dg.AssetCheckSeverity.ERROR,
-        description="; ".join(f"{slug} is held back: {words}" for slug, words in failed.items()) or None,
-        metadata={"passed": ", ".join(verdicts.passed) or "none", **failed},
+        description="; ".join(f"{slug} is held back: {words}" for slug, words in verdicts.failed.items()) or None,
+        metadata={"passed": ", ".join(verdicts.passed) or "none", **verdicts.failed},
     )
 
 

@@ -12,7 +12,7 @@ from orchestration.resources import WarehouseResource
     deps=[keys.dbt_model("analytics", name) for name in ("customer_overview", "customer_reasons", "risk_by_month")],
     group_name=keys.Group.dashboards,
     owners=[keys.Owner.analytics_engineering],
-    description="The dashboards under dashboards/, applied through Metabase's API. Without CHURN_METABASE_URL: nothing.",
+    description="The dashboards under dashboards/, applied through Metabase's API where there is a Metabase.",
     kinds={"metabase"},
 )
 def metabase_dashboards(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:

@@ -24,9 +24,7 @@ _project.prepare_if_dev()
     name="dbt_models",
     retry_policy=TRANSFORM_RETRIES,
 )
-def dbt_models(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource
-) -> Iterator[Any]:
+def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource) -> Iterator[Any]:
     """Build and test the selected models for the dates that are missing."""
     settings = warehouse.settings()
     with warehouse.open() as opened:
