@@ -147,17 +147,17 @@ def _no_sudden_loss(conn: psycopg.Connection[Any], company_id: int, as_of_date: 
 def _rests_on_fresh_loads(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> GateCheck:
     rows = conn.execute(
         _sql("""
-        select entity, max(load.known_at)
+        select wanted.entity, max(load.known_at)
         from {companies} as company
-        cross join lateral unnest(company.entities) as entity
+        cross join lateral unnest(company.entities) as wanted (entity)
         left join {load_log} as load
-            on load.company_id = company.company_id and load.entity = entity and load.status = 'succeeded'
+            on load.company_id = company.company_id and load.entity = wanted.entity and load.status = 'succeeded'
             and (load.is_backfill or load.known_at < %(date)s::timestamp at time zone 'UTC')
         where company.company_id = %(company)s
-        group by entity
+        group by wanted.entity
         having coalesce(max(load.known_at), '-infinity')
             < (%(date)s::date - %(days)s::int)::timestamp at time zone 'UTC'
-        order by entity
+        order by wanted.entity
         """),
         {"company": company_id, "date": as_of_date, "days": OLDEST_LOAD_DAYS},
     ).fetchall()
