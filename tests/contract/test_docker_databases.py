@@ -1,0 +1,52 @@
+"""The script that the Postgres container runs on an empty volume, run on a real Postgres."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from warehouse.connection import Warehouse
+from warehouse.migrate import migrate
+from warehouse.server import EmbeddedServer
+
+SCRIPT = Path(__file__).resolve().parents[2] / "docker" / "create-databases.sh"
+OWNER_PASSWORD = "owner-secret-1"
+METABASE_PASSWORD = "metabase-secret-2"
+
+
+def test_the_script_makes_both_databases_and_the_owner_can_migrate(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "home").lease() as server:
+        superuser = make_url(server.url(database="postgres", superuser=True))
+        with psycopg.connect(superuser.render_as_string(hide_password=False), autocommit=True) as connection:
+            connection.execute("drop database churn")
+            connection.execute("drop role churn_owner")
+        psql = EmbeddedServer.program("psql").parent
+        environment = {
+            "PATH": f"{psql}:{os.environ['PATH']}",
+            "PGHOST": str(superuser.host),
+            "PGPORT": str(superuser.port),
+            "PGPASSWORD": str(superuser.password),
+            "POSTGRES_USER": str(superuser.username),
+            "CHURN_OWNER_PASSWORD": OWNER_PASSWORD,
+            "METABASE_DB_PASSWORD": METABASE_PASSWORD,
+        }
+
+        done = subprocess.run([SCRIPT], env=environment, capture_output=True, text=True, check=False)
+
+        assert done.returncode == 0, done.stderr
+        address = f"{superuser.host}:{superuser.port}"
+        warehouse = Warehouse(f"postgresql://churn_owner:{OWNER_PASSWORD}@{address}/churn")
+        warehouse.check_server()
+        assert migrate(warehouse)
+        metabase = f"postgresql://metabase:{METABASE_PASSWORD}@{address}"
+        with psycopg.connect(f"{metabase}/metabase") as connection:
+            connection.execute("create table core_user (id int)")
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(f"{metabase}/churn")
+        again = subprocess.run([SCRIPT], env=environment, capture_output=True, text=True, check=False)
+        assert again.returncode != 0

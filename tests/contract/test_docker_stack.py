@@ -1,0 +1,257 @@
+"""docker-compose.yml, the Dockerfile and .env.example agree with each other and with the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from orchestration.integrations.metabase.client import NEWEST_TRIED_VERSION, OLDEST_VERSION, major_version
+from warehouse.settings import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
+ONE_SHOT = {"migrate", "demo-world"}
+SECRET = re.compile(r"PASSWORD|_KEY|USERNAME")
+
+
+@cache
+def compose() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return content
+
+
+@cache
+def example() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name: value for name, _, value in pairs}
+
+
+def services() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = compose()["services"]
+    return found
+
+
+def ours() -> dict[str, dict[str, Any]]:
+    return {name: service for name, service in services().items() if "build" in service}
+
+
+def dockerfile() -> list[str]:
+    """The Dockerfile's instructions, with continued lines joined."""
+    text = (ROOT / "docker" / "Dockerfile").read_text().replace("\\\n", " ")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def variables() -> Iterator[re.Match[str]]:
+    return VARIABLE.finditer((ROOT / "docker-compose.yml").read_text())
+
+
+def container_ports(service: dict[str, Any]) -> set[str]:
+    return {str(mapping).rsplit(":", 1)[1] for mapping in service.get("ports", [])}
+
+
+def test_every_variable_stands_in_the_example_and_every_example_is_used() -> None:
+    assert {match["name"] for match in variables()} == set(example())
+
+
+def test_secrets_have_no_default_and_other_variables_have_that_of_the_example() -> None:
+    for match in variables():
+        name = match["name"]
+        if SECRET.search(name):
+            assert example()[name] == "", name
+            assert match["kind"] == "?" or match["rest"] == "", f"{name} must be given, or may be empty"
+        else:
+            assert match["rest"] == example()[name], name
+
+
+def test_nothing_listens_beyond_this_machine() -> None:
+    for name, service in services().items():
+        assert "network_mode" not in service, name
+        for mapping in service.get("ports", []):
+            assert str(mapping).startswith("127.0.0.1:"), f"{name}: {mapping}"
+
+
+def test_ports_on_this_machine_do_not_collide() -> None:
+    used = [str(mapping).split(":", 1)[1] for service in services().values() for mapping in service.get("ports", [])]
+    resolved = [VARIABLE.sub(lambda match: match["rest"], mapping).split(":")[0] for mapping in used]
+    assert len(set(resolved)) == len(resolved) == 4
+
+
+def test_images_are_pinned_and_metabase_is_one_that_the_client_knows() -> None:
+    for name, service in services().items():
+        assert re.fullmatch(r"[\w/.-]+:v?\d[\w.]*", service["image"]), name
+    version = major_version(services()["metabase"]["image"].split(":")[1])
+    assert version is not None
+    assert OLDEST_VERSION <= version <= NEWEST_TRIED_VERSION
+    assert services()["postgres"]["image"].startswith("postgres:18")
+
+
+def test_the_image_of_ours_carries_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {service["image"] for service in ours().values()} == {f"{project['name']}:{project['version']}"}
+
+
+def test_environment_of_our_services_holds_settings_that_exist() -> None:
+    for name, service in ours().items():
+        for variable in service["environment"]:
+            if variable.startswith(PREFIX):
+                assert variable.removeprefix(PREFIX).lower() in Settings.model_fields, f"{name}: {variable}"
+
+
+def test_the_settings_of_our_services_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in ours()["migrate"]["environment"].items():
+        given = VARIABLE.sub(lambda match: example()[match["name"]] or "", str(value))
+        monkeypatch.setenv(variable, given.replace("churn_owner:@", "churn_owner:secret@"))
+
+    settings = Settings()
+
+    assert settings.home == Path("/churn")
+    assert settings.metabase_url == "http://metabase:3000"
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value().endswith("@postgres:5432/churn")
+
+
+def test_long_running_services_restart_and_say_whether_they_are_well() -> None:
+    for name, service in services().items():
+        if name in ONE_SHOT:
+            assert service["restart"] == "no", name
+        else:
+            assert service["restart"] == "unless-stopped", name
+            assert service["healthcheck"]["test"][0] == "CMD", name
+
+
+def test_health_checks_and_published_ports_are_those_the_services_listen_on() -> None:
+    for name, service in services().items():
+        asked = set(re.findall(r"127\.0\.0\.1:(\d+)/", " ".join(service.get("healthcheck", {}).get("test", []))))
+        assert asked <= container_ports(service), name
+        command = service.get("command", [])
+        if "--port" in command:
+            assert container_ports(service) == {command[command.index("--port") + 1]}, name
+
+
+def test_what_a_service_waits_for_exists_and_can_fulfil_it() -> None:
+    for name, service in services().items():
+        for other, wait in service.get("depends_on", {}).items():
+            assert other in services(), f"{name} waits for {other}"
+            finished = wait["condition"] == "service_completed_successfully"
+            assert finished == (other in ONE_SHOT), f"{name} waits for {other}"
+            assert finished or "healthcheck" in services()[other]
+
+
+def test_volumes_are_declared_and_mounted_files_exist() -> None:
+    for name, service in services().items():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (ROOT / source).is_file(), f"{name}: {volume}"
+            else:
+                assert source in compose()["volumes"], f"{name}: {volume}"
+
+
+def test_only_the_demo_has_a_profile() -> None:
+    with_profile = {name for name, service in services().items() if "profiles" in service}
+    assert with_profile == {"demo-world", "demo-crm"}
+    assert all(services()[name]["profiles"] == ["demo"] for name in with_profile)
+
+
+def test_commands_are_installed_by_the_lock_or_by_us() -> None:
+    scripts = {entry.name for entry in entry_points(group="console_scripts")}
+    own = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    for name, service in ours().items():
+        program, *arguments = service["command"]
+        if program == "python":
+            assert arguments[0] == "-m", name
+            assert find_spec(f"{arguments[1]}.__main__"), name
+        else:
+            assert program in scripts | own.keys(), f"{name}: {program}"
+
+
+def test_arguments_of_dagsters_programs_exist_and_the_module_is_ours() -> None:
+    from dagster._daemon.cli import run_command
+    from dagster_webserver.cli import dagster_webserver
+
+    known: dict[str, click.Command] = {"dagster-webserver": dagster_webserver, "dagster-daemon": run_command}
+    for name, command in known.items():
+        arguments = [str(argument) for argument in services()[name]["command"][1:]]
+        if arguments[0] == "run":
+            arguments.pop(0)
+        options = {option for parameter in command.params for option in parameter.opts}
+        flags = {argument for argument in arguments if argument.startswith("-")}
+        assert flags <= options, name
+        module = arguments[arguments.index("--module-name") + 1]
+        assert find_spec(module), module
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        assert project["tool"]["dagster"]["module_name"] == module
+
+
+def test_churn_has_the_commands_that_services_call() -> None:
+    import typer.main
+
+    from orchestration.cli import app
+
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    for name, service in ours().items():
+        if service["command"][0] == "churn":
+            assert service["command"][1] in group.commands, name  # type: ignore[attr-defined]
+
+
+def test_dagsters_home_is_where_the_code_writes_its_configuration() -> None:
+    from orchestration.dagster_home import directory
+
+    for name, service in ours().items():
+        environment = service["environment"]
+        home = Settings(home=Path(environment["CHURN_HOME"]))
+        assert environment["DAGSTER_HOME"] == str(directory(home)), name
+
+
+def test_the_image_runs_as_an_ordinary_user_with_hashes_checked() -> None:
+    instructions = dockerfile()
+    users = [line for line in instructions if line.startswith("USER ")]
+    assert users == ["USER churn"]
+    assert instructions.index("USER churn") < next(
+        number for number, line in enumerate(instructions) if line.startswith("CMD ")
+    )
+    assert any("--require-hashes" in line and "requirements.lock" in line for line in instructions)
+    assert all("python:3.11-slim" in line for line in instructions if line.startswith("FROM "))
+
+
+def test_what_the_image_copies_exists_and_passes_the_ignore_file() -> None:
+    allowed = (ROOT / "docker" / "Dockerfile.dockerignore").read_text().splitlines()
+    copied: set[str] = set()
+    for line in dockerfile():
+        words = [word for word in shlex.split(line) if not word.startswith("--")]
+        if words[0] == "COPY" and "--from=build" not in line:
+            copied.update(words[1:-1])
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        assert f"!{source}" in allowed, source
+    assert allowed.count("*") == 1
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    assert packages <= copied
+
+
+def test_the_image_and_compose_agree_on_where_things_are() -> None:
+    text = "\n".join(dockerfile())
+    for name, service in ours().items():
+        assert f"CHURN_HOME={service['environment']['CHURN_HOME']}" in text, name
+        assert f"DAGSTER_HOME={service['environment']['DAGSTER_HOME']}" in text, name
+    assert "VOLUME /churn" in text
+
+
+def test_git_ignores_the_filled_in_environment() -> None:
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert ".env" in ignored
+    assert ".env.example" not in ignored
