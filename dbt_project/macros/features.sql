@@ -19,15 +19,15 @@
     that load brings each record's last version only, so "known before" would mean "never edited again", and
     a model would learn to read survival from it. -#}
 {% macro matrix_columns(model_name) -%}
-    {%- for feature in features_of(model_name) -%}
-        ,
-        {% if feature.basis == 'attributes' -%}
-            case
-                when active_customers.as_of_date::timestamp at time zone 'UTC' > clocks.first_loaded_at
-                    then {{ model_name }}.{{ feature.name }}
-            end as {{ feature.name }}
-        {%- else -%}
-            {{ model_name }}.{{ feature.name }}
-        {%- endif -%}
-    {%- endfor -%}
+    {%- for feature in features_of(model_name) %}
+        {%- if feature.basis == 'attributes' %}
+        case
+            when active_customers.as_of_date::timestamp at time zone 'UTC' > clocks.first_loaded_at
+                then {{ model_name }}.{{ feature.name }}
+        end as {{ feature.name }}
+        {%- else %}
+        {{ model_name }}.{{ feature.name }}
+        {%- endif %}
+        {{- ',' if not loop.last }}
+    {%- endfor %}
 {%- endmacro %}

@@ -52,8 +52,7 @@ payments_per_customer as (
         payments.company_id,
         payments.customer_id,
         max(payments.paid_at) filter (where payments.kind = 'charge') as last_paid_at,
-        sum(case payments.kind when 'refund' then -payments.amount else payments.amount end)
-            filter (where payments.paid_at >= clocks.now_at - interval '90 days') as revenue_90d
+        sum(payments.revenue) filter (where payments.paid_at >= clocks.now_at - interval '90 days') as revenue_90d
     from payments
     inner join clocks
         on payments.company_id = clocks.company_id
@@ -84,7 +83,7 @@ raising_reasons as (
         reason_text,
         row_number() over (
             partition by company_id, customer_id
-            order by contribution desc, reason_rank
+            order by contribution desc, reason_rank asc
         ) as raising_rank
     from reasons
     where is_raising_risk and feature <> 'other'
@@ -116,8 +115,10 @@ customers_with_status as (
             when customers.cancelled_at <= clocks.now_at then 'cancelled'
             when
                 clocks.churn_kind = 'inactivity'
-                and (payments_per_customer.last_paid_at >= clocks.now_at - make_interval(days => clocks.inactivity_days))
-                is not true
+                and coalesce(
+                    payments_per_customer.last_paid_at < clocks.now_at - make_interval(days => clocks.inactivity_days),
+                    true
+                )
                 then 'inactive'
             else 'active'
         end as customer_status

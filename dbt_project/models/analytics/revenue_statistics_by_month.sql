@@ -9,6 +9,13 @@ payments as (
 
 ),
 
+test_customers as (
+
+    select * from {{ ref('stg_crm__customers') }}
+    where is_test
+
+),
+
 companies as (
 
     select * from {{ ref('stg_ops__companies') }}
@@ -24,6 +31,10 @@ payments_with_months as (
     from payments
     inner join companies
         on payments.company_id = companies.company_id
+    left join test_customers
+        on payments.company_id = test_customers.company_id
+        and payments.customer_id = test_customers.customer_id
+    where test_customers.customer_id is null
 
 ),
 

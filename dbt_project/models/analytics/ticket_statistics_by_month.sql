@@ -8,6 +8,13 @@ tickets as (
 
 ),
 
+test_customers as (
+
+    select * from {{ ref('stg_crm__customers') }}
+    where is_test
+
+),
+
 companies as (
 
     select * from {{ ref('stg_ops__companies') }}
@@ -26,6 +33,10 @@ tickets_with_months as (
     from tickets
     inner join companies
         on tickets.company_id = companies.company_id
+    left join test_customers
+        on tickets.company_id = test_customers.company_id
+        and tickets.customer_id = test_customers.customer_id
+    where test_customers.customer_id is null
 
 ),
 

@@ -47,10 +47,10 @@ final as (
     select
         active_customers.company_id,
         active_customers.customer_id,
-        active_customers.as_of_date
-        {{- matrix_columns('customer_features') }}
-        {{- matrix_columns('ticket_features') }}
-        {{- matrix_columns('payment_features') }}
+        active_customers.as_of_date,
+        {{ matrix_columns('customer_features') }},
+        {{ matrix_columns('ticket_features') }},
+        {{ matrix_columns('payment_features') }}
     from active_customers
     inner join clocks
         on active_customers.company_id = clocks.company_id

@@ -41,17 +41,18 @@ tickets_per_customer as (
         count(*) filter (where {{ in_window('resolved_at', 90) }}) as tickets_resolved_90d,
         count(*) filter (where {{ in_window('reopened_at', 180) }}) as tickets_reopened_180d,
         count(*) filter (where is_open) as tickets_open,
-        count(*) filter (where priority in ('high', 'urgent') and {{ in_window('opened_at', 90) }})
+        count(*) filter (where {{ in_window('opened_at', 90) }} and priority in ('high', 'urgent'))
             as pressing_tickets_opened_90d,
-        count(*) filter (where first_response_at is null and {{ in_window('opened_at', 90) }}) as tickets_unanswered_90d,
+        count(*) filter (where {{ in_window('opened_at', 90) }} and first_response_at is null)
+            as tickets_unanswered_90d,
         count(*) filter (where {{ in_window('opened_at', 365, 30) }}) as tickets_opened_before_30d,
         max({{ days_between('opened_at', 'as_of_at') }}) filter (where is_open) as oldest_open_ticket_days,
         min({{ days_between('opened_at', 'as_of_at') }}) as days_since_last_ticket,
         percentile_cont(0.5) within group (order by resolution_hours)
-            filter (where {{ in_window('resolved_at', 180) }}) as median_resolution_hours_180d,
+        filter (where {{ in_window('resolved_at', 180) }}) as median_resolution_hours_180d,
         max(resolution_hours) filter (where {{ in_window('resolved_at', 180) }}) as longest_resolution_hours_180d,
         percentile_cont(0.5) within group (order by first_response_hours)
-            filter (where {{ in_window('opened_at', 180) }}) as median_first_response_hours_180d,
+        filter (where {{ in_window('opened_at', 180) }}) as median_first_response_hours_180d,
         avg(satisfaction) filter (where {{ in_window('opened_at', 180) }}) as average_satisfaction_180d
     from tickets_with_states
     group by company_id, customer_id, as_of_date

@@ -112,12 +112,16 @@ final as (
         as_of_date,
         as_of_date::timestamp at time zone 'UTC' as as_of_at
     from unioned
-    {% if is_incremental() %}
-    where not exists (
-        select 1 from {{ this }} as already
-        where already.company_id = unioned.company_id and already.as_of_date = unioned.as_of_date
-    )
-    {% endif %}
+    where
+        true
+        {% if is_incremental() %}
+        and (company_id, as_of_date) not in (
+            select
+                already.company_id,
+                already.as_of_date
+            from {{ this }} as already
+        )
+        {% endif %}
 
 )
 

@@ -32,6 +32,8 @@ final as (
         companies.time_zone,
         payments.amount as amount_as_paid,
         {{ amount_in_company_currency('payments') }} as amount,
+        case payments.kind when 'refund' then -1 else 1 end
+        * {{ amount_in_company_currency('payments') }} as revenue,
         payments.issued_at,
         payments.due_at,
         payments.paid_at,
