@@ -48,13 +48,9 @@ def build(
     seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 7,
     churn_home: Annotated[
         Path | None,
-        typer.Option(
-            help="What key paths in companies.yaml are relative to; the parent of --home by default."
-        ),
+        typer.Option(help="What key paths in companies.yaml are relative to; the parent of --home by default."),
     ] = None,
-    port: Annotated[
-        int, typer.Option(help="The port companies.yaml names until the CRM is served.")
-    ] = DEFAULT_PORT,
+    port: Annotated[int, typer.Option(help="The port companies.yaml names until the CRM is served.")] = DEFAULT_PORT,
 ) -> None:
     """Build the world, its keys and companies.yaml. The same world already there is left as it is."""
     from demo.world.build import build_world, describe, read_manifest
@@ -74,9 +70,7 @@ def build(
 @app.command()
 def serve(
     home: Home,
-    port: Annotated[
-        int, typer.Option(help="0 takes a free one; the port is written to HOME/port.")
-    ] = DEFAULT_PORT,
+    port: Annotated[int, typer.Option(help="0 takes a free one; the port is written to HOME/port.")] = DEFAULT_PORT,
     burst: Annotated[int, typer.Option(help="Requests a company may make at once; 0 lifts the limit.")] = 30,
     requests_per_second: Annotated[float, typer.Option(help="How fast the burst is filled up again.")] = 20.0,
     failure_rate: Annotated[float, typer.Option(help="Share of requests answered with 503.")] = 0.005,
@@ -100,10 +94,7 @@ def serve(
     announce_port(home, bound)
     typer.echo(f"Habari CRM ready at http://127.0.0.1:{bound} (description at /docs)")
     config = uvicorn.Config(crm, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-    try:
-        uvicorn.Server(config).run(sockets=[listener])
-    finally:
-        (home / "port").unlink(missing_ok=True)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 @app.command()
@@ -128,14 +119,12 @@ def _listen(port: int) -> socket.socket:
         listener.bind(("127.0.0.1", port))
     except OSError as error:
         listener.close()
-        raise DemoError(
-            f"port {port} cannot be used ({error.strerror}); choose another, or 0 for a free one"
-        ) from None
+        raise DemoError(f"port {port} cannot be used ({error.strerror}); choose another, or 0 for a free one") from None
     listener.listen(128)
     return listener
 
 
-def _ignore(number: int, frame: FrameType | None) -> None:
+def _ignore(_number: int, _frame: FrameType | None) -> None:
     return None
 
 

@@ -35,10 +35,7 @@ def best_auc_by_month(truth: pa.Table) -> dict[str, float]:
     """`best_auc` of each as_of_date, keyed by its ISO form; NaN in months without or with only churners."""
     dates = np.array([day.isoformat() for day in truth["as_of_date"].to_pylist()])
     churned, probability = _column(truth, "churned"), _column(truth, "churn_probability")
-    return {
-        str(day): area_under_curve(churned[dates == day], probability[dates == day])
-        for day in np.unique(dates)
-    }
+    return {str(day): area_under_curve(churned[dates == day], probability[dates == day]) for day in np.unique(dates)}
 
 
 def calibration(truth: pa.Table, bins: int = 10) -> Floats:
@@ -49,4 +46,4 @@ def calibration(truth: pa.Table, bins: int = 10) -> Floats:
 
 
 def _column(truth: pa.Table, name: str) -> Floats:
-    return truth[name].to_numpy().astype(np.float64)
+    return np.asarray(truth[name].to_numpy(), dtype=np.float64)

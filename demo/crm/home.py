@@ -33,9 +33,7 @@ def read_clock(home: Path) -> datetime:
     try:
         return datetime.fromisoformat(path.read_text().strip())
     except FileNotFoundError:
-        raise WorldMissing(
-            f"{home} holds no world: build one with `python -m demo build --home {home}`"
-        ) from None
+        raise WorldMissing(f"{home} holds no world: build one with `python -m demo build --home {home}`") from None
 
 
 def set_clock(home: Path, now: datetime) -> datetime:
@@ -45,9 +43,7 @@ def set_clock(home: Path, now: datetime) -> datetime:
     """
     first, last = as_datetime(HISTORY_START), as_datetime(WORLD_END)
     if not first <= now <= last:
-        raise ClockOutOfRange(
-            f"{now.isoformat()} lies outside this world: {first.isoformat()} to {last.isoformat()}"
-        )
+        raise ClockOutOfRange(f"{now.isoformat()} lies outside this world: {first.isoformat()} to {last.isoformat()}")
     now = now.astimezone(UTC)
     _write(home / "clock", now.isoformat() + "\n")
     companies = read_companies(home)

@@ -1,9 +1,10 @@
 """What makes the CRM refuse a sound request now and then: the rate limit and passing failures."""
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import numpy as np
 
 
 @dataclass
@@ -34,8 +35,8 @@ class Failures:
         if not 0 <= share < 1:
             raise ValueError(f"a failure rate of {share}: give a share from 0 up to, but not including, 1")
         self._share = share
-        self._random = random.Random(seed)
+        self._random = np.random.default_rng(seed)
 
     def strike(self) -> bool:
         """Whether the next request fails."""
-        return self._random.random() < self._share
+        return bool(self._random.random() < self._share)

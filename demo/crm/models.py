@@ -4,9 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-Money = Annotated[
-    str, Field(pattern=r"^\d+\.\d\d$", examples=["49.00"], description="Decimal text, two places.")
-]
+Money = Annotated[str, Field(pattern=r"^\d+\.\d\d$", examples=["49.00"], description="Decimal text, two places.")]
 
 
 class Answer(BaseModel):
@@ -59,9 +57,7 @@ class Ticket(Answer):
     priority: Literal["low", "normal", "high", "urgent"] | None
     status: Literal["open", "pending", "resolved"]
     channel: str
-    created_at: AwareDatetime = Field(
-        description="When it was opened; can lie before the customer's created_at."
-    )
+    created_at: AwareDatetime = Field(description="When it was opened; can lie before the customer's created_at.")
     first_response_at: AwareDatetime | None
     resolved_at: AwareDatetime | None = Field(description="The last resolution; null while open again.")
     reopened_at: AwareDatetime | None
@@ -84,9 +80,7 @@ class Payment(Answer):
     created_at: AwareDatetime
     due_at: AwareDatetime | None
     paid_at: AwareDatetime | None
-    failed_at: AwareDatetime | None = Field(
-        description="The last failure; kept when a later attempt succeeds."
-    )
+    failed_at: AwareDatetime | None = Field(description="The last failure; kept when a later attempt succeeds.")
     updated_at: AwareDatetime
     deleted: Literal[False]
 

@@ -14,7 +14,11 @@ from demo.world.moments import Ints
 PREFIXES = {"customers": "cus_%07d", "tickets": "tic_%08d", "payments": "pay_%08d"}
 BOOKKEEPING = ("key", "updated_at", "visible_from", "visible_until", "is_deleted", "defect")
 MOMENT_FIELDS = frozenset(
-    "created_at cancelled_at contract_end_at first_response_at resolved_at reopened_at due_at paid_at failed_at".split()
+    {
+        *("created_at", "cancelled_at", "contract_end_at"),
+        *("first_response_at", "resolved_at", "reopened_at"),
+        *("due_at", "paid_at", "failed_at"),
+    }
 )
 
 #: The offsets, in minutes, in which records' moments are written; a record keeps to one of them.
@@ -66,10 +70,7 @@ def _moments(column: pa.ChunkedArray, places: Ints) -> list[str | None]:
     local = pc.fill_null(column, 0).to_numpy() + OFFSETS[places] * 60
     texts = np.datetime_as_string(local.astype("datetime64[s]"), unit="s").tolist()
     suffixes = [SUFFIXES[place] for place in places.tolist()]
-    return [
-        text + suffix if is_known else None
-        for text, suffix, is_known in zip(texts, suffixes, known, strict=True)
-    ]
+    return [text + suffix if is_known else None for text, suffix, is_known in zip(texts, suffixes, known, strict=True)]
 
 
 def _money(hundredths: int) -> str:

@@ -83,9 +83,7 @@ class Crm:
         if slug is None:
             raise Refusal(401, "unauthorized", "X-API-Key is missing or belongs to no company.")
         if not self._limit.allows(slug):
-            raise Refusal(
-                429, "too_many_requests", "Too many requests; try again in 1 second.", {"Retry-After": "1"}
-            )
+            raise Refusal(429, "too_many_requests", "Too many requests; try again in 1 second.", {"Retry-After": "1"})
         if self._failures.strike():
             raise Refusal(503, "unavailable", "The CRM cannot answer just now; try again.")
         return slug
@@ -95,9 +93,7 @@ class Crm:
         if key != self._admin:
             raise Refusal(401, "unauthorized", "X-Admin-Key is missing or wrong.")
 
-    def page(
-        self, slug: str, entity: str, since: datetime | None, cursor: str | None, size: int
-    ) -> dict[str, Any]:
+    def page(self, slug: str, entity: str, since: datetime | None, cursor: str | None, size: int) -> dict[str, Any]:
         """One page of an entity as the API answers it. Raises Refusal for a bad cursor."""
         asked = None if since is None else math.ceil(since.timestamp())
         start = self._read_cursor(slug, entity, cursor, asked) if cursor is not None else None
@@ -191,15 +187,11 @@ def _serve_records(app: FastAPI, crm: Crm) -> None:
 
 
 def _serve_clock(app: FastAPI, crm: Crm) -> None:
-    @app.get(
-        "/health", tags=["service"], operation_id="check_health", summary="Is it up?", response_model=Health
-    )
+    @app.get("/health", tags=["service"], operation_id="check_health", summary="Is it up?", response_model=Health)
     async def check_health() -> Response:
         return _json({"status": "ok", "now": read_clock(crm.home).isoformat()})
 
-    @app.get(
-        "/clock", tags=["service"], operation_id="read_clock", summary="Read the clock", response_model=Clock
-    )
+    @app.get("/clock", tags=["service"], operation_id="read_clock", summary="Read the clock", response_model=Clock)
     async def show_clock() -> Response:
         return _json({"now": read_clock(crm.home).isoformat()})
 
@@ -216,9 +208,7 @@ def _serve_clock(app: FastAPI, crm: Crm) -> None:
         if (move.advance_days is None) == (move.now is None):
             raise Refusal(422, "invalid_parameter", "Give either advance_days or now.")
         try:
-            now = (
-                set_clock(crm.home, move.now) if move.now else advance_clock(crm.home, move.advance_days or 0)
-            )
+            now = set_clock(crm.home, move.now) if move.now else advance_clock(crm.home, move.advance_days or 0)
         except ClockOutOfRange as error:
             raise Refusal(422, "invalid_parameter", f"{error}.") from None
         return _json({"now": now.isoformat()})
@@ -244,14 +234,12 @@ def _handle_errors(app: FastAPI) -> None:
     """Every error has the same shape."""
 
     @app.exception_handler(Refusal)
-    async def refuse(request: Request, error: Refusal) -> Response:
+    async def refuse(_request: Request, error: Refusal) -> Response:
         return _error(error.status, error.code, error.message, error.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def refuse_parameters(request: Request, error: RequestValidationError) -> Response:
-        problems = (
-            f"{'.'.join(str(part) for part in each['loc'][1:])}: {each['msg']}" for each in error.errors()
-        )
+    async def refuse_parameters(_request: Request, error: RequestValidationError) -> Response:
+        problems = (f"{'.'.join(str(part) for part in each['loc'][1:])}: {each['msg']}" for each in error.errors())
         return _error(422, "invalid_parameter", "; ".join(problems))
 
     @app.exception_handler(HTTPException)

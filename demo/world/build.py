@@ -16,7 +16,7 @@ from demo.world.companies import COMPANIES, Company, customers_by_company
 from demo.world.dirt import RATES
 from demo.world.moments import DAY, NEVER, STARTING_CLOCK, WORLD_END, Bools, Floats, Ints, as_datetime
 from demo.world.population import People, draw_people, price_factor
-from demo.world.records import Changes, History, Payments, Truth, nevers, value_at
+from demo.world.records import Changes, History, Payments, Tickets, Truth, nevers, value_at
 from demo.world.tables import customer_versions, payment_versions, ticket_versions
 
 #: Part of a world's identity: a change of the simulator makes older folders stale.
@@ -87,9 +87,7 @@ def _build_company(home: Path, company: Company, customers: int, entropy: list[i
     folder.mkdir()
     counts: dict[str, int] = {}
     makers: dict[str, Callable[[], pa.Table]] = {
-        "customers": lambda: customer_versions(
-            company, people, history, accounts.is_test, accounts.deleted_at, rng
-        ),
+        "customers": lambda: customer_versions(company, people, history, accounts.is_test, accounts.deleted_at, rng),
         "tickets": lambda: ticket_versions(company, history, people, rng),
         "payments": lambda: payment_versions(history, people, rng),
     }
@@ -111,7 +109,7 @@ def _open_accounts(company: Company, customers: int, rng: np.random.Generator) -
     everybody = _joined([people, doubles, tests])
     deleted_at = np.concatenate([_deletions(company, history, rng), merged_at, nevers(len(tests.created_at))])
     is_test = np.arange(len(deleted_at)) >= len(deleted_at) - len(tests.created_at)
-    _add_accounts(company, history, everybody.created_at, is_test, rng)
+    _add_accounts(history, everybody.created_at, is_test, rng)
     order = np.argsort(everybody.created_at, kind="stable")
     _renumber(history, np.argsort(order, kind="stable"))
     history.created_at = everybody.created_at[order]
@@ -138,9 +136,7 @@ def _duplicates(people: People, rng: np.random.Generator) -> tuple[People, Ints]
     """Second accounts, and when each is merged into the first."""
     count = round(len(people.created_at) * RATES.duplicate_customers)
     doubles = people.chosen(rng.choice(len(people.created_at), count, replace=False))
-    doubles.created_at = np.minimum(
-        doubles.created_at + rng.integers(5 * DAY, 300 * DAY, count), WORLD_END - DAY
-    )
+    doubles.created_at = np.minimum(doubles.created_at + rng.integers(5 * DAY, 300 * DAY, count), WORLD_END - DAY)
     merged_at = doubles.created_at + rng.integers(5 * DAY, 60 * DAY, count)
     return doubles, np.where(dirt.some(count, RATES.merged_duplicates, rng), merged_at, NEVER)
 
@@ -165,9 +161,7 @@ def _deletions(company: Company, history: History, rng: np.random.Generator) -> 
     return dirt.delete_leavers(np.where(last_paid < WORLD_END - 250 * DAY, last_paid, NEVER), rng)
 
 
-def _add_accounts(
-    company: Company, history: History, created_at: Ints, is_test: Bools, rng: np.random.Generator
-) -> None:
+def _add_accounts(history: History, created_at: Ints, is_test: Bools, rng: np.random.Generator) -> None:
     """Give the accounts that are nobody's their first values, and the test accounts a few small charges."""
     added = np.arange(len(history.created_at), len(created_at))
     for name, change in history.changes.items():
@@ -192,7 +186,8 @@ def _add_accounts(
 
 def _renumber(history: History, position: Ints) -> None:
     """Number customers by sign-up, everywhere."""
-    for columns in (history.tickets, history.payments, *history.changes.values()):
+    owned: list[Tickets | Payments | Changes] = [history.tickets, history.payments, *history.changes.values()]
+    for columns in owned:
         columns.customer = position[columns.customer]
     history.truth["customer"] = position[history.truth["customer"]]
 

@@ -93,9 +93,7 @@ def late_edits(since: Ints, share: float, rng: np.random.Generator) -> Ints:
 
 def batch_edits(entity: str, since: Ints, rng: np.random.Generator) -> list[Ints]:
     """One array of moments per script run: the run's moment for the records it touched, else NEVER."""
-    return [
-        np.where(some(len(since), share, rng) & (since < at), at, NEVER) for at, share in BATCH_EDITS[entity]
-    ]
+    return [np.where(some(len(since), share, rng) & (since < at), at, NEVER) for at, share in BATCH_EDITS[entity]]
 
 
 def starting_clock_edits(since: Ints, rng: np.random.Generator) -> tuple[Ints, Bools]:

@@ -11,6 +11,11 @@ from demo.world.moments import Floats, Ints
 
 Texts = npt.NDArray[Any]
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 COUNTRIES = ("DE", "FR", "NL", "ES", "IT", "GB", "US", "CH")
 COUNTRY_CURRENCY = (0, 0, 0, 0, 0, 1, 2, 3)
 CURRENCIES = ("EUR", "GBP", "USD", "CHF")
@@ -29,18 +34,18 @@ TIME_ZONES = (
 DIAL_CODES = ("+49", "+33", "+31", "+34", "+39", "+44", "+1", "+41")
 SIGNUP_CHANNELS = ("website", "referral", "partner", "sales", "event")
 
-FIRST_NAMES = (
+FIRST_NAMES = _words(
     "Zoë Łukasz Søren Aoife José Nguyễn Ана Иван Ελένη Müge François Jürgen Ingrid Priya Chloë Mateus Noor "
     "Björn Siobhán Renée Amélie Grace Oliver Emma Liam Sofia Hugo Ines Marta Tomáš 美咲 伟 فاطمة محمد"
-).split()
-LAST_NAMES = (
+)
+LAST_NAMES = _words(
     "Müller Dvořák Åkesson O’Brien García Nguyễn Петрова Papadópoulos Yılmaz Lefèvre Groß Østergård Sharma "
     "Brontë Gonçalves Haddad Lindström Nowak Smith Jones Rossi Bianchi Peeters Keller Weber Moreau 佐藤 王 العلي"
-).split()
-FIRM_WORDS = (
+)
+FIRM_WORDS = _words(
     "Nordlicht Café Bäckerei Atelier Zürcher Señora Kiosk Blå Façade Hafen Maple Crown Falcon Verde Soleil "
     "Ponte Lumière Fjord Granit Tulip Amber Copper Harbour Meadow Orchid"
-).split()
+)
 FIRM_KINDS = ("GmbH", "SARL", "BV", "S.L.", "S.p.A.", "Ltd", "Inc.", "AG")
 
 
@@ -73,16 +78,13 @@ def draw_people(company: Company, created_at: Ints, rng: np.random.Generator) ->
     number = rng.integers(1000, 9_999_999, count)
     name = _firms(country, rng) if company.kind == "subscriptions" else _persons(count, rng)
     local = [
-        f"{prefix}.{each}"
-        for prefix, each in zip(rng.choice(("hello", "info", "mail"), count), number, strict=True)
+        f"{prefix}.{each}" for prefix, each in zip(rng.choice(("hello", "info", "mail"), count), number, strict=True)
     ]
     return People(
         created_at=created_at,
         country=country,
         currency=np.array(COUNTRY_CURRENCY)[country],
-        signup_channel=rng.choice(len(SIGNUP_CHANNELS), count, p=(0.5, 0.2, 0.1, 0.15, 0.05)).astype(
-            np.int64
-        ),
+        signup_channel=rng.choice(len(SIGNUP_CHANNELS), count, p=(0.5, 0.2, 0.1, 0.15, 0.05)).astype(np.int64),
         name=name,
         email=np.array([f"{each}@mail.example" for each in local], dtype=object),
         later_email=np.array([f"{each}@new.example" for each in local], dtype=object),
@@ -97,8 +99,9 @@ def draw_people(company: Company, created_at: Ints, rng: np.random.Generator) ->
 
 def price_factor(company: Company, people: People) -> Floats:
     """What a unit of the company's currency costs in each customer's currency."""
-    rates = np.array(EURO_RATES)
-    return rates[people.currency] / rates[CURRENCIES.index(company.currency)]
+    rates = np.array(EURO_RATES) / EURO_RATES[CURRENCIES.index(company.currency)]
+    factors: Floats = rates[people.currency]
+    return factors
 
 
 def _persons(count: int, rng: np.random.Generator) -> Texts:
@@ -109,9 +112,6 @@ def _persons(count: int, rng: np.random.Generator) -> Texts:
 def _firms(country: Ints, rng: np.random.Generator) -> Texts:
     words, owners = rng.choice(FIRM_WORDS, len(country)), rng.choice(LAST_NAMES, len(country))
     return np.array(
-        [
-            f"{word} {owner} {FIRM_KINDS[code]}"
-            for word, owner, code in zip(words, owners, country, strict=True)
-        ],
+        [f"{word} {owner} {FIRM_KINDS[code]}" for word, owner, code in zip(words, owners, country, strict=True)],
         dtype=object,
     )

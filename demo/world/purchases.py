@@ -7,6 +7,7 @@ on, everything else stays as it stands, for tickets arise only from purchases.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def simulate(company: Company, created_at: Ints, price_factor: Floats, rng: np.r
     state = _begin(company, created_at, price_factor, rng)
     truth: list[Truth] = []
     starts = [start for start in month_starts() if start >= company.founded_at]
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in pairwise(starts):
         truth.append(_play_month(company, state, start, end, rng))
     payments = Payments.joined(state.payments)
     rows = {name: np.concatenate([month[name] for month in truth]) for name in truth[0]}
@@ -164,9 +165,7 @@ def _raise_prices(company: Company, state: _State, start: int, rng: np.random.Ge
     state.rise_at[raised] = start + rng.integers(HOUR, 12 * HOUR, len(raised))
 
 
-def _buy(
-    company: Company, state: _State, rate: Floats, start: int, end: int, rng: np.random.Generator
-) -> None:
+def _buy(company: Company, state: _State, rate: Floats, start: int, end: int, rng: np.random.Generator) -> None:
     """The month's purchases, their payments, and the tickets that some of them cause."""
     bought = np.repeat(np.arange(len(rate)), rng.poisson(rate * (end - start) / DAY))
     at = rng.integers(start, end, len(bought))

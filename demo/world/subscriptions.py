@@ -5,6 +5,7 @@ month. So the probability of cancelling within 30 days is known exactly, and no 
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def simulate(company: Company, created_at: Ints, price_factor: Floats, rng: np.r
     state = _begin(company, created_at, price_factor, rng)
     truth: list[Truth] = []
     starts = [start for start in month_starts() if start >= company.founded_at]
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in pairwise(starts):
         truth.append(_play_month(company, state, start, end, rng))
     changes = {name: Changes.joined(parts) for name, parts in state.changes.items()}
     rows = {name: np.concatenate([month[name] for month in truth]) for name in truth[0]}
@@ -159,9 +160,7 @@ def _drivers(company: Company, state: _State, at: int) -> dict[str, Floats]:
     payments = Payments.joined(state.payments[-5:]) if state.payments else None
     unsolved = count_unsolved(tickets, at, count) if tickets else np.zeros(count)
     slow = count_slow(tickets, at, count) if tickets else np.zeros(count)
-    failed, late = (
-        count_troubled_payments(payments, at, count) if payments else (np.zeros(count), np.zeros(count))
-    )
+    failed, late = count_troubled_payments(payments, at, count) if payments else (np.zeros(count), np.zeros(count))
     tenure = np.maximum(at - state.joined_at, 0)
     has_risen = (state.rise_at < at) & (state.rise_at >= at - 95 * DAY)
     risks = np.array([each.risk for each in company.plans])
@@ -184,7 +183,7 @@ def _fall(billed_seats: Floats) -> Floats:
     before = np.where(known, billed_seats[:, :3], 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     is_known = np.isfinite(last) & (before > 0)
     ratio = np.divide(before, last, out=np.ones_like(before), where=is_known)
-    return np.clip(np.log(ratio), -0.2, 1.0)
+    return np.asarray(np.clip(np.log(ratio), -0.2, 1.0))
 
 
 def count_troubled_payments(payments: Payments, at: int, customers: int) -> tuple[Ints, Ints]:
@@ -248,13 +247,9 @@ def _change_plans(
     state.note("price", moved, at, state.price[moved].astype(np.int64))
 
 
-def _ask(
-    company: Company, state: _State, presence: _Presence, start: int, end: int, rng: np.random.Generator
-) -> None:
+def _ask(company: Company, state: _State, presence: _Presence, start: int, end: int, rng: np.random.Generator) -> None:
     """Tickets of the month."""
-    asked = np.repeat(
-        np.arange(len(state.status)), rng.poisson(state.ticket_rate * (end - start) / (30 * DAY))
-    )
+    asked = np.repeat(np.arange(len(state.status)), rng.poisson(state.ticket_rate * (end - start) / (30 * DAY)))
     at = rng.integers(start, end, len(asked))
     kept = presence.holds(asked, at)
     asked, at = asked[kept], at[kept]
@@ -302,9 +297,7 @@ def _leave(state: _State, left: Ints, until: Ints, rng: np.random.Generator) -> 
     """Cancellations; the CRM learns of some a few days late, and a few customers will come back."""
     at = until[left]
     is_told_late = rng.random(len(left)) < RECORDED_LATE_SHARE
-    seen_at = at + np.where(
-        is_told_late, rng.integers(DAY, 7 * DAY, len(left)), rng.integers(0, HOUR, len(left))
-    )
+    seen_at = at + np.where(is_told_late, rng.integers(DAY, 7 * DAY, len(left)), rng.integers(0, HOUR, len(left)))
     state.status[left] = LEFT
     comes_back = rng.random(len(left)) < RETURNING_SHARE
     state.returns_at[left] = np.where(comes_back, at + rng.integers(60 * DAY, 240 * DAY, len(left)), NEVER)

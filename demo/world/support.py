@@ -15,18 +15,14 @@ def draw_trouble(count: int, support: Support, rng: np.random.Generator) -> Floa
     return rng.lognormal(0.0, support.trouble_spread, count)
 
 
-def solve(
-    customer: Ints, opened_at: Ints, trouble: Floats, support: Support, rng: np.random.Generator
-) -> Tickets:
+def solve(customer: Ints, opened_at: Ints, trouble: Floats, support: Support, rng: np.random.Generator) -> Tickets:
     """Play the tickets of these customers to their end. `trouble` is per ticket."""
     count = len(customer)
     effort = _hours(support.resolution_hours * trouble, 0.9, rng)
     stuck = rng.random(count) < np.clip(support.stuck_share * trouble, 0.0, 0.6)
     effort = effort + np.where(stuck, rng.uniform(15 * DAY, 90 * DAY, count), 0.0)
     first_resolved = opened_at + np.clip(effort, HOUR // 2, LONGEST_RESOLUTION).astype(np.int64)
-    waiting = np.minimum(
-        _hours(support.first_response_hours * trouble, 0.8, rng), 0.8 * (first_resolved - opened_at)
-    )
+    waiting = np.minimum(_hours(support.first_response_hours * trouble, 0.8, rng), 0.8 * (first_resolved - opened_at))
     reopened = rng.random(count) < support.reopened_share
     reopened_at = first_resolved + rng.integers(6 * HOUR, 6 * DAY, count)
     resolved_at = np.where(
@@ -70,9 +66,7 @@ def count_unsolved(tickets: Tickets, at: int, customers: int) -> Ints:
 def count_slow(tickets: Tickets, at: int, customers: int) -> Ints:
     """Tickets solved in the 90 days before a moment that had taken longer than five days."""
     recent = (tickets.resolved_at < at) & (tickets.resolved_at >= at - 90 * DAY)
-    return _count(
-        tickets.customer, recent & (tickets.resolved_at - tickets.opened_at > SLOW_AFTER), customers
-    )
+    return _count(tickets.customer, recent & (tickets.resolved_at - tickets.opened_at > SLOW_AFTER), customers)
 
 
 def _count(customer: Ints, chosen: Bools, customers: int) -> Ints:

@@ -118,9 +118,7 @@ def _renewals(company: Company, changes: dict[str, Changes], created_at: Ints, y
         return nevers(len(at))
     everyone = np.arange(len(at))
     is_active = value_at(changes["is_active"], everyone, at) == 1
-    return np.where(
-        is_active & (value_at(changes["plan"], everyone, at) == len(company.plans) - 1), at, NEVER
-    )
+    return np.where(is_active & (value_at(changes["plan"], everyone, at) == len(company.plans) - 1), at, NEVER)
 
 
 def _contract(
@@ -207,9 +205,7 @@ def payment_versions(history: History, people: People, rng: np.random.Generator)
     return _payment_table(payments.rows(order), deleted_at[order], people, rng)
 
 
-def _payment_table(
-    payments: Payments, deleted_at: Ints, people: People, rng: np.random.Generator
-) -> pa.Table:
+def _payment_table(payments: Payments, deleted_at: Ints, people: People, rng: np.random.Generator) -> pa.Table:
     count = len(payments)
     edited_at = dirt.late_edits(payments.created_at, RATES.late_payment_edits, rng)
     moments = [payments.created_at, payments.paid_at, payments.failed_at, payments.voided_at, edited_at]
@@ -252,9 +248,7 @@ def _versions(
     defect, mended_at = dirt.break_records(defects, count, rng)
     every = np.arange(count)
     record = np.concatenate([np.tile(every, len(moments) + 3), *(change.customer for change in changes)])
-    at = np.concatenate(
-        [*moments, touched_at, mended_at, deleted_at, *(change.seen_at for change in changes)]
-    )
+    at = np.concatenate([*moments, touched_at, mended_at, deleted_at, *(change.seen_at for change in changes)])
     kept = (at <= WORLD_END) & (at <= deleted_at[record]) & (at >= since[record])
     record, at = _distinct(record[kept], at[kept])
     is_last = np.append(record[1:] != record[:-1], True)
