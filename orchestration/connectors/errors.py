@@ -1,0 +1,38 @@
+"""Errors of reading a company's source. Each names the company, the source and the remedy."""
+
+from __future__ import annotations
+
+
+class ConnectorError(Exception):
+    """Base of all errors of connectors.
+
+    `company` is the slug, `source` names what was read (an address or a path, never a secret),
+    `problem` says what happened and `remedy` what a person can do about it.
+    """
+
+    def __init__(self, company: str, source: str, problem: str, remedy: str) -> None:
+        super().__init__(f"Company {company}, source {source}: {problem} {remedy}")
+        self.company = company
+        self.source = source
+        self.problem = problem
+        self.remedy = remedy
+
+
+class SourceUnreachable(ConnectorError):
+    """Nobody answers at the source's address, or it kept failing until patience ran out."""
+
+
+class AccessDenied(ConnectorError):
+    """The source knows us not, or lets us not read."""
+
+
+class SourceNotFound(ConnectorError):
+    """The address answers, but what was asked for (path, table, file) is not there."""
+
+
+class MappingError(ConnectorError):
+    """The company's connector settings name something that does not exist or cannot be."""
+
+
+class UnexpectedResponse(ConnectorError):
+    """The source answers in a shape that its description does not allow."""

@@ -1,0 +1,72 @@
+"""Tables in bulk between Postgres and Arrow: reading through ADBC, writing through binary COPY.
+
+What is read or written, and why, does not belong here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, LiteralString
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import sql
+
+from warehouse.connection import Warehouse
+from warehouse.relations import Relation
+from warehouse.roles import Role
+
+COPY_ROWS = 20_000
+_JSONB_VERSION = "\x01"
+
+
+def read_arrow(
+    warehouse: Warehouse, query: LiteralString, parameters: Sequence[Any] = (), role: Role | None = None
+) -> pa.Table:
+    """The result of a query as an Arrow table; parameters are $1, $2... Numerics come as text.
+
+    Raises WarehouseUnreachable, or adbc_driver_manager.Error for a query that fails.
+    """
+    with warehouse.adbc(role) as connection, connection.cursor() as cursor:
+        cursor.execute(query, parameters=list(parameters) or None)
+        return cursor.fetch_arrow_table()
+
+
+def copy_arrow(
+    cursor: psycopg.Cursor[Any],
+    table: pa.Table,
+    relation: Relation | str,
+    json_columns: Collection[str] = (),
+) -> int:
+    """Copy an Arrow table into columns of the same names; returns the number of rows.
+
+    `relation` is a Relation, or the name of a temporary table. Binary COPY converts nothing: int32
+    needs integer, int64 bigint, float64 double precision, string text, date32 date, timestamps
+    timestamptz (or timestamp), decimal128 numeric. Strings of `json_columns` are JSON and go to jsonb.
+    Runs in the cursor's transaction; raises psycopg.Error where Postgres refuses a row.
+    """
+    if table.num_rows == 0:
+        return 0
+    for name in json_columns:
+        position = table.schema.get_field_index(name)
+        version = pa.scalar(_JSONB_VERSION, table.schema.field(position).type)
+        marked = pc.binary_join_element_wise(version, table[name], "")
+        table = table.set_column(position, table.schema.field(position), marked)
+    target = relation.identifier if isinstance(relation, Relation) else sql.Identifier(relation)
+    columns = sql.SQL(", ").join(map(sql.Identifier, table.column_names))
+    statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(target, columns)
+    with cursor.copy(statement) as copy:
+        for block in _binary_blocks(table):
+            copy.write(block)
+    return int(table.num_rows)
+
+
+def _binary_blocks(table: pa.Table) -> Iterator[bytes]:
+    from pgpq import ArrowToPostgresBinaryEncoder
+
+    encoder = ArrowToPostgresBinaryEncoder(table.schema)
+    yield encoder.write_header()
+    for batch in table.combine_chunks().to_batches(max_chunksize=COPY_ROWS):
+        yield encoder.write_batch(batch)
+    yield encoder.finish()
