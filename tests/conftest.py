@@ -94,15 +94,11 @@ def template_database(postgres: TestServer) -> str:
         if connection.execute(query, (TEMPLATE,)).fetchone() is None:
             unfinished = f"{TEMPLATE}_unfinished"
             connection.execute(
-                sql.SQL("create database {} owner {}").format(
-                    sql.Identifier(unfinished), sql.Identifier(OWNER)
-                )
+                sql.SQL("create database {} owner {}").format(sql.Identifier(unfinished), sql.Identifier(OWNER))
             )
             migrate(Warehouse(postgres.server.url(database=unfinished)))
             connection.execute(
-                sql.SQL("alter database {} rename to {}").format(
-                    sql.Identifier(unfinished), sql.Identifier(TEMPLATE)
-                )
+                sql.SQL("alter database {} rename to {}").format(sql.Identifier(unfinished), sql.Identifier(TEMPLATE))
             )
     return TEMPLATE
 

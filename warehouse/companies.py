@@ -49,9 +49,7 @@ class CompanyDefinition(BaseModel):
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="The name that people read."
     )
-    connector: Literal["habari_api", "sql_database", "files"] = Field(
-        description="Where its data comes from."
-    )
+    connector: Literal["habari_api", "sql_database", "files"] = Field(description="Where its data comes from.")
     connector_settings: dict[str, Any] = Field(
         default_factory=dict,
         description="What that connector asks for; secrets as references (env:NAME, file:PATH).",
@@ -67,9 +65,7 @@ class CompanyDefinition(BaseModel):
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(
         description="ISO 4217 code that its figures are shown in."
     )
-    time_zone: str = Field(
-        default="UTC", description="IANA name; source times without an offset are read in it."
-    )
+    time_zone: str = Field(default="UTC", description="IANA name; source times without an offset are read in it.")
     shares_training: bool = Field(default=False, description="May its data train the model of all companies?")
     clock_at: AwareDatetime | None = Field(
         default=None, description="Its own now, for data that ended in the past; none: the real clock."
@@ -142,9 +138,7 @@ def parse_definition(data: Mapping[str, Any]) -> CompanyDefinition:
 def list_companies(connection: Connection, *, active_only: bool = True) -> list[Company]:
     """The companies by id; those switched off only when asked for."""
     condition = sql.SQL("where is_active") if active_only else sql.SQL("")
-    query = sql.SQL("select {} from {} {} order by company_id").format(
-        _COLUMNS, COMPANIES.identifier, condition
-    )
+    query = sql.SQL("select {} from {} {} order by company_id").format(_COLUMNS, COMPANIES.identifier, condition)
     with connection.cursor(row_factory=dict_row) as cursor:
         return [_company(row) for row in cursor.execute(query)]
 
@@ -182,21 +176,15 @@ def disable_company(connection: Connection, slug: str, actor: str) -> Company:
     Raises CompanyNotFound. Adding it again switches it on.
     """
     with connection.transaction():
-        return _change(
-            connection, get_company(connection, slug), {"is_active": False}, actor, "company.disabled"
-        )
+        return _change(connection, get_company(connection, slug), {"is_active": False}, actor, "company.disabled")
 
 
-def set_company_clock(
-    connection: Connection, slug: str, at: datetime | None, actor: str = "clock"
-) -> Company:
+def set_company_clock(connection: Connection, slug: str, at: datetime | None, actor: str = "clock") -> Company:
     """Set a company's own now (aware), or return it to the real clock with none. Raises CompanyNotFound."""
     if at is not None and at.tzinfo is None:
         raise ValueError(f"a company's clock needs an offset from UTC: {at.isoformat()} has none")
     with connection.transaction():
-        return _change(
-            connection, get_company(connection, slug), {"clock_at": at}, actor, "company.clock_set"
-        )
+        return _change(connection, get_company(connection, slug), {"clock_at": at}, actor, "company.clock_set")
 
 
 def _find(connection: Connection, slug: str, *, for_update: bool = False) -> Company | None:
@@ -231,9 +219,7 @@ def _insert(connection: Connection, definition: CompanyDefinition, actor: str) -
     return company
 
 
-def _change(
-    connection: Connection, before: Company, changes: Mapping[str, Any], actor: str, action: str
-) -> Company:
+def _change(connection: Connection, before: Company, changes: Mapping[str, Any], actor: str, action: str) -> Company:
     after = before.model_copy(update=dict(changes))
     if after == before:
         return before
@@ -280,6 +266,4 @@ def _refuse_secrets(value: object, path: str) -> None:
         if _SECRET_SETTING.search(path.rsplit(".", 1)[-1]) and not is_reference:
             raise ValueError(f"{path} must be a reference (env:NAME or file:PATH), not the secret itself")
         if _URL_WITH_PASSWORD.search(value):
-            raise ValueError(
-                f"{path} holds a password; give the whole URL as a reference (env:NAME or file:PATH)"
-            )
+            raise ValueError(f"{path} holds a password; give the whole URL as a reference (env:NAME or file:PATH)")

@@ -170,6 +170,6 @@ class Warehouse:
 
 
 def _render(url: URL) -> str:
-    """The URL as libpq and SQLAlchemy both read it: a blank in the query is %20, never a plus."""
-    bare = url.set(query={}).render_as_string(hide_password=False)
+    """The URL as libpq and SQLAlchemy both read it: a blank is %20, neither itself nor a plus."""
+    bare = url.set(query={}).render_as_string(hide_password=False).replace(" ", "%20")
     return f"{bare}?{urlencode(dict(url.query), doseq=True, quote_via=quote)}" if url.query else bare

@@ -54,9 +54,7 @@ def current_revision(warehouse: Warehouse) -> str | None:
         exists = connection.execute("select to_regclass(%s)", (str(MIGRATIONS),)).fetchone()
         if exists is None or exists[0] is None:
             return None
-        row = connection.execute(
-            sql.SQL("select version_num from {}").format(MIGRATIONS.identifier)
-        ).fetchone()
+        row = connection.execute(sql.SQL("select version_num from {}").format(MIGRATIONS.identifier)).fetchone()
     return None if row is None else str(row[0])
 
 

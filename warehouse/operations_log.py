@@ -64,8 +64,7 @@ def record_audit(
     """
     row = connection.execute(
         sql.SQL(
-            "insert into {} (actor, action, company_id, before, after) values (%s, %s, %s, %s, %s)"
-            " returning audit_id"
+            "insert into {} (actor, action, company_id, before, after) values (%s, %s, %s, %s, %s) returning audit_id"
         ).format(AUDIT_LOG.identifier),
         (
             actor,

@@ -109,9 +109,7 @@ def set_company_password(
     password = password or secrets.token_urlsafe(24)
     verifier = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
     connection.execute(
-        sql.SQL("alter role {} with login password {}").format(
-            sql.Identifier(login), sql.Literal(verifier.decode())
-        )
+        sql.SQL("alter role {} with login password {}").format(sql.Identifier(login), sql.Literal(verifier.decode()))
     )
     return login, password
 
@@ -162,14 +160,18 @@ def _create_role(connection: Connection, name: str) -> bool:
     return True
 
 
+_MAY_TAKE_ON: LiteralString = """
+    select
+        rolsuper
+        or (pg_has_role(current_user, %(role)s, 'set') and not pg_has_role(current_user, %(role)s, 'usage'))
+    from pg_roles
+    where rolname = current_user
+"""
+
+
 def _let_owner_take_on(connection: Connection, role: Role) -> None:
-    row = connection.execute(
-        "select pg_has_role(current_user, %(role)s, 'set')"
-        " and not pg_has_role(current_user, %(role)s, 'usage'), rolsuper from pg_roles where rolname = current_user",
-        {"role": role},
-    ).fetchone()
-    is_ready, is_superuser = row or (False, False)
-    if is_ready or is_superuser:
+    row = connection.execute(_MAY_TAKE_ON, {"role": role}).fetchone()
+    if row is not None and row[0]:
         return
     try:
         with connection.transaction():

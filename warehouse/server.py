@@ -362,9 +362,7 @@ class EmbeddedServer:
         )
 
     def _failure(self, what: str, said: str) -> ServerError:
-        return ServerError(
-            f"The embedded Postgres in {self.home} {what}. Its log ({self.log}) ends:\n{_tail(said)}"
-        )
+        return ServerError(f"The embedded Postgres in {self.home} {what}. Its log ({self.log}) ends:\n{_tail(said)}")
 
     # Who is who
 
@@ -384,9 +382,7 @@ class EmbeddedServer:
             return (
                 process.status() != psutil.STATUS_ZOMBIE
                 and process.name() == "postgres"
-                and any(
-                    argument.removeprefix("--pgdata=") == str(self.data) for argument in process.cmdline()
-                )
+                and any(argument.removeprefix("--pgdata=") == str(self.data) for argument in process.cmdline())
             )
         except psutil.NoSuchProcess:
             return False

@@ -39,9 +39,9 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
-    home: Annotated[
-        Path, Field(description="Folder of the embedded Postgres, passwords and generated files.")
-    ] = Field(default_factory=_default_home, validate_default=True)
+    home: Annotated[Path, Field(description="Folder of the embedded Postgres, passwords and generated files.")] = Field(
+        default_factory=_default_home, validate_default=True
+    )
     database_url: SecretStr | None = Field(
         default=None, description="Postgres 16 or later to use instead of the embedded one."
     )
@@ -58,9 +58,7 @@ class Settings(BaseSettings):
     threads: int = Field(default=2, ge=1, le=64, description="Threads of dbt and of model training.")
     metabase_url: str | None = Field(default=None, description="Metabase's address, for dashboards.")
     metabase_api_key: SecretStr | None = Field(default=None, description="API key of Metabase.")
-    metabase_username: str | None = Field(
-        default=None, description="Metabase user, where there is no API key."
-    )
+    metabase_username: str | None = Field(default=None, description="Metabase user, where there is no API key.")
     metabase_password: SecretStr | None = Field(default=None, description="That user's password.")
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
 
@@ -112,9 +110,7 @@ def load_settings() -> Settings:
             f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_input=False, include_url=False)
         ]
-        raise SettingsError(
-            f"Wrong setting in the environment. {'; '.join(problems)}. Mend or unset it."
-        ) from None
+        raise SettingsError(f"Wrong setting in the environment. {'; '.join(problems)}. Mend or unset it.") from None
 
 
 def _refuse_misspelt_names() -> None:
@@ -125,9 +121,7 @@ def _refuse_misspelt_names() -> None:
             continue
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if close:
-            raise SettingsError(
-                f"{variable} is no setting; did you mean {PREFIX}{close[0]}? Rename or unset it."
-            )
+            raise SettingsError(f"{variable} is no setting; did you mean {PREFIX}{close[0]}? Rename or unset it.")
 
 
 def resolve_secret(reference: str, settings: Settings) -> str:
@@ -167,9 +161,7 @@ def _secret_from_file(path: Path, reference: str) -> str:
         value = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise SecretNotFound(
-            f"Secret {reference}: cannot read {path} ({reason}). Write the secret there."
-        ) from None
+        raise SecretNotFound(f"Secret {reference}: cannot read {path} ({reason}). Write the secret there.") from None
     if not value:
         raise SecretNotFound(f"Secret {reference}: {path} is empty. Write the secret there.")
     return value

@@ -365,9 +365,7 @@ COLUMN_COMMENTS = {
     "company_id": "The company (tenant), ops.companies.",
     "customer_id": "The customer's id in the company's CRM.",
     "as_of_date": "The moment spoken of, 00:00 UTC of this day: only what was known before it was used.",
-    "churn_probability": (
-        "Calibrated probability, 0 to 1, that the customer churns within the company's horizon."
-    ),
+    "churn_probability": ("Calibrated probability, 0 to 1, that the customer churns within the company's horizon."),
     "risk_level": "low, medium or high.",
     "percentile": "Percent (0 to 100) of the company's scores of that day that are not above this one.",
     "baseline_log_odds": (
@@ -378,9 +376,7 @@ COLUMN_COMMENTS = {
         "contribution, then one with feature other for the rest. Contributions are in log-odds."
     ),
     "model_version": "Version of the model, or name of the rule, that made the score.",
-    "evidence_level": (
-        "own_model: trained on this company; pooled_model: on all that share; rule: too few outcomes."
-    ),
+    "evidence_level": ("own_model: trained on this company; pooled_model: on all that share; rule: too few outcomes."),
     "row_hash": "Changes when the published content changes in a way that matters to a consumer.",
     "scored_at": "When the score was computed (the injected clock).",
     "scores": "How many scores the set holds.",

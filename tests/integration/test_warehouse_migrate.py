@@ -1,0 +1,110 @@
+"""Migrations: from nothing to the newest revision, twice, and two at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from warehouse import relations
+from warehouse.connection import Warehouse
+from warehouse.errors import MigrationError
+from warehouse.migrate import current_revision, migrate, newest_revision
+from warehouse.relations import Relation
+from warehouse.roles import relations_open_to_all_companies
+
+MADE_BY_DBT = {"features", "analytics"}
+MADE_HERE = [
+    relation
+    for relation in vars(relations).values()
+    if isinstance(relation, Relation) and relation.schema not in MADE_BY_DBT
+]
+
+
+def test_an_empty_database_comes_to_the_newest_revision_and_stays_there(empty_database: Warehouse) -> None:
+    assert current_revision(empty_database) is None
+    assert migrate(empty_database) == newest_revision()
+    assert current_revision(empty_database) == newest_revision()
+    assert migrate(empty_database) == newest_revision()
+
+
+def test_two_migrations_at_once_both_succeed(empty_database: Warehouse) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        revisions = list(pool.map(migrate, [empty_database, empty_database]))
+    assert revisions == [newest_revision()] * 2
+
+
+def test_a_migration_that_fails_leaves_the_warehouse_as_it_was(empty_database: Warehouse) -> None:
+    with empty_database.connect() as connection:
+        connection.execute("create schema raw")
+        connection.execute("create table raw.customers (mine int)")
+    with pytest.raises(MigrationError, match="is as it was"):
+        migrate(empty_database)
+    with empty_database.connect() as connection:
+        found = connection.execute("select to_regclass('ops.companies'), to_regclass('raw.customers')").fetchone()
+    assert found == (None, "raw.customers")
+    assert current_revision(empty_database) is None
+
+
+def test_a_revision_that_this_code_does_not_know_is_an_error(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        connection.execute("update ops.alembic_version set version_num = '9999'")
+    with pytest.raises(MigrationError, match="9999"):
+        migrate(warehouse)
+
+
+@pytest.mark.parametrize("relation", MADE_HERE, ids=str)
+def test_every_relation_that_python_names_exists(warehouse: Warehouse, relation: Relation) -> None:
+    with warehouse.connect() as connection:
+        found = connection.execute("select to_regclass(%s)::text", (str(relation),)).fetchone()
+    assert found == (str(relation),)
+
+
+def test_every_column_of_predictions_is_described(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        bare = connection.execute(
+            "select attrelid::regclass::text, attname from pg_attribute"
+            " inner join pg_class on pg_class.oid = attrelid"
+            " where relnamespace = 'predictions'::regnamespace and relkind in ('r', 'v') and attnum > 0"
+            " and col_description(attrelid, attnum) is null"
+        ).fetchall()
+    assert bare == []
+
+
+def test_every_key_and_index_of_a_companys_rows_leads_with_the_company(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        others = connection.execute(
+            "select indexrelid::regclass::text from pg_index"
+            " inner join pg_class on pg_class.oid = indrelid"
+            " inner join pg_attribute on attrelid = indrelid and attnum = indkey[0]"
+            " where relnamespace in ('raw'::regnamespace, 'predictions'::regnamespace)"
+            " and attname <> 'company_id'"
+            " order by 1"
+        ).fetchall()
+    # Generated ids of logs: no reader looks for them across companies.
+    assert others == [("predictions.churn_changes_pkey",), ("raw.rejected_records_pkey",)]
+
+
+def test_nothing_is_open_to_all_companies(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        assert relations_open_to_all_companies(connection) == []
+
+
+@pytest.mark.parametrize(
+    ("opened", "named"),
+    [
+        ("create table analytics.leak (company_id int)", "analytics.leak"),
+        ("create view analytics.leak as select * from predictions.churn_scores", "analytics.leak"),
+        ("create materialized view analytics.leak as select 1 as company_id", "analytics.leak"),
+        (
+            "create table analytics.leak (id int); alter table analytics.leak enable row level security",
+            "analytics.leak",
+        ),
+    ],
+)
+def test_what_is_open_to_all_companies_is_found(warehouse: Warehouse, opened: str, named: str) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(opened)  # type: ignore[call-overload]
+        assert relations_open_to_all_companies(connection) == []
+        connection.execute("grant select on analytics.leak to churn_company")
+        assert relations_open_to_all_companies(connection) == [named]

@@ -1,0 +1,141 @@
+"""Settings: each wrong value is an error that names the variable, and secrets come by reference."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from warehouse.errors import SecretNotFound, SettingsError
+from warehouse.settings import Settings, encrypt_secret, load_settings, resolve_secret
+
+
+def test_settings_have_defaults_for_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings()
+    assert settings.home == (tmp_path / ".churn").resolve()
+    assert settings.database_url is None
+    assert settings.now is None
+    assert (settings.reject_limit, settings.threads, settings.log_level) == (0.05, 2, "info")
+
+
+def test_home_is_found_from_a_folder_inside_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    inside = tmp_path / "dbt_project" / "models"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    assert load_settings().home == tmp_path / ".churn"
+
+
+def test_a_relative_home_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHURN_HOME", "elsewhere")
+    assert load_settings().home == tmp_path / "elsewhere"
+
+
+def test_values_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHURN_NOW", "2026-03-01T02:00:00+02:00")
+    monkeypatch.setenv("CHURN_REJECT_LIMIT", "0.2")
+    monkeypatch.setenv("CHURN_DATABASE_URL", "postgresql://me:pw@db:5432/churn")
+    monkeypatch.setenv("CHURN_LOG_LEVEL", "DEBUG")
+    settings = load_settings()
+    assert settings.now == datetime(2026, 3, 1, tzinfo=UTC)
+    assert settings.reject_limit == 0.2
+    assert settings.database_url is not None
+    assert settings.log_level == "debug"
+    assert "pw" not in repr(settings)
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHURN_DATABASE_URL", "")
+    assert load_settings().database_url is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("CHURN_REJECT_LIMIT", "abc", "number"),
+        ("CHURN_REJECT_LIMIT", "2", "less than or equal to 1"),
+        ("CHURN_THREADS", "0", "greater than or equal to 1"),
+        ("CHURN_NOW", "2026-03-01T00:00:00", "timezone"),
+        ("CHURN_NOW", "yesterday", "datetime"),
+        ("CHURN_DATABASE_URL", "mysql://me:hunter2@db/churn", "postgresql://"),
+        ("CHURN_DATABASE_URL", "postgresql://db", "postgresql://"),
+        ("CHURN_METABASE_URL", "metabase.example.com", "http://"),
+        ("CHURN_SECRET_KEY", "hunter2", "Fernet"),
+        ("CHURN_LOG_LEVEL", "loud", "debug"),
+    ],
+)
+def test_a_wrong_value_is_an_error_that_names_the_variable_and_hides_secrets(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert variable in str(caught.value)
+    assert said in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("CHURN_DATABSE_URL", "CHURN_DATABASE_URL"),
+        ("CHURN_REJECT_LIMITS", "CHURN_REJECT_LIMIT"),
+        ("CHURN_METABASE_APIKEY", "CHURN_METABASE_API_KEY"),
+    ],
+)
+def test_a_misspelt_variable_is_an_error_that_names_the_closest_one(
+    monkeypatch: pytest.MonkeyPatch, variable: str, meant: str
+) -> None:
+    monkeypatch.setenv(variable, "x")
+    with pytest.raises(SettingsError, match=f"{variable} is no setting; did you mean {meant}"):
+        load_settings()
+
+
+def test_a_variable_that_resembles_none_of_ours_may_hold_a_companys_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHURN_BRIGHTDESK_CRM", "s3cret")
+    assert resolve_secret("env:CHURN_BRIGHTDESK_CRM", load_settings()) == "s3cret"
+
+
+def test_a_secret_in_a_file_is_found_beside_the_home_folder_and_stripped(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "crm").write_text("s3cret\n")
+    assert resolve_secret("file:keys/crm", Settings(home=tmp_path)) == "s3cret"
+    assert resolve_secret(f"file:{tmp_path}/keys/crm", Settings(home=tmp_path)) == "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("env:NO_SUCH_SECRET", "NO_SUCH_SECRET is not set"),
+        ("file:no/such", "no/such"),
+        ("file:empty", "is empty"),
+        ("file:binary", "not a text file"),
+        ("hunter2", "must be a reference"),
+        ("env:", "must be a reference"),
+        ("encrypted:abc", "CHURN_SECRET_KEY, which is not set"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_an_error_that_shows_no_secret(
+    tmp_path: Path, reference: str, said: str
+) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SecretNotFound, match=said) as caught:
+        resolve_secret(reference, Settings(home=tmp_path))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_encrypted_secret_opens_with_its_key_only(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"home": tmp_path, "secret_key": Fernet.generate_key().decode()})
+    other = Settings.model_validate({"home": tmp_path, "secret_key": Fernet.generate_key().decode()})
+    reference = encrypt_secret("s3cret", settings)
+    assert "s3cret" not in reference
+    assert resolve_secret(reference, settings) == "s3cret"
+    with pytest.raises(SecretNotFound, match="does not open"):
+        resolve_secret(reference, other)
