@@ -43,9 +43,7 @@ DASHBOARD: dict[str, Any] = {
             "col": 0,
             "size_x": 12,
             "size_y": 6,
-            "parameter_mappings": [
-                {"parameter_id": "plan", "target": ["dimension", ["template-tag", "plan"]]}
-            ],
+            "parameter_mappings": [{"parameter_id": "plan", "target": ["dimension", ["template-tag", "plan"]]}],
         },
         {"text": "What the words mean.", "row": 0, "col": 12, "size_x": 12, "size_y": 3},
     ],
@@ -170,9 +168,7 @@ def test_a_fault_in_a_card_names_file_and_key(tmp_path: Path, path: str, value: 
         ),
     ],
 )
-def test_a_fault_in_a_dashboard_names_file_and_key(
-    tmp_path: Path, path: str, value: Any, message: str | None
-) -> None:
+def test_a_fault_in_a_dashboard_names_file_and_key(tmp_path: Path, path: str, value: Any, message: str | None) -> None:
     with pytest.raises(DefinitionError, match=message or "overlap"):
         load(tmp_path, dashboard=changed(DASHBOARD, path, value))
 
@@ -212,9 +208,7 @@ def test_a_card_without_its_sql_and_sql_without_its_card_are_refused(tmp_path: P
 
 def test_a_card_that_stands_on_no_dashboard_is_refused(tmp_path: Path) -> None:
     load(tmp_path)
-    (tmp_path / "overview" / "spare.yaml").write_text(
-        yaml.safe_dump(CARD | {"entity_id": "u" * 21, "name": "Spare"})
-    )
+    (tmp_path / "overview" / "spare.yaml").write_text(yaml.safe_dump(CARD | {"entity_id": "u" * 21, "name": "Spare"}))
     (tmp_path / "overview" / "spare.sql").write_text(SQL)
 
     with pytest.raises(DefinitionError, match="the card spare stands nowhere"):
