@@ -59,9 +59,21 @@ def _texts(name: str, column: pa.ChunkedArray, places: Ints) -> list[Any]:
     """One field's values as JSON wants them."""
     if name in MOMENT_FIELDS:
         return _moments(column, places)
-    values = column.to_pylist()
+    values = _plain(column.combine_chunks())
     convert = _CONVERTERS.get(name)
     return [None if value is None else convert(value) for value in values] if convert else values
+
+
+def _plain(column: pa.Array) -> list[Any]:
+    """What `to_pylist` gives, several times as fast for dictionaries and integers."""
+    if pa.types.is_dictionary(column.type):
+        names = [*column.dictionary.to_pylist(), None]
+        return [names[code] for code in column.indices.fill_null(-1).to_numpy(zero_copy_only=False).tolist()]
+    if pa.types.is_integer(column.type) and not column.null_count:
+        numbers: list[Any] = column.to_numpy().tolist()
+        return numbers
+    plain: list[Any] = column.to_pylist()
+    return plain
 
 
 def _moments(column: pa.ChunkedArray, places: Ints) -> list[str | None]:

@@ -148,7 +148,7 @@ SEEDLING = Company(
     customers=90,
     founded_at=_month(2026, 2),
     established_share=0.0,
-    base_log_hazard=-6.3,
+    base_log_hazard=-5.8,
     drivers=BRIGHTDESK.drivers,
     support=Support(tickets_per_month=0.5, stuck_share=0.06),
     failed_share=0.03,
