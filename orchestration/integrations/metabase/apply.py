@@ -160,9 +160,7 @@ class Applier:
         card_ids = self._cards(database_id, collection_id, fields)
         dashboard_ids = self._dashboards(collection_id, card_ids)
         for dashboard in self._definitions.dashboards:
-            self._result.dashboard_urls[dashboard.name] = (
-                f"{url.rstrip('/')}/dashboard/{dashboard_ids[dashboard.key]}"
-            )
+            self._result.dashboard_urls[dashboard.name] = f"{url.rstrip('/')}/dashboard/{dashboard_ids[dashboard.key]}"
         if run_cards:
             self._run_cards(card_ids)
         return self._result
@@ -208,9 +206,7 @@ class Applier:
             if group.get("magic_group_type") == "all-internal-users" or group.get("name") == "All Users"
         ]
         if not found:
-            raise MetabaseError(
-                "Metabase shows no group 'All Users', which must not see every company's rows."
-            )
+            raise MetabaseError("Metabase shows no group 'All Users', which must not see every company's rows.")
         return str(found[0]["id"])
 
     def _lock_collection(self, group: str, collection_id: int) -> None:
@@ -221,9 +217,7 @@ class Applier:
             return None if allowed == "none" else {group: {key: "none"}}
 
         if self._change_graph("/api/collection/graph", partial):
-            self._record(
-                "locked", "collection", self._definitions.warehouse.collection.name, "All Users: none"
-            )
+            self._record("locked", "collection", self._definitions.warehouse.collection.name, "All Users: none")
 
     def _lock_database(self, group: str, database_id: int) -> None:
         key = str(database_id)
@@ -235,9 +229,7 @@ class Applier:
             return {group: {key: {"view-data": "unrestricted", "create-queries": "no"}}}
 
         if self._change_graph("/api/permissions/graph", partial):
-            self._record(
-                "locked", "database", self._definitions.warehouse.database.name, "All Users: no queries"
-            )
+            self._record("locked", "database", self._definitions.warehouse.database.name, "All Users: no queries")
 
     def _change_graph(self, path: str, partial: Callable[[Mapping[str, Any]], dict[str, Any] | None]) -> bool:
         """Read, change and write a permission graph; read again when somebody else was quicker (409)."""
@@ -352,8 +344,7 @@ class Applier:
         """First an empty dashboard for each, so that clicks can lead to any; then their contents."""
         there = self._dashboards_of_collection(collection_id)
         dashboard_ids = {
-            dashboard.key: self._shell(dashboard, there, collection_id)
-            for dashboard in self._definitions.dashboards
+            dashboard.key: self._shell(dashboard, there, collection_id) for dashboard in self._definitions.dashboards
         }
         new = {change.name for change in self._result.changes if change.kind == "dashboard"}
         for dashboard in self._definitions.dashboards:

@@ -114,16 +114,7 @@ class MetabaseClient:
 
     def _set_up(self, token: str, site_name: str) -> None:
         username, password = self._account("it is fresh and has no administrator yet")
-        body = {
-            "token": token,
-            "user": {
-                "email": username,
-                "password": password,
-                "first_name": "Churn",
-                "last_name": "Warehouse",
-            },
-            "prefs": {"site_name": site_name, "site_locale": "en"},
-        }
+        body = set_up_body(token, username, password, site_name)
         self._use_session(self.post("/api/setup", body))
 
     def _log_in(self) -> None:
@@ -192,6 +183,20 @@ class MetabaseClient:
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
+
+
+def set_up_body(token: str, username: str, password: str, site_name: str) -> dict[str, Any]:
+    """Body of POST /api/setup: the first administrator of a fresh Metabase."""
+    return {
+        "token": token,
+        "user": {
+            "email": username,
+            "password": password,
+            "first_name": "Churn",
+            "last_name": "Warehouse",
+        },
+        "prefs": {"site_name": site_name, "site_locale": "en"},
+    }
 
 
 def waiting_time(attempt: int, retry_after: str | None = None) -> float:

@@ -170,9 +170,7 @@ class ClickBehavior(Definition):
         }
         found = {name for name, value in given.items() if value}
         if found != wanted[kind]:
-            raise ValueError(
-                f"a click behaviour of kind {kind} takes exactly {', '.join(sorted(wanted[kind]))}"
-            )
+            raise ValueError(f"a click behaviour of kind {kind} takes exactly {', '.join(sorted(wanted[kind]))}")
         return self
 
 
@@ -333,10 +331,7 @@ def dashboard_faults(dashboard: DashboardDefinition, definitions: Definitions) -
     """Everything that concerns one dashboard and its cards."""
     schemas = set(definitions.warehouse.database.schemas)
     for card in dashboard.cards.values():
-        yield from (
-            f"{card.key}.yaml: {fault}"
-            for fault in settings_errors(card.display, card.visualization_settings)
-        )
+        yield from (f"{card.key}.yaml: {fault}" for fault in settings_errors(card.display, card.visualization_settings))
         yield from (f"{card.key}.sql: {fault}" for fault in sql_faults(card, schemas))
     folders = {other.key: other for other in definitions.dashboards}
     for fault in (*placement_faults(dashboard), *filter_faults(dashboard), *click_faults(dashboard, folders)):

@@ -83,9 +83,7 @@ def database_details(schemas: Sequence[str], connection: WarehouseConnection) ->
     }
 
 
-def database_drift(
-    existing: Mapping[str, Any], definitions: Definitions, connection: WarehouseConnection
-) -> list[str]:
+def database_drift(existing: Mapping[str, Any], definitions: Definitions, connection: WarehouseConnection) -> list[str]:
     """Names of the details that differ. The password cannot be compared: Metabase never shows it."""
     wanted = database_details(definitions.warehouse.database.schemas, connection)
     details = existing.get("details") or {}
@@ -111,8 +109,7 @@ def dataset_query(card: CardDefinition, database_id: int, fields: FieldIds) -> B
     stage: Body = {"lib/type": "mbql.stage/native", "native": card.sql}
     if card.template_tags:
         stage["template-tags"] = {
-            name: template_tag(card, name, tag, fields[tag.dimension])
-            for name, tag in card.template_tags.items()
+            name: template_tag(card, name, tag, fields[tag.dimension]) for name, tag in card.template_tags.items()
         }
     return {"lib/type": "mbql/query", "database": database_id, "stages": [stage]}
 
@@ -219,9 +216,7 @@ def dashboard_body(
         "description": described(dashboard.description),
         "width": dashboard.width,
         "auto_apply_filters": dashboard.auto_apply_filters,
-        "parameters": [
-            parameter.model_dump(by_alias=True, exclude_none=True) for parameter in dashboard.parameters
-        ],
+        "parameters": [parameter.model_dump(by_alias=True, exclude_none=True) for parameter in dashboard.parameters],
         "tabs": [{"id": tab_ids[name], "name": name} for name in dashboard.tabs],
         "dashcards": dashcards,
     }
@@ -337,9 +332,7 @@ def same_parameters(existing: Sequence[Mapping[str, Any]], wanted: Sequence[Mapp
     """Same filters in the same order, as far as we set them."""
     if len(existing) != len(wanted):
         return False
-    return all(
-        {key: there.get(key) for key in ours} == ours for there, ours in zip(existing, wanted, strict=True)
-    )
+    return all({key: there.get(key) for key in ours} == ours for there, ours in zip(existing, wanted, strict=True))
 
 
 def dashcard_essence(dashcard: Mapping[str, Any]) -> Body:
