@@ -25,7 +25,7 @@ payments_with_kinds as (
         case when kind = 'charge' then paid_at end as charge_paid_at,
         case when kind = 'refund' then paid_at end as refund_paid_at,
         case kind when 'refund' then -amount else amount end as revenue,
-        greatest({{ days_between('due_at', 'paid_at') }}, 0) as days_late
+        case when due_at is not null then greatest({{ days_between('due_at', 'paid_at') }}, 0) end as days_late
     from payments
 
 ),

@@ -21,12 +21,9 @@ loads as (
 
 ),
 
-companies_with_entities as (
+company_entities as (
 
-    select
-        company_id,
-        unnest(entities) as entity
-    from companies
+    select * from {{ ref('stg_ops__company_entities') }}
 
 ),
 
@@ -45,19 +42,19 @@ newest_load_per_entity as (
 loads_per_company as (
 
     select
-        companies_with_entities.company_id,
+        company_entities.company_id,
         bool_and(sync_cursors.backfill_completed_at is not null) as is_loaded,
         -- What happened after the entity that was read longest ago is not known in full.
         min(newest_load_per_entity.loaded_at) as loaded_until,
         max(coalesce(newest_load_per_entity.first_loaded_at, sync_cursors.backfill_completed_at)) as first_loaded_at
-    from companies_with_entities
+    from company_entities
     left join sync_cursors
-        on companies_with_entities.company_id = sync_cursors.company_id
-        and companies_with_entities.entity = sync_cursors.entity
+        on company_entities.company_id = sync_cursors.company_id
+        and company_entities.entity = sync_cursors.entity
     left join newest_load_per_entity
-        on companies_with_entities.company_id = newest_load_per_entity.company_id
-        and companies_with_entities.entity = newest_load_per_entity.entity
-    group by companies_with_entities.company_id
+        on company_entities.company_id = newest_load_per_entity.company_id
+        and company_entities.entity = newest_load_per_entity.entity
+    group by company_entities.company_id
 
 ),
 

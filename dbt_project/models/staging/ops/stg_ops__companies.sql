@@ -15,7 +15,6 @@ final as (
         churn_kind,
         currency::text as currency,
         time_zone,
-        entities,
         inactivity_days,
         horizon_days,
         is_active,

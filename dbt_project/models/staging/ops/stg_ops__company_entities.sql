@@ -1,0 +1,18 @@
+with
+
+source as (
+
+    select * from {{ source('ops', 'companies') }}
+
+),
+
+final as (
+
+    select
+        company_id,
+        unnest(entities) as entity
+    from source
+
+)
+
+select * from final
