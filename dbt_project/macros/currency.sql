@@ -3,7 +3,7 @@
 {% macro amount_in_company_currency(payments) -%}
     case
         when coalesce({{ payments }}.currency, companies.currency) = companies.currency then {{ payments }}.amount
-        else {{ payments }}.amount * exchange_rates.rate
+        else round({{ payments }}.amount * exchange_rates.rate, 4)
     end
 {%- endmacro %}
 
