@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -403,6 +405,47 @@ def test_tabs_keep_their_ids_and_every_card_its_tab(metabase: StandIn, url: str,
     back = apply(url)
     assert [change.parts for change in back.changes] == [("tabs", "dashcards")]
     assert only(metabase.dashboards)["tabs"] == []
+
+
+def test_dashboards_can_link_to_each_other_on_the_first_apply(metabase: StandIn, url: str, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(DASHBOARDS_DIRECTORY, tmp_path / "dashboards"))
+    second = directory / "actions"
+    second.mkdir()
+    for suffix in ("yaml", "sql"):
+        (directory / "overview" / f"customers_to_call.{suffix}").rename(second / f"list.{suffix}")
+    parameters = [{"id": "plan", "name": "Plan", "slug": "plan", "type": "string/=", "sectionId": "string"}]
+    link = {"type": "link", "linkType": "dashboard", "parameterMapping": {"plan": "plan_name"}}
+    place = {"row": 0, "col": 0, "size_x": 24, "size_y": 9}
+    card = yaml.safe_load((second / "list.yaml").read_text())
+    card["template-tags"] = {"plan": card["template-tags"]["plan"]}
+    (second / "list.yaml").write_text(yaml.safe_dump(card))
+    sql = (second / "list.sql").read_text()
+    (second / "list.sql").write_text(re.sub(r"\[\[and \{\{(?!plan).*", "", sql))
+    mapping = {"parameter_id": "plan", "target": ["dimension", ["template-tag", "plan"]]}
+    there = {
+        "card": "list",
+        **place,
+        "parameter_mappings": [mapping],
+        "column_click_behavior": {"plan_name": link | {"target": "overview"}},
+    }
+    content = {"name": "Actions", "description": "What to do.", "parameters": parameters, "dashcards": [there]}
+    (second / "dashboard.yaml").write_text(yaml.safe_dump(content))
+    file = directory / "overview" / "dashboard.yaml"
+    overview = yaml.safe_load(file.read_text())
+    overview["dashcards"] = [
+        dashcard for dashcard in overview["dashcards"] if dashcard.get("card") != "customers_to_call"
+    ]
+    for dashcard in overview["dashcards"]:
+        if dashcard.get("card") == "customers_by_plan":
+            dashcard["click_behavior"] = link | {"target": "actions", "parameterMapping": {"plan": "plan"}}
+    file.write_text(yaml.safe_dump(overview))
+
+    apply(url, directory)
+
+    ids = {dashboard["name"]: dashboard["id"] for dashboard in metabase.dashboards.values()}
+    sent = json.dumps([dashboard["dashcards"] for dashboard in metabase.dashboards.values()])
+    assert {f'"targetId": {number}' for number in ids.values()} <= set(re.findall(r'"targetId": \d+', sent))
+    assert apply(url, directory).changes == []
 
 
 def test_the_stand_in_refuses_what_metabase_refuses(metabase: StandIn, url: str) -> None:
