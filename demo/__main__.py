@@ -87,14 +87,18 @@ def serve(
         limit = RateLimit(burst=burst, per_second=requests_per_second)
         crm = create_app(home, limit=limit, failures=Failures(failure_rate, failure_seed))
         listener = _listen(port)
-    # uvicorn raises the signal that ended it once more, which would turn a clean end into a failed one.
+    server = uvicorn.Server(uvicorn.Config(crm, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # Until uvicorn has handlers of its own; and it raises the signal that ended it once more at its end.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _ignore)
+        signal.signal(number, end)
     bound = listener.getsockname()[1]
     announce_port(home, bound)
     typer.echo(f"Habari CRM ready at http://127.0.0.1:{bound} (description at /docs)")
-    config = uvicorn.Config(crm, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-    uvicorn.Server(config).run(sockets=[listener])
+    server.run(sockets=[listener])
 
 
 @app.command()
@@ -122,10 +126,6 @@ def _listen(port: int) -> socket.socket:
         raise DemoError(f"port {port} cannot be used ({error.strerror}); choose another, or 0 for a free one") from None
     listener.listen(128)
     return listener
-
-
-def _ignore(_number: int, _frame: FrameType | None) -> None:
-    return None
 
 
 if __name__ == "__main__":

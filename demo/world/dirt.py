@@ -52,6 +52,7 @@ class Rates:
 
 RATES = Rates()
 SEEN_LATE_BY = 60
+LARGEST_BROKEN_SHARE = 0.003
 
 #: Moments at which a share of an entity's records were touched by one script: ties larger than a page.
 BATCH_EDITS: dict[str, tuple[tuple[int, float], ...]] = {
@@ -105,9 +106,9 @@ def starting_clock_edits(since: Ints, rng: np.random.Generator) -> tuple[Ints, B
 
 
 def break_records(kinds: Sequence[Defect], count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Per record the way it is broken, and when it is mended. Too small an entity stays whole."""
+    """Per record the way it is broken, and when it is mended. An entity too small for a handful of them stays whole."""
     defect = np.zeros(count, dtype=np.int64)
-    if count >= 400:
+    if len(kinds) <= count * LARGEST_BROKEN_SHARE:
         for kind in kinds:
             defect[rng.choice(count, max(1, round(count * RATES.broken)), replace=False)] = kind
     is_mended = (defect > 0) & some(count, 0.5, rng)
