@@ -39,7 +39,7 @@ app.add_typer(company_app, name="company")
 app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(demo_app, name="demo")
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False)
 
 OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")]
@@ -288,12 +288,12 @@ def _run_job(
     from orchestration.summary import print_summary
 
     with _crm(settings, warehouse):
-        outcome = run_job(settings, warehouse, job_name, console=console, company=company, run_config=run_config)
+        outcome = run_job(settings, warehouse, job_name, company=company, run_config=run_config)
     console.print()
     with warehouse.connect() as conn:
         print_summary(conn, console, outcome.run_id)
     for check in outcome.failed_checks:
-        console.print(f"[yellow]Check failed: {escape(check)}[/yellow]")
+        console.print(f"[yellow]To look at: {escape(check)}[/yellow]")
     if not outcome.success or outcome.failed_companies:
         raise CommandFailed("\n".join([*outcome.errors, *outcome.failed_companies]))
 

@@ -32,10 +32,12 @@ def for_each_company(
     stage: str,
     work: Callable[[Company], Result],
     counts: Callable[[Result], Mapping[str, int]],
+    failure: Callable[[Result], str | None] = lambda _: None,
 ) -> CompanyOutcomes[Result]:
     """Do ``work`` for every company of this run's partitions, and keep what each did in ``ops.run_log``.
 
-    A company that fails is logged with its error and the others go on. Raises ``dagster.Failure`` when more than
+    ``failure`` says what went wrong in a result that came back all the same, or None. A company that fails
+    is logged with its error and the others go on. Raises ``dagster.Failure`` when more than
     LARGEST_SHARE_OF_FAILURES of the companies failed.
     """
     outcomes: CompanyOutcomes[Result] = CompanyOutcomes()
@@ -44,7 +46,11 @@ def for_each_company(
     for company in chosen:
         started_at = datetime.now(UTC)
         try:
-            outcomes.results[company.slug] = work(company)
+            result = outcomes.results[company.slug] = work(company)
+            error = failure(result)
+            if error:
+                outcomes.failures[company.slug] = error
+                context.log.error(f"{stage} failed for {company.slug}: {error}")
         except Exception as error:
             outcomes.failures[company.slug] = f"{type(error).__name__}: {error}"
             context.log.error(f"{stage} failed for {company.slug}: {error}", exc_info=error)

@@ -6,9 +6,8 @@ import dagster as dg
 import yaml
 
 from warehouse.connection import Warehouse
+from warehouse.relations import DAGSTER_SCHEMA
 from warehouse.settings import Settings
-
-SCHEMA = "dagster"
 
 
 def directory(settings: Settings) -> Path:
@@ -33,7 +32,7 @@ def instance(settings: Settings, warehouse: Warehouse) -> dg.DagsterInstance:
 
 def _configuration(settings: Settings, warehouse: Warehouse) -> dict[str, object]:
     return {
-        "storage": {"postgres": {"postgres_url": warehouse.url(driver="postgresql", schema=SCHEMA)}},
+        "storage": {"postgres": {"postgres_url": warehouse.url(driver="postgresql+psycopg2", schema=DAGSTER_SCHEMA)}},
         "local_artifact_storage": {
             "module": "dagster._core.storage.root",
             "class": "LocalArtifactStorage",

@@ -1,9 +1,10 @@
 """Run one of our jobs to its end in this process, and show its steps as they happen."""
 
+import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 
 import dagster as dg
@@ -13,6 +14,7 @@ from orchestration import dagster_home, partitions
 from orchestration.transform import prepare_manifest, profiles_directory
 from warehouse.companies import list_companies
 from warehouse.connection import Warehouse
+from warehouse.operations_log import failed_runs
 from warehouse.settings import Settings
 
 _POLL_SECONDS = 0.3
@@ -24,11 +26,12 @@ class NoCompanies(Exception):
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """How a job ended: its Dagster run, the errors of its failed steps, and its failed checks in words."""
+    """How a job ended: its Dagster run, the errors of its failed steps, and its failed checks in words, warnings too."""
 
     run_id: str
     success: bool
     errors: list[str]
+    failed_companies: list[str]
     failed_checks: list[str]
 
 
@@ -37,7 +40,6 @@ def run_job(
     warehouse: Warehouse,
     job_name: str,
     *,
-    console: Console,
     company: str | None = None,
     run_config: Mapping[str, object] | None = None,
 ) -> JobOutcome:
@@ -56,7 +58,7 @@ def run_job(
     run_id = str(uuid.uuid4())
     with dagster_home.instance(settings, warehouse) as instance:
         partitions.match_registry(instance, active)
-        with _steps_shown(instance, run_id, console):
+        with _steps_shown(instance, run_id), _tools_output(settings):
             result = job.execute_in_process(
                 instance=instance,
                 run_id=run_id,
@@ -67,7 +69,9 @@ def run_job(
                     **(run_config or {}),
                 },
             )
-        return JobOutcome(run_id, result.success, list(_errors(result)), list(_failed_checks(result)))
+    with warehouse.connect() as conn:
+        failed = [f"{run.slug} · {run.stage}: {run.error}" for run in failed_runs(conn, run_id)]
+    return JobOutcome(run_id, result.success, list(_errors(result)), failed, list(_failed_checks(result)))
 
 
 def _choose(active: Sequence[str], company: str | None) -> Sequence[str]:
@@ -81,7 +85,17 @@ def _choose(active: Sequence[str], company: str | None) -> Sequence[str]:
 
 
 @contextmanager
-def _steps_shown(instance: dg.DagsterInstance, run_id: str, console: Console) -> Iterator[None]:
+def _tools_output(settings: Settings) -> Iterator[None]:
+    """What dbt prints goes to ``logs/run.log`` in the home folder; the terminal shows the steps."""
+    log = settings.home / "logs" / "run.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file, redirect_stdout(file):
+        yield
+
+
+@contextmanager
+def _steps_shown(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    console = Console(file=sys.stdout, highlight=False)
     ended = threading.Event()
     watcher = threading.Thread(target=_show_steps, args=(instance, run_id, console, ended), daemon=True)
     watcher.start()
@@ -129,7 +143,14 @@ def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:
 
 
 def _failed_checks(result: dg.ExecuteInProcessResult) -> Iterator[str]:
-    for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed:
-            words = evaluation.description or "failed"
-            yield f"{evaluation.asset_key.to_user_string()} · {evaluation.check_name}: {words}"
+    newest = {check.asset_check_key: check for check in result.get_asset_check_evaluations()}
+    for key, check in newest.items():
+        if not check.passed:
+            words = check.description or _failures(check) or "failed"
+            yield f"{key.asset_key.to_user_string()} · {key.name}: {words}"
+
+
+def _failures(check: dg.AssetCheckEvaluation) -> str:
+    """What dbt counted, as it says it in a check's metadata."""
+    rows = check.metadata.get("dagster_dbt/failed_row_count")
+    return f"{rows.value} rows" if rows else ""

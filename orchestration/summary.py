@@ -7,6 +7,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from warehouse import relations
@@ -160,21 +161,19 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console) -> None:
     table = _table(
         "Model quality on the last mature dates, which no fit has seen",
         "company",
-        "published model",
         "evidence",
         "AUC>",
-        "baseline>",
-        "one-column rule>",
-        "lift of the top tenth>",
-        "calibration error>",
-        "churners learned from>",
+        "logistic>",
+        "best column>",
+        "lift>",
+        "calibration>",
+        "churners>",
     )
     for run in runs:
         metrics = _metrics(conn, run["training_run_id"])
         chosen = metrics.get(run["candidate"], {})
         table.add_row(
             run["slug"],
-            run["model_version"],
             run["evidence_level"].replace("_", " "),
             _figure(chosen.get("auc")),
             _figure(metrics.get("logistic", {}).get("auc")),
@@ -183,7 +182,11 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console) -> None:
             _figure(chosen.get("calibration_error")),
             _count(run["outcomes"]),
         )
-    console.print(table, "")
+    console.print(table)
+    console.print(
+        "[dim]AUC of the published model, of the logistic baseline and of the best single column; lift of the tenth at "
+        "highest risk;\ncalibration error; churners in the labelled history.[/dim]\n"
+    )
 
 
 def _metrics(conn: psycopg.Connection[Any], training_run_id: int | None) -> dict[str, dict[str, float]]:
@@ -238,7 +241,7 @@ def _print_risk(conn: psycopg.Connection[Any], console: Console) -> None:
 
 
 def _print_most_at_risk(conn: psycopg.Connection[Any], console: Console) -> None:
-    table = _table("The five most at risk", "company", "customer", "risk>", "why")
+    console.print("[bold]The five most at risk[/bold]")
     for row in _rows(
         conn,
         """
@@ -248,14 +251,17 @@ def _print_most_at_risk(conn: psycopg.Connection[Any], console: Console) -> None
         """,
     ):
         colour = RISK_COLOURS[row["risk_level"]]
-        raising = [part for part in row["reasons"] if part["contribution"] > 0 and part["feature"] != "other"]
-        table.add_row(
-            row["slug"],
-            row["customer_id"],
-            f"[{colour}]{row['churn_probability']:.0%}[/{colour}]",
-            "\n".join(part["text"] for part in raising[:3]),
+        console.print(
+            f"[{colour}]{row['churn_probability']:4.0%}[/{colour}]  {escape(row['slug'])} {escape(row['customer_id'])}"
         )
-    console.print(table, "")
+        for words in _raising(row["reasons"])[:3]:
+            console.print(f"      {escape(words)}")
+    console.print()
+
+
+def _raising(reasons: Sequence[dict[str, Any]]) -> list[str]:
+    """The words of the reasons that raise the risk, the strongest first."""
+    return [part["text"] for part in reasons if part["contribution"] > 0 and part["feature"] != "other"]
 
 
 def _count(value: int | None) -> str:

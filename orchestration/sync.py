@@ -86,12 +86,35 @@ def sync_company(
     chosen = _chosen(company, entities)
     report = progress or _ignore
     results = []
-    for entity in chosen:
-        with warehouse.connect(Role.loader, autocommit=True) as connection:
-            versions = VersionLog(connection, company.company_id, entity.name)
-            sync = _EntitySync(company, entity, versions, clock, settings, dagster_run_id, report)
-            results.append(sync.run(chunk_rows))
+    with _OneSource(company, settings, clock) as source:
+        for entity in chosen:
+            with warehouse.connect(Role.loader, autocommit=True) as connection:
+                versions = VersionLog(connection, company.company_id, entity.name)
+                sync = _EntitySync(company, entity, source, versions, clock, settings, dagster_run_id, report)
+                results.append(sync.run(chunk_rows))
     return results
+
+
+class _OneSource:
+    """The company's source, opened when first asked for, so that a failure is a load's failure."""
+
+    def __init__(self, company: Company, settings: Settings, clock: Clock) -> None:
+        self._company = company
+        self._settings = settings
+        self._clock = clock
+        self._source: Source | None = None
+
+    def __enter__(self) -> _OneSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._source is not None:
+            self._source.close()
+
+    def get(self) -> Source:
+        if self._source is None:
+            self._source = source_for(self._company, self._settings, self._clock)
+        return self._source
 
 
 def _ignore(_: LoadResult) -> None:
@@ -113,6 +136,7 @@ class _EntitySync:
         self,
         company: Company,
         entity: Entity,
+        source: _OneSource,
         versions: VersionLog,
         clock: Clock,
         settings: Settings,
@@ -121,6 +145,7 @@ class _EntitySync:
     ) -> None:
         self._company = company
         self._entity = entity
+        self._source = source
         self._versions = versions
         self._clock = clock
         self._settings = settings
@@ -149,7 +174,7 @@ class _EntitySync:
         )
         self._result = replace(self._result, load_id=load.load_id, is_backfill=load.is_backfill, updated_since=since)
         with self._failure_on_record(load):
-            source = source_for(self._company, self._settings, self._clock)
+            source = self._source.get()
             self._land(source, load, since, chunk_rows)
             totals = source.totals(self._entity)
             counts = None if totals is None else self._versions.count_records()

@@ -29,9 +29,14 @@ class LayeredTranslator(DagsterDbtTranslator):
         node = manifest["nodes"].get(unique_id)
         if node is None or node["resource_type"] not in {"model", "seed", "snapshot"}:
             return spec
+        deps = list(spec.deps)
+        if {dep.asset_key for dep in deps} <= {keys.COMPANIES}:
+            # What hangs on no loaded table would run before the sync, at the cost of one more start of dbt.
+            deps.append(dg.AssetDep(keys.LOAD_LOG))
         layer = node["fqn"][1] if node["resource_type"] == "model" else "seeds"
         return spec.replace_attributes(
             key=keys.dbt_model(node["schema"], node["name"]),
+            deps=deps,
             group_name=_GROUPS.get(layer, keys.Group.features),
             owners=[keys.Owner.analytics_engineering],
         )

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from warehouse.relations import AUDIT_LOG, RUN_LOG
+from warehouse.relations import AUDIT_LOG, COMPANIES, RUN_LOG
 
 RunStatus = Literal["running", "succeeded", "failed"]
+
+
+class FailedRun(NamedTuple):
+    """A stage that failed for a company, and the error's words."""
+
+    slug: str
+    stage: str
+    error: str
 
 
 def record_run(
@@ -46,6 +55,16 @@ def record_run(
     ).fetchone()
     assert row is not None  # noqa: S101  (returning gives the inserted row)
     return int(row[0])
+
+
+def failed_runs(connection: psycopg.Connection[Any], dagster_run_id: str) -> list[FailedRun]:
+    """The companies and stages that failed in one Dagster run, in the order they ran."""
+    query = sql.SQL(
+        "select company.slug, run.stage, run.error from {} as run inner join {} as company using (company_id)"
+        " where run.dagster_run_id = %s and run.status = 'failed' order by run.run_log_id"
+    ).format(RUN_LOG.identifier, COMPANIES.identifier)
+    with connection.cursor(row_factory=class_row(FailedRun)) as cursor:
+        return cursor.execute(query, [dagster_run_id]).fetchall()
 
 
 def record_audit(

@@ -1,13 +1,13 @@
 """CRM tables into the version logs. Reading and landing live in ``orchestration.sync``; no logic here."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import dagster as dg
 
 from orchestration import keys
 from orchestration.automation import CRM_POOL, SYNC_RETRIES
 from orchestration.company_work import for_each_company
+from orchestration.load_checks import acceptance, failed_loads, reconciliation, shown
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
 
@@ -67,12 +67,26 @@ registry_tables = [
             ]
         ),
     ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            name,
+            asset=keys.raw(entity),
+            description=words,
+        )
+        for entity in ENTITIES
+        for name, words in (
+            ("reconciled", "The warehouse holds as many records as the CRM says it has, rejected ones accounted for."),
+            ("records_accepted", "No record broke the entity contract; raw.rejected_records holds those that did."),
+        )
+    ],
     partitions_def=companies,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=SYNC_RETRIES,
     pool=CRM_POOL,
 )
-def sync_crm(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.MaterializeResult]:
+def sync_crm(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Pull what is new from each company's CRM."""
     from orchestration.sync import sync_company
     from warehouse.clock import Clock
@@ -87,9 +101,14 @@ def sync_crm(context: dg.AssetExecutionContext, warehouse: WarehouseResource) ->
                 opened, company, Clock.from_settings(settings), settings, dagster_run_id=context.run_id
             ),
             counts=lambda loads: {load.entity: load.loaded for load in loads},
+            failure=failed_loads,
         )
     for slug, loads in outcomes.results.items():
         for load in loads:
-            context.add_asset_metadata(asdict(load), keys.raw(load.entity), slug)
+            context.add_asset_metadata(shown(load), keys.raw(load.entity), slug)
     for key in context.selected_asset_keys:
         yield dg.MaterializeResult(asset_key=key)
+    for entity in ENTITIES:
+        loads = [load for loads in outcomes.results.values() for load in loads if load.entity == entity]
+        yield reconciliation(loads).on(keys.raw(entity), "reconciled")
+        yield acceptance(loads).on(keys.raw(entity), "records_accepted")

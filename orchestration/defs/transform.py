@@ -16,6 +16,9 @@ from warehouse.settings import load_settings
 _project = dbt_project(load_settings())
 _project.prepare_if_dev()
 
+# They test the SQL, not the data: `make test` and an analytics engineer's own `dbt build` run them.
+WITHOUT_UNIT_TESTS = ("--exclude-resource-types", "unit_test")
+
 
 @dbt_assets(
     manifest=_project.manifest_path,
@@ -29,5 +32,5 @@ def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse
     settings = warehouse.settings()
     with warehouse.open() as opened:
         opened.write_dbt_profile(_project.profiles_dir)
-        build = ["build", "--vars", orjson.dumps(dbt_vars(settings)).decode()]
+        build = ["build", *WITHOUT_UNIT_TESTS, "--vars", orjson.dumps(dbt_vars(settings)).decode()]
         yield from dbt.cli(build, context=context, target_path=target_directory(settings)).stream()
