@@ -188,3 +188,7 @@ class Source(Protocol):
     def totals(self, entity: Entity) -> Totals | None:
         """The source's own count, or None where it cannot tell. Raises ConnectorError."""
         ...
+
+    def close(self) -> None:
+        """Let go of connections and memory."""
+        ...

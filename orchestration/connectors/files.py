@@ -11,9 +11,7 @@ import glob
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self
 
@@ -21,7 +19,6 @@ import dlt.extract.exceptions
 import orjson
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from dlt.sources import DltResource
 from dlt.sources.filesystem import filesystem, read_csv, read_parquet
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -35,6 +32,7 @@ ROWS_AT_ONCE = 50_000
 Format = Literal["csv", "parquet", "jsonl"]
 FORMATS: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
+_ALL_COLUMNS = re.compile(r"(\bselect|,|\.)\s*\*", re.IGNORECASE)
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?", re.ASCII)
 
 
@@ -88,21 +86,26 @@ class Files:
         self._settings = settings
         self._directory = (home / Path(settings.directory).expanduser()).resolve()
         self._reading = reading
+        self._counts: dict[str, Totals] = {}
+        self._loaded: dict[str, list[str]] = {}
+        self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        self._database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+
+    def close(self) -> None:
+        """Let go of the tables in memory."""
+        self._database.close()
 
     def read(self, entity: Entity, updated_since: datetime | None, chunk_rows: int) -> Iterator[Chunk]:
         """See `Source.read`."""
-        yield from in_order(entity, self._parts(entity), updated_since, chunk_rows)
+        parts = self._parts(entity)
+        self._counts[entity.name] = _count(entity, parts)
+        yield from in_order(entity, parts, updated_since, chunk_rows)
 
     def totals(self, entity: Entity) -> Totals | None:
-        """See `Source.totals`. Counts ids in the files, whether their records are acceptable or not."""
-        parts = self._parts(entity)
-        accepted = pa.concat_tables([part.accepted for part in parts]) if parts else entity.schema.empty_table()
-        newest = accepted.sort_by([("updated_at", "ascending")]).group_by(entity.key, use_threads=False)
-        flags = newest.aggregate([("is_deleted", "last")])["is_deleted_last"]
-        deleted = pc.sum(flags).as_py() or 0
-        known = set(accepted[entity.key].to_pylist())
-        lost = {record.record_id or record.payload_hash for part in parts for record in part.rejected} - known
-        return Totals(live=len(flags) - deleted + len(lost), deleted=deleted)
+        """See `Source.totals`. Counts the ids in the files as last read, acceptable or not."""
+        if entity.name not in self._counts:
+            self._counts[entity.name] = _count(entity, self._parts(entity))
+        return self._counts[entity.name]
 
     def _parts(self, entity: Entity) -> list[Chunk]:
         mapping = self._settings.files.get(entity.name)
@@ -130,46 +133,45 @@ class Files:
 
     def _queried(self, entity: Entity, mapping: FileMapping, query: str, reading: Reading) -> Chunk:
         place = f"connector_settings.files.{entity.name}.query"
-        with closing(sqlite3.connect(":memory:")) as database:
-            database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-            loaded = []
-            for name, files in self._settings.tables.items():
-                if re.search(rf"\b{re.escape(name)}\b", query):
-                    columns = self._load_table(database, name, files)
-                    loaded.append(f"{name} ({', '.join(columns)})")
-            database.set_authorizer(_reads_only)
-            there = "; ".join(loaded) or ", ".join(self._settings.tables) or "none"
-            try:
-                cursor = database.execute(query)
-                names = [column[0] for column in cursor.description or ()]
-                records = [dict(zip(names, row, strict=True)) for row in cursor]
-            except (sqlite3.Error, sqlite3.Warning) as error:
-                raise MappingError(
-                    self._company,
-                    f"files in {self._directory}",
-                    f"{place} fails: {error}.",
-                    f"It must be one SELECT over these tables: {there}.",
-                ) from None
+        for name, files in self._settings.tables.items():
+            if name not in self._loaded and _speaks_of(name, query):
+                self._loaded[name] = self._load_table(name, files)
+        self._database.set_authorizer(_reads_only)
+        try:
+            cursor = self._database.execute(query)
+            names = [column[0] for column in cursor.description or ()]
+            records = [dict(zip(names, row, strict=True)) for row in cursor]
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            there = "; ".join(f"{name} ({', '.join(columns)})" for name, columns in self._loaded.items())
+            raise MappingError(
+                self._company,
+                f"files in {self._directory}",
+                f"{place} fails: {error}.",
+                f"It must be one SELECT over connector_settings.tables: {there or 'none'}.",
+            ) from None
+        finally:
+            self._database.set_authorizer(None)
         mapping.check(entity, names, self._company, f"files in {self._directory}, {place}", "files")
         return validate_records(entity, records, reading)
 
-    def _load_table(self, database: sqlite3.Connection, name: str, files: FileSet) -> list[str]:
-        parts = [_sqlite_columns(rows) for rows in self._rows(files) if self._are_records(rows, files)]
-        columns = list(dict.fromkeys(column for part in parts for column in part))
-        types = {
-            column: "numeric" if all(_is_numeric(part.get(column, ())) for part in parts) else "blob"
-            for column in columns
-        }
-        if not columns:
+    def _load_table(self, name: str, files: FileSet) -> list[str]:
+        """Load what the queries speak of into SQLite; returns all columns that the files have."""
+        queries = " ".join(mapping.query or "" for mapping in self._settings.files.values())
+        parts = [rows for rows in self._rows(files) if self._are_records(rows, files)]
+        if not parts:
             self._not_found(self._place(files), "the files hold no rows, so that the query has no columns.")
-        declared = ", ".join(f"{_quoted(column)} {types[column]}" for column in columns)
-        database.execute(f"create table {_quoted(name)} ({declared})")
+        present = list(dict.fromkeys(column for rows in parts for column in _names(rows)))
+        wanted = [column for column in present if _ALL_COLUMNS.search(queries) or _speaks_of(column, queries)]
+        columns = wanted or present[:1]
+        kinds = {
+            column: "numeric" if all(_is_numeric(rows, column) for rows in parts) else "blob" for column in columns
+        }
+        declared = ", ".join(f"{_quoted(column)} {kinds[column]}" for column in columns)
+        self._database.execute(f"create table {_quoted(name)} ({declared})")
         insert = f"insert into {_quoted(name)} values ({', '.join('?' * len(columns))})"  # noqa: S608 no user text
-        for part in parts:
-            size = len(next(iter(part.values())))
-            values = [part.get(column) or [None] * size for column in columns]
-            database.executemany(insert, zip(*values, strict=True))
-        return columns
+        for rows in parts:
+            self._database.executemany(insert, zip(*(_sqlite_values(rows, column) for column in columns), strict=True))
+        return present
 
     def _are_records(self, rows: pa.Table | list[Any], files: FileSet) -> bool:
         """Raises where a line is no record: a query would pass over it in silence."""
@@ -302,22 +304,36 @@ def _split_pattern(path: Path) -> tuple[Path, str]:
     return Path(*parts[:magic]), "/".join(parts[magic:])
 
 
-def _sqlite_columns(rows: pa.Table | list[Any]) -> dict[str, list[Any]]:
-    if isinstance(rows, pa.Table):
-        return {name: _sqlite_values(rows[name]) for name in rows.column_names}
-    return {name: [_sqlite_value(row.get(name)) for row in rows] for name in _names(rows)}
+def _count(entity: Entity, parts: Sequence[Chunk]) -> Totals:
+    accepted = pa.concat_tables([part.accepted for part in parts]) if parts else entity.schema.empty_table()
+    in_time = accepted.sort_by([("updated_at", "ascending")])
+    newest = dict(zip(in_time[entity.key].to_pylist(), in_time["is_deleted"].to_pylist(), strict=True))
+    lost = {record.record_id or record.payload_hash for part in parts for record in part.rejected}
+    deleted = sum(newest.values())
+    return Totals(live=len(newest) - deleted + len(lost - newest.keys()), deleted=deleted)
 
 
-def _sqlite_values(column: pa.ChunkedArray) -> list[Any]:
-    """Times as ISO text, as SQLite's date functions read them."""
-    if pa.types.is_temporal(column.type):
-        column = column.cast(pa.string())
-    return [_sqlite_value(value) for value in column.to_pylist()]
+def _speaks_of(name: str, query: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", query, re.IGNORECASE) is not None
+
+
+def _sqlite_values(rows: pa.Table | list[Any], column: str) -> list[Any]:
+    """A column as SQLite takes it: times as ISO text, which its date functions read; nested values as JSON."""
+    if not isinstance(rows, pa.Table):
+        return [_sqlite_value(row.get(column)) for row in rows]
+    if column not in rows.column_names:
+        return [None] * rows.num_rows
+    values = rows[column]
+    if pa.types.is_temporal(values.type):
+        values = values.cast(pa.string())
+    elif pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64())
+    elif pa.types.is_nested(values.type) or pa.types.is_uint64(values.type):
+        return [_sqlite_value(value) for value in values.to_pylist()]
+    return values.to_pylist()  # type: ignore[no-any-return]
 
 
 def _sqlite_value(value: object) -> object:
-    if isinstance(value, Decimal):
-        return float(value)
     if isinstance(value, dict | list):
         return orjson.dumps(value, default=str).decode()
     if isinstance(value, int) and abs(value) >= 2**63:
@@ -325,9 +341,12 @@ def _sqlite_value(value: object) -> object:
     return None if value == "" else value
 
 
-def _is_numeric(values: Sequence[object]) -> bool:
+def _is_numeric(rows: pa.Table | list[Any], column: str) -> bool:
     """Whether text may count as numbers; an id such as 00123 must keep its zeros."""
-    return all(value is None or not isinstance(value, str) or _PLAIN_NUMBER.fullmatch(value) for value in values)
+    if isinstance(rows, pa.Table):
+        return False  # Typed already; SQLite keeps what it is given.
+    values = (row.get(column) for row in rows)
+    return all(not isinstance(value, str) or not value or _PLAIN_NUMBER.fullmatch(value) for value in values)
 
 
 def _quoted(name: str) -> str:

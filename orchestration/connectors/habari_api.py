@@ -135,6 +135,10 @@ class HabariApi:
             self._surprise(f"its totals of {entity.name} are no counts")
         return Totals(live=live, deleted=deleted)
 
+    def close(self) -> None:
+        """Close the connections to the CRM."""
+        self._client.session.close()
+
     def _pages(self, entity: Entity, updated_since: datetime | None) -> Iterator[list[Any]]:
         parameters: dict[str, Any] = {"page_size": self._settings.page_size}
         if updated_since is not None:

@@ -106,6 +106,10 @@ class SqlDatabase:
         deleted = sum(rows for value, rows, _, _ in counts if self._is_true(value))
         return Totals(live=sum(rows for _, rows, _, _ in counts) - deleted, deleted=deleted)
 
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._engine.dispose()
+
     def _mapping(self, entity: Entity) -> TableMapping:
         mapping = self._settings.tables.get(entity.name)
         if mapping is None:
