@@ -26,7 +26,7 @@ from pydantic import (
 from warehouse.errors import CompanyDefinitionError, CompanyNotFound
 from warehouse.operations_log import record_audit
 from warehouse.relations import COMPANIES
-from warehouse.roles import ensure_company_logins
+from warehouse.roles import Role, ensure_company_logins, set_company_password
 from warehouse.settings import SECRET_REFERENCES
 
 Connection = psycopg.Connection[Any]
@@ -185,6 +185,25 @@ def set_company_clock(connection: Connection, slug: str, at: datetime | None, ac
         raise ValueError(f"a company's clock needs an offset from UTC: {at.isoformat()} has none")
     with connection.transaction():
         return _change(connection, get_company(connection, slug), {"clock_at": at}, actor, "company.clock_set")
+
+
+def issue_company_password(connection: Connection, slug: str, role: Role, actor: str) -> tuple[str, str]:
+    """Give a company's login (Role.company or Role.company_sync) a new password: (login, password).
+
+    The old one no longer opens. The password is kept nowhere; the audit log tells only
+    that it changed. Raises CompanyNotFound.
+    """
+    with connection.transaction():
+        company = get_company(connection, slug)
+        login, password = set_company_password(connection, company.company_id, role)
+        record_audit(
+            connection,
+            actor=actor,
+            action="company.password_issued",
+            company_id=company.company_id,
+            after={"login": login},
+        )
+    return login, password
 
 
 def _find(connection: Connection, slug: str, *, for_update: bool = False) -> Company | None:

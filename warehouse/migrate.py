@@ -20,7 +20,7 @@ from warehouse.relations import MIGRATIONS
 from warehouse.roles import ensure_database_privileges, ensure_roles
 
 # Any number, the same for ever: one migration of a database at a time.
-_ADVISORY_LOCK = 4_711_002_026
+ADVISORY_LOCK = 4_711_002_026
 
 
 def migrate(warehouse: Warehouse) -> str:
@@ -59,7 +59,7 @@ def current_revision(warehouse: Warehouse) -> str | None:
 
 
 def _migrate(connection: Connection) -> str:
-    connection.exec_driver_sql(f"select pg_advisory_xact_lock({_ADVISORY_LOCK})")
+    connection.exec_driver_sql(f"select pg_advisory_xact_lock({ADVISORY_LOCK})")
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101  (our own creator made it)
     ensure_roles(driver)

@@ -12,9 +12,10 @@ from pydantic import SecretStr
 from sqlalchemy import create_engine
 
 from tests.conftest import TestServer
+from warehouse import server
 from warehouse.connection import Warehouse
 from warehouse.errors import MigrationError, UnsupportedServer, WarehouseUnreachable
-from warehouse.migrate import migrate
+from warehouse.migrate import migrate, newest_revision
 from warehouse.roles import Role
 from warehouse.server import EmbeddedServer
 from warehouse.settings import Settings
@@ -107,3 +108,26 @@ def test_roles_of_another_owner_are_an_error_that_says_what_to_grant(
         connection.execute(sql.SQL("alter role {} createrole").format(sql.Identifier(stranger)))
     with pytest.raises(MigrationError, match=r"grant churn_loader to .* with admin option"):
         migrate(Warehouse(url_of(warehouse, stranger)))
+
+
+def test_a_postgres_that_is_too_old_is_named_with_its_version(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warehouse.connection.OLDEST_VERSION", 99)
+    with pytest.raises(UnsupportedServer, match=r"is version 18; Churn Warehouse needs 99 or later"):
+        warehouse.check_server()
+
+
+def test_the_oldest_supported_postgres_takes_the_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    oldest = server._binaries().parents[1] / "pginstall" / "bin"
+    if not oldest.is_dir():
+        pytest.skip("the wheel here has no Postgres 16")
+    monkeypatch.setattr(server, "_binaries", lambda: oldest)
+    monkeypatch.setattr(server, "_major_version", lambda: "16")
+    with EmbeddedServer(tmp_path / "home").lease() as old:
+        warehouse = Warehouse(old.url())
+        warehouse.check_server()
+        assert migrate(warehouse) == newest_revision()
+        with warehouse.connect(Role.ml) as connection:
+            assert connection.info.server_version // 10_000 == 16
+            assert connection.execute("select current_user").fetchone() == ("churn_ml",)

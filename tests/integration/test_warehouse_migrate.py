@@ -9,7 +9,7 @@ import pytest
 from warehouse import relations
 from warehouse.connection import Warehouse
 from warehouse.errors import MigrationError
-from warehouse.migrate import current_revision, migrate, newest_revision
+from warehouse.migrate import ADVISORY_LOCK, current_revision, migrate, newest_revision
 from warehouse.relations import Relation
 from warehouse.roles import relations_open_to_all_companies
 
@@ -32,6 +32,17 @@ def test_two_migrations_at_once_both_succeed(empty_database: Warehouse) -> None:
     with ThreadPoolExecutor(2) as pool:
         revisions = list(pool.map(migrate, [empty_database, empty_database]))
     assert revisions == [newest_revision()] * 2
+
+
+def test_a_migration_waits_for_one_that_is_going_on(empty_database: Warehouse) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with empty_database.connect() as going_on:
+            going_on.execute("select pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
+            waiting = pool.submit(migrate, empty_database)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+            assert current_revision(empty_database) is None
+        assert waiting.result(timeout=30) == newest_revision()
 
 
 def test_a_migration_that_fails_leaves_the_warehouse_as_it_was(empty_database: Warehouse) -> None:

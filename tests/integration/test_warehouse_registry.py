@@ -7,13 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from warehouse.companies import (
     Company,
     disable_company,
     get_company,
+    issue_company_password,
     list_companies,
     parse_definition,
     set_company_clock,
@@ -24,6 +27,7 @@ from warehouse.companies import (
 from warehouse.connection import Warehouse
 from warehouse.errors import CompanyNotFound
 from warehouse.operations_log import record_run
+from warehouse.roles import Role
 
 Add = Callable[..., Company]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -154,6 +158,22 @@ def test_a_company_has_its_two_roles_which_cannot_log_in_yet(warehouse: Warehous
         ).fetchall()
     assert ("company_1", "churn_company") in members
     assert ("company_1_sync", "churn_company_sync") in members
+
+
+def test_an_issued_password_opens_the_companys_door_and_is_audited_without_it(
+    warehouse: Warehouse, add_company: Add
+) -> None:
+    add_company("acme")
+    with warehouse.connect() as connection:
+        login, old = issue_company_password(connection, "acme", Role.company, "operator")
+        login, password = issue_company_password(connection, "acme", Role.company, "operator")
+    address = make_conninfo(warehouse.url("postgresql"), user=login, password=password)
+    with psycopg.connect(address) as connection:
+        assert connection.execute("select current_user").fetchone() == ("company_1",)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(make_conninfo(address, password=old))
+    row = audit(warehouse)[-1]
+    assert (row["action"], row["after"]) == ("company.password_issued", {"login": "company_1"})
 
 
 def test_a_run_is_logged_with_its_counts(warehouse: Warehouse, add_company: Add) -> None:

@@ -14,6 +14,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -142,18 +143,27 @@ def test_the_server_outlives_a_keyboard_interrupt(server: EmbeddedServer) -> Non
         assert os.getsid(pid) != os.getsid(0)
 
 
-def test_committed_rows_are_there_after_a_kill(server: EmbeddedServer) -> None:
-    with server.lease():
-        pid = server.status().pid
-        assert pid is not None
-        with psycopg.connect(server.url()) as connection:
-            connection.execute("create table survivors as select generate_series(1, 1000) as id")
-            connection.commit()
-            connection.execute("insert into survivors values (0)")
-            kill(pid)
-            connection.close()
-    with server.lease():
-        assert answer(server, "select count(*) from survivors") == 1000
+def test_committed_rows_are_there_after_a_kill_though_a_query_runs_on_for_a_while(
+    server: EmbeddedServer,
+) -> None:
+    # A busy backend does not notice its server's death, and keeps the shared memory.
+    busy = "do $$ declare i int := 0; begin while clock_timestamp() < now() + interval '3 s' loop i := i + 1; "
+    busy += "end loop; end $$"
+    with ThreadPoolExecutor(1) as pool:
+        with server.lease():
+            pid = server.status().pid
+            assert pid is not None
+            with psycopg.connect(server.url()) as connection:
+                connection.execute("create table survivors as select generate_series(1, 1000) as id")
+                connection.commit()
+                connection.execute("insert into survivors values (0)")
+                running = pool.submit(answer, server, busy)
+                time.sleep(0.5)
+                kill(pid)
+                connection.close()
+        with server.lease():
+            assert answer(server, "select count(*) from survivors") == 1000
+        assert running.exception() is not None
 
 
 def test_a_pid_file_that_names_another_program_is_seen_through(server: EmbeddedServer) -> None:
