@@ -15,6 +15,7 @@ class Plan:
     price: int
     share: float
     risk: float
+    median_seats: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,6 @@ class Company:
     horizon_days: int
     plans: tuple[Plan, ...] = ()
     price_rises: dict[int, float] = field(default_factory=dict)
-    median_seats: float = 0.0
     median_gap_days: float = 0.0
     median_basket: int = 0
 
@@ -86,27 +86,26 @@ BRIGHTDESK = Company(
     customers=1500,
     founded_at=HISTORY_START,
     established_share=0.40,
-    base_log_hazard=-5.55,
+    base_log_hazard=-5.75,
     drivers=Drivers(
-        unsolved_tickets=1.5,
+        unsolved_tickets=1.7,
         slow_tickets=0.75,
-        failed_payments=1.2,
-        late_payments=0.6,
+        failed_payments=1.4,
+        late_payments=0.8,
         falling_activity=3.6,
         young_tenure=1.3,
-        price_rise=0.9,
+        price_rise=0.6,
     ),
     support=Support(tickets_per_month=0.42),
     failed_share=0.035,
     late_share=0.09,
     horizon_days=30,
     plans=(
-        Plan(name="basic", price=1200, share=0.5, risk=0.6),
-        Plan(name="team", price=2400, share=0.35, risk=0.0),
-        Plan(name="business", price=4900, share=0.15, risk=-0.9),
+        Plan(name="basic", price=1200, share=0.5, risk=0.7, median_seats=5),
+        Plan(name="team", price=2400, share=0.35, risk=0.0, median_seats=10),
+        Plan(name="business", price=4900, share=0.15, risk=-0.9, median_seats=24),
     ),
-    price_rises={_month(2025, 5): 0.08, _month(2026, 4): 0.12},
-    median_seats=9.0,
+    price_rises={_month(2025, 5): 0.12, _month(2026, 4): 0.16},
 )
 
 MARKETLANE = Company(
@@ -123,7 +122,7 @@ MARKETLANE = Company(
     drivers=Drivers(
         unsolved_tickets=0.9,
         slow_tickets=0.5,
-        failed_payments=0.4,
+        failed_payments=0.7,
         late_payments=0.0,
         falling_activity=1.0,
         young_tenure=0.5,
@@ -148,17 +147,16 @@ SEEDLING = Company(
     customers=90,
     founded_at=_month(2026, 2),
     established_share=0.0,
-    base_log_hazard=-5.8,
+    base_log_hazard=-5.9,
     drivers=BRIGHTDESK.drivers,
     support=Support(tickets_per_month=0.5, stuck_share=0.06),
     failed_share=0.03,
     late_share=0.06,
     horizon_days=30,
     plans=(
-        Plan(name="starter", price=1900, share=0.7, risk=0.3),
-        Plan(name="pro", price=3900, share=0.3, risk=-0.3),
+        Plan(name="starter", price=1900, share=0.7, risk=0.3, median_seats=4),
+        Plan(name="pro", price=3900, share=0.3, risk=-0.3, median_seats=8),
     ),
-    median_seats=5.0,
 )
 
 COMPANIES: tuple[Company, ...] = (BRIGHTDESK, MARKETLANE, SEEDLING)

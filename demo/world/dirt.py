@@ -37,7 +37,7 @@ class Rates:
     #: Refunds, of the charges that were paid.
     refunds: float = 0.015
     #: Records that break the contract, each kind; half of them are mended after the starting clock.
-    broken: float = 0.0008
+    broken: float = 0.0012
     missing_email: float = 0.03
     missing_phone: float = 0.25
     missing_country: float = 0.015
@@ -105,12 +105,14 @@ def starting_clock_edits(since: Ints, rng: np.random.Generator) -> tuple[Ints, B
     return np.where(touched, STARTING_CLOCK, NEVER), is_late
 
 
-def break_records(kinds: Sequence[Defect], count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+def break_records(kinds: Sequence[Defect], since: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Per record the way it is broken, and when it is mended. An entity too small for a handful of them stays whole."""
+    count = len(since)
     defect = np.zeros(count, dtype=np.int64)
-    if len(kinds) <= count * LARGEST_BROKEN_SHARE:
+    exposed = np.flatnonzero(since < STARTING_CLOCK)
+    if len(kinds) <= len(exposed) * LARGEST_BROKEN_SHARE:
         for kind in kinds:
-            defect[rng.choice(count, max(1, round(count * RATES.broken)), replace=False)] = kind
+            defect[rng.choice(exposed, max(1, round(len(exposed) * RATES.broken)), replace=False)] = kind
     is_mended = (defect > 0) & some(count, 0.5, rng)
     return defect, np.where(is_mended, STARTING_CLOCK + rng.integers(DAY, 20 * DAY, count), NEVER)
 

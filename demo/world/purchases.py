@@ -1,9 +1,10 @@
 """The simulator of a company without contracts: churn is silence.
 
 A customer buys at a rate that is set at each month's first moment from what has happened before it. Silence
-feeds on itself: past one and a half usual gaps, the rate falls with every further gap. The truth is the
-probability of no successful payment in the horizon, along the path on which nothing is bought: recency goes
-on, everything else stays as it stands, for tickets arise only from purchases.
+feeds on itself: past one and a half of the company's usual gaps, the rate falls with every further gap.
+
+The truth is the probability of no successful payment in the horizon, along the path on which nothing is
+bought: recency goes on, and everything else stays as it stands, for tickets arise only from purchases.
 """
 
 from dataclasses import dataclass, field
@@ -26,9 +27,11 @@ from demo.world.records import (
 from demo.world.support import count_slow, count_unsolved, draw_trouble, solve
 
 RETRIED_SHARE = 0.6
-FORGETTING = 0.55
+FORGETTING = 0.5
 DEEPEST_SILENCE = -3.5
 RISING_SHARE = 0.4
+#: How much of a fall in activity shows in the size of purchases, besides their number.
+SHRINKING = 0.8
 
 
 @dataclass
@@ -77,7 +80,7 @@ def simulate(company: Company, created_at: Ints, price_factor: Floats, rng: np.r
 
 def _begin(company: Company, created_at: Ints, price_factor: Floats, rng: np.random.Generator) -> _State:
     count = len(created_at)
-    gap = company.median_gap_days * rng.lognormal(0, 0.65, count)
+    gap = company.median_gap_days * rng.lognormal(0, 0.55, count)
     before = company.founded_at - (rng.exponential(1.0, count) * gap * DAY).astype(np.int64)
     return _State(
         created_at=created_at,
@@ -101,7 +104,7 @@ def _play_month(company: Company, state: _State, start: int, end: int, rng: np.r
     drivers = _drivers(company, state, start)
     others = sum(drivers.values(), np.zeros(len(state.rate)))
     log_rate = np.log(state.rate) - company.base_log_hazard - others
-    recency = _forgetting(state, start)
+    recency = _forgetting(company, state, start)
     silence = _silence_probability(company, state, log_rate, start)
     _raise_prices(company, state, start, rng)
     _buy(company, state, np.exp(log_rate - recency), start, end, rng)
@@ -142,9 +145,9 @@ def _drivers(company: Company, state: _State, at: int) -> dict[str, Floats]:
     }
 
 
-def _forgetting(state: _State, at: int) -> Floats:
+def _forgetting(company: Company, state: _State, at: int) -> Floats:
     """How much a long silence has lowered the rate by a moment, as a positive logarithm."""
-    gaps = np.maximum(at - state.last_bought_at, 0) / DAY * state.rate
+    gaps = np.maximum(at - state.last_bought_at, 0) / DAY / company.median_gap_days
     return np.minimum(FORGETTING * np.maximum(gaps - 1.5, 0.0), -DEEPEST_SILENCE)
 
 
@@ -152,7 +155,7 @@ def _silence_probability(company: Company, state: _State, log_rate: Floats, star
     """Probability of no successful payment in the horizon, as things stand at the month's start."""
     expected = np.zeros(len(log_rate))
     for month in range(company.horizon_days // 30):
-        expected += 30 * np.exp(log_rate - _forgetting(state, start + month * 30 * DAY))
+        expected += 30 * np.exp(log_rate - _forgetting(company, state, start + month * 30 * DAY))
     return np.exp(-expected * (1 - state.fail_share * (1 - RETRIED_SHARE)))
 
 
@@ -188,7 +191,8 @@ def _pay(state: _State, customer: Ints, at: Ints, rng: np.random.Generator) -> P
     """Each purchase is paid at once, or fails; most failed ones are tried again within the hour."""
     count = len(customer)
     fails = rng.random(count) < state.fail_share[customer]
-    amount = np.maximum(np.rint(state.basket[customer] * rng.lognormal(0, 0.45, count)), 199).astype(np.int64)
+    basket = state.basket[customer] * np.exp(SHRINKING * state.activity[customer])
+    amount = np.maximum(np.rint(basket * rng.lognormal(0, 0.25, count)), 199).astype(np.int64)
     failed_at = np.where(fails, at + rng.integers(5, MINUTE, count), NEVER)
     paid_at = np.where(fails, NEVER, at + rng.integers(5, 3 * MINUTE, count))
     tried = Payments(

@@ -96,7 +96,8 @@ def _begin(company: Company, created_at: Ints, price_factor: Floats, rng: np.ran
     prices = np.array([each.price for each in company.plans], dtype=np.float64)[plan] * price_factor
     for rise_at, rise in company.price_rises.items():
         prices = np.where(created_at >= rise_at, prices * (1 + rise), prices)
-    seats = np.clip(np.rint(rng.lognormal(np.log(company.median_seats), 0.7, count)), 2, 400)
+    usual_seats = np.array([each.median_seats for each in company.plans])[plan]
+    seats = np.clip(np.rint(usual_seats * rng.lognormal(0, 0.5, count)), 2, 400)
     state = _State(
         created_at=created_at,
         joined_at=created_at.copy(),

@@ -245,7 +245,7 @@ def _versions(
     since = moments[0]
     count = len(since)
     touched_at, is_shown_late = dirt.starting_clock_edits(since, rng)
-    defect, mended_at = dirt.break_records(defects, count, rng)
+    defect, mended_at = dirt.break_records(defects, since, rng)
     every = np.arange(count)
     record = np.concatenate([np.tile(every, len(moments) + 3), *(change.customer for change in changes)])
     at = np.concatenate([*moments, touched_at, mended_at, deleted_at, *(change.seen_at for change in changes)])

@@ -122,10 +122,14 @@ def test_the_young_firm_has_very_few_churners(tmp_path: Path, seed: int) -> None
 
 
 def churn_ratio(truth: pa.Table, driver: str) -> float:
-    """How much oftener customers churn whom a driver burdens than those it does not."""
+    """How much oftener customers churn whom a driver burdens than others whom all else burdens as much."""
     burden, churned = column(truth, f"contribution_{driver}"), column(truth, "churned")
     burdened = burden > burden.max() * 0.3
-    return float(churned[burdened].mean() / churned[~burdened].mean())
+    rest = column(truth, "log_hazard") - burden
+    expected = 0.0
+    for part in np.array_split(np.argsort(rest), 20):
+        expected += burdened[part].sum() * churned[part][~burdened[part]].mean()
+    return float(churned[burdened].sum() / expected)
 
 
 @pytest.mark.parametrize(
