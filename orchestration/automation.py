@@ -65,7 +65,13 @@ def _request_for_all_companies(
     return dg.RunRequest(tags=partitions.range_tags(slugs))
 
 
-@dg.schedule(job=daily, cron_schedule="30 2 * * *", description="Every night at 02:30 UTC.")
+@dg.schedule(job=sync, cron_schedule="10 * * * *", description="Every hour at ten past.")
+def sync_hourly(context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource) -> dg.RunRequest | dg.SkipReason:
+    """All active companies in one run. What is loaded before midnight UTC is in the next day's features."""
+    return _request_for_all_companies(context, warehouse)
+
+
+@dg.schedule(job=daily, cron_schedule="30 0 * * *", description="Every night at 00:30 UTC.")
 def sync_and_score_daily(
     context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource
 ) -> dg.RunRequest | dg.SkipReason:
@@ -82,4 +88,4 @@ def train_weekly(context: dg.ScheduleEvaluationContext, warehouse: WarehouseReso
     return request.with_replaced_attrs(run_config={"ops": {"train_churn_models": {"config": {"retrain": "always"}}}})
 
 
-SCHEDULES = [sync_and_score_daily, train_weekly]
+SCHEDULES = [sync_hourly, sync_and_score_daily, train_weekly]

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -53,6 +54,8 @@ def main() -> None:
     """Run a command; an expected error becomes one message and exit code 1."""
     from orchestration.job_runner import NoCompanies
 
+    # A killed command ends as an error does, so that the server it started is not left running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     expected = (WarehouseError, ConnectorError, MetabaseError, NoCompanies, demo_crm.DemoError, CommandFailed)
     try:
         app()
@@ -227,12 +230,16 @@ def dashboards_apply() -> None:
 
 @demo_app.command("run")
 def demo_run(
-    customers: Annotated[int | None, typer.Option(help="Customers of the largest company.")] = None,
+    customers: Annotated[
+        int | None, typer.Option(help="Customers in all, when the world is built; 3,590 if left out.")
+    ] = None,
 ) -> None:
     """Build the demo world, register its companies, serve their CRM, and run the whole line on them."""
     settings = load_settings()
-    options = [] if customers is None else ["--customers", str(customers)]
-    console.print(escape(demo_crm.build(settings, *options)))
+    if customers is not None:
+        console.print(escape(demo_crm.build(settings, "--customers", str(customers))))
+    elif not demo_crm.is_built(settings):
+        console.print(escape(demo_crm.build(settings)))
     with _warehouse() as (settings, warehouse):
         with warehouse.connect() as conn:
             _register_demo(settings, conn)

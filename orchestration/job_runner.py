@@ -26,7 +26,7 @@ class NoCompanies(Exception):
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """How a job ended: its Dagster run, the errors of its failed steps, and its failed checks in words, warnings too."""
+    """How a job ended: its run, the errors of its failed steps, and its failed checks in words, warnings too."""
 
     run_id: str
     success: bool

@@ -1,0 +1,234 @@
+"""The whole line by the command that the README names: a CRM over HTTP to published scores, twice, and a day later.
+
+The tests of this module tell one story and run in order on one warehouse.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from warehouse.connection import Warehouse
+from warehouse.settings import Settings
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+ROOT = Path(__file__).parents[2]
+CHURN = Path(sys.executable).with_name("churn")
+COMPANIES = ("brightdesk", "marketlane", "seedling")
+FIRST_DAY = date(2026, 10, 1)
+
+
+@dataclass
+class Line:
+    """A demo warehouse of its own, and ``churn`` on it."""
+
+    home: Path
+
+    def churn(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CHURN_")}
+        return subprocess.run(
+            [str(CHURN), *arguments],
+            cwd=ROOT,
+            env={**environment, "CHURN_HOME": str(self.home), "COLUMNS": "160"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def ask(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with Warehouse.open(Settings(home=self.home)) as warehouse, warehouse.connect() as conn:
+            return conn.execute(query, parameters).fetchall()  # type: ignore[call-overload]
+
+    def processes(self) -> list[str]:
+        """Command lines of live processes that belong to this warehouse."""
+        return [
+            " ".join(process.info["cmdline"])
+            for process in psutil.process_iter(["cmdline"])
+            if process.info["cmdline"] and any(str(self.home) in word for word in process.info["cmdline"])
+        ]
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    """The demo, run once on a few hundred customers."""
+    return Line(tmp_path_factory.mktemp("demo") / "home")
+
+
+@pytest.fixture(scope="module")
+def first_run(line: Line) -> subprocess.CompletedProcess[str]:
+    done = line.churn("demo", "run", "--customers", "700")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def _matrix(line: Line, day: date) -> list[tuple[Any, ...]]:
+    return line.ask(
+        "select to_jsonb(matrix) from features.churn_feature_matrix as matrix where as_of_date <= %s"
+        " order by company_id, as_of_date, customer_id",
+        day,
+    )
+
+
+def test_one_command_ends_with_a_summary_that_a_newcomer_understands(
+    first_run: subprocess.CompletedProcess[str],
+) -> None:
+    for words in ("Rows pulled", "Model quality", "Customers by risk", "The five most at risk", "What to do next"):
+        assert words in first_run.stdout
+    for company in COMPANIES:
+        assert company in first_run.stdout
+
+
+def test_it_leaves_no_process_behind(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:
+    assert line.processes() == []
+
+
+def test_the_warehouse_holds_what_the_crm_says_it_has(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:
+    loads = line.ask("select source_live, warehouse_live, rejected, is_backfill from ops.load_log")
+    assert len(loads) == 9
+    assert all(is_backfill and source - warehouse <= rejected for source, warehouse, rejected, is_backfill in loads)
+
+
+def test_every_active_customer_has_one_score_and_its_reasons_add_up(
+    line: Line, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    scored, active = line.ask(
+        "select (select count(*) from predictions.churn_current),"
+        " (select count(*) from features.churn_feature_matrix where as_of_date = %s)",
+        FIRST_DAY,
+    )[0]
+    assert scored == active > 0
+    (worst,) = line.ask(
+        """
+        select max(abs(baseline_log_odds + parts.total - ln(churn_probability / (1 - churn_probability))))
+        from predictions.churn_current
+        cross join lateral (
+            select sum((reason ->> 'contribution')::double precision) as total
+            from jsonb_array_elements(reasons) as reason
+        ) as parts
+        """
+    )[0]
+    assert worst < 1e-6
+
+
+def test_each_company_stands_on_the_rung_that_its_data_carries(
+    line: Line, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    rungs = dict(line.ask("select slug, rung from ml.training_runs inner join ops.companies using (company_id)"))
+    assert set(rungs) == set(COMPANIES)
+    assert rungs["brightdesk"] == "own_model"
+    assert rungs["seedling"] != "own_model"
+
+
+def test_the_marts_show_the_same_customers_as_the_scores(
+    line: Line, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    differences = line.ask(
+        """
+        select company_id, customer_id, churn_probability from predictions.churn_current
+        except all
+        select company_id, customer_id, churn_probability from analytics.customer_overview
+        """
+    )
+    assert differences == []
+
+
+def test_run_again_on_the_same_day_nothing_is_new(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:
+    before = _matrix(line, FIRST_DAY)
+    changes = line.ask("select count(*) from predictions.churn_changes")
+    again = line.churn("demo", "run")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert line.ask("select sum(loaded) from ops.load_log where not is_backfill") == [(0,)]
+    assert line.ask("select count(*) from predictions.churn_changes") == changes
+    assert line.ask("select count(*) from ml.training_runs") == [(3,)]
+    assert _matrix(line, FIRST_DAY) == before
+
+
+def test_a_day_later_only_what_changed_is_pulled_and_the_past_stays_as_it_was(
+    line: Line, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    before = _matrix(line, FIRST_DAY)
+    (pulled_first,) = line.ask("select sum(received) from ops.load_log where is_backfill")[0]
+    moved = line.churn("demo", "advance")
+    assert moved.returncode == 0, moved.stderr
+    next_day = line.churn("demo", "run")
+    assert next_day.returncode == 0, next_day.stdout + next_day.stderr
+    (loaded, received) = line.ask(
+        "select sum(loaded), sum(received) from ops.load_log where known_at::date = %s", FIRST_DAY + timedelta(days=1)
+    )[0]
+    assert 0 < loaded < 0.05 * pulled_first
+    assert received < 0.1 * pulled_first
+    assert line.ask("select distinct as_of_date from predictions.churn_current") == [(FIRST_DAY + timedelta(days=1),)]
+    assert _matrix(line, FIRST_DAY) == before
+
+
+def test_a_company_with_a_wrong_key_fails_alone_and_is_named(
+    line: Line, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    key = line.home / "demo" / "keys" / "seedling"
+    right = key.read_text()
+    key.write_text("wrong")
+    try:
+        failed = line.churn("sync")
+    finally:
+        key.write_text(right)
+    assert failed.returncode == 1
+    assert "seedling" in failed.stderr
+    assert "brightdesk" not in failed.stderr
+    assert "wrong" not in failed.stderr.replace("wrong key", "")
+    statuses = line.ask(
+        "select slug, status from ops.run_log inner join ops.companies using (company_id) where stage = 'sync'"
+        " order by run_log_id desc limit 3"
+    )
+    assert dict(statuses) == {"brightdesk": "succeeded", "marketlane": "succeeded", "seedling": "failed"}
+
+
+def test_a_disabled_company_keeps_its_history_and_is_not_read(
+    line: Line, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    assert line.churn("company", "disable", "seedling").returncode == 0
+    versions = line.ask("select count(*) from raw.customers")
+    (loads,) = line.ask("select count(*) from ops.load_log")[0]
+    assert line.churn("sync").returncode == 0
+    assert line.ask("select count(*) from raw.customers") == versions
+    assert line.ask("select count(*) from ops.load_log") == [(loads + 6,)]
+
+
+def test_psql_passes_its_arguments_through(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:
+    done = line.churn("psql", "-At", "-c", "select count(*) from ops.companies")
+    assert done.stdout.strip() == "3"
+
+
+def test_status_says_how_each_company_stands(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:
+    assert line.churn("up").returncode == 0
+    try:
+        status = line.churn("status")
+    finally:
+        assert line.churn("down").returncode == 0
+    assert "running" in status.stdout
+    assert "brightdesk" in status.stdout
+    assert line.processes() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sync", "--company", "nobody"], "nobody is no active company"),
+        (["company", "disable", "nobody"], "nobody"),
+        (["company", "add", "no-such-file.yaml"], "no-such-file.yaml"),
+    ],
+)
+def test_a_mistake_gets_one_message_and_exit_code_1(
+    line: Line, first_run: subprocess.CompletedProcess[str], arguments: list[str], words: str
+) -> None:
+    failed = line.churn(*arguments)
+    assert failed.returncode == 1
+    assert words in failed.stderr
+    assert "Traceback" not in failed.stderr

@@ -1,0 +1,117 @@
+"""What Dagster's server loads: keys, lineage, jobs, schedules and checks, asserted on the real definitions."""
+
+import warnings
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from orchestration import keys
+from orchestration.transform import prepare_manifest, profiles_directory
+from tests.conftest import TestServer
+from tests.integration.dbt_runs import warehouse_for_a_module
+from warehouse.settings import load_settings
+
+pytestmark = pytest.mark.xdist_group("definitions")
+
+
+@pytest.fixture(scope="module")
+def repository(
+    postgres: TestServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dg.RepositoryDefinition]:
+    """The definitions over a freshly parsed dbt project."""
+    with warehouse_for_a_module(postgres, template_database) as warehouse, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHURN_HOME", str(tmp_path_factory.mktemp("definitions")))
+        patch.setenv("CHURN_DATABASE_URL", warehouse.url())
+        settings = load_settings()
+        warehouse.write_dbt_profile(profiles_directory(settings))
+        prepare_manifest(settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from orchestration.definitions import defs
+
+            yield defs().get_repository_def()
+
+
+def _ancestors(repository: dg.RepositoryDefinition, key: dg.AssetKey) -> set[dg.AssetKey]:
+    graph = repository.asset_graph
+    found: set[dg.AssetKey] = set()
+    waiting = [key]
+    while waiting:
+        for parent in graph.get(waiting.pop()).parent_keys - found:
+            found.add(parent)
+            waiting.append(parent)
+    return found
+
+
+def test_no_asset_depends_on_a_key_that_nothing_makes(repository: dg.RepositoryDefinition) -> None:
+    graph = repository.asset_graph
+    made_by_nobody = [
+        key.to_user_string()
+        for key in graph.get_all_asset_keys()
+        if not graph.get(key).is_materializable and not keys.is_external(key)
+    ]
+    assert made_by_nobody == []
+
+
+def test_lineage_runs_from_the_crm_to_the_published_scores_and_the_dashboards(
+    repository: dg.RepositoryDefinition,
+) -> None:
+    behind_scores = _ancestors(repository, keys.SCORES)
+    assert {keys.crm(entity) for entity in ("customers", "tickets", "payments")} <= behind_scores
+    assert keys.FEATURE_MATRIX in behind_scores
+    assert keys.SCORES in _ancestors(repository, keys.METABASE_DASHBOARDS)
+    assert not any(key.path[0] == "analytics" for key in behind_scores)
+
+
+def test_features_depend_on_neither_labels_nor_predictions(repository: dg.RepositoryDefinition) -> None:
+    behind_features = _ancestors(repository, keys.FEATURE_MATRIX)
+    assert keys.LABELS not in behind_features
+    assert not [key for key in behind_features if key.path[0] in {"predictions", "ml"}]
+
+
+def test_every_asset_has_a_group_an_owner_and_a_description(repository: dg.RepositoryDefinition) -> None:
+    graph = repository.asset_graph
+    groups = {group.value for group in keys.Group}
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.group_name in groups, key
+        assert node.owners, key
+        assert node.description, key
+
+
+def test_companies_are_one_partition_set(repository: dg.RepositoryDefinition) -> None:
+    graph = repository.asset_graph
+    for key in (keys.raw("customers"), keys.TRAINING_RUNS, keys.STAGED_SCORES, keys.SCORES):
+        definition = graph.get(key).partitions_def
+        assert isinstance(definition, dg.DynamicPartitionsDefinition)
+        assert definition.name == "company"
+
+
+def test_the_daily_job_starts_dbt_twice_and_no_more(repository: dg.RepositoryDefinition) -> None:
+    steps = [node.name for node in repository.get_job("sync_and_score").nodes]
+    assert len([name for name in steps if name.startswith("dbt_models")]) == 2
+
+
+def test_jobs_and_schedules_are_those_of_the_guide(repository: dg.RepositoryDefinition) -> None:
+    jobs = {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"}
+    assert jobs == {"sync_and_score", "sync", "train", "score"}
+    schedules = {schedule.name: schedule.cron_schedule for schedule in repository.schedule_defs}
+    assert schedules == {
+        "sync_hourly": "10 * * * *",
+        "sync_and_score_daily": "30 0 * * *",
+        "train_weekly": "30 4 * * 0",
+    }
+
+
+def test_the_gate_before_publishing_blocks(repository: dg.RepositoryDefinition) -> None:
+    graph = repository.asset_graph
+    gate = dg.AssetCheckKey(keys.STAGED_SCORES, "publishable")
+    assert graph.get(gate).blocking
+
+
+def test_dbt_tests_and_reconciliation_are_checks(repository: dg.RepositoryDefinition) -> None:
+    checks = {(check.asset_key, check.name) for check in repository.asset_graph.asset_check_keys}
+    assert (keys.raw("payments"), "reconciled") in checks
+    assert (keys.LOAD_LOG, "every_company_is_fresh") in checks
+    assert [name for key, name in checks if key == keys.FEATURE_MATRIX]
