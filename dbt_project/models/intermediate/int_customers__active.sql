@@ -1,3 +1,6 @@
+-- No view: one that stands on the feature marts would be dropped whenever they are rebuilt in full.
+{{ config(materialized='ephemeral') }}
+
 with
 
 customer_features as (

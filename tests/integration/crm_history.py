@@ -1,0 +1,300 @@
+"""Generated histories of CRM records: versions that came with a first load, and versions that came later."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+BEGIN = datetime(2024, 4, 1, tzinfo=UTC)
+FIRST_LOAD = datetime(2025, 3, 10, 9, tzinfo=UTC)
+END = datetime(2025, 7, 20, 9, tzinfo=UTC)
+
+KEYS = {"customers": "customer_id", "tickets": "ticket_id", "payments": "payment_id"}
+EVENTS = {
+    "customers": ("created_at", "cancelled_at"),
+    "tickets": ("opened_at", "first_response_at", "resolved_at", "reopened_at"),
+    "payments": ("issued_at", "due_at", "paid_at", "failed_at"),
+}
+REQUIRED_EVENTS = {"created_at", "opened_at", "issued_at"}
+Row = dict[str, Any]
+
+
+@dataclass
+class History:
+    """All versions of all records of some companies, as rows of the raw tables."""
+
+    random: random.Random
+    rows: dict[str, list[Row]] = field(default_factory=lambda: {entity: [] for entity in KEYS})
+
+    def write(self, connection: psycopg.Connection[Any], known_before: datetime | None = None) -> None:
+        """Put the raw tables' content in place of what they hold; only what was known before a moment, if given."""
+        for entity, rows in self.rows.items():
+            connection.execute(f"truncate raw.{entity}")
+            wanted = [row for row in rows if known_before is None or row["known_at"] < known_before]
+            columns = sorted({column for row in wanted for column in row})
+            with (
+                connection.cursor() as cursor,
+                cursor.copy(f"copy raw.{entity} ({', '.join(columns)}) from stdin") as copy,
+            ):
+                for row in wanted:
+                    copy.write_row([row.get(column) for column in columns])
+        connection.commit()
+
+
+def generate(company_ids: Iterable[int], customers: int, seed: int) -> History:
+    """Histories with late edits, corrections, tombstones, late arrivals, voids, refunds and test accounts."""
+    history = History(random.Random(seed))
+    for company_id in company_ids:
+        for number in range(customers):
+            _customer(history, company_id, f"c{number}")
+    return history
+
+
+def _customer(history: History, company_id: int, customer_id: str) -> None:
+    rng = history.random
+    created_at = _between(rng, BEGIN, END)
+    left_at = _between(rng, created_at, END) if rng.random() < 0.3 else None
+    facts = {
+        "country": rng.choice(["DE", "FR", None]),
+        "signup_channel": rng.choice(["ads", "friend"]),
+        "currency": rng.choice(["EUR", "GBP", "XYZ"]),
+        "is_test": rng.random() < 0.03,
+        "created_at": created_at,
+    }
+    moments = _edits(rng, created_at, left_at)
+    versions = [
+        facts
+        | {
+            "plan": rng.choice(["basic", "pro"]),
+            "seats": rng.randint(0, 5),
+            "monthly_price": rng.randint(10, 99),
+            "contract_end_at": _between(rng, created_at, END + timedelta(days=300)),
+            "cancelled_at": left_at if left_at and moment >= left_at else None,
+            "updated_at": moment,
+        }
+        for moment in moments
+    ]
+    _add(history, "customers", company_id, customer_id, versions)
+    until = left_at or END
+    for number in range(rng.randint(0, 6)):
+        _ticket(history, company_id, customer_id, f"{customer_id}-t{number}", created_at, until)
+    for number in range(rng.randint(0, 8)):
+        _payment(history, company_id, customer_id, f"{customer_id}-p{number}", created_at, until, facts["currency"])
+
+
+def _ticket(
+    history: History, company_id: int, customer_id: str, ticket_id: str, begin: datetime, end: datetime
+) -> None:
+    rng = history.random
+    # Some are older than their customer, and older than the lookback.
+    opened_at = _between(rng, begin - timedelta(days=rng.choice([0, 0, 200, 500])), end)
+    answered_at = _later(rng, opened_at, 5, 0.9)
+    resolved_at = _later(rng, opened_at, 60, 0.8)
+    reopened_at = _later(rng, resolved_at, 30, 0.2)
+    versions = []
+    for moment in _edits(rng, opened_at, answered_at, resolved_at, reopened_at):
+        versions.append(
+            {
+                "customer_id": customer_id,
+                "channel": "email",
+                "priority": rng.choice(["low", "high", "urgent"]),
+                "satisfaction": rng.choice([None, 1, 3, 5]),
+                "opened_at": opened_at,
+                "first_response_at": _if_past(answered_at, moment),
+                "resolved_at": _if_past(resolved_at, moment),
+                "reopened_at": _if_past(reopened_at, moment),
+                "updated_at": moment,
+            }
+        )
+    _add(history, "tickets", company_id, ticket_id, versions)
+
+
+def _payment(
+    history: History,
+    company_id: int,
+    customer_id: str,
+    payment_id: str,
+    begin: datetime,
+    end: datetime,
+    currency: str,
+) -> None:
+    rng = history.random
+    issued_at = _between(rng, begin, end)
+    failed_at = _later(rng, issued_at, 20, 0.2)
+    paid_at = _later(rng, issued_at, 60, 0.85)
+    fixed = {
+        "customer_id": customer_id,
+        "kind": "refund" if rng.random() < 0.1 else "charge",
+        "amount": rng.randint(1, 99),
+        "currency": currency,
+        "issued_at": issued_at,
+        "due_at": issued_at + timedelta(days=14) if rng.random() < 0.8 else None,
+    }
+    versions = []
+    for moment in _edits(rng, issued_at, failed_at, paid_at):
+        is_paid = paid_at is not None and paid_at <= moment
+        versions.append(
+            fixed
+            | {
+                "status": "succeeded" if is_paid else rng.choice(["pending", "pending", "failed", "void"]),
+                "failed_attempts": rng.randint(0, 3),
+                "paid_at": paid_at if is_paid else None,
+                "failed_at": _if_past(failed_at, moment),
+                "updated_at": moment,
+            }
+        )
+    _add(history, "payments", company_id, payment_id, versions)
+
+
+def _add(history: History, entity: str, company_id: int, record_id: str, versions: list[Row]) -> None:
+    """Of what was there at the first load only the newest version came with it; the rest came as it happened."""
+    rng = history.random
+    versions = sorted({version["updated_at"]: version for version in versions}.values(), key=_updated_at)
+    if rng.random() < 0.05:
+        versions.append({"updated_at": versions[-1]["updated_at"] + timedelta(days=3), "is_deleted": True})
+    first = [version for version in versions if version["updated_at"] < FIRST_LOAD][-1:]
+    later = [version for version in versions if version["updated_at"] >= FIRST_LOAD]
+    for version in first:
+        _put(history, entity, company_id, record_id, version, version["updated_at"], is_backfill=True)
+    for version in later:
+        # Now and then a version arrives weeks late, after newer ones.
+        delay = timedelta(days=rng.choice([0, 0, 0, 1, 25]), hours=1)
+        _put(history, entity, company_id, record_id, version, version["updated_at"] + delay, is_backfill=False)
+
+
+def _put(
+    history: History,
+    entity: str,
+    company_id: int,
+    record_id: str,
+    version: Row,
+    known_at: datetime,
+    *,
+    is_backfill: bool,
+) -> None:
+    history.rows[entity].append(
+        {
+            "company_id": company_id,
+            KEYS[entity]: record_id,
+            "known_at": known_at,
+            "is_backfill": is_backfill,
+            "is_deleted": False,
+            "load_id": 1,
+        }
+        | version
+    )
+
+
+def change_what_was_known_from(history: History, moment: datetime) -> None:
+    """Add, change and delete versions that became known at that moment or later, in every way that is possible.
+
+    Of a record that the first load brought, the past events and the fixed attributes are facts of their own
+    time, whenever they were loaded: what may change is its mutable attributes, and its events from the moment on.
+    """
+    for entity, rows in history.rows.items():
+        kept = [row for row in rows if row["is_backfill"] or row["known_at"] < moment or history.random.random() < 0.7]
+        for row in kept:
+            if row["known_at"] >= moment:
+                _change(history.random, entity, row, moment)
+        history.rows[entity] = kept + _late_versions(history, entity, kept, moment)
+
+
+def change_attributes_of_the_first_load(history: History) -> None:
+    """Change every mutable attribute of every version that came with the first load, and no event.
+
+    That a payment became void is an event, so a status changes between the others only.
+    """
+    for rows in history.rows.values():
+        for row in rows:
+            if not row["is_backfill"]:
+                continue
+            for column, change in _attribute_changes(history.random).items():
+                if row.get(column) is not None and row[column] != "void":
+                    row[column] = "pending" if column == "status" else change()
+
+
+def _attribute_changes(rng: random.Random) -> dict[str, Callable[[], Any]]:
+    return {
+        "plan": lambda: rng.choice(["basic", "pro", "gold"]),
+        "seats": lambda: rng.randint(0, 50),
+        "monthly_price": lambda: rng.randint(1, 500),
+        "contract_end_at": lambda: _between(rng, BEGIN, END),
+        "priority": lambda: rng.choice(["low", "normal", "high", "urgent", None]),
+        "satisfaction": lambda: rng.choice([None, 1, 2, 3, 4, 5]),
+        "status": lambda: rng.choice(["pending", "succeeded", "failed", "void"]),
+        "failed_attempts": lambda: rng.randint(0, 9),
+    }
+
+
+def _change(rng: random.Random, entity: str, row: Row, moment: datetime) -> None:
+    changes = _attribute_changes(rng)
+    fixed: dict[str, Callable[[], Any]] = {
+        "country": lambda: rng.choice(["AT", "CH"]),
+        "signup_channel": lambda: "changed",
+        "is_test": lambda: rng.random() < 0.2,
+        "amount": lambda: rng.randint(100, 999),
+        "kind": lambda: rng.choice(["charge", "refund"]),
+        "is_deleted": lambda: rng.random() < 0.2,
+    }
+    for column, change in (changes if row["is_backfill"] else changes | fixed).items():
+        if column in row:
+            row[column] = change()
+    for column in EVENTS[entity]:
+        if row["is_backfill"] and row.get(column) is not None and row[column] < moment:
+            continue
+        if row.get(column) is None and row["is_backfill"] and row.get("is_deleted"):
+            continue
+        if column in REQUIRED_EVENTS and row.get(column) is None:
+            continue
+        earliest = moment if row["is_backfill"] else BEGIN
+        absent = column not in REQUIRED_EVENTS and rng.random() < 0.4
+        row[column] = None if absent else _between(rng, earliest, END + timedelta(days=30))
+
+
+def _late_versions(history: History, entity: str, rows: list[Row], moment: datetime) -> list[Row]:
+    """Versions of old records, and whole new records, that speak of the past but became known from the moment on."""
+    rng = history.random
+    taken = {(row["company_id"], row[KEYS[entity]], row["updated_at"]) for row in rows}
+    late = []
+    for row in rng.sample(rows, len(rows) // 2):
+        copy = dict(row)
+        copy["is_backfill"] = False
+        copy["updated_at"] = _between(rng, BEGIN, END)
+        copy["known_at"] = _between(rng, max(moment, FIRST_LOAD), END)
+        if rng.random() < 0.3:
+            copy[KEYS[entity]] = f"{row[KEYS[entity]]}-new"
+        _change(rng, entity, copy, moment)
+        key = (copy["company_id"], copy[KEYS[entity]], copy["updated_at"])
+        if key not in taken:
+            taken.add(key)
+            late.append(copy)
+    return late
+
+
+def _edits(rng: random.Random, first: datetime, *events: datetime | None) -> list[datetime]:
+    moments = [first, *(event for event in events if event is not None)]
+    return [*moments, *(_between(rng, first, END) for _ in range(rng.randint(0, 3)))]
+
+
+def _between(rng: random.Random, begin: datetime, end: datetime) -> datetime:
+    return begin + (end - begin) * rng.random()
+
+
+def _later(rng: random.Random, moment: datetime | None, days: int, chance: float) -> datetime | None:
+    if moment is None or rng.random() >= chance:
+        return None
+    return moment + timedelta(days=days * rng.random())
+
+
+def _if_past(event: datetime | None, moment: datetime) -> datetime | None:
+    return event if event is not None and event <= moment else None
+
+
+def _updated_at(version: Row) -> datetime:
+    moment: datetime = version["updated_at"]
+    return moment

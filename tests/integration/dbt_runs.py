@@ -1,0 +1,123 @@
+"""Running the dbt project of this repository, or a changed copy of it, against a test's warehouse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from dbt.cli.main import dbtRunner
+
+from tests.conftest import TestServer
+from warehouse.connection import Warehouse
+from warehouse.roles import ensure_database_privileges
+
+PROJECT = Path(__file__).parents[2] / "dbt_project"
+FEATURE_RELATIONS = ("customer_features", "ticket_features", "payment_features", "churn_feature_matrix")
+
+
+@dataclass
+class DbtRuns:
+    """One dbt project with one warehouse. What dbt writes goes to a folder of the test's own."""
+
+    project: Path
+    folder: Path
+
+    def run(self, *arguments: str, variables: dict[str, Any] | None = None) -> dict[str, int | None]:
+        """Run dbt; returns the rows that each model wrote. Fails the test with dbt's words."""
+        command = [
+            *arguments,
+            *("--project-dir", str(self.project), "--profiles-dir", str(self.folder)),
+            *("--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")),
+            *("--threads", "2", "--quiet", "--vars", json.dumps(variables or {})),
+        ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outcome = dbtRunner().invoke(command)
+        if outcome.exception is not None:
+            raise outcome.exception
+        failed = [f"{result.node.name}: {result.message}" for result in outcome.result if result.status in BAD]
+        assert not failed, "\n".join(failed)
+        return {result.node.name: result.adapter_response.get("rows_affected") for result in outcome.result}
+
+    def manifest(self) -> dict[str, Any]:
+        """dbt's manifest of the last run."""
+        return json.loads((self.folder / "target" / "manifest.json").read_text())
+
+
+BAD = {"error", "fail", "runtime error", "skipped"}
+
+
+def copy_project(destination: Path) -> Path:
+    """A copy of the dbt project to change."""
+    return Path(shutil.copytree(PROJECT, destination, ignore=shutil.ignore_patterns("target", "logs", "profiles.yml")))
+
+
+@contextmanager
+def warehouse_for_a_module(postgres: TestServer, template: str) -> Iterator[Warehouse]:
+    """A migrated warehouse that lives as long as the tests of one module."""
+    with postgres.database(template) as url:
+        warehouse = Warehouse(url)
+        with warehouse.connect() as connection:
+            ensure_database_privileges(connection)
+        yield warehouse
+
+
+def snapshot(connection: psycopg.Connection[Any], name: str, relations: tuple[str, ...]) -> None:
+    """Keep the feature relations as they stand, in a schema of that name."""
+    connection.execute(f"drop schema if exists {name} cascade; create schema {name}")
+    for relation in relations:
+        connection.execute(f"create table {name}.{relation} as select * from features.{relation}")
+    connection.commit()
+
+
+def moved_columns(
+    connection: psycopg.Connection[Any], name: str, relations: tuple[str, ...], up_to: str = "infinity"
+) -> dict[str, set[str]]:
+    """Columns of the feature relations that differ from the snapshot at dates up to `up_to`, inclusive.
+
+    A row that came or went is reported as the column `a row`.
+    """
+    moved: dict[str, set[str]] = {}
+    for relation in relations:
+        columns = [
+            column
+            for (column,) in connection.execute(
+                "select column_name from information_schema.columns where table_schema = %s and table_name = %s",
+                [name, relation],
+            )
+        ]
+        differs = ", ".join(
+            f"count(*) filter (where before.{column} is distinct from after.{column})" for column in columns
+        )
+        counts = connection.execute(
+            f"select count(*) filter (where before.company_id is null or after.company_id is null), {differs}"
+            f" from (select * from {name}.{relation} where as_of_date <= '{up_to}') as before"
+            f" full join (select * from features.{relation} where as_of_date <= '{up_to}') as after"
+            " using (company_id, customer_id, as_of_date)"
+        ).fetchone()
+        assert counts is not None
+        found = {column for column, count in zip(["a row", *columns], counts, strict=True) if count}
+        if found:
+            moved[relation] = found
+    return moved
+
+
+def differing_rows(connection: psycopg.Connection[Any], name: str, relations: tuple[str, ...]) -> dict[str, int]:
+    """Rows that only one of snapshot and relation has, by EXCEPT ALL both ways."""
+    differing = {}
+    for relation in relations:
+        count = connection.execute(
+            f"select count(*) from ((table {name}.{relation} except all table features.{relation})"
+            f" union all (table features.{relation} except all table {name}.{relation})) as differing"
+        ).fetchone()
+        assert count is not None
+        if count[0]:
+            differing[relation] = count[0]
+    return differing

@@ -1,0 +1,44 @@
+"""Two companies for the dbt tests: one whose customers cancel, one whose customers fall silent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from warehouse.companies import add_company, parse_definition
+
+ENTITIES = ("customers", "tickets", "payments")
+
+
+def register_companies(connection: psycopg.Connection[Any], *, now: datetime, first_load: datetime) -> list[int]:
+    """Register both with a clock of their own, as if their first load had been made at that moment."""
+    kinds: list[dict[str, Any]] = [
+        {"slug": "subscriptions", "churn_kind": "cancellation", "horizon_days": 30, "currency": "EUR"},
+        {"slug": "shop", "churn_kind": "inactivity", "inactivity_days": 60, "horizon_days": 60, "currency": "GBP"},
+    ]
+    company_ids = []
+    for kind in kinds:
+        definition = parse_definition({"name": kind["slug"], "connector": "files", "clock_at": now} | kind)
+        company = add_company(connection, definition, "tests")
+        company_ids.append(company.company_id)
+        record_load(connection, company.company_id, first_load, is_backfill=True)
+        record_load(connection, company.company_id, now, is_backfill=False)
+    return company_ids
+
+
+def record_load(connection: psycopg.Connection[Any], company_id: int, at: datetime, *, is_backfill: bool) -> None:
+    """Log a load of all entities that was complete at that moment, and set the company's clock to it."""
+    connection.execute("update ops.companies set clock_at = %s where company_id = %s", [at, company_id])
+    for entity in ENTITIES:
+        connection.execute(
+            "insert into ops.load_log (company_id, entity, is_backfill, known_at, started_at, finished_at, status)"
+            " values (%s, %s, %s, %s, %s, %s, 'succeeded')",
+            [company_id, entity, is_backfill, at, at, at],
+        )
+        connection.execute(
+            "insert into ops.sync_cursors (company_id, entity, backfill_completed_at, moved_at)"
+            " values (%s, %s, %s, %s) on conflict do nothing",
+            [company_id, entity, at, at],
+        )

@@ -1,0 +1,193 @@
+"""Dates built one by one, out of order or twice give what one full build gives; nothing new costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.conftest import TestServer
+from tests.integration.crm_history import END, FIRST_LOAD, History, generate
+from tests.integration.dbt_runs import (
+    FEATURE_RELATIONS,
+    DbtRuns,
+    copy_project,
+    differing_rows,
+    moved_columns,
+    snapshot,
+    warehouse_for_a_module,
+)
+from tests.integration.dbt_world import record_load, register_companies
+from warehouse.connection import Warehouse
+
+pytestmark = pytest.mark.xdist_group("dbt_incremental")
+
+BUILT = (*FEATURE_RELATIONS, "churn_labels")
+SELECTED = ("run", "--select", "int_companies__clocks", "int_as_of_dates", "features")
+FIRST_RUN = FIRST_LOAD + timedelta(days=40)
+
+
+@pytest.fixture(scope="module")
+def warehouse(postgres: TestServer, template_database: str) -> Iterator[Warehouse]:
+    with warehouse_for_a_module(postgres, template_database) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture(scope="module")
+def dbt(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> DbtRuns:
+    folder = tmp_path_factory.mktemp("dbt")
+    warehouse.write_dbt_profile(folder)
+    return DbtRuns(copy_project(folder / "project"), folder)
+
+
+@pytest.fixture(scope="module")
+def company_ids(warehouse: Warehouse) -> list[int]:
+    with warehouse.connect() as connection:
+        return register_companies(connection, now=FIRST_RUN, first_load=FIRST_LOAD)
+
+
+@pytest.fixture(scope="module")
+def history(warehouse: Warehouse, dbt: DbtRuns, company_ids: list[int]) -> History:
+    """Two runs as they would have happened: one in April, one in July that adds what came in between."""
+    history = generate(company_ids, customers=60, seed=21)
+    _load_until(warehouse, history, company_ids, FIRST_RUN)
+    dbt.run("build", "--select", "+features", "--exclude-resource-type", "test", "unit_test")
+    _load_until(warehouse, history, company_ids, END)
+    dbt.run(*SELECTED)
+    return history
+
+
+def _load_until(warehouse: Warehouse, history: History, company_ids: list[int], moment: datetime) -> None:
+    with warehouse.connect() as connection:
+        history.write(connection, known_before=moment)
+        for company_id in company_ids:
+            record_load(connection, company_id, moment, is_backfill=False)
+        connection.commit()
+
+
+def test_runs_as_time_went_by_equal_one_full_build(warehouse: Warehouse, dbt: DbtRuns, history: History) -> None:
+    with warehouse.connect() as connection:
+        snapshot(connection, "step_by_step", BUILT)
+
+    dbt.run(*SELECTED, "--full-refresh")
+
+    with warehouse.connect() as connection:
+        assert differing_rows(connection, "step_by_step", BUILT) == {}
+        mature = "select count(*) from features.churn_labels where is_churned and churned_at > %s"
+        assert connection.execute(mature, [FIRST_RUN]).fetchone() > (0,)
+        dates = "select count(distinct as_of_date) from features.customer_features where company_id = %s"
+        # Monthly dates, and the scoring date of each of the two runs.
+        assert connection.execute(dates, [1]).fetchone() == (17,)
+
+
+def test_nothing_new_writes_nothing(dbt: DbtRuns, history: History) -> None:
+    written = dbt.run(*SELECTED)
+
+    assert {name: written[name] for name in ("int_as_of_dates", *BUILT)} == dict.fromkeys(
+        ("int_as_of_dates", *BUILT), 0
+    )
+
+
+def test_dates_built_out_of_order_and_twice_equal_one_full_build(
+    warehouse: Warehouse, dbt: DbtRuns, history: History
+) -> None:
+    with warehouse.connect() as connection:
+        snapshot(connection, "in_full", BUILT)
+        connection.execute(f"truncate {', '.join(f'features.{relation}' for relation in BUILT)}")
+        connection.commit()
+
+    dbt.run(*SELECTED, variables={"as_of_dates": ["2025-06-01", "2024-12-01"]})
+    dbt.run(*SELECTED, variables={"as_of_dates": ["2024-12-01", "2025-02-01"], "company_ids": [2]})
+    dbt.run(*SELECTED)
+
+    with warehouse.connect() as connection:
+        assert differing_rows(connection, "in_full", BUILT) == {}
+
+
+def test_a_late_record_moves_only_the_dates_that_may_know_it(
+    warehouse: Warehouse, dbt: DbtRuns, history: History
+) -> None:
+    with warehouse.connect() as connection:
+        customer = connection.execute(
+            "select company_id, customer_id from features.churn_feature_matrix"
+            " where as_of_date = '2025-07-01' order by company_id, customer_id limit 1"
+        ).fetchone()
+        assert customer is not None
+        snapshot(connection, "before", BUILT)
+        connection.execute(
+            "insert into raw.payments (company_id, customer_id, payment_id, updated_at, known_at, is_backfill,"
+            " is_deleted, load_id, kind, status, amount, issued_at, paid_at) values (%s, %s, 'late', '2025-03-20',"
+            " '2025-05-15', false, false, 1, 'charge', 'succeeded', 77, '2025-03-20', '2025-03-20')",
+            customer,
+        )
+        dates = [
+            str(day)
+            for (day,) in connection.execute("select distinct as_of_date from features.customer_features order by 1")
+        ]
+        connection.commit()
+
+    dbt.run(*SELECTED, variables={"as_of_dates": dates})
+
+    with warehouse.connect() as connection:
+        assert moved_columns(connection, "before", FEATURE_RELATIONS, up_to="2025-05-15") == {}
+        moved = moved_columns(connection, "before", FEATURE_RELATIONS)
+    assert "revenue_180d" in moved["payment_features"]
+    assert "revenue_180d" in moved["churn_feature_matrix"]
+
+
+def test_a_new_feature_is_one_column_and_its_yaml(warehouse: Warehouse, dbt: DbtRuns, history: History) -> None:
+    """The next ordinary run fills it for every date, and it reaches the matrix."""
+    features = dbt.project / "models" / "features"
+    sql = (features / "customer_features.sql").read_text()
+    last_column = "as is_billed_in_foreign_currency\n"
+    assert last_column in sql
+    (features / "customer_features.sql").write_text(
+        sql.replace(
+            last_column,
+            "as is_billed_in_foreign_currency,\n        length(present_customers.customer_id) as id_length\n",
+        )
+    )
+    yaml = (features / "_features__models.yml").read_text()
+    (features / "_features__models.yml").write_text(
+        yaml.replace(
+            "\n  - name: ticket_features\n",
+            """      - name: id_length
+        description: Length of the customer's id.
+        data_type: integer
+        config: {meta: {feature: {label: Length, unit: letters, family: customer, kind: number, basis: event_times}}}
+
+  - name: ticket_features
+""",
+            1,
+        )
+    )
+
+    dbt.run(*SELECTED)
+
+    with warehouse.connect() as connection:
+        for relation in ("customer_features", "churn_feature_matrix"):
+            counts = connection.execute(
+                f"select count(*), count(*) filter (where id_length = length(customer_id)) from features.{relation}"
+            ).fetchone()
+            assert counts is not None
+            assert counts[0] == counts[1] > 0
+
+
+def test_the_matrix_has_every_declared_feature_and_no_other_column(
+    warehouse: Warehouse, dbt: DbtRuns, history: History
+) -> None:
+    declared = {
+        name
+        for node in dbt.manifest()["nodes"].values()
+        if node["resource_type"] == "model" and node["schema"] == "features"
+        for name, column in node["columns"].items()
+        if column["config"]["meta"].get("feature")
+    }
+    with warehouse.connect() as connection:
+        columns = connection.execute(
+            "select column_name from information_schema.columns"
+            " where table_schema = 'features' and table_name = 'churn_feature_matrix'"
+        ).fetchall()
+    assert {name for (name,) in columns} == declared | {"company_id", "customer_id", "as_of_date"}
+    assert {"days_since_last_payment", "revenue_90d", "tenure_days"} <= declared
