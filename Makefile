@@ -23,7 +23,8 @@ check: $(DEV_INSTALLED) ## ruff, mypy, sqlfluff and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/sqlfluff lint dbt_project dashboards
+	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project
+	$(BIN)/sqlfluff lint --disable-progress-bar --config dashboards/sqlfluff.cfg dashboards
 	$(BIN)/lint-imports
 
 bench: $(DEV_INSTALLED) ## Benchmarks, each beside what it is compared with

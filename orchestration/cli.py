@@ -24,6 +24,7 @@ from warehouse import companies as registry
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.migrate import migrate as migrate_warehouse
+from warehouse.roles import Role
 from warehouse.server import EmbeddedServer
 from warehouse.settings import Settings, load_settings
 
@@ -155,6 +156,19 @@ def company_disable(slug: str) -> None:
     with _warehouse() as (_, warehouse), warehouse.connect() as conn:
         registry.disable_company(conn, slug, actor=getpass.getuser())
     console.print(f"{slug} is disabled: its history stays, and its CRM is no longer read.")
+
+
+@company_app.command("password")
+def company_password(
+    slug: str,
+    role: Annotated[
+        Role, typer.Option("--for", help="churn_company reads the marts (BI), churn_company_sync the predictions.")
+    ] = Role.company,
+) -> None:
+    """Make a new password for a company's read-only login; it is shown once and kept nowhere."""
+    with _warehouse() as (_, warehouse), warehouse.connect() as conn:
+        login, password = registry.issue_company_password(conn, slug, role, actor=getpass.getuser())
+        console.print(f"Login {login} at {warehouse.place}, password {escape(password)} (shown once).")
 
 
 @app.command()

@@ -1,11 +1,12 @@
 """The demo CRM as the command line runs it: a program of its own, of which we know its commands and files only."""
 
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -78,6 +79,12 @@ def serving(settings: Settings) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(timeout=30)
+
+
+def wait_for_interrupt() -> None:
+    """Return when the user presses Ctrl-C."""
+    with suppress(KeyboardInterrupt):
+        signal.pause()
 
 
 def _demo(settings: Settings, *arguments: str) -> str:

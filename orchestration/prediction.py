@@ -135,7 +135,8 @@ class ChurnPredictor:
 
     def _labelled(self, companies: Sequence[Company]) -> pd.DataFrame:
         ids = [company.company_id for company in companies]
-        return labelled_rows(self._warehouse, ids, self._names).to_pandas()
+        frame: pd.DataFrame = labelled_rows(self._warehouse, ids, self._names).to_pandas()
+        return frame
 
     def _pool(self, company: Company) -> pd.DataFrame | None:
         """Labelled rows of the companies that share training and mean the same by churn; None if this one does not."""

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from orchestration.connectors.contract import ENTITIES, Entity, Source, Totals
-from orchestration.connectors.errors import ConnectorError, UnexpectedResponse
+from orchestration.connectors.errors import ConnectorError, OutOfOrder
 from orchestration.connectors.source import source_for
 from warehouse.clock import Clock
 from warehouse.companies import Company
@@ -208,7 +208,7 @@ class _EntitySync:
 
         oldest = pc.min(updated_at).as_py()
         if newest is not None and oldest is not None and oldest < newest:
-            raise UnexpectedResponse(
+            raise OutOfOrder(
                 self._company.slug,
                 f"connector {self._company.connector}",
                 f"{self._entity.name} do not come in order of updated_at ({oldest} after {newest}).",
@@ -220,14 +220,14 @@ class _EntitySync:
         try:
             yield
         except (ConnectorError, WarehouseError) as error:
-            self._fail(load, str(error))
+            self._fail(load, str(error), rewind=isinstance(error, OutOfOrder))
         except Exception as error:
             # A defect of ours: on record too, and loud, and the other entities still get their turn.
             log.exception("syncing %s of %s failed", self._entity.name, self._company.slug)
             self._fail(load, f"{type(error).__name__}: {error}")
 
-    def _fail(self, load: Load, error: str) -> None:
-        self._versions.fail_load(load, error)
+    def _fail(self, load: Load, error: str, *, rewind: bool = False) -> None:
+        self._versions.fail_load(load, error, rewind=rewind)
         self._finish("failed", load, error=error)
 
     def _counted(self, load: Load) -> LoadResult:

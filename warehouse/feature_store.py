@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
 import pyarrow as pa
@@ -90,4 +90,4 @@ def _read(warehouse: Warehouse, query: LiteralString, features: Sequence[str], p
         matrix=relations.CHURN_FEATURE_MATRIX.identifier,
         labels=relations.CHURN_LABELS.identifier,
     )
-    return read_arrow(warehouse, cast(LiteralString, composed.as_string()), parameters, role=Role.ml)
+    return read_arrow(warehouse, composed.as_string(), parameters, role=Role.ml)

@@ -102,7 +102,7 @@ def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Tabl
             relations.STAGED_SCORES,
             json_columns=["reasons"],
         )
-    return scores.num_rows
+    return int(scores.num_rows)
 
 
 def staged_date(conn: psycopg.Connection[Any], company_id: int) -> date | None:

@@ -86,7 +86,7 @@ registry_tables = [
 )
 def sync_crm(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Pull what is new from each company's CRM."""
     from orchestration.sync import sync_company
     from warehouse.clock import Clock

@@ -75,7 +75,7 @@ def _predictor(resource: WarehouseResource) -> Iterator[tuple[Warehouse, ChurnPr
 )
 def train_churn_models(
     context: dg.AssetExecutionContext, config: TrainingConfig, warehouse: WarehouseResource
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Train each company's churn model where due; a challenger replaces a champion only if it is better."""
     with _predictor(warehouse) as (opened, predictor):
         outcomes = for_each_company(
@@ -108,7 +108,7 @@ def train_churn_models(
 )
 def stage_churn_scores(
     context: dg.AssetExecutionContext, config: ScoringConfig, warehouse: WarehouseResource
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Score each company's active customers at its current date, with reasons."""
     with _predictor(warehouse) as (opened, predictor):
         outcomes = for_each_company(

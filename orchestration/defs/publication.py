@@ -53,7 +53,7 @@ def publishable(warehouse: WarehouseResource) -> dg.AssetCheckResult:
 )
 def publish_churn_scores(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Publish each company's staged scores that passed the gate, all of its rows or none."""
     settings = warehouse.settings()
     with warehouse.open() as opened:

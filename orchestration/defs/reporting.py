@@ -15,7 +15,7 @@ from orchestration.resources import WarehouseResource
     description="The dashboards under dashboards/, applied through Metabase's API where there is a Metabase.",
     kinds={"metabase"},
 )
-def metabase_dashboards(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+def metabase_dashboards(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
     """Apply the dashboards; says so where there is no Metabase, and stays green."""
     with warehouse.open() as opened:
         lines = apply_dashboards(warehouse.settings(), opened)
