@@ -11,8 +11,8 @@ import numpy as np
 class RateLimit:
     """A bucket per key: `burst` requests at once, refilled at `per_second`. A burst of 0 means no limit."""
 
-    burst: int = 30
-    per_second: float = 20.0
+    burst: int = 20
+    per_second: float = 15.0
     now: Callable[[], float] = time.monotonic
     _buckets: dict[str, tuple[float, float]] = field(default_factory=dict)
 
