@@ -72,7 +72,7 @@ class RecordCounts:
 
 @dataclass
 class Load:
-    """A load under way, with what it counted so far.
+    """A load under way, with what it counted so far, and the cursor that it started from.
 
     `known_before` is how many of its rejected records an earlier, successful load had
     already left behind: they do not count towards the limit again.
@@ -81,6 +81,7 @@ class Load:
     load_id: int
     is_backfill: bool
     known_at: datetime
+    started_from: datetime | None = None
     received: int = 0
     loaded: int = 0
     unchanged: int = 0
@@ -135,7 +136,8 @@ class VersionLog:
         self, *, updated_since: datetime | None, known_at: datetime, dagster_run_id: str | None = None
     ) -> Load:
         """Begin a load; call with the lock held. A load that a dead process left running is closed as failed."""
-        is_backfill = not self.cursor().backfill_completed
+        cursor = self.cursor()
+        is_backfill = not cursor.backfill_completed
         abandon = sql.SQL(
             "update {} set status = 'failed', finished_at = clock_timestamp(),"
             " error = 'The process ended before the load did; the next load went on from its cursor.'"
@@ -152,7 +154,7 @@ class VersionLog:
                 begin, (self._company_id, self._entity, dagster_run_id, is_backfill, updated_since, known_at)
             ).fetchone()
         assert row is not None  # noqa: S101 an insert that returns, returns a row
-        return Load(load_id=row[0], is_backfill=is_backfill, known_at=known_at)
+        return Load(load_id=row[0], is_backfill=is_backfill, known_at=known_at, started_from=cursor.updated_at)
 
     def land_chunk(
         self,
@@ -214,12 +216,22 @@ class VersionLog:
                 complete, {"company": self._company_id, "entity": self._entity, "known_at": load.known_at}
             )
 
-    def fail_load(self, load: Load, error: str) -> None:
-        """Close a load that did not reach its source's end. What has landed stays; the next load goes on."""
+    def fail_load(self, load: Load, error: str, *, rewind: bool = False) -> None:
+        """Close a load that did not reach its source's end. What has landed stays; the next load goes on.
+
+        With `rewind` the next one starts where this one started: for a source that cannot be trusted to
+        have given everything up to the cursor.
+        """
         query = sql.SQL(
             "update {} set status = 'failed', finished_at = clock_timestamp(), error = %s where load_id = %s"
         ).format(LOAD_LOG.identifier)
-        self._connection.execute(query, (error.replace("\0", "\\0"), load.load_id))
+        back = sql.SQL(
+            "update {} set cursor_updated_at = %s, moved_at = clock_timestamp() where company_id = %s and entity = %s"
+        ).format(SYNC_CURSORS.identifier)
+        with self._connection.transaction():
+            self._connection.execute(query, (error.replace("\0", "\\0"), load.load_id))
+            if rewind:
+                self._connection.execute(back, (load.started_from, self._company_id, self._entity))
 
     def count_records(self) -> RecordCounts:
         """What the warehouse holds, to lay beside the source's own totals."""

@@ -36,3 +36,7 @@ class MappingError(ConnectorError):
 
 class UnexpectedResponse(ConnectorError):
     """The source answers in a shape that its description does not allow."""
+
+
+class OutOfOrder(UnexpectedResponse):
+    """Records came that are older than those before them: the cursor may have passed some."""

@@ -1,0 +1,113 @@
+"""kill -9 at any moment of a sync, then again: exactly the rows of an undisturbed one."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.sync import sync_company
+from tests.integration.habari_stand_in import API_KEY, StandIn, crm, payment
+from warehouse.clock import Clock
+from warehouse.companies import Company
+from warehouse.connection import Warehouse
+from warehouse.settings import Settings
+
+NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
+RECORDS = 1200
+KILLS = 2
+
+SYNC = """
+import sys
+from datetime import datetime
+from pathlib import Path
+import orchestration.connectors.habari_api
+from orchestration.sync import sync_company
+from warehouse.clock import Clock
+from warehouse.companies import get_company
+from warehouse.connection import Warehouse
+from warehouse.settings import Settings
+
+url, home, slug, now = sys.argv[1:]
+warehouse = Warehouse(url)
+with warehouse.connect() as connection:
+    company = get_company(connection, slug)
+print("ready", flush=True)
+sync_company(
+    warehouse, company, Clock(datetime.fromisoformat(now)), Settings(home=Path(home)), ["payments"], chunk_rows=100
+)
+"""
+
+
+def records() -> list[dict[str, Any]]:
+    """Payments with many ties on updated_at, some of them deleted, some unacceptable."""
+    start = datetime(2025, 2, 1, tzinfo=UTC)
+    made = []
+    for number in range(RECORDS):
+        moment = f"{start + timedelta(minutes=number // 70):%Y-%m-%dT%H:%M:%SZ}"
+        record = payment(number, moment)
+        if number % 50 == 0:
+            record = {"id": f"p{number}", "updated_at": moment, "deleted": True}
+        if number % 97 == 1:
+            record["amount"] = "?"
+        made.append(record)
+    return made
+
+
+def versions(warehouse: Warehouse, company: Company) -> list[tuple[Any, ...]]:
+    with warehouse.connect() as connection:
+        return connection.execute(
+            "select payment_id, updated_at, known_at, is_backfill, is_deleted, amount, attributes, null"
+            " from raw.payments where company_id = %(id)s union all"
+            " select record_id, null, null, null, null, null, payload, reason from raw.rejected_records"
+            " where company_id = %(id)s order by 1, 2",
+            {"id": company.company_id},
+        ).fetchall()
+
+
+def sync_and_kill(warehouse: Warehouse, home: Path, company: Company, wait: float) -> bool:
+    """Start a sync in a process of its own and kill it; True when it was killed before it ended."""
+    command = [sys.executable, "-c", SYNC, warehouse.url("postgresql"), str(home), company.slug, NOW.isoformat()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        return process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whenever_a_sync_is_killed_the_next_one_completes_it_exactly(
+    warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    (tmp_path / "key").write_text(API_KEY)
+    settings = Settings(home=tmp_path)
+    with crm({"payments": records()}) as stand_in:
+        connector = {"base_url": stand_in.url, "api_key": "file:key", "page_size": 50}
+        undisturbed, disturbed = (add_company(slug, connector_settings=connector) for slug in ("calm", "stormy"))
+        started = time.monotonic()
+        (calm,) = sync_company(warehouse, undisturbed, Clock(NOW), settings, ["payments"], chunk_rows=100)
+        lasted = time.monotonic() - started
+        killed = [
+            sync_and_kill(warehouse, tmp_path, disturbed, chance.uniform(0.05, 0.7) * lasted) for _ in range(KILLS)
+        ]
+        (last,) = sync_company(warehouse, disturbed, Clock(NOW), settings, ["payments"], chunk_rows=100)
+        assert asked_again(stand_in)
+    assert any(killed)
+    assert calm.loaded + calm.rejected == RECORDS
+    assert (last.status, last.unaccounted) == ("succeeded", 0)
+    assert versions(warehouse, disturbed) == versions(warehouse, undisturbed)
+
+
+def asked_again(stand_in: StandIn) -> bool:
+    """Whether at least one sync went on from a cursor that a killed one had left."""
+    return any("updated_since" in parameters for parameters in stand_in.asked("payments"))
