@@ -20,6 +20,7 @@ from demo.crm.home import (
     read_clock,
     set_clock,
 )
+from demo.crm.limits import Failures, RateLimit
 from demo.world.companies import SIZES
 
 app = typer.Typer(
@@ -71,15 +72,18 @@ def build(
 def serve(
     home: Home,
     port: Annotated[int, typer.Option(help="0 takes a free one; the port is written to HOME/port.")] = DEFAULT_PORT,
-    burst: Annotated[int, typer.Option(help="Requests a company may make at once; 0 lifts the limit.")] = 30,
-    requests_per_second: Annotated[float, typer.Option(help="How fast the burst is filled up again.")] = 20.0,
+    burst: Annotated[
+        int, typer.Option(help="Requests a company may make at once; 0 lifts the limit.")
+    ] = RateLimit.burst,
+    requests_per_second: Annotated[
+        float, typer.Option(help="How fast the burst is filled up again.")
+    ] = RateLimit.per_second,
     failure_rate: Annotated[float, typer.Option(help="Share of requests answered with 503.")] = 0.005,
     failure_seed: Annotated[int, typer.Option(help="The same seed fails the same requests.")] = 7,
 ) -> None:
     """Serve the world as a CRM until SIGTERM or Ctrl-C."""
     import uvicorn
 
-    from demo.crm.limits import Failures, RateLimit
     from demo.crm.server import create_app
 
     with _told():
