@@ -1,6 +1,6 @@
 """Landing, beside a bare COPY of the same rows into the same keyed table and beside dlt's own loading.
 
-    python -m benchmarks.landing [--rows 100000] [--rounds 3] [--dlt-rows 10000]
+    python -m benchmarks.landing [--rows 100000] [--rounds 3] [--dlt-rows 20000]
 
 One run, on an embedded Postgres of its own, ways taken in turn so that a busy machine slows all
 alike. The rows are payments. `land` is an Arrow table through the version log; `records to landed`
@@ -149,12 +149,6 @@ def empty(warehouse: Warehouse) -> None:
         connection.execute("truncate raw.payments, ops.sync_cursors, ops.load_log")
         connection.execute("drop schema if exists dlt_benchmark cascade")
         connection.execute("drop schema if exists dlt_benchmark_staging cascade")
-        connection.execute("checkpoint") if _may_checkpoint(connection) else None
-
-
-def _may_checkpoint(connection: psycopg.Connection[Any]) -> bool:
-    row = connection.execute("select pg_has_role('pg_checkpoint', 'member')").fetchone()
-    return bool(row and row[0])
 
 
 def measure(warehouse: Warehouse, ways: dict[str, tuple[int, Way]], rounds: int) -> dict[str, float]:
@@ -174,9 +168,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--dlt-rows", type=int, default=10_000)
+    parser.add_argument("--dlt-rows", type=int, default=20_000)
     options = parser.parse_args()
-    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
     records = payments(options.rows)
     with tempfile.TemporaryDirectory() as folder, Warehouse.open(Settings(home=Path(folder) / "home")) as warehouse:
         migrate(warehouse)
