@@ -37,10 +37,26 @@
 {%- endmacro %}
 
 
-{#- An event's time: null as long as the event lies ahead. -#}
-{% macro past_event(column) -%}
+{#- How many days ago an event was; null as long as it lies ahead. An as_of_date is a midnight, so that an event
+    lies before it exactly when its UTC date does. Plain dates are also many times cheaper than time zones. -#}
+{% macro days_since(column) -%}
     {%- set record, name = column.split('.') -%}
-    case when {{ column }} < as_of_dates.as_of_at then {{ column }} end as {{ name }}
+    case when {{ column }} < as_of_dates.as_of_date then as_of_dates.as_of_date - {{ column }} end
+    as days_since_{{ name | replace('_date', '') }}
+{%- endmacro %}
+
+
+{#- What is known once an event has happened, such as how long it took. -#}
+{% macro known_after(date_column, column) -%}
+    {%- set record, name = column.split('.') -%}
+    case when {{ date_column }} < as_of_dates.as_of_date then {{ column }} end as {{ name }}
+{%- endmacro %}
+
+
+{#- Whether a version is the one that counts at the date. -#}
+{% macro is_in_force(record) -%}
+    {{ record }}.known_from < as_of_dates.as_of_at
+    and {{ record }}.known_to >= as_of_dates.as_of_at
 {%- endmacro %}
 
 
@@ -50,8 +66,8 @@
     (
         {%- for column in columns %}
         {{ 'or ' if not loop.first }}(
-            {{ column }} >= as_of_dates.as_of_at - interval '{{ var("lookback_days") | int }} days'
-            and {{ column }} < as_of_dates.as_of_at
+            {{ column }} < as_of_dates.as_of_date
+            and {{ column }} >= as_of_dates.as_of_date - {{ var('lookback_days') | int }}
         )
         {%- endfor %}
     )

@@ -1,18 +1,28 @@
-{#- Whether an event lies in the window of so many days before the as_of_date: [D - from_days, D - to_days). -#}
-{% macro in_window(column, from_days, to_days=0) -%}
-    {{ column }} >= as_of_at - interval '{{ from_days }} days'
-    and {{ column }} < as_of_at{% if to_days %} - interval '{{ to_days }} days'{% endif %}
+{#- Whether an event lies in a window of days before the as_of_date: [D - from_days, D - to_days). -#}
+{% macro in_window(days_since, from_days, to_days=0) -%}
+    {{ days_since }} <= {{ from_days }}{% if to_days %} and {{ days_since }} > {{ to_days }}{% endif %}
+{%- endmacro %}
+
+
+{% macro utc_date(column) -%}
+    ({{ column }} at time zone 'UTC')::date
 {%- endmacro %}
 
 
 {#- Whole days from an earlier moment to a later one, both by the UTC calendar. -#}
 {% macro days_between(earlier, later) -%}
-    ({{ later }} at time zone 'UTC')::date - ({{ earlier }} at time zone 'UTC')::date
+    {{ utc_date(later) }} - {{ utc_date(earlier) }}
 {%- endmacro %}
 
 
 {% macro hours_between(earlier, later) -%}
     (extract(epoch from {{ later }} - {{ earlier }}) / 3600.0)::double precision
+{%- endmacro %}
+
+
+{#- So many days as an interval that is the same length in every session's time zone. -#}
+{% macro days_long(days) -%}
+    make_interval(hours => 24 * {{ days }})
 {%- endmacro %}
 
 

@@ -52,7 +52,7 @@ payments_per_customer as (
         payments.company_id,
         payments.customer_id,
         max(payments.paid_at) filter (where payments.kind = 'charge') as last_paid_at,
-        sum(payments.revenue) filter (where payments.paid_at >= clocks.now_at - interval '90 days') as revenue_90d
+        sum(payments.revenue) filter (where payments.paid_at >= clocks.now_at - {{ days_long(90) }}) as revenue_90d
     from payments
     inner join clocks
         on payments.company_id = clocks.company_id
@@ -116,7 +116,7 @@ customers_with_status as (
             when
                 clocks.churn_kind = 'inactivity'
                 and coalesce(
-                    payments_per_customer.last_paid_at < clocks.now_at - make_interval(days => clocks.inactivity_days),
+                    payments_per_customer.last_paid_at < clocks.now_at - {{ days_long('clocks.inactivity_days') }},
                     true
                 )
                 then 'inactive'

@@ -61,7 +61,7 @@ horizons as (
         clocks.inactivity_days,
         clocks.horizon_days,
         clocks.observed_until,
-        as_of_dates.as_of_at + make_interval(days => clocks.horizon_days) as horizon_end_at,
+        as_of_dates.as_of_at + {{ days_long('clocks.horizon_days') }} as horizon_end_at,
         (
             as_of_dates.as_of_date + clocks.horizon_days <= (clocks.observed_until at time zone 'UTC')::date
         ) is true as is_mature
@@ -82,7 +82,7 @@ charges_around_the_date as (
     from horizons
     inner join successful_charges
         on horizons.company_id = successful_charges.company_id
-        and successful_charges.paid_at >= horizons.as_of_at - make_interval(days => horizons.inactivity_days)
+        and successful_charges.paid_at >= horizons.as_of_at - {{ days_long('horizons.inactivity_days') }}
         and successful_charges.paid_at < horizons.horizon_end_at
     where horizons.churn_kind = 'inactivity'
     group by horizons.company_id, horizons.as_of_date, successful_charges.customer_id
@@ -112,7 +112,7 @@ customers_with_outcomes as (
         end as has_churned,
         case
             when horizons.churn_kind = 'cancellation' then outcomes.cancelled_at
-            else charges_around_the_date.last_paid_at + make_interval(days => horizons.inactivity_days)
+            else charges_around_the_date.last_paid_at + {{ days_long('horizons.inactivity_days') }}
         end as churn_moment_at
     from active_customers
     inner join horizons

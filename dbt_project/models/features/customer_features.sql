@@ -17,7 +17,7 @@ present_customers as (
 
     select * from customers
     where
-        cancelled_at is null
+        days_since_cancelled is null
         and not is_test
 
 ),
@@ -32,8 +32,8 @@ final as (
         present_customers.signup_channel,
         present_customers.plan_name,
         present_customers.seats,
-        {{ days_between('present_customers.created_at', 'present_customers.as_of_at') }} as tenure_days,
-        {{ days_between('present_customers.as_of_at', 'present_customers.contract_end_at') }} as days_to_contract_end,
+        present_customers.days_since_created as tenure_days,
+        present_customers.contract_end_date - present_customers.as_of_date as days_to_contract_end,
         present_customers.monthly_price::double precision as monthly_price,
         (present_customers.monthly_price / nullif(present_customers.seats, 0))::double precision as price_per_seat,
         coalesce(present_customers.currency <> companies.currency, false) as is_billed_in_foreign_currency

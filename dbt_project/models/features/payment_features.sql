@@ -22,10 +22,14 @@ payments_with_kinds as (
 
     select
         *,
-        case when kind = 'charge' then paid_at end as charge_paid_at,
-        case when kind = 'refund' then paid_at end as refund_paid_at,
+        case kind when 'charge' then days_since_paid end as days_since_charge,
+        case kind when 'refund' then days_since_paid end as days_since_refund,
+        case when kind = 'charge' and days_since_paid is null then days_since_due end as days_overdue,
         case kind when 'refund' then -amount else amount end as revenue,
-        case when due_at is not null then greatest({{ days_between('due_at', 'paid_at') }}, 0) end as days_late
+        case
+            when days_since_paid is not null and days_since_due is not null
+                then greatest(days_since_due - days_since_paid, 0)
+        end as days_late
     from payments
 
 ),
@@ -36,30 +40,27 @@ payments_per_customer as (
         company_id,
         customer_id,
         as_of_date,
-        min({{ days_between('charge_paid_at', 'as_of_at') }}) as days_since_last_payment,
+        min(days_since_charge) filter (where {{ in_window('days_since_charge', var('lookback_days')) }})
+            as days_since_last_payment,
         {%- for days in [30, 90, 180, 365] %}
-        count(*) filter (where {{ in_window('charge_paid_at', days) }}) as payments_{{ days }}d,
-        sum(revenue) filter (where {{ in_window('paid_at', days) }}) as revenue_{{ days }}d,
+        count(*) filter (where {{ in_window('days_since_charge', days) }}) as payments_{{ days }}d,
+        sum(revenue) filter (where {{ in_window('days_since_paid', days) }}) as revenue_{{ days }}d,
         {%- endfor %}
-        sum(revenue) filter (where {{ in_window('paid_at', 180, 90) }}) as revenue_previous_90d,
-        extract(
-            epoch from max(charge_paid_at) filter (where {{ in_window('charge_paid_at', 365) }})
-            - min(charge_paid_at) filter (where {{ in_window('charge_paid_at', 365) }})
-        ) / 86400.0 as days_from_first_to_last_payment_365d,
-        avg(days_late) filter (where {{ in_window('charge_paid_at', 180) }}) as average_days_late_180d,
-        max(days_late) filter (where {{ in_window('charge_paid_at', 180) }}) as most_days_late_180d,
-        count(*) filter (where kind = 'charge' and paid_at is null and {{ in_window('due_at', 90) }})
-            as payments_overdue,
-        sum(amount) filter (where kind = 'charge' and paid_at is null and {{ in_window('due_at', 90) }})
-            as amount_overdue,
-        count(*) filter (where {{ in_window('failed_at', 30) }}) as failed_payments_30d,
-        count(*) filter (where {{ in_window('failed_at', 90) }}) as failed_payments_90d,
-        sum(failed_attempts) filter (where {{ in_window('issued_at', 90) }}) as failed_attempts_90d,
-        count(*) filter (where {{ in_window('refund_paid_at', 365) }}) as refunds_365d,
-        sum(amount) filter (where {{ in_window('refund_paid_at', 365) }}) as refunded_365d,
-        sum(amount) filter (where {{ in_window('charge_paid_at', 365) }}) as charged_365d,
-        avg(amount) filter (where {{ in_window('charge_paid_at', 60) }}) as average_charge_60d,
-        avg(amount) filter (where {{ in_window('charge_paid_at', 240, 60) }}) as average_charge_before_60d
+        sum(revenue) filter (where {{ in_window('days_since_paid', 180, 90) }}) as revenue_previous_90d,
+        max(days_since_charge) filter (where {{ in_window('days_since_charge', 365) }}) - min(days_since_charge)
+            as days_from_first_to_last_payment_365d,
+        avg(days_late) filter (where {{ in_window('days_since_charge', 180) }}) as average_days_late_180d,
+        max(days_late) filter (where {{ in_window('days_since_charge', 180) }}) as most_days_late_180d,
+        count(*) filter (where {{ in_window('days_overdue', 90) }}) as payments_overdue,
+        sum(amount) filter (where {{ in_window('days_overdue', 90) }}) as amount_overdue,
+        count(*) filter (where {{ in_window('days_since_failed', 30) }}) as failed_payments_30d,
+        count(*) filter (where {{ in_window('days_since_failed', 90) }}) as failed_payments_90d,
+        sum(failed_attempts) filter (where {{ in_window('days_since_issued', 90) }}) as failed_attempts_90d,
+        count(*) filter (where {{ in_window('days_since_refund', 365) }}) as refunds_365d,
+        sum(amount) filter (where {{ in_window('days_since_refund', 365) }}) as refunded_365d,
+        sum(amount) filter (where {{ in_window('days_since_charge', 365) }}) as charged_365d,
+        avg(amount) filter (where {{ in_window('days_since_charge', 60) }}) as average_charge_60d,
+        avg(amount) filter (where {{ in_window('days_since_charge', 240, 60) }}) as average_charge_before_60d
     from payments_with_kinds
     group by company_id, customer_id, as_of_date
 
@@ -84,10 +85,8 @@ final as (
         payments_per_customer.failed_attempts_90d::integer as failed_attempts_90d,
         payments_per_customer.most_days_late_180d,
         payments_per_customer.average_days_late_180d::double precision as average_days_late_180d,
-        (
-            payments_per_customer.days_from_first_to_last_payment_365d
-            / nullif(payments_per_customer.payments_365d - 1, 0)
-        )::double precision as average_days_between_payments_365d,
+        payments_per_customer.days_from_first_to_last_payment_365d::double precision
+        / nullif(payments_per_customer.payments_365d - 1, 0) as average_days_between_payments_365d,
         (
             payments_per_customer.revenue_90d / nullif(greatest(payments_per_customer.revenue_previous_90d, 0), 0)
         )::double precision as revenue_against_previous_90d,

@@ -18,17 +18,6 @@ tickets as (
 
 ),
 
-tickets_with_states as (
-
-    select
-        *,
-        (resolved_at is null or reopened_at > resolved_at) as is_open,
-        {{ hours_between('opened_at', 'first_response_at') }} as first_response_hours,
-        {{ hours_between('opened_at', 'resolved_at') }} as resolution_hours
-    from tickets
-
-),
-
 tickets_per_customer as (
 
     select
@@ -36,25 +25,27 @@ tickets_per_customer as (
         customer_id,
         as_of_date,
         {%- for days in [7, 30, 90, 180] %}
-        count(*) filter (where {{ in_window('opened_at', days) }}) as tickets_opened_{{ days }}d,
+        count(*) filter (where {{ in_window('days_since_opened', days) }}) as tickets_opened_{{ days }}d,
         {%- endfor %}
-        count(*) filter (where {{ in_window('resolved_at', 90) }}) as tickets_resolved_90d,
-        count(*) filter (where {{ in_window('reopened_at', 180) }}) as tickets_reopened_180d,
+        count(*) filter (where {{ in_window('days_since_resolved', 90) }}) as tickets_resolved_90d,
+        count(*) filter (where {{ in_window('days_since_reopened', 180) }}) as tickets_reopened_180d,
         count(*) filter (where is_open) as tickets_open,
-        count(*) filter (where {{ in_window('opened_at', 90) }} and priority in ('high', 'urgent'))
+        count(*) filter (where {{ in_window('days_since_opened', 90) }} and priority in ('high', 'urgent'))
             as pressing_tickets_opened_90d,
-        count(*) filter (where {{ in_window('opened_at', 90) }} and first_response_at is null)
+        count(*) filter (where {{ in_window('days_since_opened', 90) }} and days_since_first_response is null)
             as tickets_unanswered_90d,
-        count(*) filter (where {{ in_window('opened_at', 365, 30) }}) as tickets_opened_before_30d,
-        max({{ days_between('opened_at', 'as_of_at') }}) filter (where is_open) as oldest_open_ticket_days,
-        min({{ days_between('opened_at', 'as_of_at') }}) as days_since_last_ticket,
+        count(*) filter (where {{ in_window('days_since_opened', 365, 30) }}) as tickets_opened_before_30d,
+        max(days_since_opened) filter (where is_open) as oldest_open_ticket_days,
+        min(days_since_opened) filter (where {{ in_window('days_since_opened', var('lookback_days')) }})
+            as days_since_last_ticket,
         percentile_cont(0.5) within group (order by resolution_hours)
-        filter (where {{ in_window('resolved_at', 180) }}) as median_resolution_hours_180d,
-        max(resolution_hours) filter (where {{ in_window('resolved_at', 180) }}) as longest_resolution_hours_180d,
+        filter (where {{ in_window('days_since_resolved', 180) }}) as median_resolution_hours_180d,
+        max(resolution_hours) filter (where {{ in_window('days_since_resolved', 180) }})
+            as longest_resolution_hours_180d,
         percentile_cont(0.5) within group (order by first_response_hours)
-        filter (where {{ in_window('opened_at', 180) }}) as median_first_response_hours_180d,
-        avg(satisfaction) filter (where {{ in_window('opened_at', 180) }}) as average_satisfaction_180d
-    from tickets_with_states
+        filter (where {{ in_window('days_since_opened', 180) }}) as median_first_response_hours_180d,
+        avg(satisfaction) filter (where {{ in_window('days_since_opened', 180) }}) as average_satisfaction_180d
+    from tickets
     group by company_id, customer_id, as_of_date
 
 ),

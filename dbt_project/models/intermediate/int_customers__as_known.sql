@@ -23,18 +23,16 @@ final as (
         {{ known_attribute('customers.plan_name') }},
         {{ known_attribute('customers.seats') }},
         {{ known_attribute('customers.monthly_price') }},
+        {{ days_since('customers.created_date') }},
+        {{ days_since('customers.cancelled_date') }},
         customers.is_test,
         as_of_dates.as_of_date,
-        as_of_dates.as_of_at,
-        customers.created_at,
-        {{ past_event('customers.cancelled_at') }},
-        {{ known_attribute('customers.contract_end_at') }}
+        {{ known_attribute('customers.contract_end_date') }}
     from as_of_dates
     inner join customers
         on as_of_dates.company_id = customers.company_id
-        and customers.known_from < as_of_dates.as_of_at
-        and customers.known_to >= as_of_dates.as_of_at
-        and customers.created_at < as_of_dates.as_of_at
+        and {{ is_in_force('customers') }}
+        and customers.created_date < as_of_dates.as_of_date
 
 )
 

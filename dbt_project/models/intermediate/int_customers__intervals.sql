@@ -27,9 +27,9 @@ final as (
         seats,
         monthly_price,
         is_test,
-        created_at,
-        cancelled_at,
-        contract_end_at,
+        {{ utc_date('created_at') }} as created_date,
+        {{ utc_date('cancelled_at') }} as cancelled_date,
+        {{ utc_date('contract_end_at') }} as contract_end_date,
         known_from,
         attributes_known_from,
         known_to

@@ -22,21 +22,19 @@ final as (
         {{ known_attribute('payments.method') }},
         payments.amount,
         {{ known_attribute('payments.failed_attempts') }},
-        as_of_dates.as_of_date,
-        as_of_dates.as_of_at,
-        payments.issued_at,
-        {{ past_event('payments.due_at') }},
-        {{ past_event('payments.paid_at') }},
-        {{ past_event('payments.failed_at') }}
+        {{ days_since('payments.issued_date') }},
+        {{ days_since('payments.due_date') }},
+        {{ days_since('payments.paid_date') }},
+        {{ days_since('payments.failed_date') }},
+        as_of_dates.as_of_date
     from as_of_dates
     inner join payments
         on as_of_dates.company_id = payments.company_id
-        and payments.known_from < as_of_dates.as_of_at
-        and payments.known_to >= as_of_dates.as_of_at
-        and payments.issued_at < as_of_dates.as_of_at
-        and (payments.voided_at >= as_of_dates.as_of_at) is not false
+        and {{ is_in_force('payments') }}
+        and payments.issued_date < as_of_dates.as_of_date
+        and coalesce(payments.voided_date >= as_of_dates.as_of_date, true)
         and {{ has_recent_event([
-            'payments.issued_at', 'payments.due_at', 'payments.paid_at', 'payments.failed_at',
+            'payments.issued_date', 'payments.due_date', 'payments.paid_date', 'payments.failed_date',
         ]) }}
 
 )

@@ -21,20 +21,24 @@ final as (
         tickets.channel,
         {{ known_attribute('tickets.priority') }},
         {{ known_attribute('tickets.satisfaction') }},
-        as_of_dates.as_of_date,
-        as_of_dates.as_of_at,
-        tickets.opened_at,
-        {{ past_event('tickets.first_response_at') }},
-        {{ past_event('tickets.resolved_at') }},
-        {{ past_event('tickets.reopened_at') }}
+        {{ days_since('tickets.opened_date') }},
+        {{ days_since('tickets.first_response_date') }},
+        {{ days_since('tickets.resolved_date') }},
+        {{ days_since('tickets.reopened_date') }},
+        {{ known_after('tickets.first_response_date', 'tickets.first_response_hours') }},
+        {{ known_after('tickets.resolved_date', 'tickets.resolution_hours') }},
+        not coalesce(tickets.resolved_date < as_of_dates.as_of_date, false)
+        or coalesce(
+            tickets.is_reopened_since_resolved and tickets.reopened_date < as_of_dates.as_of_date, false
+        ) as is_open,
+        as_of_dates.as_of_date
     from as_of_dates
     inner join tickets
         on as_of_dates.company_id = tickets.company_id
-        and tickets.known_from < as_of_dates.as_of_at
-        and tickets.known_to >= as_of_dates.as_of_at
-        and tickets.opened_at < as_of_dates.as_of_at
+        and {{ is_in_force('tickets') }}
+        and tickets.opened_date < as_of_dates.as_of_date
         and {{ has_recent_event([
-            'tickets.opened_at', 'tickets.first_response_at', 'tickets.resolved_at', 'tickets.reopened_at',
+            'tickets.opened_date', 'tickets.first_response_date', 'tickets.resolved_date', 'tickets.reopened_date',
         ]) }}
 
 )
