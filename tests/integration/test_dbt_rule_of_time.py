@@ -81,7 +81,7 @@ def _plant_leak(project: Path) -> None:
                 and tickets.customer_id = customers.customer_id
                 and tickets.known_from < customers.as_of_date
                 and tickets.known_to >= customers.as_of_date
-                and tickets.resolved_at is not null
+                and tickets.resolved_date is not null
             )::integer as tickets_ever_resolved,
             (
                 select min(current_customers.plan_name) from {{ ref('stg_crm__customers') }} as current_customers
