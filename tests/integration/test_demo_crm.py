@@ -49,6 +49,7 @@ class Crm:
         while True:
             page = self.get(f"/api/v1/{entity}", company, **parameters).raise_for_status().json()
             found += page["data"]
+            assert len(found) <= page["total"]
             if page["next_cursor"] is None:
                 assert len(found) == page["total"]
                 return found

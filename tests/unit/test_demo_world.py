@@ -228,6 +228,17 @@ def test_deleted_records_are_tombstones_and_stay_deleted(home: Path, slug: str, 
     assert all(set(record) == {"id", "updated_at", "deleted"} and record["deleted"] is True for record in records)
 
 
+def test_some_of_those_who_left_are_deleted_a_month_or_more_later(home: Path) -> None:
+    every = versions(home, "brightdesk", "customers")
+    key, at, is_deleted = (column(every, name) for name in ("key", "updated_at", "is_deleted"))
+    left = (np.array(every["status"].to_pylist()) == "cancelled") & ~is_deleted
+    leavers = np.intersect1d(key[left], key[is_deleted])
+    assert len(leavers) / len(np.unique(key[left])) == pytest.approx(RATES.deleted_customers, rel=0.7)
+    for leaver in leavers:
+        own = key == leaver
+        assert at[own & is_deleted].max() - at[own & left].min() > 20 * DAY
+
+
 def test_duplicate_accounts_are_mostly_merged(home: Path) -> None:
     every = versions(home, "brightdesk", "customers")
     names = every.group_by(["email", "name"]).aggregate([("key", "count_distinct")])
