@@ -282,6 +282,24 @@ def test_two_syncs_at_once_load_everything_once(warehouse: Warehouse, company: C
     assert [one.status for one in results] == ["succeeded", "succeeded"]
     assert sum(one.loaded for one in results) == 60
     assert len(stored(warehouse)) == 60
+    assert query(warehouse, "select status, error from ops.load_log") == [("succeeded", None)] * 2
+
+
+def test_a_sync_waits_for_the_one_before_it(warehouse: Warehouse, company: Company, settings: Settings) -> None:
+    results: list[LoadResult] = []
+    second = threading.Thread(
+        target=lambda: results.extend(sync_company(warehouse, company, CLOCK, settings, ["payments"]))
+    )
+    with (
+        warehouse.connect(Role.loader, autocommit=True) as connection,
+        VersionLog(connection, company.company_id, "payments").lock(),
+    ):
+        second.start()
+        second.join(timeout=1)
+        assert second.is_alive()
+        assert query(warehouse, "select count(*) from ops.load_log") == [(0,)]
+    second.join()
+    assert [one.status for one in results] == ["succeeded"]
 
 
 def test_a_company_with_a_clock_of_its_own_sees_its_data_day_by_day(

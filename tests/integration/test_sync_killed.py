@@ -23,7 +23,7 @@ from warehouse.settings import Settings
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 RECORDS = 1200
-KILLS = 2
+KILLS = 3
 
 SYNC = """
 import sys
@@ -40,7 +40,6 @@ url, home, slug, now = sys.argv[1:]
 warehouse = Warehouse(url)
 with warehouse.connect() as connection:
     company = get_company(connection, slug)
-print("ready", flush=True)
 sync_company(
     warehouse, company, Clock(datetime.fromisoformat(now)), Settings(home=Path(home)), ["payments"], chunk_rows=100
 )
@@ -48,11 +47,11 @@ sync_company(
 
 
 def records() -> list[dict[str, Any]]:
-    """Payments with many ties on updated_at, some of them deleted, some unacceptable."""
+    """Payments with many ties on updated_at, hours apart (no overlap hides a loss), some deleted, some bad."""
     start = datetime(2025, 2, 1, tzinfo=UTC)
     made = []
     for number in range(RECORDS):
-        moment = f"{start + timedelta(minutes=number // 70):%Y-%m-%dT%H:%M:%SZ}"
+        moment = f"{start + timedelta(hours=number // 70):%Y-%m-%dT%H:%M:%SZ}"
         record = payment(number, moment)
         if number % 50 == 0:
             record = {"id": f"p{number}", "updated_at": moment, "deleted": True}
@@ -73,12 +72,15 @@ def versions(warehouse: Warehouse, company: Company) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def sync_and_kill(warehouse: Warehouse, home: Path, company: Company, wait: float) -> bool:
-    """Start a sync in a process of its own and kill it; True when it was killed before it ended."""
+def sync_and_kill(
+    warehouse: Warehouse, home: Path, company: Company, stand_in: StandIn, requests: int, wait: float
+) -> bool:
+    """Sync in a process of its own, and kill it `wait` seconds after so many requests; True when it was."""
+    reached = len(stand_in.requests) + requests
     command = [sys.executable, "-c", SYNC, warehouse.url("postgresql"), str(home), company.slug, NOW.isoformat()]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    with subprocess.Popen(command) as process:
+        while len(stand_in.requests) < reached and process.poll() is None:
+            time.sleep(0.002)
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)
         return process.wait() == -signal.SIGKILL
@@ -94,20 +96,14 @@ def test_whenever_a_sync_is_killed_the_next_one_completes_it_exactly(
     with crm({"payments": records()}) as stand_in:
         connector = {"base_url": stand_in.url, "api_key": "file:key", "page_size": 50}
         undisturbed, disturbed = (add_company(slug, connector_settings=connector) for slug in ("calm", "stormy"))
-        started = time.monotonic()
         (calm,) = sync_company(warehouse, undisturbed, Clock(NOW), settings, ["payments"], chunk_rows=100)
-        lasted = time.monotonic() - started
         killed = [
-            sync_and_kill(warehouse, tmp_path, disturbed, chance.uniform(0.05, 0.7) * lasted) for _ in range(KILLS)
+            sync_and_kill(warehouse, tmp_path, disturbed, stand_in, chance.randint(4, 9), chance.uniform(0, 0.05))
+            for _ in range(KILLS)
         ]
         (last,) = sync_company(warehouse, disturbed, Clock(NOW), settings, ["payments"], chunk_rows=100)
-        assert asked_again(stand_in)
-    assert any(killed)
+    assert killed == [True] * KILLS
+    assert "updated_since" in stand_in.asked("payments")[-1], "no kill left a cursor to go on from"
     assert calm.loaded + calm.rejected == RECORDS
-    assert (last.status, last.unaccounted) == ("succeeded", 0)
+    assert (last.status, last.is_backfill, last.unaccounted) == ("succeeded", True, 0)
     assert versions(warehouse, disturbed) == versions(warehouse, undisturbed)
-
-
-def asked_again(stand_in: StandIn) -> bool:
-    """Whether at least one sync went on from a cursor that a killed one had left."""
-    return any("updated_since" in parameters for parameters in stand_in.asked("payments"))

@@ -253,7 +253,7 @@ def json_records(draw: st.DrawFn) -> tuple[Entity, list[object]]:
     return entity, draw(st.lists(shaped | good | json_values, max_size=8))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(json_records())
 def test_whatever_json_comes_no_record_is_lost_and_none_is_both(case: tuple[Entity, list[object]]) -> None:
     entity, records = case
@@ -287,7 +287,7 @@ plain_values = (
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from(list(FieldKind)),
     st.lists(plain_values, min_size=1, max_size=12),
