@@ -25,12 +25,12 @@ _PARAMETERS: dict[str, Any] = {
     "objective": "binary:logistic",
     "eval_metric": "logloss",
     "tree_method": "hist",
-    "max_depth": 4,
+    "max_depth": 3,
     "eta": LEARNING_RATE,
-    "min_child_weight": 5.0,
+    "min_child_weight": 2.0,
     "reg_lambda": 5.0,
     "subsample": 0.8,
-    "colsample_bytree": 0.6,
+    "colsample_bytree": 0.5,
     "max_cat_to_onehot": 8,
 }
 

@@ -70,7 +70,7 @@ class FeatureEncoder:
     def _column(self, column: "pd.Series[Any]", feature: Feature) -> FloatArray:
         if feature.kind == "category":
             return self._codes(column, feature)
-        return _flags(column, feature) if feature.kind == "flag" else _numbers(column, feature)
+        return plain_values(column, feature)
 
     def _codes(self, column: "pd.Series[Any]", feature: Feature) -> FloatArray:
         vocabulary = pd.Index(self.vocabularies[feature.name], dtype=object)
@@ -91,12 +91,19 @@ def check_features(frame: pd.DataFrame, features: Sequence[Feature]) -> None:
 
 def display_values(column: "pd.Series[Any]", feature: Feature) -> npt.NDArray[np.object_]:
     """A feature's values as a reader sees them: float, bool or str, and None where missing."""
+    values = plain_values(column, feature)
+    if feature.kind == "category":
+        return values
+    shown = (values == 1.0).astype(object) if feature.kind == "flag" else values.astype(object)
+    shown[np.isnan(values)] = None
+    return shown
+
+
+def plain_values(column: "pd.Series[Any]", feature: Feature) -> npt.NDArray[Any]:
+    """A feature's values whatever the frame's types: texts (None where missing) or float64 (NaN)."""
     if feature.kind == "category":
         return _texts(column, feature)
-    numbers = _flags(column, feature) if feature.kind == "flag" else _numbers(column, feature)
-    shown = (numbers == 1.0).astype(object) if feature.kind == "flag" else numbers.astype(object)
-    shown[np.isnan(numbers)] = None
-    return shown
+    return _flags(column, feature) if feature.kind == "flag" else _numbers(column, feature)
 
 
 def as_of_dates(frame: pd.DataFrame) -> DateArray:
@@ -128,7 +135,7 @@ def labelled_rows(frame: pd.DataFrame, task: PredictionTask) -> pd.DataFrame:
         raise LabelError(f"the training frame lacks the label {task.label_column!r} of task {task.name!r}")
     known = frame[task.label_column].notna()
     if "is_mature" in frame.columns:
-        known &= frame["is_mature"].fillna(False).astype(bool)
+        known &= frame["is_mature"].isin([True])
     return frame[known].reset_index(drop=True)
 
 
@@ -168,7 +175,7 @@ def _flags(column: "pd.Series[Any]", feature: Feature) -> FloatArray:
     values = _numbers(column, feature)
     wrong = ~(np.isnan(values) | (values == 0.0) | (values == 1.0))
     if wrong.any():
-        raise FeatureTypeError(f"feature {feature.name!r} is a flag, and holds {values[wrong][0]!r}")
+        raise FeatureTypeError(f"feature {feature.name!r} is a flag, and holds {float(values[wrong][0])}")
     return values
 
 

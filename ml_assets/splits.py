@@ -75,7 +75,10 @@ def split_by_time(counts: list[DateCounts], *, horizon_days: int, settings: Spli
     largest = max(1, int(len(days) * settings.largest_share))
     test = _latest(days, largest, settings)
     if test is None:
-        return NoSplit(f"{len(days)} mature date(s) hold fewer than {settings.minimum_outcomes} outcomes to judge on")
+        return NoSplit(
+            f"{len(days)} mature date(s) hold fewer than {settings.minimum_outcomes} rows with, or without, "
+            "the outcome: nothing to judge on"
+        )
     before_test = _before(days, test[0].as_of_date, horizon_days)
     calibrate = _latest(before_test, largest, settings)
     if calibrate is not None:
@@ -87,7 +90,7 @@ def split_by_time(counts: list[DateCounts], *, horizon_days: int, settings: Spli
         return _split("two_way", days, before_test, [], test, note)
     return NoSplit(
         f"{len(days)} mature date(s) with a horizon of {horizon_days} days leave no earlier dates with "
-        f"{settings.minimum_outcomes} outcomes to fit on"
+        f"{settings.minimum_outcomes} rows with, and without, the outcome to fit on"
     )
 
 

@@ -28,6 +28,7 @@ from ml_assets.frames import (
     check_keys,
     labelled_rows,
     outcomes_of,
+    plain_values,
 )
 from ml_assets.ladder import OutcomeCounts, Rung, count_outcomes
 from ml_assets.logistic import fit_logistic
@@ -202,8 +203,15 @@ def fit_rule(
 
 def fingerprint(frame: pd.DataFrame, features: Sequence[Feature], task: PredictionTask) -> str:
     """A hash of keys, features and labels that does not depend on the order of the rows."""
-    names = ["company_id", task.entity_key, *sorted(feature.name for feature in features), task.label_column]
-    plain = frame[names].astype("str").assign(as_of_date=as_of_dates(frame).astype("str"))
+    plain = pd.DataFrame(
+        {
+            "company_id": frame["company_id"].astype("str"),
+            task.entity_key: frame[task.entity_key].astype("str"),
+            "as_of_date": as_of_dates(frame).astype("int64"),
+            task.label_column: outcomes_of(frame, task),
+            **{f.name: plain_values(frame[f.name], f) for f in sorted(features, key=lambda f: f.name)},
+        }
+    )
     hashes = np.sort(pd.util.hash_pandas_object(plain, index=False).to_numpy())
     digest = hashlib.blake2b(",".join(plain.columns).encode(), digest_size=16)
     digest.update(hashes.tobytes())

@@ -1,0 +1,84 @@
+"""Metrics against hand-computed values and scikit-learn."""
+
+import numpy as np
+import pytest
+
+from ml_assets.evaluate import auc_interval, calibration_error, evaluate, lift_in_top_decile
+
+PROBABILITIES = np.array([0.1, 0.4, 0.35, 0.8])
+OUTCOMES = np.array([0.0, 0.0, 1.0, 1.0])
+
+
+def test_the_small_example_of_the_textbooks_comes_out_as_computed_by_hand() -> None:
+    """Of the four pairs of a churner and a survivor three are in order; precision is 1 at rank 1, 2/3 at rank 3."""
+    metrics = evaluate(PROBABILITIES, OUTCOMES)
+    assert metrics["auc"] == pytest.approx(0.75)
+    assert metrics["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert metrics["brier"] == pytest.approx((0.01 + 0.16 + 0.4225 + 0.04) / 4)
+    assert metrics["log_loss"] == pytest.approx(-np.log([0.9, 0.6, 0.35, 0.8]).mean())
+    assert (metrics["rows"], metrics["outcomes"]) == (4.0, 2.0)
+
+
+@pytest.mark.parametrize("outcomes", [np.zeros(4), np.ones(4)])
+def test_one_class_has_no_auc_but_still_a_loss(outcomes: np.ndarray) -> None:
+    metrics = evaluate(PROBABILITIES, outcomes)
+    assert metrics["auc"] is None
+    assert metrics["average_precision"] is None
+    assert metrics["log_loss"] is not None
+
+
+def test_no_rows_have_no_metrics() -> None:
+    assert {value for name, value in evaluate(np.zeros(0), np.zeros(0)).items() if name != "rows"} == {None, 0.0}
+
+
+def test_calibration_error_is_the_mean_gap_of_the_bins() -> None:
+    """Two groups of equal probability: 0.2 with a share of 0.1, 0.6 with a share of 0.8, half of the rows each."""
+    probabilities = np.repeat([0.2, 0.6], 10)
+    outcomes = np.r_[[1.0], np.zeros(9), np.ones(8), np.zeros(2)]
+    assert calibration_error(probabilities, outcomes) == pytest.approx(0.5 * 0.1 + 0.5 * 0.2)
+
+
+def test_calibration_error_of_one_constant_does_not_depend_on_the_order_of_rows() -> None:
+    outcomes = np.r_[np.ones(50), np.zeros(50)]
+    assert calibration_error(np.full(100, 0.5), outcomes) == 0.0
+
+
+def test_lift_counts_the_top_tenth_against_all() -> None:
+    probabilities = np.linspace(0.01, 0.99, 20)
+    outcomes = np.zeros(20)
+    outcomes[[19, 3]] = 1.0
+    assert lift_in_top_decile(probabilities, outcomes) == pytest.approx((1 / 2) / (2 / 20))
+
+
+def test_lift_of_a_constant_is_one_in_any_order() -> None:
+    outcomes = np.r_[np.ones(5), np.zeros(95)]
+    assert lift_in_top_decile(np.full(100, 0.05), outcomes) == pytest.approx(1.0)
+    assert lift_in_top_decile(np.full(100, 0.05), np.zeros(100)) is None
+
+
+def test_the_interval_of_single_rows_agrees_with_a_plain_bootstrap_by_scikit_learn() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(5)
+    outcomes = (random.random(400) < 0.3).astype(float)
+    probabilities = np.round(np.clip(0.3 + 0.1 * outcomes + random.normal(0, 0.15, 400), 0.01, 0.99), 2)
+    draws = [random.integers(0, 400, 400) for _ in range(400)]
+    plain = np.quantile([roc_auc_score(outcomes[draw], probabilities[draw]) for draw in draws], [0.025, 0.975])
+    found = auc_interval(probabilities, outcomes, np.arange(400), seed=1, rounds=400)
+    assert found == pytest.approx(tuple(plain), abs=0.012)
+
+
+def test_customers_seen_many_times_widen_the_interval() -> None:
+    random = np.random.default_rng(6)
+    outcomes = (random.random(200) < 0.3).astype(float)
+    probabilities = np.clip(0.3 + 0.1 * outcomes + random.normal(0, 0.2, 200), 0.01, 0.99)
+    tenfold = [np.repeat(values, 10) for values in (probabilities, outcomes, np.arange(200))]
+    by_customer = auc_interval(*tenfold, seed=1)
+    by_row = auc_interval(tenfold[0], tenfold[1], np.arange(2000), seed=1)
+    assert by_customer is not None
+    assert by_row is not None
+    assert by_customer[1] - by_customer[0] > 2 * (by_row[1] - by_row[0])
+
+
+def test_one_class_has_no_interval() -> None:
+    assert auc_interval(PROBABILITIES, np.zeros(4), np.arange(4), seed=1) is None
