@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
 
 from tests.conftest import TestServer
 from warehouse.connection import Warehouse
@@ -28,9 +29,25 @@ class DbtRuns:
 
     project: Path
     folder: Path
+    parsed: Manifest | None = None
+
+    def parse(self) -> None:
+        """Read the project's files; to be repeated when a test has changed one. Every run uses what was read."""
+        self.parsed = self._invoke(dbtRunner(), "parse")
 
     def run(self, *arguments: str, variables: dict[str, Any] | None = None) -> dict[str, int | None]:
         """Run dbt; returns the rows that each model wrote. Fails the test with dbt's words."""
+        if self.parsed is None:
+            self.parse()
+        assert self.parsed is not None
+        # A run leaves what it compiled in the manifest it was given.
+        runner = dbtRunner(manifest=self.parsed.deepcopy())
+        result = self._invoke(runner, *arguments, variables=variables)
+        failed = [f"{node.node.name}: {node.message}" for node in result if node.status in BAD]
+        assert not failed, "\n".join(failed)
+        return {node.node.name: node.adapter_response.get("rows_affected") for node in result}
+
+    def _invoke(self, runner: dbtRunner, *arguments: str, variables: dict[str, Any] | None = None) -> Any:
         command = [
             *arguments,
             *("--project-dir", str(self.project), "--profiles-dir", str(self.folder)),
@@ -39,15 +56,13 @@ class DbtRuns:
         ]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            outcome = dbtRunner().invoke(command)
+            outcome = runner.invoke(command)
         if outcome.exception is not None:
             raise outcome.exception
-        failed = [f"{result.node.name}: {result.message}" for result in outcome.result if result.status in BAD]
-        assert not failed, "\n".join(failed)
-        return {result.node.name: result.adapter_response.get("rows_affected") for result in outcome.result}
+        return outcome.result
 
     def manifest(self) -> dict[str, Any]:
-        """dbt's manifest of the last run."""
+        """The project as dbt read it."""
         return json.loads((self.folder / "target" / "manifest.json").read_text())
 
 

@@ -163,6 +163,7 @@ def test_a_new_feature_is_one_column_and_its_yaml(warehouse: Warehouse, dbt: Dbt
         )
     )
 
+    dbt.parse()
     dbt.run(*SELECTED)
 
     with warehouse.connect() as connection:
