@@ -155,13 +155,14 @@ def test_a_day_later_only_what_changed_is_pulled_and_the_past_stays_as_it_was(
     line: Line, first_run: subprocess.CompletedProcess[str]
 ) -> None:
     before = _matrix(line, FIRST_DAY)
-    (pulled_first,) = line.ask("select sum(received) from ops.load_log where is_backfill")[0]
+    (pulled_first,) = line.ask("select sum(received)::int from ops.load_log where is_backfill")[0]
     moved = line.churn("demo", "advance")
     assert moved.returncode == 0, moved.stderr
     next_day = line.churn("demo", "run")
     assert next_day.returncode == 0, next_day.stdout + next_day.stderr
     (loaded, received) = line.ask(
-        "select sum(loaded), sum(received) from ops.load_log where known_at::date = %s", FIRST_DAY + timedelta(days=1)
+        "select sum(loaded)::int, sum(received)::int from ops.load_log where known_at::date = %s",
+        FIRST_DAY + timedelta(days=1),
     )[0]
     assert 0 < loaded < 0.05 * pulled_first
     assert received < 0.1 * pulled_first
@@ -170,24 +171,34 @@ def test_a_day_later_only_what_changed_is_pulled_and_the_past_stays_as_it_was(
 
 
 def test_a_company_with_a_wrong_key_fails_alone_and_is_named(
-    line: Line, first_run: subprocess.CompletedProcess[str]
+    line: Line, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
-    key = line.home / "demo" / "keys" / "seedling"
-    right = key.read_text()
-    key.write_text("wrong")
-    try:
-        failed = line.churn("sync")
-    finally:
-        key.write_text(right)
+    (line.home / "stranger_key").write_text("sesame-open-up")
+    definition = tmp_path / "stranger.yaml"
+    port = (line.home / "demo" / "port").read_text().strip()
+    definition.write_text(
+        f"""
+        slug: stranger
+        name: Stranger
+        connector: habari_api
+        connector_settings: {{base_url: "http://127.0.0.1:{port}", api_key: "file:stranger_key"}}
+        churn_kind: cancellation
+        currency: EUR
+        """
+    )
+    assert line.churn("company", "add", str(definition)).returncode == 0
+    failed = line.churn("sync")
+    assert line.churn("company", "disable", "stranger").returncode == 0
     assert failed.returncode == 1
-    assert "seedling" in failed.stderr
-    assert "brightdesk" not in failed.stderr
-    assert "wrong" not in failed.stderr.replace("wrong key", "")
+    assert "stranger" in failed.stderr
+    assert "API key" in failed.stderr
+    assert not [name for name in COMPANIES if name in failed.stderr]
+    assert "sesame" not in failed.stdout + failed.stderr
     statuses = line.ask(
         "select slug, status from ops.run_log inner join ops.companies using (company_id) where stage = 'sync'"
-        " order by run_log_id desc limit 3"
+        " order by run_log_id desc limit 4"
     )
-    assert dict(statuses) == {"brightdesk": "succeeded", "marketlane": "succeeded", "seedling": "failed"}
+    assert dict(statuses) == {**dict.fromkeys(COMPANIES, "succeeded"), "stranger": "failed"}
 
 
 def test_a_disabled_company_keeps_its_history_and_is_not_read(

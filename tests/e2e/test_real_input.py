@@ -1,0 +1,111 @@
+"""The line on data that nobody simulated: a real shop's year, and a SaaS firm whose data carry no signal."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from warehouse.connection import Warehouse
+from warehouse.settings import Settings
+
+pytestmark = pytest.mark.xdist_group("real_input")
+
+ROOT = Path(__file__).parents[2]
+CHURN = Path(sys.executable).with_name("churn")
+DATA = ROOT.parent / "shared" / "data"
+EXAMPLES = ("online_retail", "ravenstack")
+
+
+@dataclass
+class RealInput:
+    """A warehouse with both example companies, and what its run printed."""
+
+    home: Path
+    printed: str
+
+    def ask(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with Warehouse.open(Settings(home=self.home)) as warehouse, warehouse.connect() as conn:
+            return conn.execute(query, parameters).fetchall()  # type: ignore[call-overload]
+
+    def metric(self, slug: str, candidate: str, metric: str) -> float:
+        ((value,),) = self.ask(
+            "select evaluation.value from ml.evaluations as evaluation inner join ops.companies using (company_id)"
+            " where slug = %s and candidate = %s and metric = %s",
+            slug,
+            candidate,
+            metric,
+        )
+        return float(value)
+
+
+def _churn(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CHURN_")}
+    return subprocess.run(
+        [str(CHURN), *arguments],
+        cwd=ROOT,
+        env={**environment, "CHURN_HOME": str(home), "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def real_input(tmp_path_factory: pytest.TempPathFactory) -> RealInput:
+    """Both companies by their example files, as docs/online-retail.md says, and one run."""
+    missing = [name for name in EXAMPLES if not (DATA / name).is_dir()]
+    if missing:
+        pytest.skip(f"no {' and no '.join(missing)} beside the project: see docs/online-retail.md for the data")
+    home = tmp_path_factory.mktemp("real") / "home"
+    for name in EXAMPLES:
+        shutil.copytree(DATA / name, home / "imports" / name)
+        added = _churn(home, "company", "add", str(ROOT / "docs" / "examples" / f"{name}.yaml"))
+        assert added.returncode == 0, added.stderr
+    done = _churn(home, "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return RealInput(home, done.stdout)
+
+
+def test_a_real_shops_invoices_become_payments_once_each(real_input: RealInput) -> None:
+    ((charges, refunds, customers),) = real_input.ask(
+        "select count(*) filter (where kind = 'charge'), count(*) filter (where kind = 'refund'),"
+        " count(distinct customer_id) from raw.payments inner join ops.companies using (company_id)"
+        " where slug = 'online_retail'"
+    )
+    assert customers == 4383
+    assert charges + refunds == 23_587
+    assert 4_000 < refunds < 5_000
+
+
+def test_the_real_shop_is_predicted_better_than_by_chance(real_input: RealInput) -> None:
+    assert real_input.metric("online_retail", "xgboost", "auc_low") > 0.6
+
+
+def test_every_active_customer_of_the_real_shop_has_a_score_for_the_end_of_its_data(real_input: RealInput) -> None:
+    ((date, scores),) = real_input.ask(
+        "select as_of_date::text, count(*) from predictions.churn_current inner join ops.companies using (company_id)"
+        " where slug = 'online_retail' group by 1"
+    )
+    assert date == "2010-12-10"
+    ((bought,),) = real_input.ask(
+        "select count(distinct customer_id) from raw.payments inner join ops.companies using (company_id)"
+        " where slug = 'online_retail' and kind = 'charge' and paid_at >= timestamptz '2010-09-11 00:00Z'"
+        " and paid_at < timestamptz '2010-12-10 00:00Z' and amount > 0"
+    )
+    assert scores == bought
+
+
+def test_where_there_is_no_signal_no_candidate_finds_one(real_input: RealInput) -> None:
+    for candidate in ("xgboost", "logistic"):
+        assert real_input.metric("ravenstack", candidate, "auc_low") < 0.5
+        assert abs(real_input.metric("ravenstack", candidate, "auc") - 0.5) < 0.06
+
+
+def test_tickets_older_than_their_customers_are_pointed_out(real_input: RealInput) -> None:
+    assert "tickets_before_their_customer" in real_input.printed
