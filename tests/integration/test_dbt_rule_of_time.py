@@ -69,27 +69,19 @@ def _plant_leak(project: Path) -> None:
             customers.company_id,
             customers.customer_id,
             customers.as_of_date,
-            (
-                select count(*) from {{ ref('stg_crm__tickets') }} as tickets
-                where tickets.company_id = customers.company_id
-                and tickets.customer_id = customers.customer_id
-                and tickets.opened_at < customers.as_of_date
-            )::integer as tickets_whenever_known,
-            (
-                select count(*) from {{ ref('int_tickets__intervals') }} as tickets
-                where tickets.company_id = customers.company_id
-                and tickets.customer_id = customers.customer_id
+            customers.tenure_days,
+            min(current_customers.plan_name) as plan_of_today,
+            count(distinct tickets.ticket_id)
+                filter (where tickets.opened_date < customers.as_of_date)::integer as tickets_whenever_known,
+            count(distinct tickets.ticket_id) filter (
+                where tickets.resolved_date is not null
                 and tickets.known_from < customers.as_of_date
                 and tickets.known_to >= customers.as_of_date
-                and tickets.resolved_date is not null
-            )::integer as tickets_ever_resolved,
-            (
-                select min(current_customers.plan_name) from {{ ref('stg_crm__customers') }} as current_customers
-                where current_customers.company_id = customers.company_id
-                and current_customers.customer_id = customers.customer_id
-            ) as plan_of_today,
-            customers.tenure_days
+            )::integer as tickets_ever_resolved
         from {{ ref('customer_features') }} as customers
+        left join {{ ref('stg_crm__customers') }} as current_customers using (company_id, customer_id)
+        left join {{ ref('int_tickets__intervals') }} as tickets using (company_id, customer_id)
+        group by customers.company_id, customers.customer_id, customers.as_of_date, customers.tenure_days
         """
     (project / "models" / "features" / f"{LEAK}.sql").write_text(
         "{{ config(materialized='table', contract={'enforced': false}) }}\n" + dedent(sql)
