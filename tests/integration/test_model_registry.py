@@ -21,7 +21,9 @@ pytestmark = pytest.mark.xdist_group("mlflow")
 @pytest.fixture(scope="module")
 def result() -> TrainingResult:
     """A small trained model."""
-    return train(simulate(300, 10, rate=0.1), FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT)
+    return train(
+        simulate(300, 10, rate=0.1), FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT, threads=1
+    )
 
 
 def test_versions_the_champion_and_the_figures_survive_in_mlflow(

@@ -32,7 +32,9 @@ COLUMNS = [
 @pytest.fixture(scope="module")
 def model() -> TrainedModel:
     """A model of a small world."""
-    return train(simulate(500, 10, rate=0.1), FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT).model
+    return train(
+        simulate(500, 10, rate=0.1), FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT, threads=1
+    ).model
 
 
 @pytest.fixture(scope="module")
