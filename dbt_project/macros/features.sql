@@ -22,7 +22,7 @@
     {%- for feature in features_of(model_name) %}
         {%- if feature.basis == 'attributes' %}
         case
-            when active_customers.as_of_date::timestamp at time zone 'UTC' > clocks.first_loaded_at
+            when customer_features.as_of_date::timestamp at time zone 'UTC' > clocks.first_loaded_at
                 then {{ model_name }}.{{ feature.name }}
         end as {{ feature.name }}
         {%- else %}

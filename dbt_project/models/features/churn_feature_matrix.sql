@@ -8,13 +8,6 @@
 
 with
 
-active_customers as (
-
-    select * from {{ ref('int_customers__active') }}
-    where {{ is_to_be_built() }}
-
-),
-
 clocks as (
 
     select * from {{ ref('int_companies__clocks') }}
@@ -45,27 +38,27 @@ payment_features as (
 final as (
 
     select
-        active_customers.company_id,
-        active_customers.customer_id,
-        active_customers.as_of_date,
+        customer_features.company_id,
+        customer_features.customer_id,
+        customer_features.as_of_date,
         {{ matrix_columns('customer_features') }},
         {{ matrix_columns('ticket_features') }},
         {{ matrix_columns('payment_features') }}
-    from active_customers
+    from customer_features
     inner join clocks
-        on active_customers.company_id = clocks.company_id
-    inner join customer_features
-        on active_customers.company_id = customer_features.company_id
-        and active_customers.customer_id = customer_features.customer_id
-        and active_customers.as_of_date = customer_features.as_of_date
+        on customer_features.company_id = clocks.company_id
     inner join ticket_features
-        on active_customers.company_id = ticket_features.company_id
-        and active_customers.customer_id = ticket_features.customer_id
-        and active_customers.as_of_date = ticket_features.as_of_date
+        on customer_features.company_id = ticket_features.company_id
+        and customer_features.customer_id = ticket_features.customer_id
+        and customer_features.as_of_date = ticket_features.as_of_date
     inner join payment_features
-        on active_customers.company_id = payment_features.company_id
-        and active_customers.customer_id = payment_features.customer_id
-        and active_customers.as_of_date = payment_features.as_of_date
+        on customer_features.company_id = payment_features.company_id
+        and customer_features.customer_id = payment_features.customer_id
+        and customer_features.as_of_date = payment_features.as_of_date
+    -- Who can churn: whoever is there, and where churn is silence, whoever is not silent already.
+    where
+        clocks.churn_kind = 'cancellation'
+        or payment_features.days_since_last_payment <= clocks.inactivity_days
 
 )
 

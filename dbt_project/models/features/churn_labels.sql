@@ -13,7 +13,11 @@ with
 
 active_customers as (
 
-    select * from {{ ref('int_customers__active') }}
+    select
+        company_id,
+        customer_id,
+        as_of_date
+    from {{ ref('churn_feature_matrix') }}
     where {{ is_to_be_built() }}
 
 ),
@@ -37,7 +41,8 @@ outcomes as (
 
 ),
 
-successful_charges as (
+-- Read once, not once per date.
+successful_charges as materialized (
 
     select
         company_id,

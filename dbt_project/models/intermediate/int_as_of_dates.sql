@@ -3,6 +3,7 @@
         materialized='incremental',
         incremental_strategy='append',
         full_refresh=false,
+        post_hook='analyze {{ this }}',
         indexes=[{'columns': ['company_id', 'as_of_date'], 'unique': true}],
     )
 }}
