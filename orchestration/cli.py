@@ -221,14 +221,19 @@ def ui(
         prepare_manifest(settings)
         home = dagster_home.write(settings, warehouse)
         console.print(f"Dagster's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
-        command = ["dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
         dagster = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "dagster", *command], env={**os.environ, "DAGSTER_HOME": str(home)}
+            [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"],
+            cwd=PROJECT_DIRECTORY.parent,
+            env={**os.environ, "DAGSTER_HOME": str(home), "CHURN_HOME": str(settings.home)},
         )
         try:
             code = dagster.wait()
         except KeyboardInterrupt:
-            code = dagster.wait()
+            code = 0
+        finally:
+            # It ends its webserver and daemon on an interrupt, not on a termination.
+            dagster.send_signal(signal.SIGINT)
+            dagster.wait()
     raise typer.Exit(max(code, 0))
 
 

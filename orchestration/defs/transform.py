@@ -10,18 +10,18 @@ from dagster_dbt import DbtCliResource, dbt_assets
 from orchestration.automation import TRANSFORM_RETRIES
 from orchestration.feature_catalogue import target_directory
 from orchestration.resources import WarehouseResource
-from orchestration.transform import LayeredTranslator, dbt_project, dbt_vars
+from orchestration.transform import LayeredTranslator, dbt_project, dbt_vars, prepare_manifest
 from warehouse.settings import load_settings
 
-_project = dbt_project(load_settings())
-_project.prepare_if_dev()
+_settings = load_settings()
+_project = dbt_project(_settings)
 
 # They test the SQL, not the data: `make test` and an analytics engineer's own `dbt build` run them.
 WITHOUT_UNIT_TESTS = ("--exclude-resource-types", "unit_test")
 
 
 @dbt_assets(
-    manifest=_project.manifest_path,
+    manifest=prepare_manifest(_settings),
     project=_project,
     dagster_dbt_translator=LayeredTranslator(),
     name="dbt_models",

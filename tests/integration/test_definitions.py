@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster_shared.serdes import deserialize_value, serialize_value
 
 from orchestration import keys
 from orchestration.transform import prepare_manifest, profiles_directory
@@ -72,12 +74,17 @@ def test_features_depend_on_neither_labels_nor_predictions(repository: dg.Reposi
 
 def test_every_asset_has_a_group_an_owner_and_a_description(repository: dg.RepositoryDefinition) -> None:
     graph = repository.asset_graph
-    groups = {group.value for group in keys.Group}
+    groups = {value for name, value in vars(keys.Group).items() if not name.startswith("_")}
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.group_name in groups, key
         assert node.owners, key
         assert node.description, key
+
+
+def test_the_server_can_send_them_to_its_ui(repository: dg.RepositoryDefinition) -> None:
+    snapshot = RepositorySnap.from_def(repository)
+    assert deserialize_value(serialize_value(snapshot), RepositorySnap).name == snapshot.name
 
 
 def test_companies_are_one_partition_set(repository: dg.RepositoryDefinition) -> None:
