@@ -221,10 +221,12 @@ def ui(
         prepare_manifest(settings)
         home = dagster_home.write(settings, warehouse)
         console.print(f"Dagster's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
-        dagster = subprocess.Popen(  # noqa: S603 - our own interpreter
+        dagster = subprocess.Popen(  # noqa: S603 - our own interpreter; no thread runs yet
             [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"],
             cwd=PROJECT_DIRECTORY.parent,
             env={**os.environ, "DAGSTER_HOME": str(home), "CHURN_HOME": str(settings.home)},
+            # Started in the background of a shell we ignore interrupts, and it would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             code = dagster.wait()

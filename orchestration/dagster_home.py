@@ -54,4 +54,5 @@ def _configuration(settings: Settings, warehouse: Warehouse) -> dict[str, object
         "run_monitoring": {"enabled": True, "start_timeout_seconds": 300},
         "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
         "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
     }
