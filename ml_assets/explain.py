@@ -132,13 +132,15 @@ def _head(feature: Feature, value: Any, direction: str) -> str:
 
 
 def words_of(value: float | bool | str | None, feature: Feature) -> str:
-    """A value in words: "74 days", "1,250.5 EUR", "yes", "unknown"."""
+    """A value in words: "74 days", "1,250.5 EUR", "25%" (of a share), "yes", "unknown"."""
     if value is None:
         return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
+    if feature.unit == "share":
+        return f"{value:.0%}"
     shown = f"{value:,.0f}" if float(value).is_integer() else _short(value)
     unit = feature.unit[:-1] if shown == "1" and feature.unit.endswith("s") else feature.unit
     return f"{shown} {unit}".rstrip()

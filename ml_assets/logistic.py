@@ -104,7 +104,8 @@ def fit_linear(matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder
     one_hot = [np.eye(size)[_codes(matrix[:, position], size - 1)] for position, size in sizes.items()]
     plain = [position for position in range(matrix.shape[1]) if position not in sizes]
     design = np.hstack([((filled - mean) / spread)[:, plain], missing[:, plain].astype(np.float64), *one_hot])
-    fitted = LogisticRegression(C=strength, max_iter=2000, tol=1e-6).fit(design, outcomes)
+    # Newton steps: many rows, few columns, and columns that lean on each other, which gradient steps take long over.
+    fitted = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=200, tol=1e-6).fit(design, outcomes)
 
     weights, centres = fitted.coef_[0], design.mean(axis=0)
     slope, when_missing, when_present = (np.zeros(matrix.shape[1]) for _ in range(3))

@@ -1,6 +1,8 @@
 """From scores to the rows that are published: risk levels, percentiles, reasons and row hashes."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pandas as pd
 from ml_assets.explain import write_reasons
 from ml_assets.frames import FloatArray, as_of_dates
 from ml_assets.model import TrainedModel
-from ml_assets.task import PredictionTask, RiskThresholds
+from ml_assets.task import Feature, PredictionTask, RiskThresholds
 
 HASHED_REASONS = 3
 
@@ -34,9 +36,17 @@ def percentiles(probabilities: FloatArray, groups: npt.NDArray[Any]) -> FloatArr
 
 
 def build_score_rows(
-    model: TrainedModel, frame: pd.DataFrame, task: PredictionTask, *, model_version: str
+    model: TrainedModel,
+    frame: pd.DataFrame,
+    task: PredictionTask,
+    *,
+    model_version: str,
+    described: Sequence[Feature] = (),
 ) -> pd.DataFrame:
     """Score a feature matrix and give the rows to publish, in the frame's order.
+
+    `described` are the features in today's words, which the reasons are written with; one that is not among
+    them keeps the words it was trained with.
 
     Columns: company_id, the entity's id, as_of_date, the task's probability, risk_level, percentile (within
     the company and date), baseline_log_odds, reasons (JSON text), model_version, evidence_level, row_hash.
@@ -45,7 +55,7 @@ def build_score_rows(
     model.check_frame(frame, task)
     scores = model.score(frame)
     assert scores.contributions is not None  # noqa: S101 - scored with reasons
-    reasons = write_reasons(frame, model.encoder.features, scores.contributions.to_numpy())
+    reasons = write_reasons(frame, _in_words_of(model, described), scores.contributions.to_numpy())
     levels = risk_levels(scores.probability, model.facts.base_rate, task.risk)
     dates = as_of_dates(frame)
     groups = pd.DataFrame({"company": frame["company_id"].to_numpy(), "date": dates}).groupby(["company", "date"])
@@ -64,6 +74,15 @@ def build_score_rows(
             "row_hash": row_hashes(levels, scores.probability, reasons.top),
         }
     )
+
+
+def _in_words_of(model: TrainedModel, described: Sequence[Feature]) -> list[Feature]:
+    words = {feature.name: feature for feature in described}
+    return [_reworded(feature, words.get(feature.name, feature)) for feature in model.encoder.features]
+
+
+def _reworded(feature: Feature, words: Feature) -> Feature:
+    return replace(feature, label=words.label, unit=words.unit, family=words.family)
 
 
 def row_hashes(levels: npt.NDArray[np.object_], probabilities: FloatArray, top: npt.NDArray[np.object_]) -> list[str]:

@@ -5,7 +5,7 @@ here; how a model is made or explained is not.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 
 from ml_assets.ladder import Rung, RungDecision, assert_pool_allowed, count_outcomes, decide_rung
-from ml_assets.model import TrainedModel
 from ml_assets.scoring import build_score_rows
 from ml_assets.task import CHURN, Feature
 from ml_assets.train import TrainingResult, train, train_rule
@@ -27,6 +26,9 @@ from warehouse.feature_store import built_columns, labelled_rows, rows_at
 from warehouse.model_log import TrainingRecord, chosen_model, record_training
 from warehouse.publication import newest_publication, stage_scores
 from warehouse.roles import Role
+
+MONEY = "company's currency"
+"""The unit of features that hold money; readers see the currency's code."""
 
 Retrain = Literal["when_due", "always"]
 
@@ -86,19 +88,19 @@ class ChurnPredictor:
 
         With ``when_due`` a company that has a model for its rung is left as it is.
         """
-        frame = self._labelled([company])
-        pool = self._pool(company)
-        decision = decide_rung(
-            count_outcomes(frame, CHURN), count_outcomes(pool, CHURN) if pool is not None else None, CHURN
-        )
+        sharing = self._sharing(company)
+        own = count_outcomes(self._labelled([company], []), CHURN)
+        pool = count_outcomes(self._labelled(sharing, []), CHURN) if sharing else None
+        decision = decide_rung(own, pool, CHURN)
         name = _model_name(company, decision)
         with self._warehouse.connect(Role.ml) as conn:
             chosen = chosen_model(conn, company.company_id, CHURN.name)
         if retrain == "when_due" and chosen is not None and chosen.model_name == name:
             return Trained("not_due", decision.rung, name, "it has a model; `churn train` trains it anew")
-        if decision.rung == "pooled_model" and pool is not None:
-            result, registered = self._train_pool(name, pool, company)
+        if decision.rung == "pooled_model":
+            result, registered = self._train_pool(name, sharing, company)
         else:
+            frame = self._labelled([company], self._names)
             result, registered = self._train_and_register(name, frame, company, decision.rung)
         return self._record(company, decision, result, registered)
 
@@ -110,13 +112,19 @@ class ChurnPredictor:
         the date's features are missing, and a FrameError where the model cannot read them.
         """
         now = self._clock.for_company(company)
-        model, version = self._champion(company)
-        with self._warehouse.connect(Role.publisher) as conn:
+        with self._warehouse.connect(Role.ml) as conn:
             published = newest_publication(conn, company.company_id)
+            chosen = chosen_model(conn, company.company_id, CHURN.name)
+        if chosen is None:
+            raise NoModel(f"{company.slug} has no trained model yet: run `churn train --company {company.slug}`.")
+        version = chosen.version
         if published and not again and (published.as_of_date, published.model_version) == (now.date(), version):
             return Staged(now.date(), version, published.evidence_level, 0)
+        model = self._registry.load(chosen.model_name, chosen.model_version)
         rows = rows_at(self._warehouse, company.company_id, now.date(), self._names)
-        scores = build_score_rows(model, rows.to_pandas(), CHURN, model_version=version)
+        scores = build_score_rows(
+            model, rows.to_pandas(), CHURN, model_version=version, described=self._in_currency_of(company)
+        )
         scores["scored_at"] = pd.Timestamp(now)
         with self._warehouse.connect(Role.ml) as conn:
             staged = stage_scores(conn, company.company_id, pa.Table.from_pandas(scores, preserve_index=False))
@@ -129,32 +137,38 @@ class ChurnPredictor:
             int((scores["risk_level"] == "high").sum()),
         )
 
+    def _in_currency_of(self, company: Company) -> list[Feature]:
+        return [
+            replace(feature, unit=company.currency) if feature.unit == MONEY else feature for feature in self._features
+        ]
+
     @property
     def _names(self) -> list[str]:
         return [feature.name for feature in self._features]
 
-    def _labelled(self, companies: Sequence[Company]) -> pd.DataFrame:
+    def _labelled(self, companies: Sequence[Company], names: Sequence[str]) -> pd.DataFrame:
         ids = [company.company_id for company in companies]
-        frame: pd.DataFrame = labelled_rows(self._warehouse, ids, self._names).to_pandas()
+        frame: pd.DataFrame = labelled_rows(self._warehouse, ids, names).to_pandas()
         return frame
 
-    def _pool(self, company: Company) -> pd.DataFrame | None:
-        """Labelled rows of the companies that share training and mean the same by churn; None if this one does not."""
+    def _sharing(self, company: Company) -> list[Company]:
+        """The companies that share training and mean the same by churn, this one among them; none if it does not."""
         if not company.shares_training:
-            return None
+            return []
         with self._warehouse.connect() as conn:
-            sharing = [
+            return [
                 other
                 for other in list_companies(conn)
                 if other.shares_training
                 and (other.churn_kind, other.horizon_days) == (company.churn_kind, company.horizon_days)
             ]
-        pool = self._labelled(sharing)
-        assert_pool_allowed(pool, [other.company_id for other in sharing])
-        return pool
 
-    def _train_pool(self, name: str, pool: pd.DataFrame, company: Company) -> tuple[TrainingResult, RegisteredModel]:
+    def _train_pool(
+        self, name: str, sharing: Sequence[Company], company: Company
+    ) -> tuple[TrainingResult, RegisteredModel]:
         if name not in self._pools:
+            pool = self._labelled(sharing, self._names)
+            assert_pool_allowed(pool, [other.company_id for other in sharing])
             self._pools[name] = self._train_and_register(name, pool, company, "pooled_model")
         return self._pools[name]
 
@@ -210,15 +224,6 @@ class ChurnPredictor:
             auc=published.get("auc"),
             rule_auc=result.evaluations.get("rule", {}).get("auc"),
         )
-
-    def _champion(self, company: Company) -> tuple[TrainedModel, str]:
-        with self._warehouse.connect(Role.ml) as conn:
-            chosen = chosen_model(conn, company.company_id, CHURN.name)
-        found = self._registry.champion(chosen.model_name) if chosen else None
-        if chosen is None or found is None:
-            raise NoModel(f"{company.slug} has no trained model yet: run `churn train --company {company.slug}`.")
-        model, version = found
-        return model, f"{chosen.model_name} v{version}"
 
 
 def _model_name(company: Company, decision: RungDecision) -> str:

@@ -22,7 +22,7 @@ from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.roles import Role
 from warehouse.settings import Settings
-from warehouse.version_log import Load, RecordCounts, VersionLog
+from warehouse.version_log import Load, RecordCounts, VersionLog, analyze
 
 OVERLAP = timedelta(minutes=5)
 """How far before its cursor a sync reads again: a CRM may stamp a record a moment before it shows it."""
@@ -92,7 +92,17 @@ def sync_company(
                 versions = VersionLog(connection, company.company_id, entity.name)
                 sync = _EntitySync(company, entity, source, versions, clock, settings, dagster_run_id, report)
                 results.append(sync.run(chunk_rows))
+    _analyze_first_loads(warehouse, results)
     return results
+
+
+def _analyze_first_loads(warehouse: Warehouse, results: Sequence[LoadResult]) -> None:
+    """What follows a first load would otherwise be planned for an empty table."""
+    first = [result.entity for result in results if result.is_backfill and result.loaded]
+    if first:
+        with warehouse.connect() as connection:
+            for entity in first:
+                analyze(connection, entity)
 
 
 class _OneSource:

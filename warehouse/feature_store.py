@@ -14,6 +14,8 @@ from warehouse.errors import WarehouseError
 from warehouse.frames import read_arrow
 from warehouse.roles import Role
 
+_KEY = ("company_id", "customer_id", "as_of_date")
+
 
 class FeaturesNotBuilt(WarehouseError):
     """The feature matrix lacks what was asked for."""
@@ -37,7 +39,7 @@ def built_columns(conn: psycopg.Connection[Any]) -> list[str]:
 
 
 def labelled_rows(warehouse: Warehouse, company_ids: Sequence[int], features: Sequence[str]) -> pa.Table:
-    """Rows whose label is mature: company_id, customer_id, as_of_date, is_churned, then ``features``.
+    """Rows whose label is mature: is_churned, company_id, customer_id, as_of_date, then ``features``.
 
     Only dates of the monthly grid count: a daily scoring date would weigh recent days more than others.
     Rows are ordered by company, date and customer, so that a training can be repeated.
@@ -45,7 +47,7 @@ def labelled_rows(warehouse: Warehouse, company_ids: Sequence[int], features: Se
     return _read(
         warehouse,
         """
-        select matrix.company_id, matrix.customer_id, matrix.as_of_date, label.is_churned, {features}
+        select label.is_churned, {columns}
         from {matrix} as matrix
         inner join {labels} as label
             on label.company_id = matrix.company_id
@@ -68,7 +70,7 @@ def rows_at(warehouse: Warehouse, company_id: int, as_of_date: date, features: S
     rows = _read(
         warehouse,
         """
-        select matrix.company_id, matrix.customer_id, matrix.as_of_date, {features}
+        select {columns}
         from {matrix} as matrix
         where matrix.company_id = $1 and matrix.as_of_date = $2
         order by matrix.customer_id
@@ -86,7 +88,7 @@ def rows_at(warehouse: Warehouse, company_id: int, as_of_date: date, features: S
 
 def _read(warehouse: Warehouse, query: LiteralString, features: Sequence[str], parameters: list[object]) -> pa.Table:
     composed = sql.SQL(query).format(
-        features=sql.SQL(", ").join(sql.Identifier("matrix", name) for name in features),
+        columns=sql.SQL(", ").join(sql.Identifier("matrix", name) for name in [*_KEY, *features]),
         matrix=relations.CHURN_FEATURE_MATRIX.identifier,
         labels=relations.CHURN_LABELS.identifier,
     )

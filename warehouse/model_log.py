@@ -34,10 +34,15 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class ChosenModel:
-    """The registered model that scores a company, by the last training that found one."""
+    """The registered model, and its version, that scores a company."""
 
     model_name: str
-    rung: str
+    model_version: str
+
+    @property
+    def version(self) -> str:
+        """Name and version as published scores carry them."""
+        return f"{self.model_name} v{self.model_version}"
 
 
 def record_training(conn: psycopg.Connection[Any], record: TrainingRecord) -> int:
@@ -81,12 +86,15 @@ def record_training(conn: psycopg.Connection[Any], record: TrainingRecord) -> in
 
 
 def chosen_model(conn: psycopg.Connection[Any], company_id: int, task: str) -> ChosenModel | None:
-    """Which registered model scores the company, or None before its first training."""
+    """The champion of the model that the company's last training chose, or None before its first."""
     with conn.cursor(row_factory=class_row(ChosenModel)) as cursor:
         return cursor.execute(
             sql.SQL(
-                "select model_name, rung from {} where company_id = %s and task = %s and status <> 'failed'"
-                " order by training_run_id desc limit 1"
-            ).format(relations.TRAINING_RUNS.identifier),
+                "select champion.model_name, champion.model_version from {runs} as champion"
+                " where champion.status in ('promoted', 'too_few_outcomes') and champion.model_name = ("
+                "select model_name from {runs} where company_id = %s and task = %s and status <> 'failed'"
+                " order by training_run_id desc limit 1)"
+                " order by champion.training_run_id desc limit 1"
+            ).format(runs=relations.TRAINING_RUNS.identifier),
             [company_id, task],
         ).fetchone()

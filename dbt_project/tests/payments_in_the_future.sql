@@ -1,5 +1,5 @@
 -- Payments paid after the company's own now. They count from the first as_of_date after them.
-{{ config(severity='warn') }}
+{{ config(severity='warn', meta={'dagster': {'ref': {'name': 'stg_crm__payments'}}}) }}
 
 select
     payments.company_id,

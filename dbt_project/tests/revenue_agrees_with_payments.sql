@@ -1,4 +1,5 @@
 -- The months of revenue_statistics_by_month add up to the payments they are made of.
+{{ config(meta={'dagster': {'ref': {'name': 'revenue_statistics_by_month'}}}) }}
 with
 
 payments as (

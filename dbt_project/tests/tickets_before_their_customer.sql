@@ -1,5 +1,5 @@
 -- Tickets opened before their customer signed up. They count as tickets; a source with many has a date wrong.
-{{ config(severity='warn') }}
+{{ config(severity='warn', meta={'dagster': {'ref': {'name': 'stg_crm__tickets'}}}) }}
 
 select
     tickets.company_id,
