@@ -127,7 +127,7 @@ def _print_loads(conn: psycopg.Connection[Any], console: Console, run_id: str) -
         "company",
         "table",
         "received>",
-        "new versions>",
+        "new>",
         "rejected>",
         "in CRM>",
         "in warehouse>",
@@ -164,9 +164,9 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console) -> None:
         "evidence",
         "AUC>",
         "logistic>",
-        "best column>",
+        "column>",
         "lift>",
-        "calibration>",
+        "cal. error>",
         "churners>",
     )
     for run in runs:

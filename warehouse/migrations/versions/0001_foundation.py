@@ -68,7 +68,6 @@ create table ops.sync_cursors (
     company_id int not null references ops.companies,
     entity text not null check (entity in ('customers', 'tickets', 'payments')),
     cursor_updated_at timestamptz,
-    resume_token text,
     backfill_completed_at timestamptz,
     moved_at timestamptz not null default now(),
     primary key (company_id, entity)
