@@ -1,6 +1,6 @@
 select
-    customer_overview.company_id,
     customer_overview.customer_id,
+    customer_overview.company_name,
     customer_overview.customer_name,
     customer_overview.plan_name,
     customer_overview.country,

@@ -1,5 +1,5 @@
 select
-    customer_overview.company_id,
+    customer_overview.company_name,
     case max(customer_overview.evidence_level)
         when 'own_model' then 'the company''s own history'
         when 'pooled_model' then 'the history of several companies'
@@ -11,5 +11,5 @@ from analytics.customer_overview
 where
     customer_overview.churn_probability is not null
     [[and {{company}}]]
-group by customer_overview.company_id
-order by customer_overview.company_id
+group by customer_overview.company_id, customer_overview.company_name
+order by customer_overview.company_name, customer_overview.company_id

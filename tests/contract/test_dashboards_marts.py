@@ -31,7 +31,8 @@ TAG = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 TYPES_OF_WIDGET = {"number/=": {"integer", "bigint"}, "string/=": {"text", "character varying"}}
 # Roles belong to the whole server: numbers that no other test gives a company.
 OURS, THEIRS = 7101, 7102
-VALUE_OF_FILTER: dict[str, Any] = {"company": OURS, "risk_level": "high", "plan": "Team", "country": "DE"}
+NAMES = {OURS: "Zawadi Stationers", THEIRS: "Amani Media"}
+VALUE_OF_FILTER: dict[str, Any] = {"company": NAMES[OURS], "risk_level": "high", "plan": "Team", "country": "DE"}
 
 OVERVIEW = (
     # company, customer, plan, country, risk, probability, revenue of 90 days, at stake
@@ -92,20 +93,20 @@ def build_marts(warehouse: Warehouse, folder: Path) -> None:
 
 def fill_marts(connection: psycopg.Connection[Any]) -> None:
     connection.cursor().executemany(
-        "insert into analytics.customer_overview (company_id, customer_id, customer_name, plan_name, country,"
-        " risk_level, churn_probability, revenue_90d, value_at_stake, currency, evidence_level, score_date)"
-        " values (%s, %s, 'Somebody', %s, %s, %s, %s, %s, %s, 'EUR', 'own_model', '2026-02-20')",
-        OVERVIEW,
+        "insert into analytics.customer_overview (company_name, company_id, customer_id, customer_name, plan_name,"
+        " country, risk_level, churn_probability, revenue_90d, value_at_stake, currency, evidence_level, score_date)"
+        " values (%s, %s, %s, 'Somebody', %s, %s, %s, %s, %s, %s, 'EUR', 'own_model', '2026-02-20')",
+        [(NAMES[row[0]], *row) for row in OVERVIEW],
     )
     connection.cursor().executemany(
-        "insert into analytics.customer_reasons (company_id, customer_id, reason_rank, feature, feature_label,"
-        " contribution, is_raising_risk) values (%s, %s, %s, %s, %s, %s, %s)",
-        [(*row, row[-1] > 0) for row in REASONS],
+        "insert into analytics.customer_reasons (company_name, company_id, customer_id, reason_rank, feature,"
+        " feature_label, contribution, is_raising_risk) values (%s, %s, %s, %s, %s, %s, %s, %s)",
+        [(NAMES[row[0]], *row, row[-1] > 0) for row in REASONS],
     )
     connection.cursor().executemany(
-        "insert into analytics.risk_by_month (company_id, risk_level, currency, month, customers,"
-        " expected_churners, value_at_stake) values (%s, %s, %s, %s, %s, %s, %s)",
-        RISK_BY_MONTH,
+        "insert into analytics.risk_by_month (company_name, company_id, risk_level, currency, month, customers,"
+        " expected_churners, value_at_stake) values (%s, %s, %s, %s, %s, %s, %s, %s)",
+        [(NAMES[row[0]], *row) for row in RISK_BY_MONTH],
     )
     for company_id in (OURS, THEIRS):
         ensure_company_logins(connection, company_id)
@@ -196,44 +197,44 @@ def test_a_filter_is_bound_to_a_column_that_suits_its_widget(
 def test_high_risk_is_counted_as_none_in_a_month_without_any(
     as_metabase: psycopg.Connection[dict[str, Any]],
 ) -> None:
-    rows = run(as_metabase, "customers_at_high_risk", company=OURS)
+    rows = run(as_metabase, "customers_at_high_risk", company=NAMES[OURS])
     assert [(row["month"].month, row["customers_at_high_risk"]) for row in rows] == [(1, 5), (2, 0)]
 
 
 def test_average_risk_weighs_customers_and_not_levels(
     as_metabase: psycopg.Connection[dict[str, Any]],
 ) -> None:
-    rows = run(as_metabase, "average_risk", company=OURS)
+    rows = run(as_metabase, "average_risk", company=NAMES[OURS])
     assert [row["average_risk"] for row in rows] == pytest.approx([0.05, 0.10])
 
 
 def test_value_at_stake_is_never_added_up_over_currencies(
     as_metabase: psycopg.Connection[dict[str, Any]],
 ) -> None:
-    assert [row["value_at_stake"] for row in run(as_metabase, "value_at_stake", company=OURS)] == [500, 400]
+    assert [row["value_at_stake"] for row in run(as_metabase, "value_at_stake", company=NAMES[OURS])] == [500, 400]
     assert {row["value_at_stake"] for row in run(as_metabase, "value_at_stake")} == {None}
 
 
 def test_the_list_to_act_on_is_ranked_by_value_at_stake_and_leaves_out_who_is_not_scored(
     as_metabase: psycopg.Connection[dict[str, Any]],
 ) -> None:
-    everybody = run(as_metabase, "customers_to_call", company=OURS)
+    everybody = run(as_metabase, "customers_to_call", company=NAMES[OURS])
     assert [row["customer_id"] for row in everybody] == ["c3", "c2", "c1"]
-    high = run(as_metabase, "customers_to_call", company=OURS, risk_level="high", country="DE")
+    high = run(as_metabase, "customers_to_call", company=NAMES[OURS], risk_level="high", country="DE")
     assert [row["customer_id"] for row in high] == ["c1"]
 
 
 def test_reasons_count_customers_whom_they_make_likelier_to_leave(
     as_metabase: psycopg.Connection[dict[str, Any]],
 ) -> None:
-    rows = run(as_metabase, "top_reasons", company=OURS, risk_level="high")
+    rows = run(as_metabase, "top_reasons", company=NAMES[OURS], risk_level="high")
     assert [(row["reason"], row["customers"]) for row in rows] == [("Open tickets", 2), ("Late payments", 1)]
-    rows = run(as_metabase, "top_reasons", company=OURS, risk_level="high", plan="Team", country="KE")
+    rows = run(as_metabase, "top_reasons", company=NAMES[OURS], risk_level="high", plan="Team", country="KE")
     assert [(row["reason"], row["customers"]) for row in rows] == [("Late payments", 1), ("Open tickets", 1)]
 
 
 def test_risk_levels_stack_from_high_to_low(as_metabase: psycopg.Connection[dict[str, Any]]) -> None:
-    rows = run(as_metabase, "risk_levels_by_month", company=OURS)
+    rows = run(as_metabase, "risk_levels_by_month", company=NAMES[OURS])
     assert [(row["month"].month, row["risk_level"], row["customers"]) for row in rows] == [
         (1, "high", 5),
         (1, "low", 95),
@@ -243,7 +244,8 @@ def test_risk_levels_stack_from_high_to_low(as_metabase: psycopg.Connection[dict
 
 def test_the_data_date_says_what_the_scores_rest_on(as_metabase: psycopg.Connection[dict[str, Any]]) -> None:
     first, second = run(as_metabase, "data_date")
-    assert (first["company_id"], first["customers_scored"]) == (OURS, 3)
+    assert (first["company_name"], first["customers_scored"]) == (NAMES[THEIRS], 1)
+    assert (second["company_name"], second["customers_scored"]) == (NAMES[OURS], 3)
     assert first["score_date"].isoformat() == "2026-02-20"
     assert second["evidence"] == "the company's own history"
 
@@ -269,8 +271,8 @@ def test_a_company_sees_its_own_rows_on_every_card(marts: Warehouse, login: Ware
         for card in CARDS:
             rows = as_company.execute(as_metabase_fills_it(card, {})).fetchall()
             assert rows or card.key == "customers_by_plan", card.key
-            assert {row["company_id"] for row in rows if "company_id" in row} <= {THEIRS}
-            assert as_company.execute(as_metabase_fills_it(card, {"company": OURS})).fetchall() == []
+            assert {row["company_name"] for row in rows if "company_name" in row} <= {NAMES[THEIRS]}
+            assert as_company.execute(as_metabase_fills_it(card, {"company": NAMES[OURS]})).fetchall() == []
         assert [row["value_at_stake"] for row in run(as_company, "value_at_stake")] == [7000]
 
 

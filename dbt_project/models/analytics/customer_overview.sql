@@ -16,6 +16,12 @@ customers as (
 
 ),
 
+companies as (
+
+    select * from {{ ref('stg_ops__companies') }}
+
+),
+
 clocks as (
 
     select * from {{ ref('int_companies__clocks') }}
@@ -107,6 +113,7 @@ customers_with_status as (
 
     select
         customers.*,
+        companies.company_name,
         clocks.currency as company_currency,
         clocks.now_at,
         payments_per_customer.last_paid_at,
@@ -123,6 +130,8 @@ customers_with_status as (
             else 'active'
         end as customer_status
     from customers
+    inner join companies
+        on customers.company_id = companies.company_id
     inner join clocks
         on customers.company_id = clocks.company_id
     left join payments_per_customer
@@ -136,6 +145,7 @@ final as (
     select
         customers_with_status.company_id,
         customers_with_status.customer_id,
+        customers_with_status.company_name,
         customers_with_status.customer_name,
         customers_with_status.plan_name,
         customers_with_status.country_code as country,

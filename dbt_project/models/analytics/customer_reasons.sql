@@ -8,6 +8,12 @@ scores as (
 
 ),
 
+companies as (
+
+    select * from {{ ref('stg_ops__companies') }}
+
+),
+
 customers as (
 
     select * from {{ ref('stg_crm__customers') }}
@@ -20,6 +26,7 @@ final as (
         scores.company_id,
         scores.customer_id,
         reason.reason_rank::integer as reason_rank,
+        companies.company_name,
         reason.body ->> 'feature' as feature,
         reason.body ->> 'label' as feature_label,
         reason.body ->> 'family' as feature_family,
@@ -31,6 +38,8 @@ final as (
         (reason.body ->> 'contribution')::double precision > 0 as is_raising_risk,
         scores.as_of_date
     from scores
+    inner join companies
+        on scores.company_id = companies.company_id
     inner join customers
         on scores.company_id = customers.company_id
         and scores.customer_id = customers.customer_id

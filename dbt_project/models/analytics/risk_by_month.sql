@@ -20,6 +20,12 @@ payment_features as (
 
 ),
 
+companies as (
+
+    select * from {{ ref('stg_ops__companies') }}
+
+),
+
 clocks as (
 
     select * from {{ ref('int_companies__clocks') }}
@@ -42,6 +48,7 @@ final as (
 
     select
         scores.company_id,
+        companies.company_name,
         scores.risk_level,
         clocks.currency,
         count(*)::integer as customers,
@@ -53,6 +60,8 @@ final as (
         last_publication_of_month.month,
         last_publication_of_month.as_of_date
     from last_publication_of_month
+    inner join companies
+        on last_publication_of_month.company_id = companies.company_id
     inner join clocks
         on last_publication_of_month.company_id = clocks.company_id
     inner join scores
@@ -64,6 +73,7 @@ final as (
         and scores.as_of_date = payment_features.as_of_date
     group by
         scores.company_id,
+        companies.company_name,
         scores.risk_level,
         clocks.currency,
         last_publication_of_month.month,
