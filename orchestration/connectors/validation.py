@@ -31,6 +31,8 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(days=1)
 """How far a source's clock may run before ours before a version counts as unbelievable."""
 
+SMALLEST_UNCERTAIN_FLOAT = 2**53
+"""From here on a double no longer tells neighbouring whole numbers apart."""
 LONGEST_IDENTIFIER = 200
 LONGEST_REASON = 1000
 ONE_BY_ONE = 32
@@ -296,7 +298,7 @@ def _as_text(value: object) -> str | None:
     if isinstance(value, int | Decimal):
         return str(value)
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+        return str(int(value)) if value.is_integer() and abs(value) < SMALLEST_UNCERTAIN_FLOAT else repr(value)
     if isinstance(value, datetime | date):
         return value.isoformat()
     raise Unreadable(f"{shown(value)} is not a single value")
@@ -385,6 +387,8 @@ def _texts_at_once(array: pa.Array, _: ZoneInfo) -> pa.Array:
 
 def _identifiers_at_once(array: pa.Array, zone: ZoneInfo) -> pa.Array:
     if pa.types.is_floating(array.type):
+        if (pc.max(pc.abs(array)).as_py() or 0) >= SMALLEST_UNCERTAIN_FLOAT:
+            raise pa.ArrowInvalid("to be read one by one")
         array = array.cast(pa.int64())
     texts = _texts_at_once(array, zone)
     longest = pc.max(pc.utf8_length(texts)).as_py() or 0
@@ -476,6 +480,8 @@ def _read_text(value: object, _: ZoneInfo) -> str | None:
 def _read_identifier(value: object, zone: ZoneInfo) -> str | None:
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
         raise Unreadable(f"{shown(value)} is not an id")
+    if isinstance(value, float) and abs(value) >= SMALLEST_UNCERTAIN_FLOAT:
+        raise Unreadable(f"{shown(value)} has lost digits: as a number with a point it may stand for several ids")
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         value = int(value)
     text = _read_text(value, zone)

@@ -1,6 +1,6 @@
 """CRM tables into the version logs. Reading and landing live in ``orchestration.sync``; no logic here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -24,48 +24,38 @@ crm_tables = [
     for entity in ENTITIES
 ]
 
-registry_tables = [
-    dg.AssetSpec(key, group_name=keys.Group.crm, owners=[keys.Owner.operations], description=words, kinds={"postgres"})
-    for key, words in [(keys.COMPANIES, "The registry of companies: `churn company` writes it.")]
-]
+registry = dg.AssetSpec(
+    keys.COMPANIES,
+    group_name=keys.Group.crm,
+    owners=[keys.Owner.operations],
+    description="The registry of companies: `churn company` writes it.",
+    kinds={"postgres"},
+)
+
+
+def _written_by_sync(key: dg.AssetKey, description: str, entities: Sequence[str] = ENTITIES) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key,
+        deps=[keys.COMPANIES, *(keys.crm(entity) for entity in entities)],
+        group_name=keys.Group.raw,
+        owners=[keys.Owner.operations],
+        description=description,
+        kinds={"postgres", "python"},
+    )
 
 
 @dg.multi_asset(
     name="sync_crm",
     specs=[
         *(
-            dg.AssetSpec(
-                keys.raw(entity),
-                deps=[keys.crm(entity), keys.COMPANIES],
-                group_name=keys.Group.raw,
-                owners=[keys.Owner.operations],
-                description=f"Every version of every one of the {entity} that the CRM has shown us, append-only.",
-                kinds={"postgres", "python"},
+            _written_by_sync(
+                keys.raw(entity), f"Every version of the {entity} that the CRM has shown us, append-only.", [entity]
             )
             for entity in ENTITIES
         ),
-        dg.AssetSpec(
-            keys.REJECTED_RECORDS,
-            deps=[keys.crm(entity) for entity in ENTITIES],
-            group_name=keys.Group.raw,
-            owners=[keys.Owner.operations],
-            description="Records that broke the entity contract, with the reason and the payload.",
-            kinds={"postgres", "python"},
-        ),
-        *(
-            dg.AssetSpec(
-                key,
-                deps=[keys.crm(entity) for entity in ENTITIES],
-                group_name=keys.Group.raw,
-                owners=[keys.Owner.operations],
-                description=words,
-                kinds={"postgres", "python"},
-            )
-            for key, words in [
-                (keys.LOAD_LOG, "What each load asked for, received, loaded and rejected."),
-                (keys.SYNC_CURSORS, "How far each company's tables have been read."),
-            ]
-        ),
+        _written_by_sync(keys.REJECTED_RECORDS, "Records that broke the entity contract, with reason and payload."),
+        _written_by_sync(keys.LOAD_LOG, "What each load asked for, received, loaded and rejected."),
+        _written_by_sync(keys.SYNC_CURSORS, "How far each company's tables have been read."),
     ],
     check_specs=[
         dg.AssetCheckSpec(

@@ -213,8 +213,8 @@ def test_a_disabled_company_keeps_its_history_and_is_not_read(
 
 
 def test_psql_passes_its_arguments_through(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:
-    done = line.churn("psql", "-At", "-c", "select count(*) from ops.companies")
-    assert done.stdout.strip() == "3"
+    done = line.churn("psql", "-At", "-c", "select name from ops.companies where slug = 'seedling'")
+    assert done.stdout.strip() == "Seedling"
 
 
 def test_status_says_how_each_company_stands(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestration.connectors.contract import CUSTOMERS, ENTITIES, PAYMENTS, TICKETS, Entity, Field, FieldKind
@@ -292,6 +292,8 @@ plain_values = (
     st.sampled_from(list(FieldKind)),
     st.lists(plain_values, min_size=1, max_size=12),
 )
+@example(FieldKind.identifier, [9007199254740992.0])
+@example(FieldKind.identifier, [float("nan"), 1e300])
 def test_a_column_read_at_once_says_what_its_values_say_one_by_one(kind: FieldKind, values: list[object]) -> None:
     """The quick way may only be quicker: whether alone or in company, a value reads the same."""
     together, unread = _convert(Field("value", kind), _plain_column(values), BERLIN)
