@@ -96,6 +96,8 @@ class ServiceAccount:
             f"--reuid={self.uid}",
             f"--regid={self.gid}",
             "--clear-groups",
+            # Without it access(2) forgets the capability, and Postgres asks that before it runs its own programs.
+            "--securebits=+no_setuid_fixup",
             f"--inh-caps={_CAPABILITY}",
             f"--ambient-caps={_CAPABILITY}",
             f"--bounding-set={_CAPABILITY}",

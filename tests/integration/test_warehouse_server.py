@@ -21,6 +21,7 @@ import psutil
 import psycopg
 import pytest
 
+from warehouse import server as server_module
 from warehouse import service_account
 from warehouse.errors import ServerError, ServerInUse
 from warehouse.server import EmbeddedServer
@@ -353,6 +354,19 @@ def test_root_runs_the_server_as_another_user_through_folders_closed_to_that_use
     assert set(capabilities.values()) == {only_passing}
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
     assert closed.stat().st_uid == 0
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root hands the server over to another user")
+def test_root_runs_binaries_that_stand_in_a_folder_closed_to_the_servers_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in a clone below a private folder: Postgres asks access(2) before it runs its own programs.
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    copied = Path(shutil.copytree(server_module._binaries().parent, closed / "pginstall18", symlinks=True))
+    monkeypatch.setattr(server_module, "_binaries", lambda: copied / "bin")
+    with EmbeddedServer(closed / "home").lease() as server, psycopg.connect(server.url()) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root hands the server over to another user")
