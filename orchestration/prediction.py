@@ -95,7 +95,7 @@ class ChurnPredictor:
         name = _model_name(company, decision)
         with self._warehouse.connect(Role.ml) as conn:
             chosen = chosen_model(conn, company.company_id, CHURN.name)
-        if retrain == "when_due" and chosen is not None and chosen.model_name == name:
+        if retrain == "when_due" and chosen == name and self._registry.champion_version(name):
             return Trained("not_due", decision.rung, name, "it has a model; `churn train` trains it anew")
         if decision.rung == "pooled_model":
             result, registered = self._train_pool(name, sharing, company)
@@ -115,12 +115,13 @@ class ChurnPredictor:
         with self._warehouse.connect(Role.ml) as conn:
             published = newest_publication(conn, company.company_id)
             chosen = chosen_model(conn, company.company_id, CHURN.name)
-        if chosen is None:
-            raise NoModel(f"{company.slug} has no trained model yet: run `churn train --company {company.slug}`.")
-        version = chosen.version
+        champion = self._registry.champion_version(chosen) if chosen else None
+        if chosen is None or champion is None:
+            raise NoModel(f"{company.slug} has no champion yet: run `churn train --company {company.slug}`.")
+        version = f"{chosen} v{champion}"
         if published and not again and (published.as_of_date, published.model_version) == (now.date(), version):
             return Staged(now.date(), version, published.evidence_level, 0)
-        model = self._registry.load(chosen.model_name, chosen.model_version)
+        model = self._registry.load(chosen, champion)
         rows = rows_at(self._warehouse, company.company_id, now.date(), self._names)
         scores = build_score_rows(
             model, rows.to_pandas(), CHURN, model_version=version, described=self._in_currency_of(company)

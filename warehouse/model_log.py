@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from warehouse import relations
@@ -30,19 +29,6 @@ class TrainingRecord:
     outcomes: int
     decision: Mapping[str, Any]
     evaluations: Mapping[str, Mapping[str, float | None]]
-
-
-@dataclass(frozen=True)
-class ChosenModel:
-    """The registered model, and its version, that scores a company."""
-
-    model_name: str
-    model_version: str
-
-    @property
-    def version(self) -> str:
-        """Name and version as published scores carry them."""
-        return f"{self.model_name} v{self.model_version}"
 
 
 def record_training(conn: psycopg.Connection[Any], record: TrainingRecord) -> int:
@@ -85,16 +71,13 @@ def record_training(conn: psycopg.Connection[Any], record: TrainingRecord) -> in
     return training_run_id
 
 
-def chosen_model(conn: psycopg.Connection[Any], company_id: int, task: str) -> ChosenModel | None:
-    """The champion of the model that the company's last training chose, or None before its first."""
-    with conn.cursor(row_factory=class_row(ChosenModel)) as cursor:
-        return cursor.execute(
-            sql.SQL(
-                "select champion.model_name, champion.model_version from {runs} as champion"
-                " where champion.status in ('promoted', 'too_few_outcomes') and champion.model_name = ("
-                "select model_name from {runs} where company_id = %s and task = %s and status <> 'failed'"
-                " order by training_run_id desc limit 1)"
-                " order by champion.training_run_id desc limit 1"
-            ).format(runs=relations.TRAINING_RUNS.identifier),
-            [company_id, task],
-        ).fetchone()
+def chosen_model(conn: psycopg.Connection[Any], company_id: int, task: str) -> str | None:
+    """The name of the registered model that the company's last training chose, or None before its first."""
+    row = conn.execute(
+        sql.SQL(
+            "select model_name from {} where company_id = %s and task = %s and status <> 'failed'"
+            " order by training_run_id desc limit 1"
+        ).format(relations.TRAINING_RUNS.identifier),
+        [company_id, task],
+    ).fetchone()
+    return row[0] if row else None

@@ -30,7 +30,9 @@ def test_versions_the_champion_and_the_figures_survive_in_mlflow(
     warehouse: Warehouse, tmp_path: Path, result: TrainingResult
 ) -> None:
     registry = ModelRegistry(warehouse, tmp_path)
+    assert registry.champion_version("churn-acme") is None
     assert registry.champion("churn-acme") is None
+    assert registry.champion_version("churn-acme") is None
 
     first = registry.log_training("churn-acme", result, tags={"company": "acme"})
     challenger = registry.log_training("churn-acme", result, promote=False)
@@ -39,14 +41,14 @@ def test_versions_the_champion_and_the_figures_survive_in_mlflow(
     found = ModelRegistry(warehouse, tmp_path).champion("churn-acme")
     assert found is not None
     model, version = found
-    assert version == "1"
+    assert version == registry.champion_version("churn-acme") == "1"
     frame = simulate(300, 10, rate=0.1)
     assert np.array_equal(model.score(frame).probability, result.model.score(frame).probability)
 
     registry.set_champion("churn-acme", "2")
     again = registry.champion("churn-acme")
     assert again is not None
-    assert again[1] == "2"
+    assert again[1] == registry.champion_version("churn-acme") == "2"
 
     run = registry._client.get_run(first.run_id)
     assert run.info.status == "FINISHED"
