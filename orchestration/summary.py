@@ -37,9 +37,9 @@ def print_summary(conn: psycopg.Connection[Any], console: Console, run_id: str) 
 
 def print_companies(companies: Sequence[Company], console: Console) -> None:
     """The registry, a line each."""
-    table = _table("Companies", "id>", "slug", "name", "CRM", "churn is", "horizon>", "active", "shares training")
+    table = _table("Companies", "id>", "slug", "name", "CRM", "churn", "horizon>", "active", "pools")
     for company in companies:
-        meaning = f"{company.inactivity_days} days without a payment" if company.inactivity_days else "a cancellation"
+        meaning = f"{company.inactivity_days} days silent" if company.inactivity_days else "cancellation"
         table.add_row(
             str(company.company_id),
             company.slug,
