@@ -16,6 +16,9 @@ SYNC_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONE
 TRANSFORM_RETRIES = dg.RetryPolicy(max_retries=1, delay=10)
 """A lost connection is worth one more try; a wrong SQL is not worth two."""
 
+TRAIN_ANEW = {"ops": {"train_churn_models": {"config": {"retrain": "always"}}}}
+"""Run config that trains companies whether or not they have a model."""
+
 DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
 """Warns when a daily run is missed, fails when two are."""
 
@@ -85,7 +88,7 @@ def train_weekly(context: dg.ScheduleEvaluationContext, warehouse: WarehouseReso
     request = _request_for_all_companies(context, warehouse)
     if isinstance(request, dg.SkipReason):
         return request
-    return request.with_replaced_attrs(run_config={"ops": {"train_churn_models": {"config": {"retrain": "always"}}}})
+    return request.with_replaced_attrs(run_config=TRAIN_ANEW)
 
 
 SCHEDULES = [sync_hourly, sync_and_score_daily, train_weekly]

@@ -180,7 +180,9 @@ def sync(company: OneCompany = None) -> None:
 @app.command()
 def train(company: OneCompany = None) -> None:
     """Train anew; a challenger replaces a champion only if it is better on the same rows."""
-    _run("train", company, _RETRAIN)
+    from orchestration.automation import TRAIN_ANEW
+
+    _run("train", company, TRAIN_ANEW)
 
 
 @app.command()
@@ -294,9 +296,6 @@ def demo_serve() -> None:
     with demo_crm.serving(settings) as address:
         console.print(f"The demo CRM answers at {address}; its API is described at {address}/docs. Ctrl-C ends it.")
         demo_crm.wait_for_interrupt()
-
-
-_RETRAIN = {"ops": {"train_churn_models": {"config": {"retrain": "always"}}}}
 
 
 def _run(job_name: str, company: str | None, run_config: Mapping[str, object] | None = None) -> None:

@@ -1,9 +1,9 @@
 """Work over companies: each on its own, counted, and none stopped by another's failure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import dagster as dg
 
@@ -68,6 +68,18 @@ def for_each_company(
             )
     _report(context, stage, chosen, outcomes)
     return outcomes
+
+
+def figures(result: Any) -> dict[str, str | int | float]:
+    """A result's fields as metadata: numbers as they are, the rest as text, those without a value left out.
+
+    ``result`` is a dataclass instance.
+    """
+    return {
+        name: value if isinstance(value, (int, float)) else str(value)
+        for name, value in asdict(result).items()
+        if value is not None
+    }
 
 
 def _report(

@@ -1,7 +1,7 @@
 """What an operator should know of a sync's loads: failures, reconciliation with the CRM, rejected records."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import dagster as dg
 
@@ -47,12 +47,3 @@ def acceptance(loads: Sequence[LoadResult]) -> Verdict:
         {load.company: load.rejected for load in loads if load.rejected},
         "records that broke the contract, kept in raw.rejected_records",
     )
-
-
-def shown(load: LoadResult) -> dict[str, str | int | float]:
-    """A load's figures as metadata; those without a value are left out."""
-    return {
-        name: value if isinstance(value, (int, float)) else str(value)
-        for name, value in asdict(load).items()
-        if value is not None
-    }

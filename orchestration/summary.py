@@ -21,7 +21,6 @@ _NAMES = {
     "publications": relations.CHURN_PUBLICATIONS.identifier,
     "current": relations.CHURN_CURRENT.identifier,
     "gates": relations.PUBLICATION_GATES.identifier,
-    "overview": relations.CUSTOMER_OVERVIEW.identifier,
 }
 
 RISK_COLOURS = {"high": "red", "medium": "yellow", "low": "green"}

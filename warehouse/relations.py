@@ -34,9 +34,6 @@ RAW_TICKETS = Relation("raw", "tickets")
 RAW_PAYMENTS = Relation("raw", "payments")
 REJECTED_RECORDS = Relation("raw", "rejected_records")
 
-CUSTOMER_FEATURES = Relation("features", "customer_features")
-TICKET_FEATURES = Relation("features", "ticket_features")
-PAYMENT_FEATURES = Relation("features", "payment_features")
 CHURN_FEATURE_MATRIX = Relation("features", "churn_feature_matrix")
 CHURN_LABELS = Relation("features", "churn_labels")
 
@@ -50,11 +47,7 @@ CHURN_PUBLICATIONS = Relation("predictions", "churn_publications")
 CHURN_CURRENT = Relation("predictions", "churn_current")
 CHURN_CHANGES = Relation("predictions", "churn_changes")
 
-CUSTOMER_OVERVIEW = Relation("analytics", "customer_overview")
-CUSTOMER_REASONS = Relation("analytics", "customer_reasons")
 RISK_BY_MONTH = Relation("analytics", "risk_by_month")
-TICKET_STATISTICS_BY_MONTH = Relation("analytics", "ticket_statistics_by_month")
-REVENUE_STATISTICS_BY_MONTH = Relation("analytics", "revenue_statistics_by_month")
 
 MLFLOW_SCHEMA = "mlflow"
 DAGSTER_SCHEMA = "dagster"

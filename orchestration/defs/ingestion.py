@@ -6,8 +6,8 @@ import dagster as dg
 
 from orchestration import keys
 from orchestration.automation import CRM_POOL, SYNC_RETRIES
-from orchestration.company_work import for_each_company
-from orchestration.load_checks import acceptance, failed_loads, reconciliation, shown
+from orchestration.company_work import figures, for_each_company
+from orchestration.load_checks import acceptance, failed_loads, reconciliation
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
 
@@ -95,7 +95,7 @@ def sync_crm(
         )
     for slug, loads in outcomes.results.items():
         for load in loads:
-            context.add_asset_metadata(shown(load), keys.raw(load.entity), slug)
+            context.add_asset_metadata(figures(load), keys.raw(load.entity), slug)
     for key in context.selected_asset_keys:
         yield dg.MaterializeResult(asset_key=key)
     for entity in ENTITIES:

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 import dagster as dg
 from pydantic import Field
 
 from orchestration import keys
-from orchestration.company_work import for_each_company
+from orchestration.company_work import figures, for_each_company
 from orchestration.feature_catalogue import manifest_path, read_features
 from orchestration.partitions import companies
-from orchestration.prediction import ChurnPredictor, Retrain, Staged, Trained
+from orchestration.prediction import ChurnPredictor, Retrain
 from orchestration.resources import WarehouseResource
 from warehouse.clock import Clock
 from warehouse.connection import Warehouse
@@ -86,7 +85,7 @@ def train_churn_models(
             counts=lambda trained: {"rows": trained.rows, "outcomes": trained.outcomes},
         )
     for slug, trained in outcomes.results.items():
-        context.add_asset_metadata(_shown(trained), keys.TRAINING_RUNS, slug)
+        context.add_asset_metadata(figures(trained), keys.TRAINING_RUNS, slug)
     for key in context.selected_asset_keys:
         yield dg.MaterializeResult(asset_key=key)
 
@@ -119,14 +118,5 @@ def stage_churn_scores(
             counts=lambda staged: {"rows": staged.rows, "high_risk": staged.high_risk},
         )
     for slug, staged in outcomes.results.items():
-        context.add_asset_metadata(_shown(staged), keys.STAGED_SCORES, slug)
+        context.add_asset_metadata(figures(staged), keys.STAGED_SCORES, slug)
     yield dg.MaterializeResult(asset_key=keys.STAGED_SCORES)
-
-
-def _shown(result: Trained | Staged) -> dict[str, str | int | float]:
-    """The result's figures as metadata; those without a value are left out."""
-    return {name: _plain(value) for name, value in asdict(result).items() if value is not None}
-
-
-def _plain(value: object) -> str | int | float:
-    return value if isinstance(value, (int, float)) else str(value)
