@@ -3,73 +3,35 @@
 The tests of this module tell one story and run in order on one warehouse.
 """
 
-import os
 import subprocess
-import sys
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from warehouse.connection import Warehouse
-from warehouse.settings import Settings
+from tests.e2e.churn_home import ChurnHome
 
 pytestmark = pytest.mark.xdist_group("demo")
 
-ROOT = Path(__file__).parents[2]
-CHURN = Path(sys.executable).with_name("churn")
 COMPANIES = ("brightdesk", "marketlane", "seedling")
 FIRST_DAY = date(2026, 10, 1)
 
 
-@dataclass
-class Line:
-    """A demo warehouse of its own, and ``churn`` on it."""
-
-    home: Path
-
-    def churn(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("CHURN_")}
-        return subprocess.run(
-            [str(CHURN), *arguments],
-            cwd=ROOT,
-            env={**environment, "CHURN_HOME": str(self.home), "COLUMNS": "160"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-
-    def ask(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with Warehouse.open(Settings(home=self.home)) as warehouse, warehouse.connect() as conn:
-            return conn.execute(query, parameters).fetchall()  # type: ignore[call-overload]
-
-    def processes(self) -> list[str]:
-        """Command lines of live processes that belong to this warehouse."""
-        return [
-            " ".join(process.info["cmdline"])
-            for process in psutil.process_iter(["cmdline"])
-            if process.info["cmdline"] and any(str(self.home) in word for word in process.info["cmdline"])
-        ]
-
-
 @pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+def line(tmp_path_factory: pytest.TempPathFactory) -> ChurnHome:
     """The demo, run once on a few hundred customers."""
-    return Line(tmp_path_factory.mktemp("demo") / "home")
+    return ChurnHome(tmp_path_factory.mktemp("demo") / "home")
 
 
 @pytest.fixture(scope="module")
-def first_run(line: Line) -> subprocess.CompletedProcess[str]:
+def first_run(line: ChurnHome) -> subprocess.CompletedProcess[str]:
     done = line.churn("demo", "run", "--customers", "700")
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
 
-def _matrix(line: Line, day: date) -> list[tuple[Any, ...]]:
+def _matrix(line: ChurnHome, day: date) -> list[tuple[Any, ...]]:
     return line.ask(
         "select to_jsonb(matrix) from features.churn_feature_matrix as matrix where as_of_date <= %s"
         " order by company_id, as_of_date, customer_id",
@@ -86,18 +48,20 @@ def test_one_command_ends_with_a_summary_that_a_newcomer_understands(
         assert company in first_run.stdout
 
 
-def test_it_leaves_no_process_behind(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:
+def test_it_leaves_no_process_behind(line: ChurnHome, first_run: subprocess.CompletedProcess[str]) -> None:
     assert line.processes() == []
 
 
-def test_the_warehouse_holds_what_the_crm_says_it_has(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:
+def test_the_warehouse_holds_what_the_crm_says_it_has(
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
+) -> None:
     loads = line.ask("select source_live, warehouse_live, rejected, is_backfill from ops.load_log")
     assert len(loads) == 9
     assert all(is_backfill and source - warehouse <= rejected for source, warehouse, rejected, is_backfill in loads)
 
 
 def test_every_active_customer_has_one_score_and_its_reasons_add_up(
-    line: Line, first_run: subprocess.CompletedProcess[str]
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
 ) -> None:
     scored, active = line.ask(
         "select (select count(*) from predictions.churn_current),"
@@ -119,7 +83,7 @@ def test_every_active_customer_has_one_score_and_its_reasons_add_up(
 
 
 def test_each_company_stands_on_the_rung_that_its_data_carries(
-    line: Line, first_run: subprocess.CompletedProcess[str]
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
 ) -> None:
     rungs = dict(line.ask("select slug, rung from ml.training_runs inner join ops.companies using (company_id)"))
     assert set(rungs) == set(COMPANIES)
@@ -128,7 +92,7 @@ def test_each_company_stands_on_the_rung_that_its_data_carries(
 
 
 def test_the_marts_show_the_same_customers_as_the_scores(
-    line: Line, first_run: subprocess.CompletedProcess[str]
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
 ) -> None:
     differences = line.ask(
         """
@@ -140,7 +104,7 @@ def test_the_marts_show_the_same_customers_as_the_scores(
     assert differences == []
 
 
-def test_run_again_on_the_same_day_nothing_is_new(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:
+def test_run_again_on_the_same_day_nothing_is_new(line: ChurnHome, first_run: subprocess.CompletedProcess[str]) -> None:
     before = _matrix(line, FIRST_DAY)
     changes = line.ask("select count(*) from predictions.churn_changes")
     again = line.churn("demo", "run")
@@ -152,7 +116,7 @@ def test_run_again_on_the_same_day_nothing_is_new(line: Line, first_run: subproc
 
 
 def test_a_day_later_only_what_changed_is_pulled_and_the_past_stays_as_it_was(
-    line: Line, first_run: subprocess.CompletedProcess[str]
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
 ) -> None:
     before = _matrix(line, FIRST_DAY)
     (pulled_first,) = line.ask("select sum(received)::int from ops.load_log where is_backfill")[0]
@@ -170,8 +134,30 @@ def test_a_day_later_only_what_changed_is_pulled_and_the_past_stays_as_it_was(
     assert _matrix(line, FIRST_DAY) == before
 
 
+def test_training_anew_judges_a_challenger_for_every_company_and_scoring_follows_the_champion(
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    trained = line.churn("train")
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    runs = line.ask("select company_id, count(*), bool_or(status = 'failed') from ml.training_runs group by 1")
+    assert sorted(runs) == [(1, 2, False), (2, 2, False), (3, 2, False)]
+    scored = line.churn("score")
+    assert scored.returncode == 0, scored.stdout + scored.stderr
+    disagreements = line.ask(
+        """
+        select distinct current.model_version
+        from predictions.churn_current as current
+        where not exists (
+            select from mlflow.registered_model_aliases as alias
+            where alias.alias = 'champion' and alias.name || ' v' || alias.version = current.model_version
+        )
+        """
+    )
+    assert disagreements == []
+
+
 def test_a_company_with_a_wrong_key_fails_alone_and_is_named(
-    line: Line, first_run: subprocess.CompletedProcess[str], tmp_path: Path
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
     (line.home / "stranger_key").write_text("sesame-open-up")
     definition = tmp_path / "stranger.yaml"
@@ -202,7 +188,7 @@ def test_a_company_with_a_wrong_key_fails_alone_and_is_named(
 
 
 def test_a_disabled_company_keeps_its_history_and_is_not_read(
-    line: Line, first_run: subprocess.CompletedProcess[str]
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
 ) -> None:
     assert line.churn("company", "disable", "seedling").returncode == 0
     versions = line.ask("select count(*) from raw.customers")
@@ -212,12 +198,12 @@ def test_a_disabled_company_keeps_its_history_and_is_not_read(
     assert line.ask("select count(*) from ops.load_log") == [(loads + 6,)]
 
 
-def test_psql_passes_its_arguments_through(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:
+def test_psql_passes_its_arguments_through(line: ChurnHome, first_run: subprocess.CompletedProcess[str]) -> None:
     done = line.churn("psql", "-At", "-c", "select name from ops.companies where slug = 'seedling'")
     assert done.stdout.strip() == "Seedling"
 
 
-def test_status_says_how_each_company_stands(line: Line, first_run: subprocess.CompletedProcess[str]) -> None:
+def test_status_says_how_each_company_stands(line: ChurnHome, first_run: subprocess.CompletedProcess[str]) -> None:
     assert line.churn("up").returncode == 0
     try:
         status = line.churn("status")
@@ -237,7 +223,7 @@ def test_status_says_how_each_company_stands(line: Line, first_run: subprocess.C
     ],
 )
 def test_a_mistake_gets_one_message_and_exit_code_1(
-    line: Line, first_run: subprocess.CompletedProcess[str], arguments: list[str], words: str
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str], arguments: list[str], words: str
 ) -> None:
     failed = line.churn(*arguments)
     assert failed.returncode == 1

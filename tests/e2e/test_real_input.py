@@ -1,36 +1,23 @@
 """The line on data that nobody simulated: a real shop's year, and a SaaS firm whose data carry no signal."""
 
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from warehouse.connection import Warehouse
-from warehouse.settings import Settings
+from tests.e2e.churn_home import ROOT, ChurnHome
 
 pytestmark = pytest.mark.xdist_group("real_input")
 
-ROOT = Path(__file__).parents[2]
-CHURN = Path(sys.executable).with_name("churn")
 DATA = ROOT.parent / "shared" / "data"
 EXAMPLES = ("online_retail", "ravenstack")
 
 
 @dataclass
-class RealInput:
+class RealInput(ChurnHome):
     """A warehouse with both example companies, and what its run printed."""
 
-    home: Path
     printed: str
-
-    def ask(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with Warehouse.open(Settings(home=self.home)) as warehouse, warehouse.connect() as conn:
-            return conn.execute(query, parameters).fetchall()  # type: ignore[call-overload]
 
     def metric(self, slug: str, candidate: str, metric: str) -> float:
         ((value,),) = self.ask(
@@ -43,33 +30,20 @@ class RealInput:
         return float(value)
 
 
-def _churn(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CHURN_")}
-    return subprocess.run(
-        [str(CHURN), *arguments],
-        cwd=ROOT,
-        env={**environment, "CHURN_HOME": str(home), "COLUMNS": "160"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def real_input(tmp_path_factory: pytest.TempPathFactory) -> RealInput:
     """Both companies by their example files, as docs/online-retail.md says, and one run."""
     missing = [name for name in EXAMPLES if not (DATA / name).is_dir()]
     if missing:
         pytest.skip(f"no {' and no '.join(missing)} beside the project: see docs/online-retail.md for the data")
-    home = tmp_path_factory.mktemp("real") / "home"
+    line = ChurnHome(tmp_path_factory.mktemp("real") / "home")
     for name in EXAMPLES:
-        shutil.copytree(DATA / name, home / "imports" / name)
-        added = _churn(home, "company", "add", str(ROOT / "docs" / "examples" / f"{name}.yaml"))
+        shutil.copytree(DATA / name, line.home / "imports" / name)
+        added = line.churn("company", "add", str(ROOT / "docs" / "examples" / f"{name}.yaml"))
         assert added.returncode == 0, added.stderr
-    done = _churn(home, "run")
+    done = line.churn("run")
     assert done.returncode == 0, done.stdout + done.stderr
-    return RealInput(home, done.stdout)
+    return RealInput(line.home, done.stdout)
 
 
 def test_a_real_shops_invoices_become_payments_once_each(real_input: RealInput) -> None:
