@@ -32,6 +32,7 @@ MIGRATIONS = Relation("ops", "alembic_version")
 RAW_CUSTOMERS = Relation("raw", "customers")
 RAW_TICKETS = Relation("raw", "tickets")
 RAW_PAYMENTS = Relation("raw", "payments")
+RAW_EVENTS = Relation("raw", "events")
 REJECTED_RECORDS = Relation("raw", "rejected_records")
 
 CHURN_FEATURE_MATRIX = Relation("features", "churn_feature_matrix")
@@ -52,5 +53,10 @@ RISK_BY_MONTH = Relation("analytics", "risk_by_month")
 MLFLOW_SCHEMA = "mlflow"
 DAGSTER_SCHEMA = "dagster"
 
-ENTITY_RELATIONS = {"customers": RAW_CUSTOMERS, "tickets": RAW_TICKETS, "payments": RAW_PAYMENTS}
+ENTITY_RELATIONS = {
+    "customers": RAW_CUSTOMERS,
+    "tickets": RAW_TICKETS,
+    "payments": RAW_PAYMENTS,
+    "events": RAW_EVENTS,
+}
 """The raw version log of each entity of the CRM contract."""
