@@ -30,7 +30,7 @@ from warehouse.roles import Role, ensure_company_logins, set_company_password
 from warehouse.settings import SECRET_REFERENCES
 
 Connection = psycopg.Connection[Any]
-EntityName = Literal["customers", "tickets", "payments"]
+EntityName = Literal["customers", "tickets", "payments", "events"]
 
 _SECRET_SETTING = re.compile(
     r"(^|_)((api|access|secret|private)_?key|password|passwd|secret|token|credentials?)$", re.IGNORECASE

@@ -1,4 +1,4 @@
-"""The entity contract: what a customer, a ticket and a payment are to the warehouse.
+"""The entity contract: what a customer, a ticket, a payment and an event are to the warehouse.
 
 One table of fields per entity, from which the Arrow schema, the checks and the
 messages come. Column names are those of the raw tables. What a source looks like
@@ -140,6 +140,7 @@ PAYMENTS = Entity(
         Field("kind", FieldKind.text, required=True, fixed=True, choices=("charge", "refund")),
         Field("status", FieldKind.text, choices=("pending", "succeeded", "failed", "void")),
         Field("amount", FieldKind.money, required=True, minimum=0),
+        Field("discount_amount", FieldKind.money, minimum=0),
         *_text("currency", "method"),
         Field("failed_attempts", FieldKind.integer, minimum=0),
         Field("issued_at", FieldKind.timestamp, required=True, fixed=True),
@@ -147,7 +148,20 @@ PAYMENTS = Entity(
     ),
 )
 
-ENTITIES: dict[str, Entity] = {entity.name: entity for entity in (CUSTOMERS, TICKETS, PAYMENTS)}
+EVENTS = Entity(
+    "events",
+    "event_id",
+    (
+        *_version("event_id"),
+        Field("customer_id", FieldKind.identifier, required=True, fixed=True),
+        Field("name", FieldKind.text, required=True, fixed=True),
+        # A measure of whatever the event counts, so that it may be negative, unlike a payment's.
+        Field("amount", FieldKind.money),
+        Field("occurred_at", FieldKind.timestamp, required=True, fixed=True),
+    ),
+)
+
+ENTITIES: dict[str, Entity] = {entity.name: entity for entity in (CUSTOMERS, TICKETS, PAYMENTS, EVENTS)}
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class FileSettings(BaseModel):
 
     directory: str = Field(default=".", description="Where the files lie; relative to CHURN_HOME.")
     tables: dict[str, FileSet] = Field(default_factory=dict, description="Files that queries read, by table name.")
-    files: dict[str, FileMapping] = Field(description="By entity: customers, tickets, payments.")
+    files: dict[str, FileMapping] = Field(description="By entity: customers, tickets, payments, events.")
 
 
 class Files:

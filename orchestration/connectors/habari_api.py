@@ -37,6 +37,7 @@ COLUMNS = {
     "customers": {"customer_id": "id", "is_deleted": "deleted"},
     "tickets": {"ticket_id": "id", "is_deleted": "deleted", "opened_at": "created_at"},
     "payments": {"payment_id": "id", "is_deleted": "deleted", "kind": "type", "issued_at": "created_at"},
+    "events": {"event_id": "id", "is_deleted": "deleted"},
 }
 """What the API calls the contract's columns, where it has a name of its own."""
 

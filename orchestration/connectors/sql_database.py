@@ -38,7 +38,7 @@ class SqlSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     url: str = Field(description="Reference to the SQLAlchemy URL: env:NAME, file:PATH or encrypted:TOKEN.")
-    tables: dict[str, TableMapping] = Field(description="By entity: customers, tickets, payments.")
+    tables: dict[str, TableMapping] = Field(description="By entity: customers, tickets, payments, events.")
 
 
 class SqlDatabase:

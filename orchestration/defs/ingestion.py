@@ -1,17 +1,16 @@
 """CRM tables into the version logs. Reading and landing live in ``orchestration.sync``; no logic here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
 from orchestration import keys
 from orchestration.automation import CRM_POOL, SYNC_RETRIES
 from orchestration.company_work import figures, for_each_company
+from orchestration.connectors.contract import ENTITIES
 from orchestration.load_checks import acceptance, failed_loads, reconciliation
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
-
-ENTITIES = ("customers", "tickets", "payments")
 
 crm_tables = [
     dg.AssetSpec(
@@ -33,7 +32,7 @@ registry = dg.AssetSpec(
 )
 
 
-def _written_by_sync(key: dg.AssetKey, description: str, entities: Sequence[str] = ENTITIES) -> dg.AssetSpec:
+def _written_by_sync(key: dg.AssetKey, description: str, entities: Iterable[str] = ENTITIES) -> dg.AssetSpec:
     return dg.AssetSpec(
         key,
         deps=[keys.COMPANIES, *(keys.crm(entity) for entity in entities)],

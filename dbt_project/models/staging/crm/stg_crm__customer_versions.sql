@@ -21,6 +21,7 @@ final as (
         signup_channel,
         seats,
         monthly_price,
+        attributes,
         coalesce(is_test, false) as is_test,
         is_backfill,
         is_deleted,

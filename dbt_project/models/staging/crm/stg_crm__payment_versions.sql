@@ -18,6 +18,7 @@ final as (
         upper(currency) as currency,
         method,
         amount,
+        discount_amount,
         failed_attempts,
         is_backfill,
         is_deleted,
