@@ -1,4 +1,4 @@
-{#- The features a model declares: its columns that carry meta.feature, as [{name, basis, ...}, ...]. -#}
+{#- The features a model declares: its columns that carry meta.feature, as [{name, kind, unit, basis}, ...]. -#}
 {% macro features_of(model_name) %}
     {% set features = [] %}
     {% if execute %}
@@ -6,7 +6,9 @@
             {% for column in node.columns.values() %}
                 {% set feature = column.get('config', {}).get('meta', {}).get('feature') or column.meta.get('feature') %}
                 {% if feature %}
-                    {% do features.append({'name': column.name, 'basis': feature.basis}) %}
+                    {% do features.append({
+                        'name': column.name, 'kind': feature.kind, 'unit': feature.unit, 'basis': feature.basis,
+                    }) %}
                 {% endif %}
             {% endfor %}
         {% endfor %}

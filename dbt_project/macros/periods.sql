@@ -1,8 +1,9 @@
 {#- What an incremental model builds in this run.
 
-    A period is one company at one as_of_date. An ordinary run builds the periods that the model lacks;
-    the variable as_of_dates asks for some by name and then builds only those; company_ids narrows either.
-    A model that lacks a column is built for all periods, so a new feature has no half-filled past. -#}
+    A period is one company at one as_of_date. An ordinary run builds the periods that the model lacks, and
+    those that another feature version made; the variable as_of_dates asks for some by name and then builds only
+    those; company_ids narrows either. A model that lacks a column is built for all periods, so a new feature
+    has no half-filled past. -#}
 
 
 {#- The periods to build, as [(company_id, as_of_date), ...].
@@ -60,9 +61,17 @@
 {% endmacro %}
 
 
-{#- The model's own word on which of its periods are out of date: meta.stale_when. -#}
+{#- Which periods of the model are out of date: those that another SQL or other settings made, and what the model
+    itself says in meta.stale_when. -#}
 {% macro stale_when() %}
-    {% do return(config.get('meta', {}).get('stale_when')) %}
+    {% set conditions = [] %}
+    {% if 'feature_version' in model.columns %}
+        {% do conditions.append('built.feature_version is distinct from ' ~ expected_version(model.unique_id)) %}
+    {% endif %}
+    {% if config.get('meta', {}).get('stale_when') %}
+        {% do conditions.append(config.get('meta').stale_when) %}
+    {% endif %}
+    {% do return(conditions | join(' or ')) %}
 {% endmacro %}
 
 

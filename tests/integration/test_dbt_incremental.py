@@ -140,28 +140,22 @@ def test_a_new_feature_is_one_column_and_its_yaml(warehouse: Warehouse, dbt: Dbt
     """The next ordinary run fills it for every date, and it reaches the matrix."""
     features = dbt.project / "models" / "features"
     sql = (features / "customer_features.sql").read_text()
-    last_column = "as is_billed_in_foreign_currency\n"
+    last_column = "as is_billed_in_foreign_currency,\n"
     assert last_column in sql
     (features / "customer_features.sql").write_text(
         sql.replace(
             last_column,
-            "as is_billed_in_foreign_currency,\n        length(present_customers.customer_id) as id_length\n",
+            f"{last_column}        length(present_customers.customer_id) as id_length,\n",
         )
     )
-    yaml = (features / "_features__models.yml").read_text()
-    (features / "_features__models.yml").write_text(
-        yaml.replace(
-            "\n  - name: ticket_features\n",
+    with (features / "_customer_features.yml").open("a") as yaml:
+        yaml.write(
             """      - name: id_length
         description: Length of the customer's id.
         data_type: integer
         config: {meta: {feature: {label: Length, unit: letters, family: customer, kind: number, basis: event_times}}}
-
-  - name: ticket_features
-""",
-            1,
+"""
         )
-    )
 
     dbt.parse()
     dbt.run(*SELECTED)
@@ -190,5 +184,5 @@ def test_the_matrix_has_every_declared_feature_and_no_other_column(
             "select column_name from information_schema.columns"
             " where table_schema = 'features' and table_name = 'churn_feature_matrix'"
         ).fetchall()
-    assert {name for (name,) in columns} == declared | {"company_id", "customer_id", "as_of_date"}
+    assert {name for (name,) in columns} == declared | {"company_id", "customer_id", "as_of_date", "feature_version"}
     assert {"days_since_last_payment", "revenue_90d", "tenure_days"} <= declared

@@ -1,8 +1,9 @@
+{%- set marts = ['customer_features', 'ticket_features', 'payment_features'] -%}
 {{
     config(
         contract={'enforced': false},
         on_schema_change='sync_all_columns',
-        meta={'features_from': ['customer_features', 'ticket_features', 'payment_features']},
+        meta={'features_from': marts},
     )
 }}
 
@@ -14,47 +15,34 @@ clocks as (
 
 ),
 
-customer_features as (
+{% for mart in marts %}
+{{ mart }} as (
 
-    select * from {{ ref('customer_features') }}
+    select * from {{ ref(mart) }}
     where {{ is_to_be_built() }}
 
 ),
 
-ticket_features as (
-
-    select * from {{ ref('ticket_features') }}
-    where {{ is_to_be_built() }}
-
-),
-
-payment_features as (
-
-    select * from {{ ref('payment_features') }}
-    where {{ is_to_be_built() }}
-
-),
-
+{% endfor %}
 final as (
 
     select
         customer_features.company_id,
         customer_features.customer_id,
         customer_features.as_of_date,
-        {{ matrix_columns('customer_features') }},
-        {{ matrix_columns('ticket_features') }},
-        {{ matrix_columns('payment_features') }}
+        {%- for mart in marts %}
+        {{ matrix_columns(mart) }},
+        {%- endfor %}
+        {{ feature_version_over(marts) }} as feature_version
     from customer_features
     inner join clocks
         on customer_features.company_id = clocks.company_id
-    inner join ticket_features
-        on customer_features.company_id = ticket_features.company_id
-        and customer_features.customer_id = ticket_features.customer_id
-        and customer_features.as_of_date = ticket_features.as_of_date
-    inner join payment_features
-        on customer_features.company_id = payment_features.company_id
-        and customer_features.customer_id = payment_features.customer_id
-        and customer_features.as_of_date = payment_features.as_of_date
+    {%- for mart in marts if mart != 'customer_features' %}
+    inner join {{ mart }}
+        on customer_features.company_id = {{ mart }}.company_id
+        and customer_features.customer_id = {{ mart }}.customer_id
+        and customer_features.as_of_date = {{ mart }}.as_of_date
+    {%- endfor %}
     -- Who can churn: whoever is there, and where churn is silence, whoever is not silent already.
     where
         clocks.churn_kind = 'cancellation'

@@ -36,7 +36,8 @@ final as (
         present_customers.contract_end_date - present_customers.as_of_date as days_to_contract_end,
         present_customers.monthly_price::double precision as monthly_price,
         (present_customers.monthly_price / nullif(present_customers.seats, 0))::double precision as price_per_seat,
-        coalesce(present_customers.currency <> companies.currency, false) as is_billed_in_foreign_currency
+        coalesce(present_customers.currency <> companies.currency, false) as is_billed_in_foreign_currency,
+        {{ feature_version('present_customers') }} as feature_version
     from present_customers
     inner join companies
         on present_customers.company_id = companies.company_id

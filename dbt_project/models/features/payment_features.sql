@@ -95,7 +95,8 @@ final as (
         )::double precision as refunded_share_365d,
         (
             payments_per_customer.average_charge_60d / nullif(payments_per_customer.average_charge_before_60d, 0)
-        )::double precision as charge_against_half_year_before
+        )::double precision as charge_against_half_year_before,
+        {{ feature_version('customers') }} as feature_version
     from customers
     left join payments_per_customer
         on customers.company_id = payments_per_customer.company_id

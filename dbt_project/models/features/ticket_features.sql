@@ -72,7 +72,8 @@ final as (
         / nullif(tickets_per_customer.tickets_opened_90d, 0) as unanswered_share_90d,
         -- The last 30 days against the 335 before them, at the same length.
         tickets_per_customer.tickets_opened_30d * (335.0 / 30.0)::double precision
-        / nullif(tickets_per_customer.tickets_opened_before_30d, 0) as tickets_against_own_year
+        / nullif(tickets_per_customer.tickets_opened_before_30d, 0) as tickets_against_own_year,
+        {{ feature_version('customers') }} as feature_version
     from customers
     left join tickets_per_customer
         on customers.company_id = tickets_per_customer.company_id

@@ -68,6 +68,18 @@ companies_with_now as (
         companies.inactivity_days,
         companies.horizon_days,
         companies.is_active,
+        -- Whatever a company may say of itself shapes its features, unless it is known not to.
+        left(
+            md5(
+                (
+                    to_jsonb(companies)
+                    - array[
+                        'company_id', 'company_slug', 'company_name', 'is_active', 'clock_at', 'horizon_days',
+                        'downgrade_share', 'shares_training', 'personal_data', 'notification_addresses'
+                    ]
+                )::text
+            ), 8
+        ) as settings_version,
         coalesce(companies.clock_at, {{ now_as_sql() }}) as now_at
     from companies
 
@@ -82,6 +94,7 @@ final as (
         companies_with_now.time_zone,
         companies_with_now.inactivity_days,
         companies_with_now.horizon_days,
+        companies_with_now.settings_version,
         companies_with_now.is_active and loads_per_company.is_loaded as is_on_the_grid,
         (companies_with_now.now_at at time zone 'UTC')::date as scoring_date,
         companies_with_now.now_at,
