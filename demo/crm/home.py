@@ -96,6 +96,7 @@ def _definition(company: Company, home: Path, churn_home: Path, port: int) -> di
         "name": company.name,
         "connector": "habari_api",
         "connector_settings": {"base_url": f"http://127.0.0.1:{port}", "api_key": f"file:{key}"},
+        "entities": ["customers", "tickets", "payments", *(["events"] if company.usage else [])],
         "churn_kind": "cancellation" if is_subscription else "inactivity",
         "inactivity_days": None if is_subscription else company.horizon_days,
         "horizon_days": company.horizon_days,

@@ -74,6 +74,7 @@ class Payment(Answer):
     type: Literal["charge", "refund"]
     status: Literal["pending", "succeeded", "failed", "void"]
     amount: Money = Field(description="Never negative; a refund's amount went back to the customer.")
+    discount: Money | None = Field(description="What was taken off before, in the same currency; null without one.")
     currency: str
     method: str | None
     failed_attempts: int
@@ -81,6 +82,19 @@ class Payment(Answer):
     due_at: AwareDatetime | None
     paid_at: AwareDatetime | None
     failed_at: AwareDatetime | None = Field(description="The last failure; kept when a later attempt succeeds.")
+    updated_at: AwareDatetime
+    deleted: Literal[False]
+
+
+class Event(Answer):
+    """A thing that a customer did in the product."""
+
+    id: str = Field(examples=["evt_000000042"])
+    customer_id: str
+    name: str = Field(examples=["session"])
+    amount: Money | None = Field(description="Minutes, of a session; null for other events.")
+    created_at: AwareDatetime = Field(description="When it happened; can lie before updated_at by days.")
+    custom: dict[str, Any] = Field(description="Fields of the company's own.")
     updated_at: AwareDatetime
     deleted: Literal[False]
 
@@ -109,6 +123,14 @@ class PaymentPage(Answer):
     total: int = Field(description="Records that match updated_since, on all pages.")
 
 
+class EventPage(Answer):
+    """A page of events."""
+
+    data: list[Event | Tombstone]
+    next_cursor: str | None = Field(description="Pass it back as `cursor`; null on the last page.")
+    total: int = Field(description="Records that match updated_since, on all pages.")
+
+
 class Count(Answer):
     """How many records of an entity there are, tombstones apart."""
 
@@ -122,6 +144,7 @@ class Totals(Answer):
     customers: Count
     tickets: Count
     payments: Count
+    events: Count
 
 
 class ErrorDetail(Answer):

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from demo.world.dirt import Defect
 from demo.world.moments import Ints
 
-PREFIXES = {"customers": "cus_%07d", "tickets": "tic_%08d", "payments": "pay_%08d"}
+PREFIXES = {"customers": "cus_%07d", "tickets": "tic_%08d", "payments": "pay_%08d", "events": "evt_%09d"}
 BOOKKEEPING = ("key", "updated_at", "visible_from", "visible_until", "is_deleted", "defect")
 MOMENT_FIELDS = frozenset(
     {
@@ -96,6 +96,7 @@ def _customer_id(key: int) -> str:
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "monthly_price": _money,
     "amount": _money,
+    "discount": _money,
     "customer": _customer_id,
     "custom": lambda text: orjson.Fragment(text),
 }

@@ -26,6 +26,7 @@ from demo.crm.models import (
     ClockMove,
     CustomerPage,
     ErrorAnswer,
+    EventPage,
     Health,
     PaymentPage,
     TicketPage,
@@ -37,7 +38,7 @@ from demo.world.companies import COMPANIES
 from demo.world.moments import seconds
 
 DESCRIPTION = """
-Customers, tickets and payments of the company whose API key is given.
+Customers, tickets, payments and product events of the company whose API key is given.
 
 Lists are ordered by `updated_at`, then `id`, and hold each record's latest version. To follow changes, ask
 again with `updated_since` set to the newest `updated_at` seen: it is inclusive, since several records can
@@ -45,10 +46,11 @@ share a moment and not all of them need be visible at once.
 """
 MAX_PAGE_SIZE = 1000
 
-_PAGES: dict[str, type[CustomerPage | TicketPage | PaymentPage]] = {
+_PAGES: dict[str, type[CustomerPage | TicketPage | PaymentPage | EventPage]] = {
     "customers": CustomerPage,
     "tickets": TicketPage,
     "payments": PaymentPage,
+    "events": EventPage,
 }
 _company_key = APIKeyHeader(name="X-API-Key", scheme_name="Company key", auto_error=False)
 _admin_key = APIKeyHeader(name="X-Admin-Key", scheme_name="Admin key", auto_error=False)

@@ -16,11 +16,12 @@ from demo.world.companies import COMPANIES, Company, customers_by_company
 from demo.world.dirt import RATES
 from demo.world.moments import DAY, NEVER, STARTING_CLOCK, WORLD_END, Bools, Floats, Ints, as_datetime
 from demo.world.population import People, draw_people, price_factor
-from demo.world.records import Changes, History, Payments, Tickets, Truth, nevers, value_at
-from demo.world.tables import customer_versions, payment_versions, ticket_versions
+from demo.world.records import Changes, Events, History, Payments, Tickets, Truth, nevers, value_at
+from demo.world.tables import customer_versions, event_versions, payment_versions, ticket_versions
+from demo.world.usage import NO_GRADE
 
 #: Part of a world's identity: a change of the simulator makes older folders stale.
-SIMULATOR_VERSION = 1
+SIMULATOR_VERSION = 2
 SIMULATORS: dict[str, Callable[[Company, Ints, Floats, np.random.Generator], History]] = {
     "subscriptions": subscriptions.simulate,
     "purchases": purchases.simulate,
@@ -90,6 +91,7 @@ def _build_company(home: Path, company: Company, customers: int, entropy: list[i
         "customers": lambda: customer_versions(company, people, history, accounts.is_test, accounts.deleted_at, rng),
         "tickets": lambda: ticket_versions(company, history, people, rng),
         "payments": lambda: payment_versions(history, people, rng),
+        "events": lambda: event_versions(history, rng),
     }
     for entity, make in makers.items():
         table = make().combine_chunks()
@@ -162,10 +164,10 @@ def _deletions(company: Company, history: History, rng: np.random.Generator) -> 
 
 
 def _add_accounts(history: History, created_at: Ints, is_test: Bools, rng: np.random.Generator) -> None:
-    """Give the accounts that are nobody's their first values, and the test accounts a few small charges."""
+    """Give the accounts that are nobody's their first values, and the test accounts a few small charges and events."""
     added = np.arange(len(history.created_at), len(created_at))
     for name, change in history.changes.items():
-        first = {"is_active": 1, "cancelled_at": NEVER, "plan": 0, "seats": 1, "price": 100}[name]
+        first = {"is_active": 1, "cancelled_at": NEVER, "plan": 0, "seats": 1, "price": 100, "nps": NO_GRADE}[name]
         new = Changes(added, created_at[added], np.full(len(added), first))
         history.changes[name] = Changes.joined([change, new])
     tester = np.repeat(np.flatnonzero(is_test), 3)
@@ -179,14 +181,21 @@ def _add_accounts(history: History, created_at: Ints, is_test: Bools, rng: np.ra
         voided_at=nevers(len(tester)),
         failed_attempts=np.zeros(len(tester), dtype=np.int64),
         amount=np.full(len(tester), 100),
+        discount=np.zeros(len(tester), dtype=np.int64),
         is_refund=np.zeros(len(tester), dtype=np.bool_),
     )
     history.payments = Payments.joined([history.payments, charges])
+    if len(history.events):
+        trials = Events(tester, at, np.zeros(len(tester), dtype=np.int64), np.full(len(tester), 100))
+        history.events = Events.joined([history.events, trials])
 
 
 def _renumber(history: History, position: Ints) -> None:
     """Number customers by sign-up, everywhere."""
-    owned: list[Tickets | Payments | Changes] = [history.tickets, history.payments, *history.changes.values()]
+    owned: list[Tickets | Payments | Events | Changes] = [
+        *(history.tickets, history.payments, history.events),
+        *history.changes.values(),
+    ]
     for columns in owned:
         columns.customer = position[columns.customer]
     history.truth["customer"] = position[history.truth["customer"]]

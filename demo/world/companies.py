@@ -45,10 +45,20 @@ class Support:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Usage:
+    """How a product is used at full activity. `spread` is that of the customers' lasting habits, in logarithms."""
+
+    sessions_per_month: float
+    median_minutes: float
+    spread: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Company:
     """One company of the world. `kind` says which simulator runs it.
 
     `founded_at` is the first moment with records; `established_share` of the customers signed up before it.
+    `usage` is that of its product; without it the company records no events and asks for no grades.
     """
 
     slug: str
@@ -66,6 +76,7 @@ class Company:
     failed_share: float
     late_share: float
     horizon_days: int
+    usage: Usage | None = None
     plans: tuple[Plan, ...] = ()
     price_rises: dict[int, float] = field(default_factory=dict)
     median_gap_days: float = 0.0
@@ -100,6 +111,7 @@ BRIGHTDESK = Company(
     failed_share=0.035,
     late_share=0.09,
     horizon_days=30,
+    usage=Usage(sessions_per_month=2.6, median_minutes=22.0, spread=0.35),
     plans=(
         Plan(name="basic", price=1200, share=0.5, risk=0.7, median_seats=5),
         Plan(name="team", price=2400, share=0.35, risk=0.0, median_seats=10),

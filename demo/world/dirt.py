@@ -9,7 +9,7 @@ import numpy as np
 
 from demo.world.companies import Company
 from demo.world.moments import DAY, HOUR, NEVER, STARTING_CLOCK, WORLD_END, Bools, Floats, Ints, seconds
-from demo.world.records import Payments, Tickets, nevers
+from demo.world.records import Events, Payments, Tickets, nevers
 from demo.world.support import solve
 
 
@@ -34,6 +34,11 @@ class Rates:
     tickets_before_customer: float = 0.004
     #: Charges made twice by mistake: void within days, half of them deleted later.
     doubled_charges: float = 0.005
+    #: Events that reach the CRM late, from devices that were offline: up to four days after.
+    late_events: float = 0.02
+    #: Events of robots, found and deleted within days.
+    robot_events: float = 0.006
+    late_event_edits: float = 0.004
     #: Refunds, of the charges that were paid.
     refunds: float = 0.015
     #: Records that break the contract, each kind; half of them are mended after the starting clock.
@@ -46,6 +51,7 @@ class Rates:
     missing_category: float = 0.05
     missing_priority: float = 0.01
     missing_method: float = 0.02
+    missing_custom: float = 0.03
     #: Records touched at the very second of the starting clock; every other one is seen a minute later.
     touched_at_starting_clock: float = 0.01
 
@@ -67,6 +73,10 @@ BATCH_EDITS: dict[str, tuple[tuple[int, float], ...]] = {
     ),
     "payments": (
         (seconds(datetime(2025, 12, 31, 2, tzinfo=UTC)), 0.06),
+        (seconds(datetime(2026, 10, 3, 2, tzinfo=UTC)), 0.01),
+    ),
+    "events": (
+        (seconds(datetime(2026, 3, 15, 2, tzinfo=UTC)), 0.02),
         (seconds(datetime(2026, 10, 3, 2, tzinfo=UTC)), 0.01),
     ),
 }
@@ -151,6 +161,19 @@ def tickets_before_customer(
     return solve(customer, opened_at, trouble[customer], company.support, rng)
 
 
+def late_events(occurred_at: Ints, rng: np.random.Generator) -> Ints:
+    """When each event reached the CRM: at once, but for the few from devices that were offline."""
+    is_late = some(len(occurred_at), RATES.late_events, rng)
+    return occurred_at + np.where(is_late, rng.integers(HOUR, 4 * DAY, len(occurred_at)), 0)
+
+
+def robot_events(events: Events, rng: np.random.Generator) -> tuple[Events, Ints]:
+    """Events that no customer caused, right after true ones, and when each is found and deleted."""
+    robots = events.rows(some(len(events), RATES.robot_events, rng))
+    robots.occurred_at = robots.occurred_at + rng.integers(1, 60, len(robots))
+    return robots, robots.occurred_at + rng.integers(6 * DAY, 12 * DAY, len(robots))
+
+
 def refunds(payments: Payments, rng: np.random.Generator) -> Payments:
     """Refunds of paid charges, wholly or in part, each a record of its own."""
     refunded = payments.rows(some(len(payments), RATES.refunds, rng) & (payments.paid_at != NEVER))
@@ -160,6 +183,7 @@ def refunds(payments: Payments, rng: np.random.Generator) -> Payments:
     refunded.created_at, refunded.due_at, refunded.paid_at = at, nevers(count), at + HOUR
     refunded.amount = np.maximum(np.rint(refunded.amount * part), 1).astype(np.int64)
     refunded.failed_at, refunded.failed_attempts = nevers(count), np.zeros(count, dtype=np.int64)
+    refunded.discount = np.zeros(count, dtype=np.int64)
     refunded.is_refund = np.ones(count, dtype=np.bool_)
     return refunded
 

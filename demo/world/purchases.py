@@ -16,6 +16,7 @@ from demo.world.companies import Company
 from demo.world.moments import DAY, HOUR, MINUTE, NEVER, Bools, Floats, Ints, month_starts
 from demo.world.records import (
     Changes,
+    Events,
     History,
     Payments,
     Tickets,
@@ -27,6 +28,7 @@ from demo.world.records import (
 from demo.world.support import count_slow, count_unsolved, draw_trouble, solve
 
 RETRIED_SHARE = 0.6
+VOUCHER_SHARE = 0.08
 FORGETTING = 0.5
 DEEPEST_SILENCE = -3.5
 RISING_SHARE = 0.4
@@ -51,6 +53,7 @@ class _State:
     trouble: Floats
     ticket_share: Floats
     fail_share: Floats
+    vouchers: np.random.Generator
     tickets: list[Tickets] = field(default_factory=list)
     payments: list[Payments] = field(default_factory=list)
 
@@ -74,6 +77,7 @@ def simulate(company: Company, created_at: Ints, price_factor: Floats, rng: np.r
         changes={"is_active": Changes(everyone, created_at, np.ones(len(created_at), dtype=np.int64))},
         tickets=Tickets.joined(state.tickets),
         payments=payments,
+        events=Events.none(),
         truth=_with_outcomes(rows, payments, company.horizon_days),
     )
 
@@ -96,6 +100,7 @@ def _begin(company: Company, created_at: Ints, price_factor: Floats, rng: np.ran
         trouble=draw_trouble(count, company.support, rng),
         ticket_share=np.clip(company.support.tickets_per_purchase * rng.gamma(1.2, 1 / 1.2, count), 0, 0.6),
         fail_share=np.clip(company.failed_share * rng.lognormal(0, 1.0, count), 0, 0.6),
+        vouchers=rng.spawn(1)[0],
     )
 
 
@@ -204,6 +209,7 @@ def _pay(state: _State, customer: Ints, at: Ints, rng: np.random.Generator) -> P
         voided_at=nevers(count),
         failed_attempts=np.where(fails, rng.integers(1, 4, count), 0),
         amount=amount,
+        discount=_vouchers(amount, state.vouchers),
         is_refund=np.zeros(count, dtype=np.bool_),
     )
     again = tried.rows(np.flatnonzero(fails & (rng.random(count) < RETRIED_SHARE)))
@@ -212,6 +218,12 @@ def _pay(state: _State, customer: Ints, at: Ints, rng: np.random.Generator) -> P
     again.paid_at = again.created_at + rng.integers(5, MINUTE, len(again))
     again.failed_at, again.failed_attempts = nevers(len(again)), np.zeros(len(again), dtype=np.int64)
     return Payments.joined([tried, again])
+
+
+def _vouchers(amount: Ints, rng: np.random.Generator) -> Ints:
+    """What a voucher took off some purchases before they came to this amount; it moves nobody to buy."""
+    has_voucher = rng.random(len(amount)) < VOUCHER_SHARE
+    return np.where(has_voucher, np.rint(amount * rng.uniform(0.05, 0.35, len(amount))), 0).astype(np.int64)
 
 
 def _drift(state: _State, rng: np.random.Generator) -> None:

@@ -1,4 +1,4 @@
-"""What a simulator hands on: tickets, payments and changes of customers as columns. No rules here."""
+"""What a simulator hands on: tickets, payments, events and changes of customers as columns. No rules here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -47,7 +47,10 @@ class Tickets(Columns):
 
 @dataclass
 class Payments(Columns):
-    """Charges and refunds with everything that will ever happen to them. Amounts are hundredths."""
+    """Charges and refunds with everything that will ever happen to them.
+
+    Amounts are hundredths; `discount` was taken off before, 0 for most.
+    """
 
     customer: Ints
     created_at: Ints
@@ -57,7 +60,23 @@ class Payments(Columns):
     voided_at: Ints
     failed_attempts: Ints
     amount: Ints
+    discount: Ints
     is_refund: Bools
+
+
+@dataclass
+class Events(Columns):
+    """What customers did in the product. `kind` indexes usage.EVENT_NAMES; amounts are hundredths, 0 for none."""
+
+    customer: Ints
+    occurred_at: Ints
+    kind: Ints
+    amount: Ints
+
+    @classmethod
+    def none(cls) -> Self:
+        """The events of a company that records none."""
+        return cls(**{each.name: np.empty(0, dtype=np.int64) for each in fields(cls)})
 
 
 @dataclass
@@ -80,6 +99,7 @@ class History:
     changes: dict[str, Changes]
     tickets: Tickets
     payments: Payments
+    events: Events
     truth: Truth
 
 

@@ -9,16 +9,19 @@ from itertools import pairwise
 
 import numpy as np
 
-from demo.world.companies import Company
+from demo.world.companies import Company, Usage
 from demo.world.moments import DAY, HOUR, MINUTE, NEVER, YEAR, Bools, Floats, Ints, month_starts
-from demo.world.records import Changes, History, Payments, Tickets, Truth, first_event_after, nevers
+from demo.world.records import Changes, Events, History, Payments, Tickets, Truth, first_event_after, nevers
 from demo.world.support import count_slow, count_unsolved, draw_trouble, solve
+from demo.world.usage import NO_GRADE, draw_habits, grade, spread_evenly, use
 
 RETURNING_SHARE = 0.04
 RECORDED_LATE_SHARE = 0.08
 DISCOUNT_SHARE = 0.25
 DISCOUNT = 0.18
 PLAN_CHANGE_SHARE = 0.01
+#: Seats are given up after they have gone unused: the power of activity that sessions and their length follow.
+USE_FALLS_FASTER = 1.5
 NOT_YET, ACTIVE, LEFT = 0, 1, 2
 
 
@@ -32,6 +35,7 @@ class _State:
     returns_at: Ints
     plan: Ints
     price: Floats
+    is_discounted: Bools
     discount_ends_at: Ints
     full_seats: Floats
     activity: Floats
@@ -48,6 +52,7 @@ class _State:
     changes: dict[str, list[Changes]] = field(default_factory=dict)
     tickets: list[Tickets] = field(default_factory=list)
     payments: list[Payments] = field(default_factory=list)
+    events: list[Events] = field(default_factory=list)
 
     def note(self, name: str, customer: Ints, at: Ints, value: Ints) -> None:
         """Keep a change of a customer field for the record."""
@@ -67,6 +72,29 @@ class _Presence:
         return self.is_there[customer] & (at >= self.since[customer]) & (at < self.until[customer])
 
 
+class _Product:
+    """The product that customers use and grade. Its draws, a stream of their own, move nothing else in the world."""
+
+    def __init__(self, usage: Usage, state: _State, usual_log_hazard: float, rng: np.random.Generator) -> None:
+        count = len(state.created_at)
+        self._sessions, self._minutes = draw_habits(count, usage, rng)
+        self._usual_log_hazard = usual_log_hazard
+        self._rng = rng
+        state.note("nps", np.arange(count), state.created_at, np.full(count, NO_GRADE))
+
+    def play_month(self, state: _State, presence: _Presence, log_hazard: Floats, start: int, end: int) -> None:
+        """The month's events and grades."""
+        rate = self._sessions * state.activity**USE_FALLS_FASTER * (end - start) / (30 * DAY)
+        used, at = spread_evenly(rate, start, end, self._rng)
+        kept = presence.holds(used, at)
+        used, at = used[kept], at[kept]
+        state.events.append(use(used, at, self._minutes[used] * state.activity[used] ** USE_FALLS_FASTER, self._rng))
+        answering, grades = grade(log_hazard, self._usual_log_hazard, self._rng)
+        answered_at = start + self._rng.integers(DAY, 12 * DAY, len(answering))
+        kept = presence.holds(answering, answered_at)
+        state.note("nps", answering[kept], answered_at[kept], grades[kept])
+
+
 def simulate(company: Company, created_at: Ints, price_factor: Floats, rng: np.random.Generator) -> History:
     """Play customers from the company's first month to the world's end.
 
@@ -74,10 +102,11 @@ def simulate(company: Company, created_at: Ints, price_factor: Floats, rng: np.r
     entry per customer.
     """
     state = _begin(company, created_at, price_factor, rng)
+    product = _Product(company.usage, state, company.base_log_hazard, rng.spawn(1)[0]) if company.usage else None
     truth: list[Truth] = []
     starts = [start for start in month_starts() if start >= company.founded_at]
     for start, end in pairwise(starts):
-        truth.append(_play_month(company, state, start, end, rng))
+        truth.append(_play_month(company, state, product, start, end, rng))
     changes = {name: Changes.joined(parts) for name, parts in state.changes.items()}
     rows = {name: np.concatenate([month[name] for month in truth]) for name in truth[0]}
     return History(
@@ -85,6 +114,7 @@ def simulate(company: Company, created_at: Ints, price_factor: Floats, rng: np.r
         changes=changes,
         tickets=Tickets.joined(state.tickets),
         payments=Payments.joined(state.payments),
+        events=Events.joined([Events.none(), *state.events]),
         truth=rows | _outcomes(rows, changes["cancelled_at"], company.horizon_days),
     )
 
@@ -105,6 +135,7 @@ def _begin(company: Company, created_at: Ints, price_factor: Floats, rng: np.ran
         returns_at=nevers(count),
         plan=plan,
         price=np.rint(np.where(is_discounted, prices * (1 - DISCOUNT), prices)),
+        is_discounted=is_discounted.copy(),
         discount_ends_at=np.where(is_discounted, created_at + YEAR, NEVER),
         full_seats=seats,
         activity=np.ones(count),
@@ -128,7 +159,9 @@ def _begin(company: Company, created_at: Ints, price_factor: Floats, rng: np.ran
     return state
 
 
-def _play_month(company: Company, state: _State, start: int, end: int, rng: np.random.Generator) -> Truth:
+def _play_month(
+    company: Company, state: _State, product: _Product | None, start: int, end: int, rng: np.random.Generator
+) -> Truth:
     """One month: who leaves, what is asked, what is billed. Returns the truth's rows at the month's start."""
     state.status[(state.status == NOT_YET) & (state.created_at < start)] = ACTIVE
     drivers = _drivers(company, state, start)
@@ -141,6 +174,8 @@ def _play_month(company: Company, state: _State, start: int, end: int, rng: np.r
     _change_plans(company, state, presence, start, end, rng)
     _ask(company, state, presence, start, end, rng)
     _bill(state, presence, start, rng)
+    if product is not None:
+        product.play_month(state, presence, log_hazard, start, end)
     _leave(state, np.flatnonzero(has_left), presence.until, rng)
     _drift(state, rng)
     chosen = np.flatnonzero(is_at_risk)
@@ -228,6 +263,7 @@ def _raise_prices(
     kept = presence.holds(raised, at)
     raised, at = raised[kept], at[kept]
     state.price[raised] = np.rint(state.price[raised] * rise[raised])
+    state.is_discounted[raised[ends[raised]]] = False
     state.rise[raised], state.rise_at[raised] = rise[raised] - 1, at
     state.note("price", raised, at, state.price[raised].astype(np.int64))
 
@@ -290,6 +326,9 @@ def _collect(state: _State, customer: Ints, at: Ints, amount: Ints, rng: np.rand
         voided_at=nevers(count),
         failed_attempts=np.where(fails, rng.integers(1, 5, count), 0),
         amount=amount,
+        discount=np.where(state.is_discounted[customer], np.rint(amount * DISCOUNT / (1 - DISCOUNT)), 0).astype(
+            np.int64
+        ),
         is_refund=np.zeros(count, dtype=np.bool_),
     )
 

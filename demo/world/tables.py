@@ -18,8 +18,9 @@ from demo.world.companies import Company
 from demo.world.dirt import RATES, Defect
 from demo.world.moments import DAY, HOUR, NEVER, STARTING_CLOCK, WORLD_END, YEAR, Bools, Ints
 from demo.world.population import COUNTRIES, CURRENCIES, SIGNUP_CHANNELS, TIME_ZONES, People
-from demo.world.records import Changes, History, Payments, Tickets, nevers, value_at
+from demo.world.records import Changes, Events, History, Payments, Tickets, nevers, value_at
 from demo.world.support import draw_trouble
+from demo.world.usage import EVENT_NAMES, NO_GRADE, SESSION
 
 CATEGORIES = ("billing", "bug", "how_to", "delivery", "account")
 SUBJECTS = (
@@ -34,6 +35,8 @@ SUBJECTS = (
 )
 PRIORITIES = ("low", "normal", "high", "urgent")
 TICKET_CHANNELS = ("email", "chat", "phone", "web")
+NO_TRAIT = -1
+DEVICES = ("web", "mobile", "api")
 METHODS = ("card", "direct_debit", "paypal", "bank_transfer")
 TRAITS: dict[str, tuple[str, tuple[str, ...], str, tuple[str, ...]]] = {
     "subscriptions": (
@@ -95,6 +98,9 @@ def customer_versions(
     no_country = dirt.some(count, RATES.missing_country, rng)
     no_channel = dirt.some(count, RATES.missing_signup_channel, rng)
     no_zone = dirt.some(count, RATES.missing_time_zone, rng)
+    no_trait = dirt.some(count, RATES.missing_custom, rng.spawn(1)[0])
+    first_trait = np.where(no_trait, NO_TRAIT, people.first_trait)
+    grades = value_at(changes["nps"], who, at) if "nps" in changes else np.full(len(who), NO_GRADE)
     columns: dict[str, pa.Array] = {
         "name": pa.array(people.name[who], pa.string()),
         "email": pa.array(email, pa.string(), mask=no_email[who]),
@@ -106,7 +112,7 @@ def customer_versions(
         "signup_channel": _coded(people.signup_channel[who], SIGNUP_CHANNELS, no_channel[who]),
         "is_test": pa.array(is_test[who]),
         "created_at": pa.array(created_at[who]),
-        "custom": _custom(company, people.first_trait[who], (people.second_trait[who] + runs) % 4),
+        "custom": _custom(company, first_trait[who], (people.second_trait[who] + runs) % 4, grades),
     }
     return _table(versions, columns | _contract(company, changes, created_at, who, at))
 
@@ -223,6 +229,7 @@ def _payment_table(payments: Payments, deleted_at: Ints, people: People, rng: np
         "type": _coded(now.is_refund.astype(np.int64), ("charge", "refund")),
         "status": _coded(status, ("pending", "succeeded", "failed", "void")),
         "amount": pa.array(now.amount),
+        "discount": pa.array(now.discount, mask=now.discount == 0),
         "currency": _coded(people.currency[now.customer], CURRENCIES),
         "method": _coded(method, METHODS, dirt.some(count, RATES.missing_method, rng)[which]),
         "failed_attempts": pa.array(np.where(has_failed, now.failed_attempts, 0)),
@@ -230,6 +237,37 @@ def _payment_table(payments: Payments, deleted_at: Ints, people: People, rng: np
         "due_at": pa.array(now.due_at, mask=now.due_at == NEVER),
         "paid_at": _moments(now.paid_at, at),
         "failed_at": _moments(now.failed_at, at),
+    }
+    return _table(versions, columns)
+
+
+def event_versions(history: History, rng: np.random.Generator) -> pa.Table:
+    """The events' versions, robots' events among them; none for a company that records no events."""
+    true = history.events
+    robots, robots_deleted_at = dirt.robot_events(true, rng)
+    events = Events.joined([true, robots])
+    deleted_at = np.concatenate([nevers(len(true)), robots_deleted_at])
+    order = np.lexsort((events.customer, events.occurred_at))
+    return _event_table(events.rows(order), deleted_at[order], rng)
+
+
+def _event_table(events: Events, deleted_at: Ints, rng: np.random.Generator) -> pa.Table:
+    recorded_at = dirt.late_events(events.occurred_at, rng)
+    edited_at = dirt.late_edits(recorded_at, RATES.late_event_edits, rng)
+    moments = [recorded_at, edited_at, *dirt.batch_edits("events", recorded_at, rng)]
+    defects = [Defect.NO_CUSTOMER, Defect.AMOUNT_NO_NUMBER, Defect.UNREADABLE_DATE]
+    versions = _versions(moments, deleted_at, defects, [], rng)
+    which, at = versions.record, versions.updated_at
+    now = events.rows(which)
+    # An edit corrects how long it took.
+    amount = np.where(edited_at[which] <= at, np.maximum(now.amount // 2, 50), now.amount)
+    device = rng.choice(len(DEVICES), len(events), p=(0.7, 0.2, 0.1))[which]
+    columns = {
+        "customer": pa.array(now.customer + 1),
+        "name": _coded(now.kind, EVENT_NAMES),
+        "amount": pa.array(amount, mask=now.kind != SESSION),
+        "created_at": pa.array(now.occurred_at),
+        "custom": _coded(device, [_json({"device": each}) for each in DEVICES]),
     }
     return _table(versions, columns)
 
@@ -251,7 +289,8 @@ def _versions(
     at = np.concatenate([*moments, touched_at, mended_at, deleted_at, *(change.seen_at for change in changes)])
     kept = (at <= WORLD_END) & (at <= deleted_at[record]) & (at >= since[record])
     record, at = _distinct(record[kept], at[kept])
-    is_last = np.append(record[1:] != record[:-1], True)
+    is_last = np.ones(len(record), dtype=np.bool_)
+    is_last[:-1] = record[1:] != record[:-1]
     is_late = is_shown_late[record] & (at == STARTING_CLOCK)
     visible_from = np.where(is_late, at + dirt.SEEN_LATE_BY, at)
     return _Versions(
@@ -268,7 +307,8 @@ def _distinct(record: Ints, at: Ints) -> tuple[Ints, Ints]:
     """The distinct pairs, sorted by record and moment."""
     order = np.lexsort((at, record))
     record, at = record[order], at[order]
-    is_first = np.append(True, (record[1:] != record[:-1]) | (at[1:] != at[:-1]))
+    is_first = np.ones(len(record), dtype=np.bool_)
+    is_first[1:] = (record[1:] != record[:-1]) | (at[1:] != at[:-1])
     return record[is_first], at[is_first]
 
 
@@ -296,11 +336,14 @@ def _moments(event_at: Ints, at: Ints) -> pa.Array:
     return pa.array(event_at, mask=event_at > at)
 
 
-def _custom(company: Company, first: Ints, second: Ints) -> pa.Array:
-    """The customer's custom fields as JSON text."""
+def _custom(company: Company, first: Ints, second: Ints, grade: Ints) -> pa.Array:
+    """The customer's custom fields as JSON text: one that is fixed, one that changes, and the grade that was given."""
     first_name, firsts, second_name, seconds_ = TRAITS[company.kind]
-    texts = [_json({first_name: one, second_name: two}) for one in firsts for two in seconds_]
-    return _coded(first * len(seconds_) + second, texts)
+    first_values: list[dict[str, Any]] = [{}, *({first_name: each} for each in firsts)]
+    grades: list[dict[str, Any]] = [{}, *({"nps": each} for each in range(11))]
+    texts = [_json(one | {second_name: two} | given) for one in first_values for two in seconds_ for given in grades]
+    code = ((first - NO_TRAIT) * len(seconds_) + second) * len(grades) + grade - NO_GRADE
+    return pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int16)), pa.array(texts))
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -36,8 +36,14 @@ if TYPE_CHECKING:
 COLUMNS = {
     "customers": {"customer_id": "id", "is_deleted": "deleted"},
     "tickets": {"ticket_id": "id", "is_deleted": "deleted", "opened_at": "created_at"},
-    "payments": {"payment_id": "id", "is_deleted": "deleted", "kind": "type", "issued_at": "created_at"},
-    "events": {"event_id": "id", "is_deleted": "deleted"},
+    "payments": {
+        "payment_id": "id",
+        "is_deleted": "deleted",
+        "kind": "type",
+        "discount_amount": "discount",
+        "issued_at": "created_at",
+    },
+    "events": {"event_id": "id", "is_deleted": "deleted", "occurred_at": "created_at"},
 }
 """What the API calls the contract's columns, where it has a name of its own."""
 

@@ -12,7 +12,7 @@ from demo.crm.server import create_app
 from demo.world.build import build_world
 
 PAGE = (Path(__file__).parents[2] / "docs" / "habari-crm-api.md").read_text()
-SCHEMAS = {"Customer": "customers", "Ticket": "tickets", "Payment": "payments"}
+SCHEMAS = {"Customer": "customers", "Ticket": "tickets", "Payment": "payments", "Event": "events"}
 
 
 @pytest.fixture(scope="module")

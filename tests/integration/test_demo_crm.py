@@ -18,11 +18,22 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from demo.crm.models import Customer, Payment, Ticket, Tombstone
+from demo.crm.models import Customer, Event, Payment, Ticket, Tombstone
 
-ENTITIES = ("customers", "tickets", "payments")
+ENTITIES = ("customers", "tickets", "payments", "events")
+COMPANY_WITH_MANY = {
+    "customers": "marketlane",
+    "tickets": "marketlane",
+    "payments": "marketlane",
+    "events": "brightdesk",
+}
 COMPANIES = ("brightdesk", "marketlane", "seedling")
-MODELS: dict[str, type[BaseModel]] = {"customers": Customer, "tickets": Ticket, "payments": Payment}
+MODELS: dict[str, type[BaseModel]] = {
+    "customers": Customer,
+    "tickets": Ticket,
+    "payments": Payment,
+    "events": Event,
+}
 START = "2026-10-01T06:00:00+00:00"
 Record = dict[str, Any]
 
@@ -122,9 +133,10 @@ def newest(records: list[Record]) -> str:
 @pytest.mark.parametrize("entity", ENTITIES)
 @pytest.mark.parametrize("size", [7, 100, 500, 1000])
 def test_every_page_size_gives_every_record_once_and_in_order(crm: Crm, entity: str, size: int) -> None:
-    found = crm.records(entity, company="marketlane", page_size=size)
+    company = COMPANY_WITH_MANY[entity]
+    found = crm.records(entity, company, page_size=size)
     places = [(moment(each["updated_at"]), each["id"]) for each in found]
-    totals = crm.get("/api/v1/totals", "marketlane").json()[entity]
+    totals = crm.get("/api/v1/totals", company).json()[entity]
     assert places == sorted(places)
     assert len({each["id"] for each in found}) == len(found) == totals["live"] + totals["deleted"]
     assert sum(each["deleted"] for each in found) == totals["deleted"]
@@ -176,9 +188,10 @@ def test_after_the_clock_moved_a_follower_gets_exactly_what_changed(crm: Crm, en
 
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_a_record_of_the_last_seen_moment_can_appear_later_and_is_still_followed(crm: Crm, entity: str) -> None:
-    at_start = {each["id"] for each in crm.records(entity, "marketlane", updated_since=START)}
+    company = COMPANY_WITH_MANY[entity]
+    at_start = {each["id"] for each in crm.records(entity, company, updated_since=START)}
     crm.move_clock(advance_days=1).raise_for_status()
-    followed = crm.records(entity, "marketlane", updated_since=START)
+    followed = crm.records(entity, company, updated_since=START)
     late = [each for each in followed if moment(each["updated_at"]) == moment(START) and each["id"] not in at_start]
     assert at_start
     assert late
@@ -324,6 +337,7 @@ def test_the_truth_is_not_served(crm: Crm) -> None:
 def test_companies_yaml_says_how_to_register_the_companies(crm: Crm) -> None:
     companies = yaml.safe_load((crm.home / "companies.yaml").read_text())["companies"]
     assert [each["slug"] for each in companies] == list(COMPANIES)
+    assert [each["slug"] for each in companies if "events" in each["entities"]] == ["brightdesk"]
     assert [each["churn_kind"] for each in companies] == ["cancellation", "inactivity", "cancellation"]
     for each in companies:
         reference = each["connector_settings"]["api_key"]

@@ -1,5 +1,7 @@
 """The simulated world: the same for a seed, with causes that cause, attributes that do not, and all its dirt."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from demo.world.dirt import BATCH_EDITS, RATES, Defect
 from demo.world.moments import DAY, STARTING_CLOCK, WORLD_END, seconds
 
 SEED = 7
+CUSTOM = {"industry", "account_manager"}
 
 
 @pytest.fixture(scope="module")
@@ -161,14 +164,95 @@ def test_who_waits_for_an_answer_churns_more_as_the_served_event_times_show(home
     assert churned[waits].mean() > 2 * churned[~waits].mean()
 
 
-@pytest.mark.parametrize("attribute", ["country", "signup_channel", "time_zone", "custom"])
-def test_attributes_that_cause_nothing_tell_nothing(home: Path, attribute: str) -> None:
+def live_customers(home: Path) -> pa.Table:
     customers = rows(home, "brightdesk", "customers")
-    live = customers.filter(pc.invert(customers["is_deleted"]))
+    return customers.filter(pc.invert(customers["is_deleted"]))
+
+
+@pytest.mark.parametrize("attribute", ["country", "signup_channel", "time_zone", "industry", "account_manager"])
+def test_attributes_that_cause_nothing_tell_nothing(home: Path, attribute: str) -> None:
+    live = live_customers(home)
     cancelled = np.isfinite(column(live, "cancelled_at").astype(float))
-    values = np.array([str(value) for value in live[attribute].to_pylist()])
+    custom = pa.array([json.loads(text).get(attribute) for text in live["custom"].to_pylist()])
+    values = np.array([str(value) for value in (custom if attribute in CUSTOM else live[attribute]).to_pylist()])
     table = [[(cancelled & (values == each)).sum(), (~cancelled & (values == each)).sum()] for each in set(values)]
     assert chi2_contingency(np.array(table)).pvalue > 0.005
+
+
+def test_an_industry_stays_and_grades_come_and_change(home: Path) -> None:
+    every = versions(home, "brightdesk", "customers")
+    known: dict[int, set[str | None]] = {}
+    grades: dict[int, set[int]] = {}
+    for key, text in zip(every["key"].to_pylist(), every["custom"].to_pylist(), strict=True):
+        custom = json.loads(text)
+        known.setdefault(key, set()).add(custom.get("industry"))
+        grades.setdefault(key, set()).update([custom["nps"]] if "nps" in custom else [])
+    assert {len(industries) for industries in known.values()} == {1}
+    assert np.mean([industries == {None} for industries in known.values()]) == pytest.approx(
+        RATES.missing_custom, rel=0.5
+    )
+    assert {grade for given in grades.values() for grade in given} == set(range(11))
+    assert np.mean([len(given) > 1 for given in grades.values()]) > 0.3
+
+
+def test_who_gave_a_low_grade_leaves_more_often(home: Path) -> None:
+    live = live_customers(home)
+    cancelled = np.isfinite(column(live, "cancelled_at").astype(float))
+    grade = np.array([json.loads(text).get("nps", np.nan) for text in live["custom"].to_pylist()])
+    assert cancelled[grade <= 5].mean() > 1.5 * cancelled[grade >= 9].mean()
+
+
+def minutes_of_sessions(home: Path, at: int, first_day: int, last_day: int, customers: int) -> np.ndarray:
+    """By customer key, minutes a month between so many days before a moment, as the CRM serves them at the end."""
+    events = rows(home, "brightdesk", "events", WORLD_END)
+    age = at - column(events, "created_at")
+    within = (age > first_day * DAY) & (age <= last_day * DAY) & ~column(events, "is_deleted")
+    minutes = np.nan_to_num(column(events, "amount").astype(float)) / 100
+    months = (last_day - first_day) / 30
+    return np.bincount(column(events, "customer")[within], minutes[within], customers + 1) / months
+
+
+def test_use_of_the_product_falls_with_the_activity_that_makes_customers_leave(home: Path) -> None:
+    truth = read_truth(home, "brightdesk")
+    day = column(truth, "as_of_date").astype("datetime64[D]").astype(int) * DAY
+    customer = np.array([int(each[4:]) for each in truth["customer_id"].to_pylist()])
+    fall = np.full(len(day), np.nan)
+    for at in np.unique(day)[6:]:
+        now, before = (minutes_of_sessions(home, at, *days, 10_000) for days in ((0, 30), (30, 120)))
+        ratio = (now + 1) / (before + 1)
+        fall[day == at] = -ratio[customer[day == at]]
+    seen = np.isfinite(fall)
+    driver, churned = column(truth, "contribution_falling_activity")[seen], column(truth, "churned")[seen]
+    assert area_under_curve(driver > 0.5, fall[seen]) > 0.75
+    assert 0.55 < area_under_curve(churned, fall[seen]) < area_under_curve(churned, driver) < 0.65
+
+
+def test_events_and_grades_move_nothing_else_in_the_world(home: Path, tmp_path: Path) -> None:
+    """They are draws of their own: the same customers leave for the same reasons with and without them."""
+    without = [replace(company, usage=None) for company in COMPANIES]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("demo.world.build.COMPANIES", tuple(without))
+        build_world(tmp_path, customers=SIZES["default"], seed=SEED, progress=lambda _: None)
+    assert read_truth(tmp_path, "brightdesk") == read_truth(home, "brightdesk")
+    assert versions(tmp_path, "brightdesk", "events").num_rows == 0
+    for entity in ("tickets", "payments"):
+        assert versions(tmp_path, "brightdesk", entity) == versions(home, "brightdesk", entity)
+
+
+def test_only_the_company_whose_product_is_watched_has_events(home: Path) -> None:
+    counts = {company.slug: rows(home, company.slug, "events").num_rows for company in COMPANIES}
+    assert 30_000 < counts.pop("brightdesk") <= 60_000
+    assert set(counts.values()) == {0}
+
+
+def test_a_discount_is_what_was_taken_off_the_first_years_price(home: Path) -> None:
+    payments = rows(home, "brightdesk", "payments")
+    discount, amount = column(payments, "discount").astype(float), column(payments, "amount")
+    given = np.isfinite(discount)
+    assert 0.1 < given.mean() < 0.25
+    assert (discount[given] / (discount + amount)[given]) == pytest.approx(0.18, abs=0.01)
+    is_refund = np.array(payments["type"].to_pylist()) == "refund"
+    assert not given[is_refund].any()
 
 
 def test_the_retailers_outcome_is_ninety_days_without_a_successful_payment(home: Path) -> None:
@@ -194,7 +278,7 @@ def test_the_truth_ends_where_outcomes_are_no_longer_known(home: Path) -> None:
 def test_nothing_happens_to_those_who_have_cancelled(home: Path) -> None:
     customers = rows(home, "brightdesk", "customers", WORLD_END)
     left_at = dict(zip(column(customers, "key"), column(customers, "cancelled_at").astype(float), strict=True))
-    for entity in ("tickets", "payments"):
+    for entity in ("tickets", "payments", "events"):
         made = rows(home, "brightdesk", entity, WORLD_END)
         kept = ~column(made, "is_deleted")
         if entity == "payments":
@@ -296,6 +380,16 @@ def test_hundreds_of_records_share_one_moment(home: Path, entity: str) -> None:
     assert counts.max() > 300
 
 
+def test_some_events_reach_the_crm_late_and_robots_are_deleted(home: Path) -> None:
+    events = rows(home, "brightdesk", "events")
+    first_seen = versions(home, "brightdesk", "events").group_by("key").aggregate([("updated_at", "min")])
+    recorded = dict(zip(first_seen["key"].to_pylist(), first_seen["updated_at_min"].to_pylist(), strict=True))
+    delay = np.array([recorded[key] for key in column(events, "key").tolist()]) - column(events, "created_at")
+    assert (delay > 0).mean() == pytest.approx(RATES.late_events, rel=0.3)
+    assert delay.max() <= 4 * DAY
+    assert column(events, "is_deleted").mean() == pytest.approx(RATES.robot_events, rel=0.3)
+
+
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_some_records_of_the_last_seen_moment_appear_only_later(home: Path, entity: str) -> None:
     records = store(home, "brightdesk", entity)
@@ -313,6 +407,7 @@ def test_some_records_of_the_last_seen_moment_appear_only_later(home: Path, enti
         ("brightdesk", "customers", {Defect.UNREADABLE_DATE}),
         ("brightdesk", "tickets", {Defect.NO_CUSTOMER, Defect.UNREADABLE_DATE}),
         ("marketlane", "payments", {Defect.NO_CUSTOMER, Defect.AMOUNT_NO_NUMBER, Defect.UNREADABLE_DATE}),
+        ("brightdesk", "events", {Defect.NO_CUSTOMER, Defect.AMOUNT_NO_NUMBER, Defect.UNREADABLE_DATE}),
     ],
 )
 def test_a_handful_of_records_break_the_contract(home: Path, slug: str, entity: str, defects: set[Defect]) -> None:
