@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import available_timezones
 
 import psycopg
@@ -22,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from warehouse.errors import CompanyDefinitionError, CompanyNotFound
 from warehouse.operations_log import record_audit
@@ -31,44 +33,116 @@ from warehouse.settings import SECRET_REFERENCES
 
 Connection = psycopg.Connection[Any]
 EntityName = Literal["customers", "tickets", "payments", "events"]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+AttributeKind = Literal["number", "category", "flag"]
 
+_STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
+_EMAIL = re.compile(r"[^@\s/:]+@[^@\s/:]+\.[^@\s/:]+")
 _SECRET_SETTING = re.compile(
     r"(^|_)((api|access|secret|private)_?key|password|passwd|secret|token|credentials?)$", re.IGNORECASE
 )
 _URL_WITH_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 
 
-class CompanyDefinition(BaseModel):
-    """What a person says about a company, in YAML or on the command line."""
+class CustomAttribute(BaseModel):
+    """One of the company's own customer attributes that is to be a feature."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = _STRICT
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
+        description="what the attribute is called in the customer's attributes: small letters, digits and "
+        "underscores, a letter first"
+    )
+    kind: AttributeKind = Field(description="number, category or flag")
+    is_fixed: bool = Field(
+        default=False, description="true where it never changes, so that it counts from the customer's creation on"
+    )
+    label: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="what people read; from the name if left out"
+    )
+    unit: str = Field(description="what a number counts, such as seats; yes or no for a flag, name for a category")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = {name: value for name, value in data.items() if value is not None}
+        words = str(data.get("name", "")).replace("_", " ").strip()
+        unit = {"flag": "yes or no", "category": "name"}.get(str(data.get("kind")), "")
+        return {"label": words[:1].upper() + words[1:], "unit": unit} | given
+
+
+class CompanyDefinition(BaseModel):
+    """What a person says about a company, in YAML or on the command line.
+
+    A field's description says what is allowed: it ends the message about a value that is not.
+    """
+
+    model_config = _STRICT
 
     slug: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{1,40}$")] = Field(
-        description="Short name: small letters, digits and underscores, 2 to 41 of them, a letter first."
+        description="small letters, digits and underscores, 2 to 41 of them, a letter first"
     )
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
-        description="The name that people read."
+        description="the name that people read"
     )
-    connector: Literal["habari_api", "sql_database", "files"] = Field(description="Where its data comes from.")
+    connector: Literal["habari_api", "sql_database", "files"] = Field(
+        description="habari_api, sql_database or files: where its data comes from"
+    )
     connector_settings: dict[str, Any] = Field(
         default_factory=dict,
-        description="What that connector asks for; secrets as references (env:NAME, file:PATH).",
+        description="what that connector asks for; secrets as references (env:NAME, file:PATH, encrypted:TOKEN)",
     )
     entities: tuple[EntityName, ...] = Field(
-        default=("customers", "tickets", "payments"), description="Which tables the source has."
+        default=("customers", "tickets", "payments"),
+        description="customers, and those of tickets, payments and events that the source has",
     )
-    churn_kind: Literal["cancellation", "inactivity"] = Field(
-        description="A customer churns by cancelling, or by not paying for inactivity_days."
+    churn_kind: Literal["cancellation", "inactivity", "downgrade"] = Field(
+        description="cancellation, inactivity (no payment for inactivity_days) or downgrade (downgrade_share of "
+        "the monthly price lost)"
     )
-    inactivity_days: int | None = Field(default=None, gt=0, description="Only, and always, with inactivity.")
-    horizon_days: int = Field(default=30, gt=0, description="Days after as_of_date in which churn counts.")
+    inactivity_days: int | None = Field(
+        default=None, gt=0, description="a whole number above 0; with churn_kind inactivity, and only then"
+    )
+    downgrade_share: float | None = Field(
+        default=None, gt=0, le=1, description="a share above 0 to 1; with churn_kind downgrade, and only then"
+    )
+    horizon_days: int = Field(
+        default=30, gt=0, description="a whole number above 0: the days after as_of_date in which churn counts"
+    )
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(
-        description="ISO 4217 code that its figures are shown in."
+        description="three capital letters (ISO 4217), such as EUR"
     )
-    time_zone: str = Field(default="UTC", description="IANA name; source times without an offset are read in it.")
-    shares_training: bool = Field(default=False, description="May its data train the model of all companies?")
+    time_zone: str = Field(
+        default="UTC", description="an IANA name, such as Europe/London; source times without an offset are read in it"
+    )
+    business_hours: dict[Weekday, tuple[str, str]] | None = Field(
+        default=None,
+        description='weekday (monday to sunday): ["09:00", "17:00"], in the company\'s time zone; a day left out is '
+        "closed, and without business_hours every hour counts",
+    )
+    custom_attributes: tuple[CustomAttribute, ...] = Field(
+        default=(), description="a list of {name, kind, is_fixed, label, unit}"
+    )
+    segment_by: str = Field(
+        default="country", description="country, signup_channel or a custom attribute that is declared is_fixed"
+    )
+    shares_training: bool = Field(
+        default=False, description="true or false: may its data train the model of all companies?"
+    )
+    personal_data: Literal["keep", "hash", "drop"] = Field(
+        default="keep", description="keep, hash or drop: what loading does with name, e-mail and phone"
+    )
+    notification_addresses: tuple[str, ...] = Field(
+        default=(),
+        description="a list of e-mail addresses, or of references (env:NAME, file:PATH, encrypted:TOKEN) to "
+        "addresses that are secrets, as a webhook's is",
+    )
     clock_at: AwareDatetime | None = Field(
-        default=None, description="Its own now, for data that ended in the past; none: the real clock."
+        default=None,
+        description="an ISO 8601 time with an offset: its own now, where its data ended in the past",
     )
 
     @field_validator("entities")
@@ -84,7 +158,7 @@ class CompanyDefinition(BaseModel):
     @classmethod
     def _known_time_zone(cls, name: str) -> str:
         if name not in available_timezones():
-            raise ValueError("must be an IANA time zone, such as Europe/London")
+            raise ValueError("is no time zone we know")
         return name
 
     @field_validator("connector_settings")
@@ -93,12 +167,53 @@ class CompanyDefinition(BaseModel):
         _refuse_secrets(settings, path="")
         return settings
 
+    @field_validator("business_hours")
+    @classmethod
+    def _hours_of_a_day(cls, hours: dict[Weekday, tuple[str, str]] | None) -> dict[Weekday, tuple[str, str]] | None:
+        if hours is None:
+            return None
+        if not hours:
+            raise ValueError("names no day")
+        for day, (opens, closes) in hours.items():
+            if not _TIME_OF_DAY.fullmatch(opens) or not (_TIME_OF_DAY.fullmatch(closes) or closes == "24:00"):
+                raise ValueError(f"{day} must be two times of day as HH:MM, 00:00 to 24:00")
+            if opens >= closes:
+                raise ValueError(f"{day} must open before it closes")
+        return {day: hours[day] for day in get_args(Weekday) if day in hours}
+
+    @field_validator("custom_attributes")
+    @classmethod
+    def _each_attribute_once(cls, attributes: tuple[CustomAttribute, ...]) -> tuple[CustomAttribute, ...]:
+        names = [attribute.name for attribute in attributes]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"names {', '.join(repeated)} twice")
+        return attributes
+
+    @field_validator("notification_addresses")
+    @classmethod
+    def _addresses_without_secrets(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for number, address in enumerate(addresses, 1):
+            if not address.startswith(SECRET_REFERENCES) and not _EMAIL.fullmatch(address):
+                raise ValueError(f"number {number} is neither an e-mail address nor a reference")
+        return addresses
+
     @model_validator(mode="after")
-    def _inactivity_has_days(self) -> Self:
-        if self.churn_kind == "inactivity" and self.inactivity_days is None:
-            raise ValueError("inactivity_days is needed when churn_kind is inactivity")
-        if self.churn_kind == "cancellation" and self.inactivity_days is not None:
-            raise ValueError("inactivity_days must be left out when churn_kind is cancellation")
+    def _churn_has_its_measure(self) -> Self:
+        for kind, field in (("inactivity", "inactivity_days"), ("downgrade", "downgrade_share")):
+            value = getattr(self, field)
+            if self.churn_kind == kind and value is None:
+                raise ValueError(f"{field} is needed when churn_kind is {kind}")
+            if self.churn_kind != kind and value is not None:
+                raise ValueError(f"{field} must be left out when churn_kind is {self.churn_kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _segment_is_fixed(self) -> Self:
+        fixed = [attribute.name for attribute in self.custom_attributes if attribute.is_fixed]
+        allowed = ["country", "signup_channel", *fixed]
+        if self.segment_by not in allowed:
+            raise ValueError(f"segment_by must be one of {', '.join(allowed)}; another attribute must be is_fixed")
         return self
 
 
@@ -110,29 +225,41 @@ class Company(CompanyDefinition):
 
 
 _DEFINED = tuple(CompanyDefinition.model_fields)
+_JSON_COLUMNS = {"connector_settings", "business_hours", "custom_attributes"}
 _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, ("company_id", "is_active", *_DEFINED)))
 
 
 def parse_definition(data: Mapping[str, Any]) -> CompanyDefinition:
     """A definition from plain data, such as a YAML mapping.
 
-    Raises CompanyDefinitionError, which names the company and each field that is wrong, and shows no value.
+    Raises CompanyDefinitionError, which names the company and each field that is wrong, says what is
+    allowed, and shows no value.
     """
     try:
         return CompanyDefinition.model_validate(dict(data))
     except ValidationError as error:
-        problems = "; ".join(
-            ": ".join(
-                part
-                for part in (
-                    ".".join(map(str, problem["loc"])),
-                    problem["msg"].removeprefix("Value error, "),
-                )
-                if part
-            )
-            for problem in error.errors(include_input=False, include_url=False)
-        )
+        problems = "; ".join(map(_problem, error.errors(include_input=False, include_url=False)))
         raise CompanyDefinitionError(f"Company {data.get('slug', '(no slug)')}: {problems}.") from None
+
+
+def _problem(problem: ErrorDetails) -> str:
+    """Where, what, and what is allowed."""
+    where = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+    what = problem["msg"].removeprefix("Value error, ")
+    model: type[BaseModel] = CompanyDefinition
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    if name == "custom_attributes" and len(problem["loc"]) > 2:
+        model, name = CustomAttribute, str(problem["loc"][2])
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, model.model_fields, n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        return f"{where}: there is no such field; {meant}fields are {', '.join(model.model_fields)}"
+    field = model.model_fields.get(name)
+    if problem["type"] == "missing":
+        what = "is missing"
+    elif problem["type"] == "string_pattern_mismatch":
+        what = "is not of the form that is allowed"
+    return ": ".join(part for part in (where, what) if part) + (f" (allowed: {field.description})" if field else "")
 
 
 def list_companies(connection: Connection, *, active_only: bool = True) -> list[Company]:
@@ -221,7 +348,7 @@ def _insert(connection: Connection, definition: CompanyDefinition, actor: str) -
         sql.SQL(", ").join(sql.Placeholder(field) for field in _DEFINED),
         _COLUMNS,
     )
-    values = {field: _adapt(getattr(definition, field)) for field in _DEFINED}
+    values = {field: _adapt(definition, field) for field in _DEFINED}
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(query, values).fetchone()
     if row is None:  # Somebody else registered it just now: bring theirs in line.
@@ -248,7 +375,7 @@ def _change(connection: Connection, before: Company, changes: Mapping[str, Any],
             sql.SQL("{} = {}").format(sql.Identifier(field), sql.Placeholder(field)) for field in changes
         ),
     )
-    values = {field: _adapt(value) for field, value in changes.items()}
+    values = {field: _adapt(after, field) for field in changes}
     connection.execute(query, values | {"company_id": before.company_id})
     was, now = before.model_dump(mode="json"), after.model_dump(mode="json")
     changed = [field for field in was if was[field] != now[field]]
@@ -267,9 +394,11 @@ def _company(row: Mapping[str, Any]) -> Company:
     return Company.model_validate(dict(row))
 
 
-def _adapt(value: object) -> object:
-    if isinstance(value, dict):
-        return Jsonb(value)
+def _adapt(definition: CompanyDefinition, field: str) -> object:
+    """A field's value as psycopg writes it."""
+    value = getattr(definition, field)
+    if field in _JSON_COLUMNS:
+        return None if value is None else Jsonb(definition.model_dump(mode="json", include={field})[field])
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -283,6 +412,8 @@ def _refuse_secrets(value: object, path: str) -> None:
     elif isinstance(value, str):
         is_reference = value.startswith(SECRET_REFERENCES)
         if _SECRET_SETTING.search(path.rsplit(".", 1)[-1]) and not is_reference:
-            raise ValueError(f"{path} must be a reference (env:NAME or file:PATH), not the secret itself")
+            raise ValueError(
+                f"{path} must be a reference (env:NAME, file:PATH or encrypted:TOKEN), not the secret itself"
+            )
         if _URL_WITH_PASSWORD.search(value):
-            raise ValueError(f"{path} holds a password; give the whole URL as a reference (env:NAME or file:PATH)")
+            raise ValueError(f"{path} holds a password; give the whole URL as a reference")

@@ -57,6 +57,31 @@ def test_a_company_comes_back_as_it_was_defined(warehouse: Warehouse, add_compan
     assert added.connector_settings["payments"]["columns"] == {"amount": "Total"}
 
 
+def test_what_a_company_says_of_itself_comes_back(warehouse: Warehouse, add_company: Add) -> None:
+    added = add_company(
+        "acme",
+        churn_kind="downgrade",
+        downgrade_share=0.5,
+        business_hours={"tuesday": ["09:00", "24:00"], "monday": ["08:30", "17:00"]},
+        custom_attributes=[{"name": "industry", "kind": "category", "is_fixed": True}],
+        segment_by="industry",
+        personal_data="hash",
+        notification_addresses=["team@acme.example", "env:ACME_WEBHOOK"],
+        entities=["customers", "events"],
+    )
+    with warehouse.connect() as connection:
+        assert get_company(connection, "acme") == added
+        stored = connection.execute("select business_hours, custom_attributes from ops.companies").fetchone()
+    assert stored == (
+        {"monday": ["08:30", "17:00"], "tuesday": ["09:00", "24:00"]},
+        [{"name": "industry", "kind": "category", "is_fixed": True, "label": "Industry", "unit": "name"}],
+    )
+    add_company("acme")
+    with warehouse.connect() as connection:
+        again = get_company(connection, "acme")
+    assert (again.business_hours, again.custom_attributes, again.downgrade_share) == (None, (), None)
+
+
 def test_adding_is_audited_with_actor_and_definition(warehouse: Warehouse, add_company: Add) -> None:
     add_company("acme", connector_settings={"api_key": "env:ACME_KEY"})
     (row,) = audit(warehouse)
