@@ -67,7 +67,7 @@ def refusal(status: int, message: str, **headers: str) -> Answer:
 @contextmanager
 def crm(records: dict[str, list[dict[str, Any]]]) -> Iterator[StandIn]:
     """A CRM that serves these records on a port of its own for as long as the block lasts."""
-    stand_in = StandIn({entity: [] for entity in ("customers", "tickets", "payments")} | records)
+    stand_in = StandIn({entity: [] for entity in ("customers", "tickets", "payments", "events")} | records)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

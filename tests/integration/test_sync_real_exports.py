@@ -86,6 +86,7 @@ def test_every_table_of_ravenstack_is_taken_in(warehouse: Warehouse, take: Take)
         "customers": ("succeeded", 500, 0, 0),
         "tickets": ("succeeded", 2000, 0, 0),
         "payments": ("succeeded", 5000, 0, 0),
+        "events": ("succeeded", 25_000, 0, 0),
     }
     ((older,),) = query(
         warehouse,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from orchestration.connectors.contract import CUSTOMERS, ENTITIES, PAYMENTS, TICKETS, Entity, Field, FieldKind
+from orchestration.connectors.contract import CUSTOMERS, ENTITIES, EVENTS, PAYMENTS, TICKETS, Entity, Field, FieldKind
 from orchestration.connectors.validation import (
     LONGEST_IDENTIFIER,
     Reading,
@@ -42,6 +42,11 @@ def payment(**changes: Any) -> dict[str, Any]:
     return fields | changes
 
 
+def event(**changes: Any) -> dict[str, Any]:
+    at = "2025-01-02T03:04:05Z"
+    return {"event_id": "e1", "customer_id": "c1", "name": "session", "occurred_at": at, "updated_at": at} | changes
+
+
 def only_reason(entity: Entity, record: object) -> str:
     chunk = validate_records(entity, [record], READING)
     assert chunk.accepted.num_rows == 0
@@ -58,6 +63,17 @@ def test_a_good_record_arrives_in_the_contracts_types() -> None:
     assert row["is_deleted"] is False
     assert json.loads(row["attributes"]) == {"coupon": "SPRING"}
     assert chunk.cursor == row["updated_at"]
+
+
+@pytest.mark.parametrize("name", ["customer_id", "name", "occurred_at"])
+def test_an_event_without_its_customer_name_or_time_is_rejected(name: str) -> None:
+    assert only_reason(EVENTS, event(**{name: None})) == f"{name} is missing"
+
+
+@pytest.mark.parametrize("amount", [None, "-3.5", 0])
+def test_an_events_amount_measures_whatever_it_counts(amount: object) -> None:
+    (row,) = validate_records(EVENTS, [event(amount=amount)], READING).accepted.to_pylist()
+    assert row["amount"] == (None if amount is None else Decimal(str(amount)))
 
 
 @pytest.mark.parametrize(
@@ -81,6 +97,7 @@ def test_a_good_record_arrives_in_the_contracts_types() -> None:
         ({"amount": "NaN"}, 'amount "NaN" is not a number'),
         ({"amount": "1e99"}, "is too large"),
         ({"amount": -1}, "is less than 0"),
+        ({"discount_amount": "-0.01"}, 'discount_amount "-0.0100" is less than 0'),
         ({"amount": None}, "amount is missing"),
         ({"kind": "gift"}, 'kind "gift" is unknown; it must be one of charge, refund'),
         ({"status": "maybe"}, 'status "maybe" is unknown'),
