@@ -1,4 +1,4 @@
-"""Errors of reading a company's source. Each names the company, the source and the remedy."""
+"""Errors of reading a company's source. A ConnectorError names the company, the source and the remedy."""
 
 from __future__ import annotations
 
@@ -40,3 +40,7 @@ class UnexpectedResponse(ConnectorError):
 
 class OutOfOrder(UnexpectedResponse):
     """Records came that are older than those before them: the cursor may have passed some."""
+
+
+class Unreadable(ValueError):
+    """A value that cannot be read as its field's kind; the text says why, without the field's name."""

@@ -25,8 +25,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestration.connectors.contract import Chunk, Entity, Totals
 from orchestration.connectors.errors import MappingError, SourceNotFound, UnexpectedResponse
+from orchestration.connectors.json_text import shown
 from orchestration.connectors.mapping import ColumnMapping, in_order
-from orchestration.connectors.validation import Reading, shown, validate_records, validate_table
+from orchestration.connectors.validation import Reading, validate_records, validate_table
 
 ROWS_AT_ONCE = 50_000
 Format = Literal["csv", "parquet", "jsonl"]

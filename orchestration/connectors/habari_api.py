@@ -28,7 +28,8 @@ from orchestration.connectors.errors import (
     SourceUnreachable,
     UnexpectedResponse,
 )
-from orchestration.connectors.validation import Reading, shown, validate_records
+from orchestration.connectors.json_text import shown
+from orchestration.connectors.validation import Reading, validate_records
 
 if TYPE_CHECKING:
     from requests import Response

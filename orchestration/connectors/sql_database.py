@@ -14,9 +14,16 @@ from dlt.sources.sql_database import sql_table
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestration.connectors.contract import Chunk, Entity, FieldKind, Totals
-from orchestration.connectors.errors import MappingError, SourceNotFound, SourceUnreachable, UnexpectedResponse
+from orchestration.connectors.errors import (
+    MappingError,
+    SourceNotFound,
+    SourceUnreachable,
+    UnexpectedResponse,
+    Unreadable,
+)
 from orchestration.connectors.mapping import ColumnMapping, in_order
-from orchestration.connectors.validation import Reading, Unreadable, read_value, validate_table
+from orchestration.connectors.validation import Reading, validate_table
+from orchestration.connectors.values import read_value
 
 ISO_TEXT_DIALECTS = {"sqlite", "postgresql"}
 """Databases in which the text of every value is unambiguous. There each value is fetched as text, so

@@ -13,17 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from orchestration.connectors.columns import convert, plain_column
 from orchestration.connectors.contract import CUSTOMERS, ENTITIES, EVENTS, PAYMENTS, TICKETS, Entity, Field, FieldKind
-from orchestration.connectors.validation import (
-    LONGEST_IDENTIFIER,
-    Reading,
-    Unreadable,
-    _convert,
-    _plain_column,
-    read_value,
-    validate_records,
-    validate_table,
-)
+from orchestration.connectors.errors import Unreadable
+from orchestration.connectors.validation import Reading, validate_records, validate_table
+from orchestration.connectors.values import LONGEST_IDENTIFIER, read_value
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -313,7 +307,7 @@ plain_values = (
 @example(FieldKind.identifier, [float("nan"), 1e300])
 def test_a_column_read_at_once_says_what_its_values_say_one_by_one(kind: FieldKind, values: list[object]) -> None:
     """The quick way may only be quicker: whether alone or in company, a value reads the same."""
-    together, unread = _convert(Field("value", kind), _plain_column(values), BERLIN)
+    together, unread = convert(Field("value", kind), plain_column(values), BERLIN)
     for row, value in enumerate(values):
         try:
             expected = read_value(kind, value, BERLIN)
