@@ -16,7 +16,7 @@
 
 
 {% macro hours_between(earlier, later) -%}
-    (extract(epoch from {{ later }} - {{ earlier }}) / 3600.0)::double precision
+    date_part('epoch', {{ later }} - {{ earlier }}) / 3600
 {%- endmacro %}
 
 

@@ -23,9 +23,13 @@ final as (
         {{ known_attribute('customers.plan_name') }},
         {{ known_attribute('customers.seats') }},
         {{ known_attribute('customers.monthly_price') }},
+        customers.fixed_attributes,
+        {{ known_attribute('customers.changing_attributes') }},
         {{ days_since('customers.created_date') }},
         {{ days_since('customers.cancelled_date') }},
+        {{ days_since('customers.returned_date') }},
         customers.is_test,
+        customers.attributes_known_from < as_of_dates.as_of_at as are_attributes_known,
         as_of_dates.as_of_date,
         {{ known_attribute('customers.contract_end_date') }}
     from as_of_dates

@@ -19,6 +19,7 @@ final as (
         tickets.ticket_id,
         tickets.customer_id,
         tickets.channel,
+        {{ known_attribute('tickets.category') }},
         {{ known_attribute('tickets.priority') }},
         {{ known_attribute('tickets.satisfaction') }},
         {{ days_since('tickets.opened_date') }},
@@ -26,7 +27,9 @@ final as (
         {{ days_since('tickets.resolved_date') }},
         {{ days_since('tickets.reopened_date') }},
         {{ known_after('tickets.first_response_date', 'tickets.first_response_hours') }},
+        {{ known_after('tickets.first_response_date', 'tickets.first_response_business_hours') }},
         {{ known_after('tickets.resolved_date', 'tickets.resolution_hours') }},
+        {{ known_after('tickets.resolved_date', 'tickets.resolution_business_hours') }},
         not coalesce(tickets.resolved_date < as_of_dates.as_of_date, false)
         or coalesce(
             tickets.is_reopened_since_resolved and tickets.reopened_date < as_of_dates.as_of_date, false

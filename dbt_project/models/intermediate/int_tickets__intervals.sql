@@ -6,6 +6,18 @@ versions as (
 
 ),
 
+companies as (
+
+    select * from {{ ref('stg_ops__companies') }}
+
+),
+
+business_weeks as (
+
+    select * from {{ ref('int_business_weeks') }}
+
+),
+
 versions_with_knowledge as (
 
     select
@@ -15,27 +27,79 @@ versions_with_knowledge as (
 
 ),
 
+-- Impossible times: an answer or resolution before the opening counts as one at the opening and took no known time; a
+-- reopening before it never was. What took longer than the lookback counts as that long.
+versions_in_force as (
+
+    select
+        versions_with_knowledge.*,
+        companies.time_zone,
+        case
+            when first_response_at >= opened_at
+                then least(first_response_at, opened_at + {{ days_long(var('lookback_days')) }})
+        end as first_response_counts_until,
+        case
+            when resolved_at >= opened_at then least(resolved_at, opened_at + {{ days_long(var('lookback_days')) }})
+        end as resolution_counts_until
+    from versions_with_knowledge
+    inner join companies
+        on versions_with_knowledge.company_id = companies.company_id
+    where
+        not versions_with_knowledge.is_deleted
+        and versions_with_knowledge.known_from < versions_with_knowledge.known_to
+
+),
+
+versions_on_the_clock as (
+
+    select
+        *,
+        {{ seconds_on_the_clock('opened_at', 'time_zone') }} as opened_seconds,
+        {{ seconds_on_the_clock('first_response_counts_until', 'time_zone') }} as first_response_seconds,
+        {{ seconds_on_the_clock('resolution_counts_until', 'time_zone') }} as resolution_seconds,
+        {{ hours_between('opened_at', 'first_response_counts_until') }} as first_response_hours,
+        {{ hours_between('opened_at', 'resolution_counts_until') }} as resolution_hours
+    from versions_in_force
+
+),
+
 final as (
 
     select
-        company_id,
-        ticket_id,
-        customer_id,
-        channel,
-        priority,
-        satisfaction,
-        {{ hours_between('opened_at', 'first_response_at') }} as first_response_hours,
-        {{ hours_between('opened_at', 'resolved_at') }} as resolution_hours,
-        reopened_at > resolved_at as is_reopened_since_resolved,
-        {{ utc_date('opened_at') }} as opened_date,
-        {{ utc_date('first_response_at') }} as first_response_date,
-        {{ utc_date('resolved_at') }} as resolved_date,
-        {{ utc_date('reopened_at') }} as reopened_date,
-        known_from,
-        attributes_known_from,
-        known_to
-    from versions_with_knowledge
-    where not is_deleted and known_from < known_to
+        tickets.company_id,
+        tickets.ticket_id,
+        tickets.customer_id,
+        tickets.channel,
+        tickets.category,
+        tickets.priority,
+        tickets.satisfaction,
+        tickets.first_response_hours,
+        {{ business_hours_between(
+            'tickets.opened_seconds', 'tickets.first_response_seconds', 'tickets.first_response_hours', 'weeks'
+        ) }} as first_response_business_hours,
+        tickets.resolution_hours,
+        {{ business_hours_between(
+            'tickets.opened_seconds', 'tickets.resolution_seconds', 'tickets.resolution_hours', 'weeks'
+        ) }} as resolution_business_hours,
+        tickets.reopened_at > tickets.resolved_at as is_reopened_since_resolved,
+        {{ utc_date('tickets.opened_at') }} as opened_date,
+        case
+            when tickets.first_response_at is not null
+                then {{ utc_date('greatest(tickets.first_response_at, tickets.opened_at)') }}
+        end as first_response_date,
+        case
+            when tickets.resolved_at is not null
+                then {{ utc_date('greatest(tickets.resolved_at, tickets.opened_at)') }}
+        end as resolved_date,
+        case
+            when tickets.reopened_at >= tickets.opened_at then {{ utc_date('tickets.reopened_at') }}
+        end as reopened_date,
+        tickets.known_from,
+        tickets.attributes_known_from,
+        tickets.known_to
+    from versions_on_the_clock as tickets
+    left join business_weeks as weeks
+        on tickets.company_id = weeks.company_id
 
 )
 

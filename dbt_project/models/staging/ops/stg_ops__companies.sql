@@ -15,8 +15,13 @@ final as (
         churn_kind,
         currency::text as currency,
         time_zone,
+        segment_by,
+        personal_data,
         inactivity_days,
         horizon_days,
+        downgrade_share,
+        business_hours,
+        custom_attributes,
         is_active,
         shares_training,
         clock_at
