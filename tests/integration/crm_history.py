@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import psycopg
 BEGIN = datetime(2024, 4, 1, tzinfo=UTC)
 FIRST_LOAD = datetime(2025, 3, 10, 9, tzinfo=UTC)
 END = datetime(2025, 7, 20, 9, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 KEYS = {"customers": "customer_id", "tickets": "ticket_id", "payments": "payment_id"}
 EVENTS = {
@@ -59,6 +61,7 @@ def _customer(history: History, company_id: int, customer_id: str) -> None:
     rng = history.random
     created_at = _between(rng, BEGIN, END)
     left_at = _between(rng, created_at, END) if rng.random() < 0.3 else None
+    back_at = _later(rng, left_at, 60, 0.4)
     facts = {
         "country": rng.choice(["DE", "FR", None]),
         "signup_channel": rng.choice(["ads", "friend"]),
@@ -66,7 +69,7 @@ def _customer(history: History, company_id: int, customer_id: str) -> None:
         "is_test": rng.random() < 0.03,
         "created_at": created_at,
     }
-    moments = _edits(rng, created_at, left_at)
+    moments = _edits(rng, created_at, left_at, back_at)
     versions = [
         facts
         | {
@@ -74,17 +77,28 @@ def _customer(history: History, company_id: int, customer_id: str) -> None:
             "seats": rng.randint(0, 5),
             "monthly_price": rng.randint(10, 99),
             "contract_end_at": _between(rng, created_at, END + timedelta(days=300)),
-            "cancelled_at": left_at if left_at and moment >= left_at else None,
+            "cancelled_at": left_at if left_at and left_at <= moment < (back_at or moment + DAY) else None,
+            "attributes": _attributes(rng),
             "updated_at": moment,
         }
         for moment in moments
     ]
     _add(history, "customers", company_id, customer_id, versions)
-    until = left_at or END
+    until = END if back_at else left_at or END
     for number in range(rng.randint(0, 6)):
         _ticket(history, company_id, customer_id, f"{customer_id}-t{number}", created_at, until)
     for number in range(rng.randint(0, 8)):
         _payment(history, company_id, customer_id, f"{customer_id}-p{number}", created_at, until, facts["currency"])
+
+
+def _attributes(rng: random.Random) -> str:
+    """What a company's custom attributes are read from; now and then of another type than declared."""
+    values = {
+        "industry": rng.choice(["retail", "bank", 7]),
+        "employees": rng.choice([3, 250, "many"]),
+        "is_partner": rng.choice([True, False]),
+    }
+    return json.dumps({name: value for name, value in values.items() if rng.random() < 0.8})
 
 
 def _ticket(
@@ -102,6 +116,7 @@ def _ticket(
             {
                 "customer_id": customer_id,
                 "channel": "email",
+                "category": rng.choice(["billing", "login", None]),
                 "priority": rng.choice(["low", "high", "urgent"]),
                 "satisfaction": rng.choice([None, 1, 3, 5]),
                 "opened_at": opened_at,
@@ -216,6 +231,7 @@ def change_attributes_of_the_first_load(history: History) -> None:
             for column, change in _attribute_changes(history.random).items():
                 if row.get(column) is not None and row[column] != "void":
                     row[column] = "pending" if column == "status" else change()
+            _change_custom_attributes(history.random, row)
 
 
 def _attribute_changes(rng: random.Random) -> dict[str, Callable[[], Any]]:
@@ -224,11 +240,20 @@ def _attribute_changes(rng: random.Random) -> dict[str, Callable[[], Any]]:
         "seats": lambda: rng.randint(0, 50),
         "monthly_price": lambda: rng.randint(1, 500),
         "contract_end_at": lambda: _between(rng, BEGIN, END),
+        "category": lambda: rng.choice(["billing", "delivery", None]),
         "priority": lambda: rng.choice(["low", "normal", "high", "urgent", None]),
         "satisfaction": lambda: rng.choice([None, 1, 2, 3, 4, 5]),
         "status": lambda: rng.choice(["pending", "succeeded", "failed", "void"]),
         "failed_attempts": lambda: rng.randint(0, 9),
     }
+
+
+def _change_custom_attributes(rng: random.Random, row: Row) -> None:
+    """Of what came with the first load only those that the company declared changing."""
+    if row.get("attributes"):
+        kept = {name: value for name, value in json.loads(row["attributes"]).items() if name == "industry"}
+        changed = {"employees": rng.choice([1, 99, None]), "is_partner": rng.choice([True, False, "perhaps"])}
+        row["attributes"] = json.dumps((kept if row["is_backfill"] else {"industry": "changed"}) | changed)
 
 
 def _change(rng: random.Random, entity: str, row: Row, moment: datetime) -> None:
@@ -244,6 +269,7 @@ def _change(rng: random.Random, entity: str, row: Row, moment: datetime) -> None
     for column, change in (changes if row["is_backfill"] else changes | fixed).items():
         if column in row:
             row[column] = change()
+    _change_custom_attributes(rng, row)
     for column in EVENTS[entity]:
         if row["is_backfill"] and row.get(column) is not None and row[column] < moment:
             continue

@@ -6,10 +6,17 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from warehouse.companies import add_company, parse_definition
 
 ENTITIES = ("customers", "tickets", "payments")
+BUSINESS_HOURS = {day: ["09:00", "17:00"] for day in ("monday", "tuesday", "wednesday", "thursday", "friday")}
+CUSTOM_ATTRIBUTES = [
+    {"name": "industry", "kind": "category", "is_fixed": True, "label": "Industry", "unit": "name"},
+    {"name": "employees", "kind": "number", "is_fixed": False, "label": "Employees", "unit": "people"},
+    {"name": "is_partner", "kind": "flag", "is_fixed": False, "label": "Partner", "unit": "yes or no"},
+]
 
 
 def register_companies(connection: psycopg.Connection[Any], *, now: datetime, first_load: datetime) -> list[int]:
@@ -23,6 +30,17 @@ def register_companies(connection: psycopg.Connection[Any], *, now: datetime, fi
         definition = parse_definition({"name": kind["slug"], "connector": "files", "clock_at": now} | kind)
         company = add_company(connection, definition, "tests")
         company_ids.append(company.company_id)
+        connection.execute(
+            "update ops.companies set custom_attributes = %s, segment_by = 'industry', time_zone = 'Europe/Berlin'"
+            " where company_id = %s",
+            [Jsonb(CUSTOM_ATTRIBUTES), company.company_id],
+        )
+        # The other company answers at all hours.
+        if kind["slug"] == "subscriptions":
+            connection.execute(
+                "update ops.companies set business_hours = %s where company_id = %s",
+                [Jsonb(BUSINESS_HOURS), company.company_id],
+            )
         record_load(connection, company.company_id, first_load, is_backfill=True)
         record_load(connection, company.company_id, now, is_backfill=False)
     return company_ids
