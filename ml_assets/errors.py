@@ -33,6 +33,10 @@ class LabelError(FrameError):
     """The label is missing, is no truth value, or has only one class."""
 
 
+class FeatureVersionError(FrameError):
+    """Rows made by different feature versions stand together, or by another one than the model was trained on."""
+
+
 class PoolError(FrameError):
     """A row of a company that does not share its data stands in a pooled training frame."""
 

@@ -16,6 +16,7 @@ from ml_assets.errors import (
     DuplicateRowError,
     FeatureMissingError,
     FeatureTypeError,
+    FeatureVersionError,
     FrameError,
     InfiniteValueError,
     LabelError,
@@ -26,6 +27,8 @@ FloatArray = npt.NDArray[np.float64]
 DateArray = npt.NDArray[np.datetime64]
 
 LARGEST_VOCABULARY = 50
+VERSION_COLUMN = "feature_version"
+MIXED_VERSION = "mixed"
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _NUMBERS_IN_OBJECTS = {"decimal", "floating", "integer", "mixed-integer-float", "boolean", "empty"}
 
@@ -127,6 +130,42 @@ def check_keys(frame: pd.DataFrame, task: PredictionTask) -> None:
             f"{int(repeated.sum())} row(s) of the feature matrix repeat their key, the first: company "
             f"{row['company_id']}, {task.entity} {row[task.entity_key]}, {row['as_of_date']}"
         )
+
+
+def feature_version_of(frame: pd.DataFrame) -> str | None:
+    """The version that made the frame's features: `<sql>.<settings>` of one company, `<sql>` of several.
+
+    Companies need not share settings, for each has its own; but each company's rows must be of one version, and
+    all of one SQL. None for a frame without rows, or without the column. Raises `FeatureVersionError`, which says
+    which dates of which company are of which version.
+    """
+    if VERSION_COLUMN not in frame.columns or frame.empty:
+        return None
+    grouped = frame.groupby(["company_id", VERSION_COLUMN], sort=True)["as_of_date"]
+    made_by = grouped.agg(["min", "max", "nunique"]).reset_index()
+    sql = sorted({sql_of(version) for version in made_by[VERSION_COLUMN]})
+    if made_by["company_id"].duplicated().any() or len(sql) > 1 or MIXED_VERSION in sql:
+        raise FeatureVersionError(
+            "the rows were made by different feature versions and must not be mixed: "
+            + "; ".join(
+                f"company {company}: version {version} from {first} to {last} ({dates} date(s))"
+                for company, version, first, last, dates in made_by.itertuples(index=False)
+            )
+            + ". `churn run`, or `dbt build` in dbt_project, builds anew what another version made"
+        )
+    return str(made_by[VERSION_COLUMN].iloc[0]) if len(made_by) == 1 else sql[0]
+
+
+def sql_of(version: str) -> str:
+    """The part of a feature version that all companies share: which SQL made the row."""
+    return version.partition(".")[0]
+
+
+def is_same_version(trained_on: str | None, row_version: str | None) -> bool:
+    """Whether a model may score a row. One trained on several companies goes by the SQL alone."""
+    if trained_on is None or row_version is None:
+        return False
+    return trained_on == (row_version if "." in trained_on else sql_of(row_version))
 
 
 def labelled_rows(frame: pd.DataFrame, task: PredictionTask) -> pd.DataFrame:

@@ -13,10 +13,10 @@ import orjson
 import pandas as pd
 
 from ml_assets.calibrate import AffineCalibrator
-from ml_assets.errors import ArtefactError, FrameError
+from ml_assets.errors import ArtefactError, FeatureVersionError, FrameError
 from ml_assets.estimators import Estimator, Files, load_estimator
 from ml_assets.explain import PublishedParts, bound_log_odds, probabilities_of, publish_parts
-from ml_assets.frames import FeatureEncoder, FloatArray, check_keys
+from ml_assets.frames import FeatureEncoder, FloatArray, check_keys, feature_version_of, is_same_version
 from ml_assets.ladder import Rung
 from ml_assets.task import Feature, PredictionTask
 
@@ -26,7 +26,10 @@ _MODEL_FILE = "model.json"
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """Where a model comes from. `last_seen_date` is the last date whose outcomes shaped it."""
+    """Where a model comes from. `last_seen_date` is the last date whose outcomes shaped it.
+
+    `feature_version` says what made the features it learned from (see `feature_version_of`); None: not known.
+    """
 
     trained_at: datetime
     horizon_days: int
@@ -36,6 +39,7 @@ class TrainingFacts:
     last_seen_date: str | None
     fingerprint: str
     libraries: dict[str, str]
+    feature_version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,15 @@ class TrainedModel:
         return Scores(frame, probabilities_of(log_odds), log_odds, baseline, contributions)
 
     def check_frame(self, frame: pd.DataFrame, task: PredictionTask) -> None:
-        """Raise when the frame's keys are not fit for publication or the model is of another task."""
+        """Raise when the keys are not fit for publication, or the model is of another task or feature version."""
         if self.task_name != task.name:
             raise FrameError(f"a model of task {self.task_name!r} cannot score task {task.name!r}")
+        version = feature_version_of(frame)
+        if version is not None and not is_same_version(self.facts.feature_version, version):
+            raise FeatureVersionError(
+                f"the model was trained on feature version {self.facts.feature_version or '(not recorded)'} and cannot "
+                f"vouch for a score of features of version {version}: train anew (`churn run` or `churn train`)"
+            )
         check_keys(frame, task)
 
     def to_files(self) -> Files:

@@ -5,7 +5,7 @@ The whole of it is a function of its arguments: same frame, seed and threads, sa
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from ml_assets.frames import (
     as_of_dates,
     check_features,
     check_keys,
+    feature_version_of,
     labelled_rows,
     outcomes_of,
     plain_values,
@@ -98,8 +99,9 @@ def train(
 
     `frame` has the key columns, every feature, and the task's label (null where not yet known; an
     `is_mature` column is honoured). `horizon_days` >= 1 is how far the label looks ahead. `champion` is the
-    model that publishes today: it is judged on the same test rows. Raises a `FrameError` for a frame that
-    cannot be used; too few outcomes are a result and not an error.
+    model that publishes today: it is judged on the same test rows, unless it learned from another feature
+    version and could not score them. Raises a `FrameError` for a frame that cannot be used, such as one that
+    mixes feature versions; too few outcomes are a result and not an error.
     """
     _check_input(frame, features, task, horizon_days)
     rows = _rows(frame, task)
@@ -146,6 +148,7 @@ def train_rule(
     trained_at: datetime,
     seed: int = 7,
     prior_rate: float | None = None,
+    feature_version: str | None = None,
     reason: str = "too few outcomes for a model",
 ) -> TrainingResult:
     """`fit_rule`, as a result like that of `train`: status too_few_outcomes, no evaluations, and why."""
@@ -158,6 +161,7 @@ def train_rule(
         trained_at=trained_at,
         seed=seed,
         prior_rate=prior_rate,
+        feature_version=feature_version,
     )
     decision: dict[str, Any] = {
         "chosen": RULE,
@@ -177,10 +181,12 @@ def fit_rule(
     trained_at: datetime,
     seed: int = 7,
     prior_rate: float | None = None,
+    feature_version: str | None = None,
 ) -> TrainedModel:
     """The rule of a company with too few outcomes: the task's rule feature on a prior; any rows, even none.
 
     `prior_rate`, in (0, 1), is the believed share with the outcome over the horizon; the task's by default.
+    `feature_version` is that of the features it will score, for where there are no rows to tell.
     """
     rows = _rows(frame, task)
     encoder = FeatureEncoder.fit(rows.frame, features)
@@ -197,7 +203,7 @@ def fit_rule(
         estimator=estimator,
         calibrator=identity("the rule's prior stands for calibration"),
         encoder=encoder,
-        facts=TrainingFacts(**{**facts.__dict__, "base_rate": base_rate}),
+        facts=replace(facts, base_rate=base_rate, feature_version=facts.feature_version or feature_version),
     )
 
 
@@ -331,6 +337,13 @@ def _compare_with_champion(
     evaluations: dict[str, Metrics],
 ) -> Status:
     """Judge both on the test rows that the champion has not learned from (on all, if there are none)."""
+    if champion.facts.feature_version != model.facts.feature_version:
+        decision["champion"] = {
+            "promoted": True,
+            "reason": f"the champion was trained on feature version {champion.facts.feature_version}, "
+            f"and the matrix is of version {model.facts.feature_version}",
+        }
+        return "promoted"
     test = rows_on(rows.dates, split.test)
     unseen = test & _not_seen_by(champion, rows.dates)
     same = unseen if 0 < rows.outcomes[unseen].sum() < unseen.sum() else test
@@ -387,6 +400,7 @@ def _facts(
         last_seen_date=str(rows.dates[used].max()) if used.any() else None,
         fingerprint=fingerprint(rows.frame[used], features, task),
         libraries={name: version(name) for name in LIBRARIES},
+        feature_version=feature_version_of(rows.frame),
     )
 
 

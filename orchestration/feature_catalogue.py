@@ -1,14 +1,21 @@
 """The features as dbt's YAML describes them: the one list of their names, labels, units and families."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ml_assets.task import Feature
+from warehouse.companies import CustomAttribute
+from warehouse.feature_store import attribute_feature
 from warehouse.settings import Settings
 
 PROJECT_DIRECTORY = Path(__file__).parent.parent / "dbt_project"
+MATRIX = "model.churn_warehouse.churn_feature_matrix"
+"""dbt's name for what models learn from."""
 
 
 class FeatureCatalogueError(Exception):
@@ -46,6 +53,67 @@ def read_features(manifest: Path) -> list[Feature]:
     if not found:
         raise FeatureCatalogueError("No column in dbt_project/models/features carries meta.feature.")
     return list({feature.name: feature for feature in found}.values())
+
+
+def sql_version(manifest: Mapping[str, Any], unique_id: str) -> str:
+    """Which SQL makes a feature model's rows: what the macro of this name writes before the dot of feature_version.
+
+    Raises KeyError for a model that the manifest does not hold.
+    """
+    nodes, macros = manifest["nodes"], manifest["macros"]
+    models = {name: nodes[name] for name in models_above(manifest, unique_id)}
+    parts = [f"lookback_days {_variables()['lookback_days']}"]
+    for name in sorted(models):
+        parts.append(f"{name} {models[name]['checksum']['checksum']}")
+        for column, meta in _declared(models[name]).items():
+            parts.append(" ".join([column, *(str(meta.get(key, "")) for key in ("kind", "unit", "basis"))]))
+    texts: dict[str, str] = {}
+    waiting = [name for node in models.values() for name in node["depends_on"]["macros"]]
+    while waiting:
+        macro = macros[waiting.pop()]
+        if macro["package_name"] == manifest["metadata"]["project_name"] and macro["name"] not in texts:
+            texts[macro["name"]] = macro["macro_sql"]
+            waiting.extend(macro["depends_on"]["macros"])
+    parts += [f"{name} {_md5(texts[name])}" for name in sorted(texts)]
+    return _md5("\n".join(parts))[:12]
+
+
+def models_above(manifest: Mapping[str, Any], unique_id: str) -> set[str]:
+    """A model and every model it is made from, by dbt's unique_id."""
+    found = {unique_id}
+    waiting = [unique_id]
+    while waiting:
+        above = {name for name in manifest["nodes"][waiting.pop()]["depends_on"]["nodes"] if name.startswith("model.")}
+        waiting.extend(above - found)
+        found |= above
+    return found
+
+
+def _declared(node: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {name: _meta(column)["feature"] for name, column in node["columns"].items() if _meta(column).get("feature")}
+
+
+def _variables() -> dict[str, Any]:
+    variables: dict[str, Any] = yaml.safe_load((PROJECT_DIRECTORY / "dbt_project.yml").read_text())["vars"]
+    return variables
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def features_of_attributes(attributes: Iterable[CustomAttribute]) -> list[Feature]:
+    """A company's own attributes as features, in the family customer."""
+    return [
+        Feature(
+            name=attribute_feature(attribute),
+            label=attribute.label,
+            unit=attribute.unit,
+            family="customer",
+            kind=attribute.kind,
+        )
+        for attribute in attributes
+    ]
 
 
 def _meta(column: Mapping[str, Any]) -> Mapping[str, Any]:

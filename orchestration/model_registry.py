@@ -33,6 +33,8 @@ CHAMPION = "champion"
 _DRIVER = "postgresql+psycopg"
 _MODEL_FOLDER = "model"
 _ALIASES = sql.Identifier(MLFLOW_SCHEMA, "registered_model_aliases")
+_VERSION_TAGS = sql.Identifier(MLFLOW_SCHEMA, "model_version_tags")
+_FEATURE_VERSION = "feature_version"
 _REPORT_FILE = "training.json"
 _LOCK = 7_231_001
 _QUIET = ("alembic", "mlflow.store.db.utils")
@@ -118,6 +120,23 @@ class ModelRegistry:
                 return None
         return None if row is None else str(row[0])
 
+    def champion_feature_version(self, name: str) -> str | None:
+        """What made the features that the champion learned from; None where there is none, or it is not recorded.
+
+        Read from MLflow's own tables, as `champion_version` is.
+        """
+        query = sql.SQL(
+            "select tag.value from {} as alias inner join {} as tag"
+            " on tag.name = alias.name and tag.version = alias.version and tag.key = %s"
+            " where alias.name = %s and alias.alias = %s"
+        ).format(_ALIASES, _VERSION_TAGS)
+        with self._warehouse.connect() as connection:
+            try:
+                row = connection.execute(query, [_FEATURE_VERSION, name, CHAMPION]).fetchone()
+            except psycopg.errors.UndefinedTable:
+                return None
+        return None if row is None else str(row[0])
+
     def load(self, name: str, version: str) -> TrainedModel:
         """One version of a model. Raises `RegistryError` when it, or its files, are not there."""
         with self._reported(f"version {version} of model {name!r} could not be read"):
@@ -150,6 +169,7 @@ class ModelRegistry:
                 "rung": result.model.rung,
                 "trained_at": result.model.facts.trained_at.isoformat(),
                 "data_fingerprint": result.model.facts.fingerprint,
+                **_feature_version_tag(result),
                 **tags,
             },
         )
@@ -192,7 +212,10 @@ class ModelRegistry:
                 raise
         source = self._folder(result.model.task_name, run_id).as_uri()
         found = self._client.create_model_version(
-            name, source, run_id=run_id, tags={"rung": result.model.rung, "status": result.status}
+            name,
+            source,
+            run_id=run_id,
+            tags={"rung": result.model.rung, "status": result.status, **_feature_version_tag(result)},
         )
         return str(found.version)
 
@@ -237,6 +260,11 @@ class ModelRegistry:
             ) from error
 
 
+def _feature_version_tag(result: TrainingResult) -> dict[str, str]:
+    version = result.model.facts.feature_version
+    return {} if version is None else {_FEATURE_VERSION: version}
+
+
 def metrics_of(result: TrainingResult) -> dict[str, float]:
     """Every candidate's metrics as "candidate/metric", and the counts; what has no value is left out."""
     counts = {f"training/{name}": float(value) for name, value in vars(result.counts).items()}
@@ -259,6 +287,7 @@ def parameters_of(result: TrainingResult) -> dict[str, str]:
         "rows": facts.rows,
         "base_rate": facts.base_rate,
         "features": len(result.model.encoder.features),
+        "feature_version": facts.feature_version,
         "split": result.split.get("mode"),
         "calibration_slope": result.model.calibrator.slope,
         "calibration_intercept": result.model.calibrator.intercept,

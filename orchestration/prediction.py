@@ -13,16 +13,18 @@ import orjson
 import pandas as pd
 import pyarrow as pa
 
+from ml_assets.frames import is_same_version
 from ml_assets.ladder import Rung, RungDecision, assert_pool_allowed, count_outcomes, decide_rung
 from ml_assets.scoring import build_score_rows
 from ml_assets.task import CHURN, Feature
 from ml_assets.train import TrainingResult, train, train_rule
+from orchestration.feature_catalogue import features_of_attributes
 from orchestration.model_registry import ModelRegistry, RegisteredModel
 from warehouse.clock import Clock
-from warehouse.companies import Company, list_companies
+from warehouse.companies import Company, CustomAttribute, list_companies
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
-from warehouse.feature_store import built_columns, labelled_rows, rows_at
+from warehouse.feature_store import built_columns, feature_versions_at, labelled_rows, rows_at
 from warehouse.model_log import TrainingRecord, chosen_model, record_training
 from warehouse.publication import newest_publication, stage_scores
 from warehouse.roles import Role
@@ -86,7 +88,8 @@ class ChurnPredictor:
     def train(self, company: Company, retrain: Retrain) -> Trained:
         """Train the company's model, its pool's, or its rule, whichever its outcomes carry.
 
-        With ``when_due`` a company that has a model for its rung is left as it is.
+        With ``when_due`` a company that has a model for its rung, trained on features of the version that its
+        matrix has now, is left as it is. Raises FeatureVersionError where the rows to learn from are of several.
         """
         sharing = self._sharing(company)
         own = count_outcomes(self._labelled([company], []), CHURN)
@@ -95,13 +98,14 @@ class ChurnPredictor:
         name = _model_name(company, decision)
         with self._warehouse.connect(Role.ml) as conn:
             chosen = chosen_model(conn, company.company_id, CHURN.name)
-        if retrain == "when_due" and chosen == name and self._registry.champion_version(name):
+        if retrain == "when_due" and chosen == name and self._is_up_to_date(company, name):
             return Trained("not_due", decision.rung, name, "it has a model; `churn train` trains it anew")
         if decision.rung == "pooled_model":
             result, registered = self._train_pool(name, sharing, company)
         else:
-            frame = self._labelled([company], self._names)
-            result, registered = self._train_and_register(name, frame, company, decision.rung)
+            frame = self._labelled([company], self._names, company.custom_attributes)
+            features = [*self._features, *features_of_attributes(company.custom_attributes)]
+            result, registered = self._train_and_register(name, frame, features, company, decision.rung)
         return self._record(company, decision, result, registered)
 
     def stage(self, company: Company, *, again: bool = False) -> Staged:
@@ -109,7 +113,8 @@ class ChurnPredictor:
 
         A date already published by the same model is not scored again unless ``again``: by the rule of time
         its features cannot have changed. Raises NoModel before the first training, FeaturesNotBuilt where
-        the date's features are missing, and a FrameError where the model cannot read them.
+        the date's features are missing, and a FrameError where the model cannot read them or was trained on
+        features of another version.
         """
         now = self._clock.for_company(company)
         with self._warehouse.connect(Role.ml) as conn:
@@ -122,9 +127,14 @@ class ChurnPredictor:
         if published and not again and (published.as_of_date, published.model_version) == (now.date(), version):
             return Staged(now.date(), version, published.evidence_level, 0)
         model = self._registry.load(chosen, champion)
-        rows = rows_at(self._warehouse, company.company_id, now.date(), self._names)
+        attributes = company.custom_attributes
+        rows = rows_at(self._warehouse, company.company_id, now.date(), self._names, attributes)
         scores = build_score_rows(
-            model, rows.to_pandas(), CHURN, model_version=version, described=self._in_currency_of(company)
+            model,
+            rows.to_pandas(),
+            CHURN,
+            model_version=version,
+            described=[*self._in_currency_of(company), *features_of_attributes(attributes)],
         )
         scores["scored_at"] = pd.Timestamp(now)
         with self._warehouse.connect(Role.ml) as conn:
@@ -147,10 +157,23 @@ class ChurnPredictor:
     def _names(self) -> list[str]:
         return [feature.name for feature in self._features]
 
-    def _labelled(self, companies: Sequence[Company], names: Sequence[str]) -> pd.DataFrame:
+    def _labelled(
+        self, companies: Sequence[Company], names: Sequence[str], attributes: Sequence[CustomAttribute] = ()
+    ) -> pd.DataFrame:
         ids = [company.company_id for company in companies]
-        frame: pd.DataFrame = labelled_rows(self._warehouse, ids, names).to_pandas()
+        frame: pd.DataFrame = labelled_rows(self._warehouse, ids, names, attributes).to_pandas()
         return frame
+
+    def _is_up_to_date(self, company: Company, name: str) -> bool:
+        """Whether the champion of this name learned from features of the version that is to be scored now."""
+        if self._registry.champion_version(name) is None:
+            return False
+        trained_on = self._registry.champion_feature_version(name)
+        return all(is_same_version(trained_on, version) for version in self._versions_now(company))
+
+    def _versions_now(self, company: Company) -> list[str]:
+        with self._warehouse.connect(Role.ml) as conn:
+            return feature_versions_at(conn, company.company_id, self._clock.for_company(company).date())
 
     def _sharing(self, company: Company) -> list[Company]:
         """The companies that share training and mean the same by churn, this one among them; none if it does not."""
@@ -170,20 +193,27 @@ class ChurnPredictor:
         if name not in self._pools:
             pool = self._labelled(sharing, self._names)
             assert_pool_allowed(pool, [other.company_id for other in sharing])
-            self._pools[name] = self._train_and_register(name, pool, company, "pooled_model")
+            self._pools[name] = self._train_and_register(name, pool, self._features, company, "pooled_model")
         return self._pools[name]
 
     def _train_and_register(
-        self, name: str, frame: pd.DataFrame, company: Company, rung: Rung
+        self, name: str, frame: pd.DataFrame, features: Sequence[Feature], company: Company, rung: Rung
     ) -> tuple[TrainingResult, RegisteredModel]:
         now = self._clock.for_company(company)
         if rung == "rule":
-            result = train_rule(frame, self._features, CHURN, horizon_days=company.horizon_days, trained_at=now)
+            result = train_rule(
+                frame,
+                features,
+                CHURN,
+                horizon_days=company.horizon_days,
+                trained_at=now,
+                feature_version=next(iter(self._versions_now(company)), None),
+            )
         else:
             current = self._registry.champion(name)
             result = train(
                 frame,
-                self._features,
+                features,
                 CHURN,
                 horizon_days=company.horizon_days,
                 trained_at=now,

@@ -9,7 +9,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 
 from orchestration import keys
-from orchestration.feature_catalogue import PROJECT_DIRECTORY, manifest_path, target_directory
+from orchestration.feature_catalogue import PROJECT_DIRECTORY, manifest_path, sql_version, target_directory
 from warehouse.settings import Settings
 
 _GROUPS = {
@@ -34,6 +34,9 @@ class LayeredTranslator(DagsterDbtTranslator):
             # What hangs on no loaded table would run before the sync, at the cost of one more start of dbt.
             deps.append(dg.AssetDep(keys.LOAD_LOG))
         layer = node["fqn"][1] if node["resource_type"] == "model" else "seeds"
+        if layer == "features":
+            # Not the model's own text alone: views, macros and promises above it make its rows too.
+            spec = spec.replace_attributes(code_version=sql_version(manifest, unique_id))
         return spec.replace_attributes(
             key=keys.dbt_model(node["schema"], node["name"]),
             deps=deps,

@@ -9,16 +9,23 @@ import pyarrow as pa
 from psycopg import sql
 
 from warehouse import relations
+from warehouse.companies import CustomAttribute
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.frames import read_arrow
 from warehouse.roles import Role
 
-_KEY = ("company_id", "customer_id", "as_of_date")
+_KEY = ("company_id", "customer_id", "as_of_date", "feature_version")
+_JSON_TYPES = {"number": ("number", "double precision"), "flag": ("boolean", "boolean"), "category": ("string", "text")}
 
 
 class FeaturesNotBuilt(WarehouseError):
     """The feature matrix lacks what was asked for."""
+
+
+def attribute_feature(attribute: CustomAttribute) -> str:
+    """What a company's own attribute is called as a feature."""
+    return f"attribute_{attribute.name}"
 
 
 def built_columns(conn: psycopg.Connection[Any]) -> list[str]:
@@ -38,8 +45,14 @@ def built_columns(conn: psycopg.Connection[Any]) -> list[str]:
     return [name for (name,) in rows]
 
 
-def labelled_rows(warehouse: Warehouse, company_ids: Sequence[int], features: Sequence[str]) -> pa.Table:
-    """Rows whose label is mature: is_churned, company_id, customer_id, as_of_date, then ``features``.
+def labelled_rows(
+    warehouse: Warehouse,
+    company_ids: Sequence[int],
+    features: Sequence[str],
+    attributes: Sequence[CustomAttribute] = (),
+) -> pa.Table:
+    """Rows whose label is mature: is_churned, company_id, customer_id, as_of_date, feature_version, then
+    ``features`` and ``attributes``.
 
     Only dates of the monthly grid count: a daily scoring date would weigh recent days more than others.
     Rows are ordered by company, date and customer, so that a training can be repeated.
@@ -58,12 +71,20 @@ def labelled_rows(warehouse: Warehouse, company_ids: Sequence[int], features: Se
         order by matrix.company_id, matrix.as_of_date, matrix.customer_id
         """,
         features,
+        attributes,
         [list(company_ids)],
     )
 
 
-def rows_at(warehouse: Warehouse, company_id: int, as_of_date: date, features: Sequence[str]) -> pa.Table:
-    """The active customers of one company at one date: company_id, customer_id, as_of_date, then ``features``.
+def rows_at(
+    warehouse: Warehouse,
+    company_id: int,
+    as_of_date: date,
+    features: Sequence[str],
+    attributes: Sequence[CustomAttribute] = (),
+) -> pa.Table:
+    """The active customers of one company at one date: company_id, customer_id, as_of_date, feature_version, then
+    ``features`` and ``attributes``.
 
     Raises FeaturesNotBuilt when the matrix has no row for that date.
     """
@@ -76,6 +97,7 @@ def rows_at(warehouse: Warehouse, company_id: int, as_of_date: date, features: S
         order by matrix.customer_id
         """,
         features,
+        attributes,
         [company_id, as_of_date],
     )
     if rows.num_rows == 0:
@@ -86,10 +108,50 @@ def rows_at(warehouse: Warehouse, company_id: int, as_of_date: date, features: S
     return rows
 
 
-def _read(warehouse: Warehouse, query: LiteralString, features: Sequence[str], parameters: list[object]) -> pa.Table:
+def feature_versions_at(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> list[str]:
+    """What made one company's rows of one date: one version, none where there are no rows, never more if all is well.
+
+    Raises FeaturesNotBuilt for a matrix of before there were versions.
+    """
+    try:
+        rows = conn.execute(
+            sql.SQL(
+                "select distinct feature_version from {} where company_id = %s and as_of_date = %s order by 1"
+            ).format(relations.CHURN_FEATURE_MATRIX.identifier),
+            [company_id, as_of_date],
+        ).fetchall()
+    except psycopg.errors.UndefinedColumn:
+        raise FeaturesNotBuilt(
+            f"{relations.CHURN_FEATURE_MATRIX} was built by an older release: run `churn run`, or `dbt build`."
+        ) from None
+    return [str(version) for (version,) in rows]
+
+
+def _read(
+    warehouse: Warehouse,
+    query: LiteralString,
+    features: Sequence[str],
+    attributes: Sequence[CustomAttribute],
+    parameters: list[object],
+) -> pa.Table:
+    columns = [sql.Identifier("matrix", name) for name in [*_KEY, *features]]
     composed = sql.SQL(query).format(
-        columns=sql.SQL(", ").join(sql.Identifier("matrix", name) for name in [*_KEY, *features]),
+        columns=sql.SQL(", ").join([*columns, *map(_attribute_column, attributes)]),
         matrix=relations.CHURN_FEATURE_MATRIX.identifier,
         labels=relations.CHURN_LABELS.identifier,
     )
     return read_arrow(warehouse, composed.as_string(), parameters, role=Role.ml)
+
+
+def _attribute_column(attribute: CustomAttribute) -> sql.Composed:
+    """A company's own attribute as a typed column; null where it is absent or of another kind."""
+    json_type, sql_type = _JSON_TYPES[attribute.kind]
+    return sql.SQL(
+        "case when jsonb_typeof(matrix.custom_attributes -> {name}) = {json_type}"
+        " then (matrix.custom_attributes ->> {name})::{sql_type} end as {feature}"
+    ).format(
+        name=sql.Literal(attribute.name),
+        json_type=sql.Literal(json_type),
+        sql_type=sql.SQL(sql_type),
+        feature=sql.Identifier(attribute_feature(attribute)),
+    )

@@ -24,7 +24,7 @@
     {%- for feature in features_of(model_name) %}
         {%- if feature.basis == 'attributes' %}
         case
-            when customer_features.as_of_date::timestamp at time zone 'UTC' > clocks.first_loaded_at
+            when {{ is_after_the_first_load() }}
                 then {{ model_name }}.{{ feature.name }}
         end as {{ feature.name }}
         {%- else %}
@@ -32,4 +32,23 @@
         {%- endif %}
         {{- ',' if not loop.last }}
     {%- endfor %}
+{%- endmacro %}
+
+
+{#- The company's own attributes as one JSON object, by the same rule: the changing ones after the first load only. -#}
+{% macro custom_attributes() -%}
+    {%- if execute and 'fixed_attributes' in model_named('customer_features').columns -%}
+    customer_features.fixed_attributes || case
+        when {{ is_after_the_first_load() }}
+            then customer_features.changing_attributes
+        else '{}'
+    end
+    {%- else -%}
+    '{}'::jsonb
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro is_after_the_first_load() -%}
+    customer_features.as_of_date::timestamp at time zone 'UTC' > clocks.first_loaded_at
 {%- endmacro %}

@@ -1,5 +1,6 @@
 """Training and scoring as assets. What they do lives in ``orchestration.prediction``; no logic here."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,12 +9,17 @@ from pydantic import Field
 
 from orchestration import keys
 from orchestration.company_work import figures, for_each_company
-from orchestration.feature_catalogue import manifest_path, read_features
+from orchestration.feature_catalogue import MATRIX, manifest_path, read_features, sql_version
 from orchestration.partitions import companies
 from orchestration.prediction import ChurnPredictor, Retrain
 from orchestration.resources import WarehouseResource
+from orchestration.transform import prepare_manifest
 from warehouse.clock import Clock
 from warehouse.connection import Warehouse
+from warehouse.settings import load_settings
+
+# With other features a model is out of date, as the matrix is.
+FEATURE_CODE = sql_version(json.loads(prepare_manifest(load_settings()).read_text()), MATRIX)
 
 
 class TrainingConfig(dg.Config):
@@ -57,6 +63,7 @@ def _predictor(resource: WarehouseResource) -> Iterator[tuple[Warehouse, ChurnPr
             deps=[keys.FEATURE_MATRIX, keys.LABELS],
             group_name=keys.Group.models,
             owners=[keys.Owner.data_science],
+            code_version=FEATURE_CODE,
             description="Each training: on which rung, from how many churners, what was decided and why.",
             kinds={"xgboost", "mlflow"},
         ),
@@ -65,6 +72,7 @@ def _predictor(resource: WarehouseResource) -> Iterator[tuple[Warehouse, ChurnPr
             deps=[keys.FEATURE_MATRIX, keys.LABELS],
             group_name=keys.Group.models,
             owners=[keys.Owner.data_science],
+            code_version=FEATURE_CODE,
             description="Every candidate's figures on the last mature dates: model, baseline, rule, champion.",
             kinds={"scikitlearn"},
         ),

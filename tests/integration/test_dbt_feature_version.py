@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.feature_catalogue import sql_version
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_runs import FEATURE_RELATIONS, DbtRuns, copy_project, warehouse_for_a_module
@@ -63,6 +64,13 @@ def test_every_row_names_one_version_per_company_and_settings(warehouse: Warehou
         # One SQL made both; the companies' settings differ.
         assert one.split(".")[0] == other.split(".")[0]
         assert one.split(".")[1] != other.split(".")[1]
+
+
+def test_dagsters_code_version_is_the_versions_first_part(warehouse: Warehouse, dbt: DbtRuns) -> None:
+    manifest = dbt.manifest()
+    for relation in FEATURE_RELATIONS:
+        (version, *_), *_ = _versions(warehouse, relation).values()
+        assert sql_version(manifest, f"model.churn_warehouse.{relation}") == version.split(".")[0]
 
 
 def test_a_comment_in_an_unrelated_model_changes_no_version(warehouse: Warehouse, dbt: DbtRuns) -> None:

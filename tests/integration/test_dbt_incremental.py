@@ -184,5 +184,11 @@ def test_the_matrix_has_every_declared_feature_and_no_other_column(
             "select column_name from information_schema.columns"
             " where table_schema = 'features' and table_name = 'churn_feature_matrix'"
         ).fetchall()
-    assert {name for (name,) in columns} == declared | {"company_id", "customer_id", "as_of_date", "feature_version"}
+    assert {name for (name,) in columns} == declared | {
+        "company_id",
+        "customer_id",
+        "as_of_date",
+        "custom_attributes",
+        "feature_version",
+    }
     assert {"days_since_last_payment", "revenue_90d", "tenure_days"} <= declared

@@ -13,6 +13,7 @@ from ml_assets.errors import (
     DuplicateRowError,
     FeatureMissingError,
     FeatureTypeError,
+    FeatureVersionError,
     FrameError,
     InfiniteValueError,
     LabelError,
@@ -22,6 +23,8 @@ from ml_assets.frames import (
     as_of_dates,
     check_keys,
     display_values,
+    feature_version_of,
+    is_same_version,
     labelled_rows,
     outcomes_of,
 )
@@ -134,3 +137,37 @@ def test_values_are_shown_plainly() -> None:
     frame = _frame(amount=[1.5, None], plan=["a", None], is_late=pd.array([True, None], dtype="boolean"))
     shown = [display_values(frame[feature.name], feature).tolist() for feature in (AMOUNT, PLAN, LATE)]
     assert shown == [[1.5, None], ["a", None], [True, None]]
+
+
+def _made_by(*versions: tuple[int, str, str]) -> pd.DataFrame:
+    return pd.DataFrame(versions, columns=["company_id", "as_of_date", "feature_version"])
+
+
+def test_one_company_has_a_version_and_several_share_its_sql() -> None:
+    assert feature_version_of(_made_by((1, "2025-01-01", "a.x"), (1, "2025-02-01", "a.x"))) == "a.x"
+    assert feature_version_of(_made_by((1, "2025-01-01", "a.x"), (2, "2025-01-01", "a.y"))) == "a"
+    assert feature_version_of(_made_by()) is None
+    assert feature_version_of(_frame()) is None
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(1, "2025-01-01", "a.x"), (1, "2025-02-01", "b.x")],
+        [(1, "2025-01-01", "a.x"), (1, "2025-02-01", "a.y")],
+        [(1, "2025-01-01", "a.x"), (2, "2025-02-01", "b.y")],
+        [(1, "2025-01-01", "mixed")],
+    ],
+    ids=["another SQL", "other settings", "another company's SQL", "marts that disagree"],
+)
+def test_rows_of_different_makings_are_refused_and_named(rows: list[tuple[int, str, str]]) -> None:
+    with pytest.raises(FeatureVersionError, match=f"company 1: version {rows[0][2]} from 2025-01-01 to 2025-01-01"):
+        feature_version_of(_made_by(*rows))
+
+
+def test_a_model_of_several_companies_goes_by_the_sql_and_one_of_its_own_by_the_settings_too() -> None:
+    assert is_same_version("a.x", "a.x")
+    assert is_same_version("a", "a.x")
+    assert not is_same_version("a.x", "a.y")
+    assert not is_same_version("b", "a.x")
+    assert not is_same_version(None, "a.x")

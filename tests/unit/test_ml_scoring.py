@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_assets.errors import DuplicateRowError, FeatureMissingError, FrameError
+from ml_assets.errors import DuplicateRowError, FeatureMissingError, FeatureVersionError, FrameError
 from ml_assets.model import TrainedModel
 from ml_assets.scoring import build_score_rows, percentiles, risk_levels, row_hashes
 from ml_assets.task import CHURN, RiskThresholds
@@ -111,3 +111,9 @@ def test_a_frame_that_must_not_be_published_is_refused(model: TrainedModel) -> N
     other = TrainedModel(**{**model.__dict__, "task_name": "cart"})
     with pytest.raises(FrameError, match="a model of task 'cart' cannot score task 'churn'"):
         build_score_rows(other, matrix, CHURN, model_version="v")
+
+
+def test_features_of_another_version_are_not_scored(model: TrainedModel) -> None:
+    matrix = simulate(20, 1).assign(feature_version="b.x")
+    with pytest.raises(FeatureVersionError, match=r"\(not recorded\).*train anew"):
+        build_score_rows(model, matrix, CHURN, model_version="churn-acme v3")

@@ -128,9 +128,10 @@ def test_one_class_only_is_answered_by_the_rule_and_not_by_an_error(churned: boo
 
 def test_a_company_without_one_labelled_row_still_gets_the_rule() -> None:
     new = simulate(30, 1).assign(is_churned=None)
-    found = train_rule(new, FEATURES, CHURN, **ARGUMENTS)
+    found = train_rule(new, FEATURES, CHURN, feature_version="b.x", **ARGUMENTS)
     assert (found.status, found.counts.rows) == ("too_few_outcomes", 0)
     assert found.model.facts.last_seen_date is None
+    assert found.model.facts.feature_version == "b.x"
     json.dumps(found.decision, allow_nan=False)
     assert TrainedModel.from_files(found.model.to_files()).score(new).probability.max() < 0.2
 
@@ -167,6 +168,15 @@ def test_a_champion_of_other_features_is_replaced_and_the_reason_is_kept(
     found = train(frame.drop(columns="open_tickets"), narrower, CHURN, champion=result.model, **ONE_THREAD)
     assert found.status == "promoted"
     assert "open_tickets" in found.decision["champion"]["reason"]
+
+
+def test_a_champion_of_another_feature_version_is_replaced_though_it_could_score(
+    frame: pd.DataFrame, result: TrainingResult
+) -> None:
+    found = train(frame.assign(feature_version="b.x"), FEATURES, CHURN, champion=result.model, **ONE_THREAD)
+    assert found.status == "promoted"
+    assert found.model.facts.feature_version == "b.x"
+    assert "feature version" in found.decision["champion"]["reason"]
 
 
 def test_a_candidate_that_does_not_pass_the_gate_leaves_the_one_column_rule(frame: pd.DataFrame) -> None:

@@ -33,6 +33,7 @@ final as (
         {%- for mart in marts %}
         {{ matrix_columns(mart) }},
         {%- endfor %}
+        {{ custom_attributes() }} as custom_attributes,
         {{ feature_version_over(marts) }} as feature_version
     from customer_features
     inner join clocks

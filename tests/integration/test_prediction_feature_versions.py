@@ -1,0 +1,139 @@
+"""Training and scoring on features of one version, and a company's own attributes among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from ml_assets.errors import FeatureVersionError
+from ml_assets.task import Feature
+from orchestration.model_registry import ModelRegistry
+from orchestration.prediction import ChurnPredictor
+from warehouse.clock import Clock
+from warehouse.companies import Company
+from warehouse.connection import Warehouse
+from warehouse.feature_store import labelled_rows, rows_at
+
+pytestmark = pytest.mark.xdist_group("mlflow")
+
+NOW = datetime(2025, 3, 1, 6, tzinfo=UTC)
+FEATURES = [
+    Feature("days_since_last_payment", "Days since the last payment", "days", "payments", "number"),
+    Feature("revenue_90d", "Revenue in the last 90 days", "company's currency", "payments", "number"),
+]
+ATTRIBUTES = [
+    {"name": "account_tier", "kind": "category", "is_fixed": True, "label": "Tier", "unit": ""},
+    {"name": "users", "kind": "number", "is_fixed": False, "label": "Users", "unit": "users"},
+    {"name": "trial", "kind": "flag", "is_fixed": True, "label": "Came by a trial", "unit": "yes or no"},
+]
+
+
+@pytest.fixture
+def company(warehouse: Warehouse, add_company: Callable[..., Company]) -> Company:
+    """A company with six customers at three dates, all of one feature version."""
+    company = add_company("acme", clock_at=NOW, custom_attributes=ATTRIBUTES)
+    with warehouse.connect() as connection:
+        _write_features(connection, company.company_id)
+    return company
+
+
+def _write_features(connection: psycopg.Connection[Any], company_id: int) -> None:
+    connection.execute(
+        "create table features.churn_feature_matrix (company_id int, customer_id text, as_of_date date,"
+        " days_since_last_payment int, revenue_90d double precision, custom_attributes jsonb, feature_version text);"
+        "create table features.churn_labels (company_id int, customer_id text, as_of_date date, is_mature boolean,"
+        " is_churned boolean);"
+        "grant select on all tables in schema features to churn_ml"
+    )
+    for month in (1, 2, 3):
+        for customer in range(6):
+            connection.execute(
+                "insert into features.churn_feature_matrix values (%s, %s, %s, %s, 10, %s, 'sql1.set1')",
+                [
+                    company_id,
+                    f"c{customer}",
+                    f"2025-0{month}-01",
+                    10 * customer,
+                    Jsonb({"account_tier": "gold", "users": customer, "trial": customer % 2 == 0}),
+                ],
+            )
+    connection.execute(
+        "insert into features.churn_labels select company_id, customer_id, as_of_date, as_of_date < '2025-03-01',"
+        " case when as_of_date < '2025-03-01' then customer_id = 'c5' end from features.churn_feature_matrix"
+    )
+
+
+def _predictor(warehouse: Warehouse, home: Path) -> ChurnPredictor:
+    return ChurnPredictor(warehouse, ModelRegistry(warehouse, home), FEATURES, Clock(None), 1)
+
+
+def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(
+    warehouse: Warehouse, company: Company, tmp_path: Path
+) -> None:
+    registry = ModelRegistry(warehouse, tmp_path)
+    assert _predictor(warehouse, tmp_path).train(company, "when_due").status == "too_few_outcomes"
+    assert registry.champion_feature_version("churn-acme") == "sql1.set1"
+    found = registry.champion("churn-acme")
+    assert found is not None
+    assert found[0].facts.feature_version == "sql1.set1"
+    words = {feature.name: feature.label for feature in found[0].encoder.features}
+    assert words["attribute_account_tier"] == "Tier"
+    assert list(words) == [
+        *("days_since_last_payment", "revenue_90d"),
+        *("attribute_account_tier", "attribute_users", "attribute_trial"),
+    ]
+    assert _predictor(warehouse, tmp_path).train(company, "when_due").status == "not_due"
+    assert _predictor(warehouse, tmp_path).stage(company).rows == 6
+
+    # The features are built anew by another SQL: no score without a training on them.
+    with warehouse.connect() as connection:
+        connection.execute("update features.churn_feature_matrix set feature_version = 'sql2.set1'")
+        connection.commit()
+    with pytest.raises(FeatureVersionError, match=r"trained on feature version sql1.set1 .* version sql2.set1"):
+        _predictor(warehouse, tmp_path).stage(company, again=True)
+    assert _predictor(warehouse, tmp_path).train(company, "when_due").status == "too_few_outcomes"
+    assert _predictor(warehouse, tmp_path).stage(company).model_version == "churn-acme v2"
+
+    # A champion of a release that recorded no version is out of date.
+    with warehouse.connect() as connection:
+        connection.execute("delete from mlflow.model_version_tags where key = 'feature_version'")
+        connection.commit()
+    assert _predictor(warehouse, tmp_path).train(company, "when_due").status == "too_few_outcomes"
+
+    # One date made by another version: nothing is learned from such a mix.
+    with warehouse.connect() as connection:
+        connection.execute(
+            "update features.churn_feature_matrix set feature_version = 'sql1.set1' where as_of_date = '2025-02-01'"
+        )
+        connection.commit()
+    with pytest.raises(FeatureVersionError, match=r"sql1\.set1 from 2025-02-01 to 2025-02-01") as refused:
+        _predictor(warehouse, tmp_path).train(company, "always")
+    assert "dbt build" in str(refused.value)
+
+
+def test_a_companys_own_attributes_are_read_as_typed_columns(warehouse: Warehouse, company: Company) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(
+            "update features.churn_feature_matrix set custom_attributes = %s where customer_id = 'c1'",
+            [Jsonb({"account_tier": 3, "users": "many"})],
+        )
+        connection.commit()
+
+    rows = rows_at(warehouse, company.company_id, NOW.date(), ["revenue_90d"], company.custom_attributes).to_pylist()
+    labelled = labelled_rows(warehouse, [company.company_id], [], company.custom_attributes)
+
+    assert {name: rows[0][name] for name in rows[0] if name.startswith("attribute_")} == {
+        "attribute_account_tier": "gold",
+        "attribute_users": 0.0,
+        "attribute_trial": True,
+    }
+    # What is of another kind than declared, and what is absent, is missing.
+    assert [rows[1][f"attribute_{name}"] for name in ("account_tier", "users", "trial")] == [None, None, None]
+    assert labelled.num_rows == 12
+    assert {"feature_version", "attribute_users", "is_churned"} <= set(labelled.column_names)
