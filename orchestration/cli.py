@@ -20,6 +20,7 @@ from orchestration import demo_crm
 from orchestration.connectors.errors import ConnectorError
 from orchestration.feature_catalogue import PROJECT_DIRECTORY
 from orchestration.integrations.metabase.errors import MetabaseError
+from orchestration.publication_cli import export, publication_app
 from warehouse import companies as registry
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
@@ -40,6 +41,8 @@ demo_app = typer.Typer(no_args_is_help=True, help="Three simulated companies and
 app.add_typer(company_app, name="company")
 app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(demo_app, name="demo")
+app.add_typer(publication_app, name="publication")
+app.command("export")(export)
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False)

@@ -1,11 +1,16 @@
 """Gate and publication over companies, each as the role that may."""
 
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
 
 from warehouse.clock import Clock
 from warehouse.companies import Company, list_companies
 from warehouse.connection import Warehouse
 from warehouse.publication import Publication, is_publishable, publish_staged_scores, staged_date
+from warehouse.publication_feed import Bands, compact_feed
 from warehouse.publication_gate import run_gate
 from warehouse.roles import Role
 from warehouse.settings import Settings
@@ -43,10 +48,18 @@ def run_gates(warehouse: Warehouse, settings: Settings) -> Verdicts:
 
 
 def publish_company(warehouse: Warehouse, settings: Settings, company: Company) -> Publication | None:
-    """Publish the company's staged scores; None where nothing is staged, or the gate held it back."""
-    published_at = Clock.from_settings(settings).for_company(company)
-    with warehouse.connect(Role.publisher) as conn:
+    """Publish the company's staged scores, and compact its feed; None where nothing is staged, or the gate held it."""
+    now = Clock.from_settings(settings).for_company(company)
+    bands = Bands(settings.feed_probability_band, settings.feed_odds_band)
+    published = None
+    with warehouse.connect(Role.publisher, autocommit=True) as conn:
         date = staged_date(conn, company.company_id)
-        if date is None or not is_publishable(conn, company.company_id, date):
-            return None
-        return publish_staged_scores(conn, company.company_id, date, published_at)
+        if date is not None and is_publishable(conn, company.company_id, date):
+            published = publish_staged_scores(conn, company.company_id, date, now, bands=bands)
+        compact_company(conn, settings, company, now)
+    return published
+
+
+def compact_company(conn: psycopg.Connection[Any], settings: Settings, company: Company, now: datetime) -> int:
+    """Compact what the company's feed holds beyond its retention; returns how many changes were taken out."""
+    return compact_feed(conn, company.company_id, now - timedelta(days=settings.feed_retention_days))

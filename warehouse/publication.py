@@ -1,11 +1,12 @@
 """Publishing: staged scores become the published set of one company, all of them or none.
 
 A company's scores are first staged, then judged by the gate, then published in one transaction
-that also writes the change feed. Readers see the old set or the new one.
+that also writes the change feed. Readers see the old set or the new one. What goes to the feed is
+decided in ``publication_feed``.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, LiteralString
 
 import psycopg
@@ -16,9 +17,16 @@ from psycopg.rows import class_row
 from warehouse import relations
 from warehouse.errors import WarehouseError
 from warehouse.frames import copy_arrow
-
-# Every publisher takes this lock, so that the feed's cursor grows in the order of commits.
-PUBLISHING_LOCK = 7_412_001
+from warehouse.publication_feed import (
+    DEFAULT_BANDS,
+    LONGEST_WAIT,
+    Bands,
+    ChangeReason,
+    move_cursor,
+    publishing_lock,
+    send_deletes,
+    send_upserts,
+)
 
 SCORES = pa.schema(
     [
@@ -41,9 +49,8 @@ SCORES = pa.schema(
 _NAMES = {
     "staged_scores": relations.STAGED_SCORES.identifier,
     "gates": relations.PUBLICATION_GATES.identifier,
-    "scores": relations.CHURN_SCORES.identifier,
-    "publications": relations.CHURN_PUBLICATIONS.identifier,
-    "changes": relations.CHURN_CHANGES.identifier,
+    "scores": relations.CHURN_SCORES_V1.identifier,
+    "publications": relations.CHURN_PUBLICATIONS_V1.identifier,
 }
 
 
@@ -133,18 +140,24 @@ def is_publishable(conn: psycopg.Connection[Any], company_id: int, as_of_date: d
 
 
 def publish_staged_scores(
-    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, published_at: datetime
+    conn: psycopg.Connection[Any],
+    company_id: int,
+    as_of_date: date,
+    published_at: datetime,
+    *,
+    bands: Bands = DEFAULT_BANDS,
+    wait: timedelta = LONGEST_WAIT,
 ) -> Publication:
-    """Publish the company's staged scores in one transaction.
+    """Publish the company's staged scores in one transaction, which must be the connection's only one.
 
-    A date that is not older than the newest published one becomes the current set, and what changed
-    by its ``row_hash`` goes to the feed; an older date replaces only its own rows. Publishing the same
-    scores again changes nothing that a reader of the feed would see.
+    A date that is not older than the newest published one becomes the current set, and what left its band goes to
+    the feed; an older date replaces only its own rows. Publishing the same scores again changes nothing that a
+    reader of the feed would see. Whoever publishes at the same time, for whichever company, waits.
 
-    Raises NotPublishable if nothing is staged for that date, or the gate did not pass what is staged.
+    Raises NotPublishable if nothing is staged for that date, or the gate did not pass what is staged, and
+    PublisherBusy where another publication goes on for longer than ``wait``.
     """
-    with conn.transaction():
-        conn.execute("select pg_advisory_xact_lock(%s)", [PUBLISHING_LOCK])
+    with publishing_lock(conn, company_id, wait):
         if not is_publishable(conn, company_id, as_of_date):
             raise NotPublishable(
                 f"Company {company_id} has no staged scores for {as_of_date} that passed the gate; the published "
@@ -153,67 +166,46 @@ def publish_staged_scores(
         newest = newest_publication(conn, company_id)
         upserts = deletes = 0
         if newest is None or as_of_date >= newest.as_of_date:
-            previous = newest.as_of_date if newest else None
-            upserts = _feed_upserts(conn, company_id, previous, published_at)
-            deletes = _feed_deletes(conn, company_id, previous, published_at, as_of_date)
+            reason = _change_reason(conn, company_id, as_of_date, newest)
+            deletes = send_deletes(conn, company_id, as_of_date, reason, published_at)
+            upserts = send_upserts(conn, company_id, as_of_date, reason, bands, published_at)
         scores = _replace_set(conn, company_id, as_of_date)
-        conn.execute(
-            _sql("""
-            insert into {publications}
-                (company_id, as_of_date, model_version, evidence_level, scores, published_at)
-            select company_id, as_of_date, min(model_version), min(evidence_level), count(*), %(at)s
-            from {staged_scores} where company_id = %(company)s group by company_id, as_of_date
-            on conflict (company_id, as_of_date) do update set model_version = excluded.model_version,
-                evidence_level = excluded.evidence_level, scores = excluded.scores,
-                published_at = excluded.published_at
-            """),
-            {"company": company_id, "at": published_at},
-        )
+        _record_publication(conn, company_id, as_of_date, published_at, move_cursor(conn, company_id))
         conn.execute(_sql("delete from {staged_scores} where company_id = %s"), [company_id])
     return Publication(as_of_date, scores, upserts, deletes)
 
 
-def _feed_upserts(conn: psycopg.Connection[Any], company_id: int, previous: date | None, published_at: datetime) -> int:
-    return conn.execute(
-        _sql("""
-        insert into {changes} (company_id, customer_id, operation, as_of_date, churn_probability,
-            risk_level, reasons, model_version, row_hash, changed_at)
-        select staged.company_id, staged.customer_id, 'upsert', staged.as_of_date, staged.churn_probability,
-            staged.risk_level, staged.reasons, staged.model_version, staged.row_hash, %(at)s
-        from {staged_scores} as staged
-        left join {scores} as published
-            on published.company_id = staged.company_id
-            and published.customer_id = staged.customer_id
-            and published.as_of_date = %(previous)s::date
-        where staged.company_id = %(company)s and published.row_hash is distinct from staged.row_hash
-        order by staged.customer_id
-        """),
-        {"company": company_id, "previous": previous, "at": published_at},
-    ).rowcount
+def _change_reason(
+    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, newest: PublishedSet | None
+) -> ChangeReason:
+    """Why this publication's changes are changes: another model, the same date again, or what customers did."""
+    if newest is None:
+        return "behaviour"
+    row = conn.execute(
+        _sql("select min(model_version) from {staged_scores} where company_id = %s and as_of_date = %s"),
+        [company_id, as_of_date],
+    ).fetchone()
+    if row and row[0] != newest.model_version:
+        return "model"
+    return "correction" if as_of_date == newest.as_of_date else "behaviour"
 
 
-def _feed_deletes(
-    conn: psycopg.Connection[Any],
-    company_id: int,
-    previous: date | None,
-    published_at: datetime,
-    as_of_date: date,
-) -> int:
-    return conn.execute(
+def _record_publication(
+    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, published_at: datetime, newest_cursor: int
+) -> None:
+    conn.execute(
         _sql("""
-        insert into {changes} (company_id, customer_id, operation, as_of_date, row_hash, changed_at)
-        select published.company_id, published.customer_id, 'delete', %(date)s, published.row_hash, %(at)s
-        from {scores} as published
-        where published.company_id = %(company)s
-            and published.as_of_date = %(previous)s::date
-            and not exists (
-                select from {staged_scores} as staged
-                where staged.company_id = published.company_id and staged.customer_id = published.customer_id
-            )
-        order by published.customer_id
+        insert into {publications}
+            (company_id, as_of_date, model_version, evidence_level, scores, published_at, newest_cursor)
+        select company_id, as_of_date, min(model_version), min(evidence_level), count(*), %(at)s, %(cursor)s
+        from {staged_scores} where company_id = %(company)s and as_of_date = %(date)s
+        group by company_id, as_of_date
+        on conflict (company_id, as_of_date) do update set model_version = excluded.model_version,
+            evidence_level = excluded.evidence_level, scores = excluded.scores,
+            published_at = excluded.published_at, newest_cursor = excluded.newest_cursor
         """),
-        {"company": company_id, "previous": previous, "at": published_at, "date": as_of_date},
-    ).rowcount
+        {"company": company_id, "date": as_of_date, "at": published_at, "cursor": newest_cursor},
+    )
 
 
 def _replace_set(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> int:
@@ -222,5 +214,5 @@ def _replace_set(conn: psycopg.Connection[Any], company_id: int, as_of_date: dat
     insert = sql.SQL("""
         insert into {scores} ({columns})
         select {columns} from {staged} where company_id = %s and as_of_date = %s
-    """).format(scores=relations.CHURN_SCORES.identifier, staged=relations.STAGED_SCORES.identifier, columns=columns)
+    """).format(scores=relations.CHURN_SCORES_V1.identifier, staged=relations.STAGED_SCORES.identifier, columns=columns)
     return conn.execute(insert, [company_id, as_of_date]).rowcount

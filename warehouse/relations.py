@@ -47,6 +47,14 @@ CHURN_SCORES = Relation("predictions", "churn_scores")
 CHURN_PUBLICATIONS = Relation("predictions", "churn_publications")
 CHURN_CURRENT = Relation("predictions", "churn_current")
 CHURN_CHANGES = Relation("predictions", "churn_changes")
+CHURN_SNAPSHOT = Relation("predictions", "churn_snapshot")
+CHURN_CURSORS = Relation("predictions", "churn_cursors")
+# What readers call by the names above is written by these.
+CHURN_SCORES_V1 = Relation("predictions", "churn_scores_v1")
+CHURN_PUBLICATIONS_V1 = Relation("predictions", "churn_publications_v1")
+CHURN_CHANGES_V1 = Relation("predictions", "churn_changes_v1")
+CHURN_CURSORS_V1 = Relation("predictions", "churn_cursors_v1")
+CHURN_SENT_V1 = Relation("predictions", "churn_sent_v1")
 
 RISK_BY_MONTH = Relation("analytics", "risk_by_month")
 

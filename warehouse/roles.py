@@ -169,7 +169,18 @@ _MAY_TAKE_ON: LiteralString = """
 """
 
 
-def _let_owner_take_on(connection: Connection, role: Role) -> None:
+def take_on_company_login(connection: Connection, company_id: int, role: Role) -> str:
+    """Go on as a company's login, whose rows alone the connection sees from here on. Returns the login.
+
+    Raises MigrationError where the connected owner did not create that login.
+    """
+    login = company_login(company_id, role)
+    _let_owner_take_on(connection, login)
+    connection.execute(sql.SQL("set role {}").format(sql.Identifier(login)))
+    return login
+
+
+def _let_owner_take_on(connection: Connection, role: str) -> None:
     row = connection.execute(_MAY_TAKE_ON, {"role": role}).fetchone()
     if row is not None and row[0]:
         return

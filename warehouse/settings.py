@@ -56,6 +56,13 @@ class Settings(BaseSettings):
         default=0.05, ge=0, le=1, description="Share of rejected records (0 to 1) past which a load fails."
     )
     threads: int = Field(default=2, ge=1, le=64, description="Threads of dbt and of model training.")
+    feed_probability_band: float = Field(
+        default=0.02, ge=0, le=1, description="A probability that moved by less since it was sent is no change."
+    )
+    feed_odds_band: float = Field(
+        default=0.1, ge=0, description="Another risk level is no change while the odds moved by a smaller share."
+    )
+    feed_retention_days: int = Field(default=30, ge=1, description="Days that the change feed keeps every change.")
     metabase_url: str | None = Field(default=None, description="Metabase's address, for dashboards.")
     metabase_api_key: SecretStr | None = Field(default=None, description="API key of Metabase.")
     metabase_username: str | None = Field(default=None, description="Metabase user, where there is no API key.")

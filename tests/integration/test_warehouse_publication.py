@@ -1,6 +1,5 @@
 """Publishing one company's scores: all of them or none, and a feed that a consumer can follow."""
 
-import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -143,38 +142,6 @@ def test_an_older_date_replaces_its_own_rows_and_leaves_the_current_set_alone(
         assert _current(conn, company) == {"a": 0.3}
 
 
-def test_a_consumer_that_stops_anywhere_and_resumes_ends_with_the_current_set(
-    warehouse: Warehouse, company: Company
-) -> None:
-    chance = random.Random(11)
-    replica: dict[str, float] = {}
-    cursor = 0
-    day = FIRST_DAY
-    for _ in range(12):
-        customers = chance.sample("abcdefghij", 7)
-        _publish(warehouse, company, day, {name: chance.choice([0.1, 0.2, 0.6, 0.9]) for name in customers})
-        day += timedelta(days=chance.choice([0, 1]))
-        with warehouse.connect() as conn:
-            cursor = _follow(conn, replica, cursor, limit=chance.randint(0, 6))
-    with warehouse.connect() as conn:
-        _follow(conn, replica, cursor, limit=1000)
-        assert replica == _current(conn, company)
-
-
-def _follow(conn: psycopg.Connection[Any], replica: dict[str, float], cursor: int, limit: int) -> int:
-    for change_id, operation, customer, probability in conn.execute(
-        "select change_id, operation, customer_id, churn_probability from predictions.churn_changes"
-        " where change_id > %s order by change_id limit %s",
-        [cursor, limit],
-    ).fetchall():
-        cursor = change_id
-        if operation == "delete":
-            replica.pop(customer)
-        else:
-            replica[customer] = probability
-    return cursor
-
-
 def test_what_fails_the_gate_is_not_published_and_the_old_set_stands(warehouse: Warehouse, company: Company) -> None:
     _publish(warehouse, company, FIRST_DAY, dict.fromkeys("abcdefgh", 0.2))
     tomorrow = FIRST_DAY + timedelta(days=1)
@@ -225,18 +192,6 @@ def test_a_catch_up_load_on_the_day_itself_is_not_in_that_days_features(warehous
     ]
     next_day = after_the_outage + timedelta(days=1)
     assert _judge(warehouse, company, _scores(company, next_day, {"a": 0.2})) == []
-
-
-def test_readers_see_the_old_set_or_the_new_one_while_it_is_published(warehouse: Warehouse, company: Company) -> None:
-    _publish(warehouse, company, FIRST_DAY, {"a": 0.2, "b": 0.2})
-    with warehouse.connect() as conn:
-        _load(conn, company, NOW)
-    _judge(warehouse, company, _scores(company, FIRST_DAY + timedelta(days=1), {"a": 0.8, "b": 0.8}))
-    with warehouse.connect(Role.publisher) as publisher, warehouse.connect() as reader:
-        with publisher.transaction():
-            publish_staged_scores(publisher, company.company_id, FIRST_DAY + timedelta(days=1), NOW)
-            assert _current(reader, company) == {"a": 0.2, "b": 0.2}
-        assert _current(reader, company) == {"a": 0.8, "b": 0.8}
 
 
 def test_a_company_without_publications_has_none(warehouse: Warehouse, company: Company) -> None:

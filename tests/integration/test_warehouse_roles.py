@@ -26,7 +26,7 @@ INSERT_TRAINING = """
     insert into ml.training_runs (task, rung, status, model_name) values ('churn', 'rule', 'failed', 'rule')
 """
 INSERT_PUBLICATION = """
-    insert into predictions.churn_publications values (1, '2026-02-01', 'm', 'rule', 0, now())
+    insert into predictions.churn_publications_v1 values (1, '2026-02-01', 'm', 'rule', 0, now())
 """
 
 ALLOWED = [
@@ -43,7 +43,7 @@ ALLOWED = [
     (ML, "delete from ml.staged_scores"),
     (ML, "select * from predictions.churn_current"),
     (PUBLISHER, INSERT_PUBLICATION),
-    (PUBLISHER, "delete from predictions.churn_scores"),
+    (PUBLISHER, "delete from predictions.churn_scores_v1"),
     (PUBLISHER, "select * from ml.staged_scores"),
     (PUBLISHER, INSERT_RUN),
     (PUBLISHER, "create temporary table staged (id int)"),
@@ -87,6 +87,8 @@ DENIED_TO_COMPANIES = [
     "select * from ml.staged_scores",
     "select * from dagster.runs",
     "delete from predictions.churn_scores",
+    "delete from predictions.churn_scores_v1",
+    "update predictions.churn_cursors_v1 set oldest_cursor = 0",
     "insert into predictions.churn_scores select * from predictions.churn_scores",
     "create temporary table mine (id int)",
     "create table public.mine (id int)",
@@ -95,8 +97,8 @@ DENIED_TO_COMPANIES = [
     "set role churn_owner",
     "set role company_2",
     "set session authorization company_2",
-    "alter table predictions.churn_scores disable row level security",
-    "drop policy company_reads_its_own on predictions.churn_scores",
+    "alter table predictions.churn_scores_v1 disable row level security",
+    "drop policy company_reads_its_own on predictions.churn_scores_v1",
     "create role company_2_friend",
     "alter role company_1 rename to company_2_too",
     "select pg_read_file('postgresql.conf')",
@@ -127,8 +129,9 @@ def publish(connection: psycopg.Connection, company_id: int) -> None:
         "insert into predictions.churn_publications values (%s, %s, 'm1', 'rule', 1, now())", (company_id, TODAY)
     )
     connection.execute(
-        "insert into predictions.churn_changes (company_id, customer_id, operation, as_of_date, changed_at)"
-        " values (%s, 'c1', 'delete', %s, now())",
+        "insert into predictions.churn_changes"
+        " (company_id, customer_id, operation, change_reason, as_of_date, changed_at)"
+        " values (%s, 'c1', 'delete', 'behaviour', %s, now())",
         (company_id, TODAY),
     )
 

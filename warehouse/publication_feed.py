@@ -1,0 +1,308 @@
+"""The change feed: what a publication adds to it, what compaction takes away, and a customer's withdrawal.
+
+Everybody who writes the feed holds PUBLISHING_LOCK until he commits, so that change_id grows in the order of
+commits and a follower's cursor never skips.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Literal, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+
+from warehouse import relations
+from warehouse.errors import WarehouseError
+
+PUBLISHING_LOCK = 7_412_001
+LONGEST_WAIT = timedelta(minutes=10)
+COMPACTION_ROWS = 50_000
+
+ChangeReason = Literal["behaviour", "model", "correction"]
+
+_NAMES = {
+    "staged_scores": relations.STAGED_SCORES.identifier,
+    "publications": relations.CHURN_PUBLICATIONS_V1.identifier,
+    "changes": relations.CHURN_CHANGES_V1.identifier,
+    "sent": relations.CHURN_SENT_V1.identifier,
+    "cursors": relations.CHURN_CURSORS_V1.identifier,
+}
+
+
+def _sql(text: LiteralString) -> sql.Composed:
+    return sql.SQL(text).format(**_NAMES)
+
+
+class PublisherBusy(WarehouseError):
+    """Another publication went on for longer than this one would wait; nothing was published."""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """How far a score must have moved, since the feed last spoke of the customer, to be a change.
+
+    ``probability``: in probability, 0 to 1. ``odds``: the share by which the odds moved where the risk level is
+    another one; 0.1 asks for a tenth more, or a tenth less.
+    """
+
+    probability: float = 0.02
+    odds: float = 0.1
+
+
+DEFAULT_BANDS = Bands()
+
+
+@dataclass(frozen=True)
+class Cursors:
+    """How far a company's feed goes, and how far back it is complete: a cursor below ``oldest`` missed changes."""
+
+    newest: int = 0
+    oldest: int = 0
+
+
+@contextmanager
+def publishing_lock(
+    conn: psycopg.Connection[Any], company_id: int, wait: timedelta = LONGEST_WAIT
+) -> Iterator[psycopg.Connection[Any]]:
+    """One transaction that alone writes the feed; it commits at the end, or leaves everything as it was.
+
+    It reads what others have committed before it got the lock, whatever isolation the server gives by default.
+    Raises PublisherBusy after ``wait``, and ValueError inside a transaction, which would keep the lock.
+    """
+    if conn.info.transaction_status is not TransactionStatus.IDLE:
+        raise ValueError("the feed is written in a transaction of its own; this connection is inside another one")
+    before, conn.isolation_level = conn.isolation_level, psycopg.IsolationLevel.READ_COMMITTED
+    try:
+        with conn.transaction():
+            conn.execute("select set_config('lock_timeout', %s, true)", [f"{int(wait.total_seconds() * 1000)}ms"])
+            try:
+                conn.execute("select pg_advisory_xact_lock(%s)", [PUBLISHING_LOCK])
+            except psycopg.errors.LockNotAvailable:
+                raise PublisherBusy(
+                    f"Another publication has been going on for {wait.total_seconds():g} seconds; nothing of company "
+                    f"{company_id} was published, and its published scores stand. Run `churn score` again."
+                ) from None
+            # The sets are large and their statistics old: row by row is never right here.
+            conn.execute("set local enable_nestloop = off")
+            conn.execute("set local work_mem = '64MB'")
+            yield conn
+    finally:
+        if conn.info.transaction_status is TransactionStatus.IDLE:
+            conn.isolation_level = before
+
+
+def send_upserts(
+    conn: psycopg.Connection[Any],
+    company_id: int,
+    as_of_date: date,
+    reason: ChangeReason,
+    bands: Bands,
+    changed_at: datetime,
+) -> int:
+    """Add the staged scores that are new, or left their band, to the feed; returns how many.
+
+    Compared is with what was last sent, so that a slow drift is sent once it adds up. A wobble among the leading
+    reasons is no change while the one that was sent first is still among the first three.
+    """
+    return conn.execute(
+        _sql("""
+        with added as (
+            insert into {changes} (company_id, customer_id, operation, change_reason, as_of_date, churn_probability,
+                risk_level, reasons, model_version, row_hash, changed_at)
+            select staged.company_id, staged.customer_id, 'upsert',
+                case when sent.customer_id is null and %(reason)s = 'model' then 'behaviour' else %(reason)s end,
+                staged.as_of_date, staged.churn_probability, staged.risk_level, staged.reasons::json,
+                staged.model_version, staged.row_hash, %(at)s
+            from {staged_scores} as staged
+            left join {sent} as sent
+                on sent.company_id = staged.company_id and sent.customer_id = staged.customer_id
+            where staged.company_id = %(company)s
+                and staged.as_of_date = %(date)s
+                and (
+                    sent.customer_id is null
+                    or (
+                        staged.churn_probability <> sent.churn_probability
+                        and abs(staged.churn_probability - sent.churn_probability) >= %(probability_band)s
+                    )
+                    or (
+                        staged.risk_level <> sent.risk_level
+                        and abs(ln(staged.churn_probability / (1 - staged.churn_probability))
+                            - ln(sent.churn_probability / (1 - sent.churn_probability))) >= ln(1 + %(odds_band)s)
+                    )
+                    or (
+                        staged.row_hash <> sent.row_hash
+                        and sent.main_reason <> all (array[
+                            coalesce(staged.reasons -> 0 ->> 'feature', ''),
+                            coalesce(staged.reasons -> 1 ->> 'feature', ''),
+                            coalesce(staged.reasons -> 2 ->> 'feature', '')
+                        ])
+                    )
+                )
+            returning company_id, customer_id, change_id, churn_probability, risk_level, row_hash,
+                reasons -> 0 ->> 'feature' as main_reason
+        )
+        insert into {sent} (company_id, customer_id, change_id, churn_probability, risk_level, row_hash, main_reason)
+        select company_id, customer_id, change_id, churn_probability, risk_level, row_hash, main_reason from added
+        on conflict (company_id, customer_id) do update set change_id = excluded.change_id,
+            churn_probability = excluded.churn_probability, risk_level = excluded.risk_level,
+            row_hash = excluded.row_hash, main_reason = excluded.main_reason
+        """),
+        {
+            "company": company_id,
+            "date": as_of_date,
+            "reason": reason,
+            "at": changed_at,
+            "probability_band": bands.probability,
+            "odds_band": bands.odds,
+        },
+    ).rowcount
+
+
+def send_deletes(
+    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, reason: ChangeReason, changed_at: datetime
+) -> int:
+    """Add a delete for each customer that the feed knows and the staged scores no longer hold; returns how many."""
+    return conn.execute(
+        _sql("""
+        with gone as (
+            delete from {sent} as sent
+            where sent.company_id = %(company)s
+                and not exists (
+                    select from {staged_scores} as staged
+                    where staged.company_id = sent.company_id
+                        and staged.customer_id = sent.customer_id
+                        and staged.as_of_date = %(date)s
+                )
+            returning company_id, customer_id, row_hash
+        )
+        insert into {changes} (company_id, customer_id, operation, change_reason, as_of_date, row_hash, changed_at)
+        select company_id, customer_id, 'delete', %(reason)s, %(date)s, row_hash, %(at)s from gone
+        """),
+        {
+            "company": company_id,
+            "date": as_of_date,
+            "reason": "behaviour" if reason == "model" else reason,
+            "at": changed_at,
+        },
+    ).rowcount
+
+
+def move_cursor(conn: psycopg.Connection[Any], company_id: int) -> int:
+    """Bring the company's newest cursor up to its newest change, and return it (0 before the first)."""
+    row = conn.execute(
+        _sql("""
+        insert into {cursors} as cursors (company_id, newest_cursor)
+        select %(company)s, coalesce(max(change_id), 0) from {changes} where company_id = %(company)s
+        on conflict (company_id) do update
+            set newest_cursor = greatest(cursors.newest_cursor, excluded.newest_cursor)
+        returning newest_cursor
+        """),
+        {"company": company_id},
+    ).fetchone()
+    assert row is not None  # noqa: S101 - the statement inserts or updates one row
+    return int(row[0])
+
+
+def feed_cursors(conn: psycopg.Connection[Any], company_id: int) -> Cursors:
+    """The company's cursors, as its followers see them."""
+    row = conn.execute(
+        _sql("select newest_cursor, oldest_cursor from {cursors} where company_id = %s"), [company_id]
+    ).fetchone()
+    return Cursors(*row) if row else Cursors()
+
+
+def compact_feed(conn: psycopg.Connection[Any], company_id: int, before: datetime) -> int:
+    """Take out what was published before ``before``, but for the newest upsert of each customer; returns how many.
+
+    Steps of COMPACTION_ROWS rows, each a transaction that also moves ``oldest_cursor``, so that it may be killed at
+    any time. Who reads from 0 still ends with the snapshot; whose cursor is below ``oldest_cursor`` may not.
+    Raises PublisherBusy.
+    """
+    removed = 0
+    while True:
+        with publishing_lock(conn, company_id):
+            step = _compact_step(conn, company_id, before)
+        removed += step
+        if step < COMPACTION_ROWS:
+            return removed
+
+
+def _compact_step(conn: psycopg.Connection[Any], company_id: int, before: datetime) -> int:
+    conn.execute("set local enable_nestloop = on")
+    row = conn.execute(
+        _sql("""
+        with old as (
+            select change_id from {changes} as changes
+            where changes.company_id = %(company)s
+                and changes.change_id <= (
+                    select max(newest_cursor) from {publications}
+                    where company_id = %(company)s and published_at < %(before)s
+                )
+                and not exists (
+                    select from {sent} as sent
+                    where sent.company_id = changes.company_id
+                        and sent.customer_id = changes.customer_id
+                        and sent.change_id = changes.change_id
+                )
+            order by changes.change_id
+            limit %(rows)s
+        ),
+        removed as (
+            delete from {changes} as changes using old
+            where changes.company_id = %(company)s and changes.change_id = old.change_id
+            returning changes.change_id
+        ),
+        counted as (
+            select count(*) as rows, max(change_id) as newest from removed
+        ),
+        moved as (
+            update {cursors} as cursors set oldest_cursor = greatest(cursors.oldest_cursor, counted.newest)
+            from counted where cursors.company_id = %(company)s and counted.rows > 0
+        )
+        select rows from counted
+        """),
+        {"company": company_id, "before": before, "rows": COMPACTION_ROWS},
+    ).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate always gives a row
+    return int(row[0])
+
+
+def withdraw_customer(
+    conn: psycopg.Connection[Any], company_id: int, customer_id: str, changed_at: datetime
+) -> int | None:
+    """Remove a customer's scores and changes for good, and tell the feed's followers by a delete.
+
+    Returns the delete's change_id, or None for a customer that the feed never named. The delete carries the
+    customer's id and nothing else of him, and is compacted in its time. Raises PublisherBusy.
+    """
+    customer = {"company": company_id, "customer": customer_id, "at": changed_at}
+    with publishing_lock(conn, company_id):
+        for relation in (relations.CHURN_SCORES_V1, relations.STAGED_SCORES):
+            conn.execute(
+                sql.SQL("delete from {} where company_id = %(company)s and customer_id = %(customer)s").format(
+                    relation.identifier
+                ),
+                customer,
+            )
+        row = conn.execute(
+            _sql("""
+            with unsent as (
+                delete from {sent} where company_id = %(company)s and customer_id = %(customer)s
+            ),
+            removed as (
+                delete from {changes} where company_id = %(company)s and customer_id = %(customer)s
+                returning change_id
+            )
+            insert into {changes} (company_id, customer_id, operation, change_reason, as_of_date, changed_at)
+            select %(company)s, %(customer)s, 'delete', 'correction', (%(at)s::timestamptz at time zone 'UTC')::date,
+                %(at)s
+            where exists (select from removed)
+            returning change_id
+            """),
+            customer,
+        ).fetchone()
+        move_cursor(conn, company_id)
+    return int(row[0]) if row else None
