@@ -1,31 +1,28 @@
 """``churn``: what an operator types. Commands are thin; each says what it did, and exits with 1 when it failed."""
 
-import getpass
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
-from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.engine import make_url
 
 from orchestration import demo_crm
+from orchestration.company_cli import company_app, secret_app
 from orchestration.connectors.errors import ConnectorError
 from orchestration.feature_catalogue import PROJECT_DIRECTORY
 from orchestration.integrations.metabase.errors import MetabaseError
 from orchestration.publication_cli import export, publication_app
+from orchestration.terminal import CommandFailed, console, errors, open_warehouse
 from warehouse import companies as registry
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.migrate import migrate as migrate_warehouse
-from warehouse.roles import Role
 from warehouse.server import EmbeddedServer
 from warehouse.settings import Settings, load_settings
 
@@ -35,23 +32,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Who is about to leave, why, what that costs, and whether last month's warnings were right.",
 )
-company_app = typer.Typer(no_args_is_help=True, help="The registry of companies.")
 dashboards_app = typer.Typer(no_args_is_help=True, help="Metabase dashboards, defined in dashboards/.")
 demo_app = typer.Typer(no_args_is_help=True, help="Three simulated companies and the CRM that serves them.")
 app.add_typer(company_app, name="company")
+app.add_typer(secret_app, name="secret")
 app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(demo_app, name="demo")
 app.add_typer(publication_app, name="publication")
 app.command("export")(export)
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False)
-
 OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")]
-
-
-class CommandFailed(Exception):
-    """What the command was asked for did not come to pass."""
 
 
 def main() -> None:
@@ -68,22 +58,13 @@ def main() -> None:
         sys.exit(1)
 
 
-@contextmanager
-def _warehouse() -> Iterator[tuple[Settings, Warehouse]]:
-    """The warehouse, running and migrated."""
-    settings = load_settings()
-    with Warehouse.open(settings) as warehouse:
-        migrate_warehouse(warehouse)
-        yield settings, warehouse
-
-
 @app.command()
 def up() -> None:
     """Start the warehouse, migrate it, and leave it running until `churn down`."""
     settings = load_settings()
     if settings.database_url is None:
         EmbeddedServer(settings.home).start(pin=True)
-    with _warehouse() as (_, warehouse):
+    with open_warehouse() as (_, warehouse):
         profile = warehouse.write_dbt_profile(PROJECT_DIRECTORY)
         console.print(f"The warehouse is up at {warehouse.place}; `churn psql` opens it.")
         console.print(f"dbt's profile stands in {profile}: `dbt build` works in {PROJECT_DIRECTORY.name}/.")
@@ -124,54 +105,12 @@ def migrate() -> None:
     from orchestration import dagster_home
     from orchestration.transform import prepare_manifest, profiles_directory
 
-    with _warehouse() as (settings, warehouse):
+    with open_warehouse() as (settings, warehouse):
         revision = migrate_warehouse(warehouse)
         home = dagster_home.write(settings, warehouse)
         warehouse.write_dbt_profile(profiles_directory(settings))
         prepare_manifest(settings)
     console.print(f"The warehouse is at revision {revision}; Dagster's home is {home}.")
-
-
-@company_app.command("add")
-def company_add(
-    file: Annotated[Path, typer.Argument(help="YAML with one company, or a list under `companies`.")],
-) -> None:
-    """Register the companies of a YAML file, or bring registered ones in line with it."""
-    definitions = _read_definitions(file)
-    with _warehouse() as (_, warehouse), warehouse.connect() as conn:
-        for definition in definitions:
-            company = registry.add_company(conn, definition, actor=getpass.getuser())
-            console.print(f"{company.slug} is registered as company {company.company_id}.")
-
-
-@company_app.command("list")
-def company_list() -> None:
-    """Every registered company, active or not."""
-    from orchestration.summary import print_companies
-
-    with _warehouse() as (_, warehouse), warehouse.connect() as conn:
-        print_companies(registry.list_companies(conn, active_only=False), console)
-
-
-@company_app.command("disable")
-def company_disable(slug: str) -> None:
-    """Stop reading and scoring a company; its history stays."""
-    with _warehouse() as (_, warehouse), warehouse.connect() as conn:
-        registry.disable_company(conn, slug, actor=getpass.getuser())
-    console.print(f"{slug} is disabled: its history stays, and its CRM is no longer read.")
-
-
-@company_app.command("password")
-def company_password(
-    slug: str,
-    role: Annotated[
-        Role, typer.Option("--for", help="churn_company reads the marts (BI), churn_company_sync the predictions.")
-    ] = Role.company,
-) -> None:
-    """Make a new password for a company's read-only login; it is shown once and kept nowhere."""
-    with _warehouse() as (_, warehouse), warehouse.connect() as conn:
-        login, password = registry.issue_company_password(conn, slug, role, actor=getpass.getuser())
-        console.print(f"Login {login} at {warehouse.place}, password {escape(password)} (shown once).")
 
 
 @app.command()
@@ -221,7 +160,7 @@ def ui(
     from orchestration import dagster_home
     from orchestration.transform import prepare_manifest, profiles_directory
 
-    with _warehouse() as (settings, warehouse), _crm(settings, warehouse):
+    with open_warehouse() as (settings, warehouse), _crm(settings, warehouse):
         warehouse.write_dbt_profile(profiles_directory(settings))
         prepare_manifest(settings)
         home = dagster_home.write(settings, warehouse)
@@ -249,7 +188,7 @@ def dashboards_apply() -> None:
     """Bring Metabase's dashboards in line with the files under dashboards/."""
     from orchestration.reporting import apply_dashboards
 
-    with _warehouse() as (settings, warehouse):
+    with open_warehouse() as (settings, warehouse):
         for line in apply_dashboards(settings, warehouse):
             console.print(line)
 
@@ -266,7 +205,7 @@ def demo_run(
         console.print(escape(demo_crm.build(settings, "--customers", str(customers))))
     elif not demo_crm.is_built(settings):
         console.print(escape(demo_crm.build(settings)))
-    with _warehouse() as (settings, warehouse):
+    with open_warehouse() as (settings, warehouse):
         with warehouse.connect() as conn:
             _register_demo(settings, conn)
         _run_job(settings, warehouse, "sync_and_score", None)
@@ -284,7 +223,7 @@ def demo_advance(
     from orchestration.sync import sync_company
     from warehouse.clock import Clock
 
-    with _warehouse() as (settings, warehouse):
+    with open_warehouse() as (settings, warehouse):
         for day in range(1, days + 1):
             console.print(escape(demo_crm.advance(settings, 1)))
             with _crm(settings, warehouse), warehouse.connect() as conn:
@@ -302,7 +241,7 @@ def demo_serve() -> None:
 
 
 def _run(job_name: str, company: str | None, run_config: Mapping[str, object] | None = None) -> None:
-    with _warehouse() as (settings, warehouse):
+    with open_warehouse() as (settings, warehouse):
         _run_job(settings, warehouse, job_name, company, run_config)
 
 
@@ -359,18 +298,6 @@ def _match_demo(settings: Settings, conn: registry.Connection, address: str) -> 
     for definition in demo_crm.definitions(settings, address):
         if definition.slug in active:
             registry.add_company(conn, definition, actor="demo")
-
-
-def _read_definitions(file: Path) -> list[registry.CompanyDefinition]:
-    try:
-        content = yaml.safe_load(file.read_text())
-    except OSError as error:
-        raise CommandFailed(f"Cannot read {file}: {error.strerror}.") from None
-    except yaml.YAMLError as error:
-        raise CommandFailed(f"{file} is no YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise CommandFailed(f"{file} must hold one company's settings, or a list of them under `companies`.")
-    return [registry.parse_definition(item) for item in content.get("companies", [content])]
 
 
 def _psql(settings: Settings) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ _MODEL_FOLDER = "model"
 _ALIASES = sql.Identifier(MLFLOW_SCHEMA, "registered_model_aliases")
 _VERSION_TAGS = sql.Identifier(MLFLOW_SCHEMA, "model_version_tags")
 _FEATURE_VERSION = "feature_version"
+_RUNS = sql.Identifier(MLFLOW_SCHEMA, "runs")
 _REPORT_FILE = "training.json"
 _LOCK = 7_231_001
 _QUIET = ("alembic", "mlflow.store.db.utils")
@@ -142,6 +144,26 @@ class ModelRegistry:
         with self._reported(f"version {version} of model {name!r} could not be read"):
             found = self._client.get_model_version(name, version)
         return self._read(name, version, found.run_id)
+
+    def forget(self, name: str) -> int:
+        """Erase every version of a model, with its runs and files; returns how many runs there were."""
+        query = sql.SQL("select run_uuid from {} where name = %s").format(_RUNS)
+        with self._warehouse.connect() as connection:
+            try:
+                runs = [run_id for (run_id,) in connection.execute(query, [name])]
+            except psycopg.errors.UndefinedTable:
+                return 0
+        if not runs:
+            return 0
+        with self._reported(f"model {name!r} could not be erased"):
+            if self._client.search_registered_models(f"name = '{name}'"):
+                self._client.delete_registered_model(name)
+            for run_id in runs:
+                # As `mlflow gc` does; delete_run alone only hides a run.
+                self._client._tracking_client.store._hard_delete_run(run_id)
+                for folder in self._files.glob(f"*/{run_id}"):
+                    shutil.rmtree(folder)
+        return len(runs)
 
     @cached_property
     def _client(self) -> Any:

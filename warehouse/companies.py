@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import available_timezones
@@ -27,6 +27,7 @@ from pydantic_core import ErrorDetails
 
 from warehouse.errors import CompanyDefinitionError, CompanyNotFound
 from warehouse.operations_log import record_audit
+from warehouse.redaction import masked
 from warehouse.relations import COMPANIES
 from warehouse.roles import Role, ensure_company_logins, set_company_password
 from warehouse.settings import SECRET_REFERENCES
@@ -279,31 +280,73 @@ def get_company(connection: Connection, slug: str) -> Company:
     return company
 
 
-def add_company(connection: Connection, definition: CompanyDefinition, actor: str) -> Company:
+def add_company(
+    connection: Connection, definition: CompanyDefinition, actor: str, *, is_active: bool | None = True
+) -> Company:
     """Register a company, or bring a registered one (by slug) in line with its definition.
 
-    It is active afterwards. The same definition again changes nothing and is not
-    audited. A clock that the definition does not speak of stays as it is.
+    is_active: whether it is active afterwards; None leaves a registered one as it is, and a new one active.
+    The same definition again changes nothing and is not audited. A clock that the definition does not
+    speak of stays as it is.
     """
     with connection.transaction():
         before = _find(connection, definition.slug, for_update=True)
         if before is None:
-            return _insert(connection, definition, actor)
-        changes: dict[str, Any] = {"is_active": True} | {
-            field: getattr(definition, field)
-            for field in _DEFINED
-            if field != "clock_at" or "clock_at" in definition.model_fields_set
-        }
-        return _change(connection, before, changes, actor, "company.changed")
+            return _insert(connection, definition, actor, is_active=is_active)
+        return _change(connection, before, company_changes(before, definition, is_active=is_active), actor)
+
+
+def change_company(connection: Connection, slug: str, changes: Mapping[str, Any], actor: str) -> Company:
+    """Change fields of a registered company; the rest stays. A key may lead into connector_settings, with dots.
+
+    Raises CompanyNotFound, and CompanyDefinitionError where the outcome is no definition.
+    """
+    with connection.transaction():
+        before = get_company(connection, slug)
+        return add_company(connection, changed_definition(before, changes), actor, is_active=None)
+
+
+def changed_definition(company: Company, changes: Mapping[str, Any]) -> CompanyDefinition:
+    """The definition of a registered company with some fields changed: {"connector_settings.page_size": 500}."""
+    data = company.model_dump(mode="json", include=set(_DEFINED))
+    for path, value in changes.items():
+        *outer, last = path.split(".")
+        place: Any = data
+        for step in outer:
+            place = place.get(step) if isinstance(place, dict) else None
+            if not isinstance(place, dict):
+                raise CompanyDefinitionError(f"Company {company.slug}: {path}: there is no {step} to set it in.")
+        place[last] = value
+    if data.get("slug") != company.slug:
+        raise CompanyDefinitionError(f"Company {company.slug}: slug: cannot change; add the company under its new one.")
+    return parse_definition(data)
+
+
+def company_changes(before: Company, definition: CompanyDefinition, *, is_active: bool | None) -> dict[str, Any]:
+    """The fields that `add_company` would change, with their new values."""
+    wanted: dict[str, Any] = {
+        field: getattr(definition, field)
+        for field in _DEFINED
+        if field != "clock_at" or "clock_at" in definition.model_fields_set
+    }
+    if is_active is not None:
+        wanted["is_active"] = is_active
+    return {field: value for field, value in wanted.items() if value != getattr(before, field)}
 
 
 def disable_company(connection: Connection, slug: str, actor: str) -> Company:
     """Switch a company off: nothing is synced, scored or shown as current for it; its data stays.
 
-    Raises CompanyNotFound. Adding it again switches it on.
+    Raises CompanyNotFound.
     """
     with connection.transaction():
-        return _change(connection, get_company(connection, slug), {"is_active": False}, actor, "company.disabled")
+        return _change(connection, get_company(connection, slug), {"is_active": False}, actor)
+
+
+def enable_company(connection: Connection, slug: str, actor: str) -> Company:
+    """Switch a company on again; its next sync goes on from where the last one stopped. Raises CompanyNotFound."""
+    with connection.transaction():
+        return _change(connection, get_company(connection, slug), {"is_active": True}, actor)
 
 
 def set_company_clock(connection: Connection, slug: str, at: datetime | None, actor: str = "clock") -> Company:
@@ -311,7 +354,7 @@ def set_company_clock(connection: Connection, slug: str, at: datetime | None, ac
     if at is not None and at.tzinfo is None:
         raise ValueError(f"a company's clock needs an offset from UTC: {at.isoformat()} has none")
     with connection.transaction():
-        return _change(connection, get_company(connection, slug), {"clock_at": at}, actor, "company.clock_set")
+        return _change(connection, get_company(connection, slug), {"clock_at": at}, actor)
 
 
 def issue_company_password(connection: Connection, slug: str, role: Role, actor: str) -> tuple[str, str]:
@@ -341,18 +384,19 @@ def _find(connection: Connection, slug: str, *, for_update: bool = False) -> Com
     return None if row is None else _company(row)
 
 
-def _insert(connection: Connection, definition: CompanyDefinition, actor: str) -> Company:
+def _insert(connection: Connection, definition: CompanyDefinition, actor: str, *, is_active: bool | None) -> Company:
+    columns = ("is_active", *_DEFINED)
     query = sql.SQL("insert into {} ({}) values ({}) on conflict (slug) do nothing returning {}").format(
         COMPANIES.identifier,
-        sql.SQL(", ").join(map(sql.Identifier, _DEFINED)),
-        sql.SQL(", ").join(sql.Placeholder(field) for field in _DEFINED),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(", ").join(map(sql.Placeholder, columns)),
         _COLUMNS,
     )
-    values = {field: _adapt(definition, field) for field in _DEFINED}
+    values = {field: _adapt(definition, field) for field in _DEFINED} | {"is_active": is_active is not False}
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(query, values).fetchone()
     if row is None:  # Somebody else registered it just now: bring theirs in line.
-        return add_company(connection, definition, actor)
+        return add_company(connection, definition, actor, is_active=is_active)
     company = _company(row)
     ensure_company_logins(connection, company.company_id)
     record_audit(
@@ -360,12 +404,12 @@ def _insert(connection: Connection, definition: CompanyDefinition, actor: str) -
         actor=actor,
         action="company.added",
         company_id=company.company_id,
-        after=company.model_dump(mode="json"),
+        after=_audited(company),
     )
     return company
 
 
-def _change(connection: Connection, before: Company, changes: Mapping[str, Any], actor: str, action: str) -> Company:
+def _change(connection: Connection, before: Company, changes: Mapping[str, Any], actor: str) -> Company:
     after = before.model_copy(update=dict(changes))
     if after == before:
         return before
@@ -377,17 +421,29 @@ def _change(connection: Connection, before: Company, changes: Mapping[str, Any],
     )
     values = {field: _adapt(after, field) for field in changes}
     connection.execute(query, values | {"company_id": before.company_id})
-    was, now = before.model_dump(mode="json"), after.model_dump(mode="json")
+    was, now = _audited(before), _audited(after)
     changed = [field for field in was if was[field] != now[field]]
     record_audit(
         connection,
         actor=actor,
-        action=action,
+        action=_action(after, changed),
         company_id=before.company_id,
         before={field: was[field] for field in changed},
         after={field: now[field] for field in changed},
     )
     return after
+
+
+def _action(after: Company, changed: Sequence[str]) -> str:
+    if changed == ["is_active"]:
+        return "company.enabled" if after.is_active else "company.disabled"
+    return "company.clock_set" if changed == ["clock_at"] else "company.changed"
+
+
+def _audited(company: Company) -> dict[str, Any]:
+    """A company as the audit log holds it."""
+    described: dict[str, Any] = masked(company.model_dump(mode="json"))
+    return described
 
 
 def _company(row: Mapping[str, Any]) -> Company:

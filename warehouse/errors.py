@@ -41,3 +41,11 @@ class CompanyDefinitionError(WarehouseError):
 
 class CompanyNotFound(WarehouseError):
     """No company has this slug."""
+
+
+class CompaniesMoved(WarehouseError):
+    """The registry changed between a plan and its application."""
+
+
+class CompanyStillActive(WarehouseError):
+    """A company that is active cannot be removed."""

@@ -98,6 +98,18 @@ def ensure_company_logins(connection: Connection, company_id: int) -> None:
             )
 
 
+def drop_company_logins(connection: Connection, company_id: int) -> None:
+    """Drop a company's two roles; sessions that use them are ended."""
+    for role in COMPANY_ROLES:
+        login = company_login(company_id, role)
+        if connection.execute("select from pg_roles where rolname = %s", (login,)).fetchone() is None:
+            continue
+        connection.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(login)))
+        connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(login)))
+        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (login,))
+        connection.execute(sql.SQL("drop role {}").format(sql.Identifier(login)))
+
+
 def set_company_password(
     connection: Connection, company_id: int, role: Role, password: str | None = None
 ) -> tuple[str, str]:

@@ -6,20 +6,24 @@ misspelt one of ours, is an error that names the variable.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import os
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from warehouse.errors import SecretNotFound, SettingsError
 
 PREFIX = "CHURN_"
-SECRET_REFERENCES = ("env:", "file:", "encrypted:")
+ENCRYPTED = "encrypted:"
+SECRET_REFERENCES = ("env:", "file:", ENCRYPTED)
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -46,7 +50,11 @@ class Settings(BaseSettings):
         default=None, description="Postgres 16 or later to use instead of the embedded one."
     )
     secret_key: SecretStr | None = Field(
-        default=None, description="Fernet key that opens `encrypted:` secrets of companies."
+        default=None, description="Fernet key that opens `encrypted:` secrets of companies, and hashes personal data."
+    )
+    secret_key_previous: SecretStr | None = Field(
+        default=None,
+        description="The key before it, which still opens what `churn secret rotate` has not re-encrypted.",
     )
     now: AwareDatetime | None = Field(
         default=None,
@@ -91,7 +99,7 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https://")
         return url
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "secret_key_previous")
     @classmethod
     def _is_fernet_key(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None:
@@ -153,7 +161,29 @@ def resolve_secret(reference: str, settings: Settings) -> str:
 
 def encrypt_secret(secret: str, settings: Settings) -> str:
     """A reference (`encrypted:...`) that only CHURN_SECRET_KEY opens, fit to stand in a company's row."""
-    return "encrypted:" + _fernet(_secret_key(settings)).encrypt(secret.encode()).decode()
+    return ENCRYPTED + _fernet(_secret_key(settings)).encrypt(secret.encode()).decode()
+
+
+def rotate_secret(reference: str, settings: Settings) -> str:
+    """The same encrypted secret under today's CHURN_SECRET_KEY; the reference itself where it is that already.
+
+    Raises SecretNotFound where neither the key nor the previous one opens it.
+    """
+    token = reference.removeprefix(ENCRYPTED)
+    try:
+        _fernet(_secret_key(settings)).decrypt(token.encode())
+    except InvalidToken:
+        return encrypt_secret(_decrypt(token, settings), settings)
+    return reference
+
+
+def derive_key(settings: Settings, purpose: str) -> bytes:
+    """32 bytes that only who has CHURN_SECRET_KEY can make, and that differ by purpose (HKDF-SHA256, RFC 5869).
+
+    Raises SecretNotFound where the key is not set.
+    """
+    key = base64.urlsafe_b64decode(_secret_key(settings).get_secret_value())
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(key)
 
 
 def _secret_from_environment(name: str) -> str:
@@ -176,18 +206,23 @@ def _secret_from_file(path: Path, reference: str) -> str:
 
 def _decrypt(token: str, settings: Settings) -> str:
     try:
-        return _fernet(_secret_key(settings)).decrypt(token.encode()).decode()
+        return MultiFernet(_keys(settings)).decrypt(token.encode()).decode()
     except InvalidToken:
         raise SecretNotFound(
-            "An encrypted secret does not open with CHURN_SECRET_KEY. Set the key it was made with, "
-            "or encrypt the secret anew."
+            "An encrypted secret does not open with CHURN_SECRET_KEY. Set the key it was made with "
+            "(as CHURN_SECRET_KEY_PREVIOUS, to rotate it), or encrypt the secret anew."
         ) from None
 
 
 def _secret_key(settings: Settings) -> SecretStr:
     if settings.secret_key is None:
-        raise SecretNotFound("An encrypted secret needs CHURN_SECRET_KEY, which is not set.")
+        raise SecretNotFound("An encrypted secret, or hashing, needs CHURN_SECRET_KEY, which is not set.")
     return settings.secret_key
+
+
+def _keys(settings: Settings) -> list[Fernet]:
+    """Today's key, then the one before it."""
+    return [_fernet(key) for key in (_secret_key(settings), settings.secret_key_previous) if key is not None]
 
 
 def _fernet(key: SecretStr) -> Fernet:

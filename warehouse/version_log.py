@@ -107,7 +107,7 @@ class VersionLog:
 
         The server notices a killed holder: it checks every second that its client is still there.
         """
-        name = f"load {self._company_id} {self._entity}"
+        name = _lock_name(self._company_id, self._entity)
         self._connection.execute("select set_config('client_connection_check_interval', '1s', false)")
         try:
             with self._connection.transaction():
@@ -325,6 +325,27 @@ class VersionLog:
             "update {} set received = %s, loaded = %s, unchanged = %s, rejected = %s where load_id = %s"
         ).format(LOAD_LOG.identifier)
         database.execute(query, (load.received, load.loaded, load.unchanged, load.rejected, load.load_id))
+
+
+def hold_off_loads(
+    connection: psycopg.Connection[Any], company_id: int, entities: Sequence[str], wait_seconds: int = LOCK_WAIT_SECONDS
+) -> None:
+    """Keep every load of a company waiting until the current transaction ends; raises LoadInProgress as `lock` does."""
+    connection.execute("select set_config('lock_timeout', %s, true)", (f"{wait_seconds * 1000}ms",))
+    try:
+        for entity in entities:
+            connection.execute(
+                "select pg_advisory_xact_lock(hashtextextended(%s, 0))", (_lock_name(company_id, entity),)
+            )
+    except psycopg.errors.LockNotAvailable:
+        raise LoadInProgress(
+            f"Company {company_id}: a load is still running after {wait_seconds} s of waiting. "
+            "Let it finish, or end it, and run this again."
+        ) from None
+
+
+def _lock_name(company_id: int, entity: str) -> str:
+    return f"load {company_id} {entity}"
 
 
 def analyze(connection: psycopg.Connection[Any], entity: str) -> None:

@@ -96,3 +96,19 @@ def test_a_registry_that_cannot_be_reached_says_where_and_keeps_the_password(tmp
     with pytest.raises(Exception, match=r"127\.0\.0\.1:9/nothing") as raised:
         ModelRegistry(nowhere, tmp_path).champion("churn-acme")
     assert "hidden-word" not in str(raised.value)
+
+
+def test_a_forgotten_model_leaves_neither_rows_nor_files_and_another_stays(
+    warehouse: Warehouse, tmp_path: Path, result: TrainingResult
+) -> None:
+    registry = ModelRegistry(warehouse, tmp_path)
+    assert registry.forget("churn-acme") == 0
+    for _ in range(2):
+        registry.log_training("churn-acme", result)
+    other = registry.log_training("churn-other", result)
+    assert registry.forget("churn-acme") == 2
+    assert registry.champion("churn-acme") is None
+    with warehouse.connect() as connection:
+        assert connection.execute("select run_uuid from mlflow.runs").fetchall() == [(other.run_id,)]
+    assert [path.name for path in (tmp_path / "mlflow").glob("*/*")] == [other.run_id]
+    assert registry.champion("churn-other") is not None

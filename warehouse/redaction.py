@@ -1,0 +1,78 @@
+"""Keeping secrets out of what people read: references masked, resolved secrets struck out of any text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+from warehouse.errors import SecretNotFound
+from warehouse.settings import ENCRYPTED, SECRET_REFERENCES, Settings, resolve_secret
+
+STRUCK_OUT = "***"
+
+
+def references_in(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every secret's reference in plain data (mappings, sequences, texts), as (dotted path, reference)."""
+    if isinstance(value, str):
+        if value.startswith(SECRET_REFERENCES):
+            yield path, value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from references_in(item, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, Sequence):
+        for position, item in enumerate(value):
+            yield from references_in(item, f"{path}.{position}" if path else str(position))
+
+
+def masked(value: Any) -> Any:
+    """The same plain data with encrypted secrets as fingerprints: they differ where the secrets do, and open nothing.
+
+    What stands in a log or a terminal outlives the key that would have opened it.
+    """
+    if isinstance(value, str) and value.startswith(ENCRYPTED):
+        return f"{ENCRYPTED}#{hashlib.sha256(value.encode()).hexdigest()[:8]}"
+    if isinstance(value, Mapping):
+        return {name: masked(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(item) for item in value]
+    return value
+
+
+def secrets_in(value: object, settings: Settings) -> list[str]:
+    """The secrets that plain data refers to, and the passwords in those that are addresses; longest first.
+
+    A reference that leads nowhere stands for no secret.
+    """
+    found: set[str] = set()
+    for _, reference in references_in(value):
+        try:
+            secret = resolve_secret(reference, settings)
+        except SecretNotFound:
+            continue
+        for text in (secret, _password_of(secret)):
+            found |= {
+                text,
+                unquote(text),
+                quote(text, safe=""),
+                quote_plus(text),
+                text.encode("unicode_escape").decode(),
+            }
+    return sorted(found - {""}, key=len, reverse=True)
+
+
+def without_secrets(text: str, secrets: Sequence[str]) -> str:
+    """The text with every one of these secrets struck out."""
+    for secret in secrets:
+        text = text.replace(secret, STRUCK_OUT)
+    return text
+
+
+def _password_of(secret: str) -> str:
+    if "://" not in secret:
+        return ""
+    try:
+        return urlsplit(secret).password or ""
+    except ValueError:
+        return ""
