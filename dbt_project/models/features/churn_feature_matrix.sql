@@ -46,7 +46,7 @@ final as (
     {%- endfor %}
     -- Who can churn: whoever is there, and where churn is silence, whoever is not silent already.
     where
-        clocks.churn_kind = 'cancellation'
+        clocks.churn_kind <> 'inactivity'
         or payment_features.days_since_last_payment <= clocks.inactivity_days
 
 )

@@ -1,11 +1,12 @@
--- Everything a company's labels rest on: a period is built anew when one of these has moved.
+-- What each period's labels rest on, and whether that has moved, stands in int_churn_labels__periods.
+-- depends_on: {{ ref('int_churn_labels__periods') }}
 {{
     config(
         meta={
-            'stale_when': '(built.observed_until, built.churn_kind, built.inactivity_days, built.horizon_days)'
-            ' is distinct from'
-            ' (clocks.observed_until, clocks.churn_kind, clocks.inactivity_days, clocks.horizon_days)',
+            'stale_when': 'exists (select from intermediate.int_churn_labels__periods as due'
+            ' where due.company_id = periods.company_id and due.as_of_date = periods.as_of_date and due.is_due)',
         },
+        post_hook=['analyze {{ this }}', '{{ note_labelled_periods() }}'],
     )
 }}
 
@@ -35,9 +36,48 @@ as_of_dates as (
 
 ),
 
-outcomes as (
+leavings as (
 
-    select * from {{ ref('int_customers__outcomes') }}
+    select * from {{ ref('int_customers__leavings') }}
+
+),
+
+deletions as (
+
+    select * from {{ ref('int_customers__deletions') }}
+
+),
+
+companies_that_count_downgrades as (
+
+    select company_id from clocks
+    where churn_kind = 'downgrade'
+
+),
+
+-- Without such a company the first condition is false before any price is read.
+known_prices as (
+
+    select
+        company_id,
+        customer_id,
+        currency,
+        monthly_price,
+        as_of_date
+    from {{ ref('int_customers__as_known') }}
+    where
+        {{ is_to_be_built() }}
+        and (select count(*) from companies_that_count_downgrades) > 0
+        and company_id in (select companies_that_count_downgrades.company_id from companies_that_count_downgrades)
+
+),
+
+price_spells as (
+
+    select * from {{ ref('int_customers__price_spells') }}
+    where
+        (select count(*) from companies_that_count_downgrades) > 0
+        and company_id in (select companies_that_count_downgrades.company_id from companies_that_count_downgrades)
 
 ),
 
@@ -45,14 +85,11 @@ outcomes as (
 successful_charges as materialized (
 
     select
-        company_id,
-        customer_id,
-        paid_at
-    from {{ ref('stg_crm__payments') }}
-    where
-        kind = 'charge'
-        and paid_at is not null
-        and voided_at is null
+        payments.company_id,
+        payments.customer_id,
+        payments.paid_at
+    from {{ ref('stg_crm__payments') }} as payments
+    where {{ is_successful_charge('payments') }}
 
 ),
 
@@ -63,16 +100,79 @@ horizons as (
         as_of_dates.as_of_date,
         as_of_dates.as_of_at,
         clocks.churn_kind,
+        clocks.currency,
         clocks.inactivity_days,
         clocks.horizon_days,
-        clocks.observed_until,
+        clocks.downgrade_share,
+        clocks.first_loaded_at,
         as_of_dates.as_of_at + {{ days_long('clocks.horizon_days') }} as horizon_end_at,
-        (
-            as_of_dates.as_of_date + clocks.horizon_days <= (clocks.observed_until at time zone 'UTC')::date
-        ) is true as is_mature
+        {{ is_mature('as_of_dates') }} as is_mature
     from as_of_dates
     inner join clocks
         on as_of_dates.company_id = clocks.company_id
+
+),
+
+leavings_around_the_date as (
+
+    select
+        active_customers.company_id,
+        active_customers.customer_id,
+        active_customers.as_of_date,
+        bool_or(leavings.left_at < horizons.as_of_at and leavings.returned_at >= horizons.as_of_at) as has_left_before,
+        min(leavings.left_at) filter (where leavings.left_at >= horizons.as_of_at) as left_at
+    from active_customers
+    inner join horizons
+        on active_customers.company_id = horizons.company_id
+        and active_customers.as_of_date = horizons.as_of_date
+    inner join leavings
+        on active_customers.company_id = leavings.company_id
+        and active_customers.customer_id = leavings.customer_id
+        and leavings.left_at < horizons.horizon_end_at
+    group by active_customers.company_id, active_customers.customer_id, active_customers.as_of_date
+
+),
+
+-- What a customer may pay at most to have churned by paying less: known as features are, and from the first load on.
+downgrade_limits as (
+
+    select
+        known_prices.company_id,
+        known_prices.customer_id,
+        known_prices.as_of_date,
+        horizons.as_of_at,
+        horizons.horizon_end_at,
+        horizons.currency as company_currency,
+        coalesce(known_prices.currency, horizons.currency) as currency,
+        known_prices.monthly_price * (1 - horizons.downgrade_share::numeric) as price_limit
+    from known_prices
+    inner join horizons
+        on known_prices.company_id = horizons.company_id
+        and known_prices.as_of_date = horizons.as_of_date
+    where
+        known_prices.monthly_price > 0
+        and horizons.as_of_at > horizons.first_loaded_at
+
+),
+
+downgrades_around_the_date as (
+
+    select
+        downgrade_limits.company_id,
+        downgrade_limits.customer_id,
+        downgrade_limits.as_of_date,
+        bool_or(price_spells.begins_at < downgrade_limits.as_of_at) as has_paid_less_before,
+        min(price_spells.begins_at) filter (where price_spells.begins_at >= downgrade_limits.as_of_at)
+            as downgraded_at
+    from downgrade_limits
+    inner join price_spells
+        on downgrade_limits.company_id = price_spells.company_id
+        and downgrade_limits.customer_id = price_spells.customer_id
+        and downgrade_limits.currency = coalesce(price_spells.currency, downgrade_limits.company_currency)
+        and downgrade_limits.price_limit >= price_spells.monthly_price
+        and downgrade_limits.horizon_end_at > price_spells.begins_at
+        and downgrade_limits.as_of_at <= price_spells.ends_at
+    group by downgrade_limits.company_id, downgrade_limits.customer_id, downgrade_limits.as_of_date
 
 ),
 
@@ -103,29 +203,38 @@ customers_with_outcomes as (
         horizons.churn_kind,
         horizons.inactivity_days,
         horizons.horizon_days,
-        horizons.observed_until,
+        horizons.downgrade_share,
         horizons.is_mature,
-        -- Gone before the date, though the warehouse heard of it later.
-        coalesce(
-            outcomes.cancelled_at < horizons.as_of_at or outcomes.deleted_at < horizons.as_of_at, false
-        ) as has_left_before,
-        coalesce(outcomes.deleted_at < horizons.horizon_end_at, false) as is_deleted_in_horizon,
+        -- Gone before the date, or on the lower price already, though the warehouse heard of it later.
+        coalesce(leavings_around_the_date.has_left_before, false)
+        or coalesce(deletions.deleted_at < horizons.as_of_at, false)
+        or coalesce(downgrades_around_the_date.has_paid_less_before, false) as has_left_before,
+        coalesce(deletions.deleted_at < horizons.horizon_end_at, false) as is_deleted_in_horizon,
         case
-            when horizons.churn_kind = 'cancellation'
-                then coalesce(outcomes.cancelled_at < horizons.horizon_end_at, false)
-            else not coalesce(charges_around_the_date.has_paid_in_horizon, false)
+            when horizons.churn_kind = 'inactivity'
+                then not coalesce(charges_around_the_date.has_paid_in_horizon, false)
+            else coalesce(leavings_around_the_date.left_at, downgrades_around_the_date.downgraded_at) is not null
         end as has_churned,
         case
-            when horizons.churn_kind = 'cancellation' then outcomes.cancelled_at
-            else charges_around_the_date.last_paid_at + {{ days_long('horizons.inactivity_days') }}
+            when horizons.churn_kind = 'inactivity'
+                then charges_around_the_date.last_paid_at + {{ days_long('horizons.inactivity_days') }}
+            else least(leavings_around_the_date.left_at, downgrades_around_the_date.downgraded_at)
         end as churn_moment_at
     from active_customers
     inner join horizons
         on active_customers.company_id = horizons.company_id
         and active_customers.as_of_date = horizons.as_of_date
-    left join outcomes
-        on active_customers.company_id = outcomes.company_id
-        and active_customers.customer_id = outcomes.customer_id
+    left join leavings_around_the_date
+        on active_customers.company_id = leavings_around_the_date.company_id
+        and active_customers.customer_id = leavings_around_the_date.customer_id
+        and active_customers.as_of_date = leavings_around_the_date.as_of_date
+    left join deletions
+        on active_customers.company_id = deletions.company_id
+        and active_customers.customer_id = deletions.customer_id
+    left join downgrades_around_the_date
+        on active_customers.company_id = downgrades_around_the_date.company_id
+        and active_customers.customer_id = downgrades_around_the_date.customer_id
+        and active_customers.as_of_date = downgrades_around_the_date.as_of_date
     left join charges_around_the_date
         on active_customers.company_id = charges_around_the_date.company_id
         and active_customers.customer_id = charges_around_the_date.customer_id
@@ -140,7 +249,7 @@ customers_with_status as (
         case
             when has_left_before then 'left_before'
             when not is_mature then 'immature'
-            when churn_kind = 'cancellation' and has_churned then 'churned'
+            when churn_kind <> 'inactivity' and has_churned then 'churned'
             when churn_kind = 'inactivity' and not has_churned then 'retained'
             when is_deleted_in_horizon then 'censored'
             when has_churned then 'churned'
@@ -160,10 +269,10 @@ final as (
         label_status,
         inactivity_days,
         horizon_days,
+        downgrade_share,
         is_mature,
         case label_status when 'churned' then true when 'retained' then false end as is_churned,
-        case label_status when 'churned' then churn_moment_at end as churned_at,
-        observed_until
+        case label_status when 'churned' then churn_moment_at end as churned_at
     from customers_with_status
 
 )

@@ -17,7 +17,6 @@ sync_cursors as (
 loads as (
 
     select * from {{ ref('stg_ops__loads') }}
-    where status = 'succeeded'
 
 ),
 
@@ -35,7 +34,19 @@ newest_load_per_entity as (
         max(known_at) as loaded_at,
         max(known_at) filter (where is_backfill) as first_loaded_at
     from loads
+    where status = 'succeeded'
     group by company_id, entity
+
+),
+
+-- A load that is still running may land more: what comes after it is not settled either.
+settled_loads as (
+
+    select
+        company_id,
+        coalesce(min(load_id) filter (where status = 'running') - 1, max(load_id)) as settled_load_id
+    from loads
+    group by company_id
 
 ),
 
@@ -65,8 +76,10 @@ companies_with_now as (
         companies.churn_kind,
         companies.currency,
         companies.time_zone,
+        companies.segment_by,
         companies.inactivity_days,
         companies.horizon_days,
+        companies.downgrade_share,
         companies.is_active,
         -- Whatever a company may say of itself shapes its features, unless it is known not to.
         left(
@@ -92,9 +105,12 @@ final as (
         companies_with_now.churn_kind,
         companies_with_now.currency,
         companies_with_now.time_zone,
+        companies_with_now.segment_by,
         companies_with_now.inactivity_days,
         companies_with_now.horizon_days,
+        companies_with_now.downgrade_share,
         companies_with_now.settings_version,
+        coalesce(settled_loads.settled_load_id, 0) as settled_load_id,
         companies_with_now.is_active and loads_per_company.is_loaded as is_on_the_grid,
         (companies_with_now.now_at at time zone 'UTC')::date as scoring_date,
         companies_with_now.now_at,
@@ -103,6 +119,8 @@ final as (
     from companies_with_now
     inner join loads_per_company
         on companies_with_now.company_id = loads_per_company.company_id
+    left join settled_loads
+        on companies_with_now.company_id = settled_loads.company_id
 
 )
 

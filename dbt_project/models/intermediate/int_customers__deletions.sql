@@ -1,0 +1,15 @@
+with
+
+versions as (
+
+    select * from {{ ref('stg_crm__customer_versions') }}
+
+),
+
+final as (
+
+    {{ deletions('versions') }}
+
+)
+
+select * from final
