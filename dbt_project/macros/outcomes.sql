@@ -73,14 +73,16 @@
     from (
         select
             *,
-            lag(updated_at) over in_order is null
-            or monthly_price is distinct from lag(monthly_price) over in_order
-            or currency is distinct from lag(currency) over in_order as is_changed
+            lag(updated_at) over (partition by company_id, customer_id order by updated_at) as previous_at,
+            lag(monthly_price) over (partition by company_id, customer_id order by updated_at) as previous_price,
+            lag(currency) over (partition by company_id, customer_id order by updated_at) as previous_currency
         from {{ versions }}
         where not is_deleted
-        window in_order as (partition by company_id, customer_id order by updated_at)
     ) as versions_in_order
-    where is_changed
+    where
+        previous_at is null
+        or monthly_price is distinct from previous_price
+        or currency is distinct from previous_currency
 {%- endmacro %}
 
 

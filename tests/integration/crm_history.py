@@ -34,7 +34,11 @@ class History:
     rows: dict[str, list[Row]] = field(default_factory=lambda: {entity: [] for entity in KEYS})
 
     def write(self, connection: psycopg.Connection[Any], known_before: datetime | None = None) -> None:
-        """Put the raw tables' content in place of what they hold; only what was known before a moment, if given."""
+        """Put the raw tables' content in place of what they hold; only what was known before a moment, if given.
+
+        Each row came with the load that the log names for its time, if it names any.
+        """
+        loads = _Loads(connection)
         for entity, rows in self.rows.items():
             connection.execute(f"truncate raw.{entity}")
             wanted = [row for row in rows if known_before is None or row["known_at"] < known_before]
@@ -44,8 +48,24 @@ class History:
                 cursor.copy(f"copy raw.{entity} ({', '.join(columns)}) from stdin") as copy,
             ):
                 for row in wanted:
-                    copy.write_row([row.get(column) for column in columns])
+                    loaded = row | {"load_id": loads.of(entity, row)}
+                    copy.write_row([loaded.get(column) for column in columns])
         connection.commit()
+
+
+class _Loads:
+    """Which load brought a row, by the load log."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._loads: dict[tuple[int, str, bool], list[tuple[datetime, int]]] = {}
+        query = "select company_id, entity, is_backfill, known_at, load_id from ops.load_log order by load_id"
+        for company_id, entity, is_backfill, known_at, load_id in connection.execute(query):
+            self._loads.setdefault((company_id, entity, is_backfill), []).append((known_at, load_id))
+
+    def of(self, entity: str, row: Row) -> int:
+        loads = self._loads.get((row["company_id"], entity, row["is_backfill"]), [])
+        after = (load_id for known_at, load_id in loads if row["is_backfill"] or known_at >= row["known_at"])
+        return next(after, loads[-1][1] if loads else row["load_id"])
 
 
 def generate(company_ids: Iterable[int], customers: int, seed: int) -> History:

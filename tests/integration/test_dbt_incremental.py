@@ -60,10 +60,9 @@ def history(warehouse: Warehouse, dbt: DbtRuns, company_ids: list[int]) -> Histo
 
 def _load_until(warehouse: Warehouse, history: History, company_ids: list[int], moment: datetime) -> None:
     with warehouse.connect() as connection:
-        history.write(connection, known_before=moment)
         for company_id in company_ids:
             record_load(connection, company_id, moment, is_backfill=False)
-        connection.commit()
+        history.write(connection, known_before=moment)
 
 
 def test_runs_as_time_went_by_equal_one_full_build(warehouse: Warehouse, dbt: DbtRuns, history: History) -> None:

@@ -1,5 +1,4 @@
 -- What each period's labels rest on, and whether that has moved, stands in int_churn_labels__periods.
--- depends_on: {{ ref('int_churn_labels__periods') }}
 {{
     config(
         meta={

@@ -11,6 +11,7 @@
 }}
 
 -- depends_on: {{ ref('churn_feature_matrix') }}
+{%- set labels_version = sql_version('model.churn_warehouse.churn_labels') if execute else '' %}
 
 with
 
@@ -71,7 +72,16 @@ companies_with_new_loads as (
 
 ),
 
--- With nothing loaded the first condition is false before any version is read; so in what follows.
+new_loads as (
+
+    select
+        count(*) as companies,
+        count(*) filter (where churn_kind = 'inactivity') as companies_that_count_silence
+    from companies_with_new_loads
+
+),
+
+-- With nothing loaded no version is read: the condition without a column is looked at first, here and below.
 customers_with_new_versions as materialized (
 
     select distinct
@@ -81,7 +91,7 @@ customers_with_new_versions as materialized (
     inner join companies_with_new_loads
         on customer_versions.company_id = companies_with_new_loads.company_id
         and customer_versions.load_id > companies_with_new_loads.labelled_until_load_id
-    where (select count(*) from companies_with_new_loads) > 0
+    where (select new_loads.companies from new_loads) > 0
 
 ),
 
@@ -97,7 +107,7 @@ their_versions as materialized (
         and customer_versions.customer_id = customers_with_new_versions.customer_id
     inner join companies_with_new_loads
         on customer_versions.company_id = companies_with_new_loads.company_id
-    where (select count(*) from companies_with_new_loads) > 0
+    where (select new_loads.companies from new_loads) > 0
 
 ),
 
@@ -133,7 +143,7 @@ payments_with_new_versions as materialized (
         and payment_versions.load_id > companies_with_new_loads.labelled_until_load_id
     where
         companies_with_new_loads.churn_kind = 'inactivity'
-        and (select count(*) filter (where churn_kind = 'inactivity') from companies_with_new_loads) > 0
+        and (select new_loads.companies_that_count_silence from new_loads) > 0
 
 ),
 
@@ -148,7 +158,7 @@ versions_of_payments as materialized (
         and payment_versions.payment_id = payments_with_new_versions.payment_id
     inner join companies_with_new_loads
         on payment_versions.company_id = companies_with_new_loads.company_id
-    where (select count(*) filter (where churn_kind = 'inactivity') from companies_with_new_loads) > 0
+    where (select new_loads.companies_that_count_silence from new_loads) > 0
 
 ),
 
@@ -268,9 +278,8 @@ periods as (
         as_of_dates.as_of_date,
         clocks.settled_load_id as examined_until_load_id,
         concat(
-            '{{ sql_version("model.churn_warehouse.churn_labels") if execute }}', ' ', clocks.settings_version, ' ',
-            clocks.downgrade_share, ' ', clocks.horizon_days, ' ', extract(epoch from clocks.first_loaded_at), ' ',
-            {{ is_mature('as_of_dates') }}
+            '{{ labels_version }} ', clocks.settings_version, ' ', clocks.downgrade_share, ' ', clocks.horizon_days, ' ',
+            extract(epoch from clocks.first_loaded_at), ' ', {{ is_mature('as_of_dates') }}
         ) as examined_on,
         -- Before its horizon is over, a label only says whether the customer had left before the date.
         as_of_dates.as_of_date + case when {{ is_mature('as_of_dates') }} then clocks.horizon_days else 0 end
