@@ -183,8 +183,7 @@ class ChurnPredictor:
             return [
                 other
                 for other in list_companies(conn)
-                if other.shares_training
-                and (other.churn_kind, other.horizon_days) == (company.churn_kind, company.horizon_days)
+                if other.shares_training and _meaning_of_churn(other) == _meaning_of_churn(company)
             ]
 
     def _train_pool(
@@ -260,8 +259,14 @@ class ChurnPredictor:
 def _model_name(company: Company, decision: RungDecision) -> str:
     """The registry's name: the company's own, or that of the pool of companies that mean the same by churn."""
     if decision.rung == "pooled_model":
-        return f"{CHURN.name}-pooled-{company.churn_kind}-{company.horizon_days}d"
+        return f"{CHURN.name}-pooled-{_meaning_of_churn(company)}"
     return f"{CHURN.name}-{company.slug}"
+
+
+def _meaning_of_churn(company: Company) -> str:
+    """What has to be the same for two companies to learn from each other, such as downgrade-0.2-30d."""
+    share = f"-{company.downgrade_share:g}" if company.downgrade_share is not None else ""
+    return f"{company.churn_kind}{share}-{company.horizon_days}d"
 
 
 def _plain_json(values: Mapping[str, object]) -> dict[str, Any]:

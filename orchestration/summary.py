@@ -38,7 +38,11 @@ def print_companies(companies: Sequence[Company], console: Console) -> None:
     """The registry, a line each."""
     table = _table("Companies", "id>", "slug", "name", "CRM", "churn", "horizon>", "active", "pools")
     for company in companies:
-        meaning = f"{company.inactivity_days} days silent" if company.inactivity_days else "cancellation"
+        meaning = {
+            "cancellation": "cancellation",
+            "inactivity": f"{company.inactivity_days} days silent",
+            "downgrade": f"{company.downgrade_share or 0:.0%} less paid",
+        }[company.churn_kind]
         table.add_row(
             str(company.company_id),
             company.slug,

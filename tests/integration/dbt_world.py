@@ -1,4 +1,4 @@
-"""Two companies for the dbt tests: one whose customers cancel, one whose customers fall silent."""
+"""Companies for the dbt tests: one whose customers cancel, one whose fall silent, and one whose pay less."""
 
 from __future__ import annotations
 
@@ -19,12 +19,19 @@ CUSTOM_ATTRIBUTES = [
 ]
 
 
-def register_companies(connection: psycopg.Connection[Any], *, now: datetime, first_load: datetime) -> list[int]:
-    """Register both with a clock of their own, as if their first load had been made at that moment."""
+def register_companies(
+    connection: psycopg.Connection[Any], *, now: datetime, first_load: datetime, with_downgrades: bool = False
+) -> list[int]:
+    """Register them with a clock of their own, as if their first load had been made at that moment.
+
+    The one whose customers pay less only where it is asked for.
+    """
     kinds: list[dict[str, Any]] = [
         {"slug": "subscriptions", "churn_kind": "cancellation", "horizon_days": 30, "currency": "EUR"},
         {"slug": "shop", "churn_kind": "inactivity", "inactivity_days": 60, "horizon_days": 60, "currency": "GBP"},
     ]
+    if with_downgrades:
+        kinds.append({"slug": "plans", "churn_kind": "downgrade", "downgrade_share": 0.2, "currency": "EUR"})
     company_ids = []
     for kind in kinds:
         definition = parse_definition({"name": kind["slug"], "connector": "files", "clock_at": now} | kind)

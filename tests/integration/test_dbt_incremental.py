@@ -44,7 +44,7 @@ def dbt(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> DbtRu
 @pytest.fixture(scope="module")
 def company_ids(warehouse: Warehouse) -> list[int]:
     with warehouse.connect() as connection:
-        return register_companies(connection, now=FIRST_RUN, first_load=FIRST_LOAD)
+        return register_companies(connection, now=FIRST_RUN, first_load=FIRST_LOAD, with_downgrades=True)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,11 @@ def test_runs_as_time_went_by_equal_one_full_build(warehouse: Warehouse, dbt: Db
 
     with warehouse.connect() as connection:
         assert differing_rows(connection, "step_by_step", BUILT) == {}
-        mature = "select count(*) from features.churn_labels where is_churned and churned_at > %s"
-        assert connection.execute(mature, [FIRST_RUN]).fetchone() > (0,)
+        mature = (
+            "select count(distinct churn_kind), count(distinct label_status) from features.churn_labels"
+            " where label_status <> 'churned' or churned_at > %s"
+        )
+        assert connection.execute(mature, [FIRST_RUN]).fetchone() == (3, 5)
         dates = "select count(distinct as_of_date) from features.customer_features where company_id = %s"
         # Monthly dates, and the scoring date of each of the two runs.
         assert connection.execute(dates, [1]).fetchone() == (17,)

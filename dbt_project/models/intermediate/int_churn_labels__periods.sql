@@ -278,8 +278,9 @@ periods as (
         as_of_dates.as_of_date,
         clocks.settled_load_id as examined_until_load_id,
         concat(
-            '{{ labels_version }} ', clocks.settings_version, ' ', clocks.downgrade_share, ' ', clocks.horizon_days, ' ',
-            extract(epoch from clocks.first_loaded_at), ' ', {{ is_mature('as_of_dates') }}
+            '{{ labels_version }} ', clocks.settings_version, ' ', clocks.downgrade_share, ' ',
+            clocks.horizon_days, ' ', extract(epoch from clocks.first_loaded_at), ' ',
+            {{ is_mature('as_of_dates') }}
         ) as examined_on,
         -- Before its horizon is over, a label only says whether the customer had left before the date.
         as_of_dates.as_of_date + case when {{ is_mature('as_of_dates') }} then clocks.horizon_days else 0 end
