@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,9 @@ def _definition(company: Company, home: Path, churn_home: Path, port: int) -> di
         "horizon_days": company.horizon_days,
         "currency": company.currency,
         "time_zone": company.time_zone,
+        "business_hours": {day: list(hours) for day, hours in company.business_hours.items()},
+        "custom_attributes": [asdict(field) for field in company.custom_fields],
+        "segment_by": company.segment_by,
         "shares_training": company.shares_training,
         "clock_at": None,
     }

@@ -54,11 +54,23 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CustomField:
+    """A custom field of customers that the company wants in its predictions; `is_fixed`: it never changes."""
+
+    name: str
+    kind: Literal["number", "category", "flag"]
+    is_fixed: bool
+    label: str
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Company:
     """One company of the world. `kind` says which simulator runs it.
 
     `founded_at` is the first moment with records; `established_share` of the customers signed up before it.
     `usage` is that of its product; without it the company records no events and asks for no grades.
+    `business_hours` are by weekday, from when to when in its time zone.
     """
 
     slug: str
@@ -76,6 +88,9 @@ class Company:
     failed_share: float
     late_share: float
     horizon_days: int
+    business_hours: dict[str, tuple[str, str]]
+    custom_fields: tuple[CustomField, ...]
+    segment_by: str
     usage: Usage | None = None
     plans: tuple[Plan, ...] = ()
     price_rises: dict[int, float] = field(default_factory=dict)
@@ -86,6 +101,9 @@ class Company:
 def _month(year: int, month: int) -> int:
     return seconds(datetime(year, month, 1, tzinfo=UTC))
 
+
+WORKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday")
+INDUSTRY = CustomField(name="industry", kind="category", is_fixed=True, label="Industry", unit="name")
 
 BRIGHTDESK = Company(
     slug="brightdesk",
@@ -111,6 +129,12 @@ BRIGHTDESK = Company(
     failed_share=0.035,
     late_share=0.09,
     horizon_days=30,
+    business_hours=dict.fromkeys(WORKDAYS, ("09:00", "18:00")),
+    custom_fields=(
+        INDUSTRY,
+        CustomField(name="nps", kind="number", is_fixed=False, label="Recommendation grade", unit="of 10"),
+    ),
+    segment_by="industry",
     usage=Usage(sessions_per_month=2.6, median_minutes=22.0, spread=0.35),
     plans=(
         Plan(name="basic", price=1200, share=0.5, risk=0.7, median_seats=5),
@@ -144,6 +168,13 @@ MARKETLANE = Company(
     failed_share=0.05,
     late_share=0.0,
     horizon_days=90,
+    business_hours=dict.fromkeys((*WORKDAYS, "saturday"), ("08:00", "20:00")),
+    custom_fields=(
+        CustomField(
+            name="favourite_department", kind="category", is_fixed=True, label="Favourite department", unit="name"
+        ),
+    ),
+    segment_by="country",
     price_rises={_month(2025, 9): 0.07, _month(2026, 5): 0.10},
     median_gap_days=22.0,
     median_basket=3800,
@@ -165,6 +196,9 @@ SEEDLING = Company(
     failed_share=0.03,
     late_share=0.06,
     horizon_days=30,
+    business_hours=dict.fromkeys(WORKDAYS, ("09:00", "17:00")),
+    custom_fields=(INDUSTRY,),
+    segment_by="country",
     plans=(
         Plan(name="starter", price=1900, share=0.7, risk=0.3, median_seats=4),
         Plan(name="pro", price=3900, share=0.3, risk=-0.3, median_seats=8),

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from demo.crm.models import Customer, Event, Payment, Ticket, Tombstone
+from warehouse.companies import parse_definition
 
 ENTITIES = ("customers", "tickets", "payments", "events")
 COMPANY_WITH_MANY = {
@@ -344,6 +345,17 @@ def test_companies_yaml_says_how_to_register_the_companies(crm: Crm) -> None:
         path = crm.home.parent / reference.removeprefix("file:")
         assert path.read_text().strip() == crm.key(each["slug"])
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_registration_holds_hours_and_the_fields_that_the_crm_serves(crm: Crm) -> None:
+    companies = yaml.safe_load((crm.home / "companies.yaml").read_text())["companies"]
+    for definition in map(parse_definition, companies):
+        assert definition.business_hours is not None
+        assert ("saturday" in definition.business_hours) == (definition.slug == "marketlane")
+        chosen = {attribute.name for attribute in definition.custom_attributes}
+        served = {name for each in crm.records("customers", definition.slug) for name in each.get("custom", {})}
+        assert chosen
+        assert chosen <= served
 
 
 def test_building_the_same_world_again_leaves_it_alone(home: Path) -> None:
