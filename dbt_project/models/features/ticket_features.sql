@@ -57,6 +57,11 @@ tickets_per_customer as (
         count(*) filter (where {{ in_window('days_since_opened', 180) }} and priority = '{{ priority }}')
             as {{ priority }}_tickets_180d,
         {%- endfor %}
+        count(distinct category) filter (where {{ in_window('days_since_opened', 180) }}) as ticket_categories_180d,
+        mode() within group (order by category) filter (where {{ in_window('days_since_opened', 180) }})
+            as main_ticket_category_180d,
+        array_agg(category) filter (where category is not null and {{ in_window('days_since_opened', 180) }})
+            as categories_180d,
         {%- for kind in ['', 'business_'] %}
         percentile_cont(0.5) within group (order by resolution_{{ kind }}hours)
         filter (where {{ in_window('days_since_resolved', 180) }})
@@ -80,57 +85,24 @@ tickets_per_customer as (
 
 ),
 
-tickets_per_category as (
-
-    select
-        company_id,
-        customer_id,
-        as_of_date,
-        category,
-        count(*) as tickets
-    from tickets
-    where category is not null and {{ in_window('days_since_opened', 180) }}
-    group by company_id, customer_id, as_of_date, category
-
-),
-
-categories_per_customer as (
-
-    select
-        company_id,
-        customer_id,
-        as_of_date,
-        count(*) as ticket_categories_180d,
-        sum(tickets) as tickets,
-        max(tickets) as tickets_in_main_category,
-        (array_agg(category order by tickets desc, category asc))[1] as main_ticket_category_180d
-    from tickets_per_category
-    group by company_id, customer_id, as_of_date
-
-),
-
 final as (
 
     select
         customers.company_id,
         customers.customer_id,
         customers.as_of_date,
-        categories_per_customer.main_ticket_category_180d,
+        tickets_per_customer.main_ticket_category_180d,
         {%- for name in [
             'tickets_opened_7d', 'tickets_opened_30d', 'tickets_opened_90d', 'tickets_opened_180d',
             'tickets_opened_365d', 'tickets_resolved_30d', 'tickets_resolved_90d', 'tickets_resolved_180d',
             'tickets_resolved_365d', 'tickets_reopened_90d', 'tickets_reopened_180d', 'tickets_reopened_365d',
-            'tickets_open', 'pressing_tickets_opened_90d',
+            'tickets_open', 'pressing_tickets_opened_90d', 'ticket_categories_180d',
         ] %}
         case
             when companies_with_tickets.company_id is not null
                 then coalesce(tickets_per_customer.{{ name }}, 0)::integer
         end as {{ name }},
         {%- endfor %}
-        case
-            when companies_with_tickets.company_id is not null
-                then coalesce(categories_per_customer.ticket_categories_180d, 0)::integer
-        end as ticket_categories_180d,
         tickets_per_customer.oldest_open_ticket_days,
         tickets_per_customer.average_open_ticket_days::double precision as average_open_ticket_days,
         tickets_per_customer.days_since_last_ticket,
@@ -151,8 +123,9 @@ final as (
         tickets_per_customer.{{ priority }}_tickets_180d::double precision
         / nullif(tickets_per_customer.tickets_with_priority_180d, 0) as {{ priority }}_priority_share_180d,
         {%- endfor %}
-        categories_per_customer.tickets_in_main_category::double precision
-        / categories_per_customer.tickets::double precision as main_ticket_category_share_180d,
+        cardinality(
+            array_positions(tickets_per_customer.categories_180d, tickets_per_customer.main_ticket_category_180d)
+        )::double precision / cardinality(tickets_per_customer.categories_180d) as main_ticket_category_share_180d,
         -- The rate of the last 90 days by that of the year, or of the days since signup where those are fewer.
         case
             when customers.tenure_days > 90
@@ -175,10 +148,6 @@ final as (
         on companies_with_tickets.company_id = tickets_per_customer.company_id
         and customers.customer_id = tickets_per_customer.customer_id
         and customers.as_of_date = tickets_per_customer.as_of_date
-    left join categories_per_customer
-        on companies_with_tickets.company_id = categories_per_customer.company_id
-        and customers.customer_id = categories_per_customer.customer_id
-        and customers.as_of_date = categories_per_customer.as_of_date
 
 )
 
