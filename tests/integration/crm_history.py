@@ -82,7 +82,7 @@ def _customer(history: History, company_id: int, customer_id: str) -> None:
     created_at = _between(rng, BEGIN, END)
     left_at = _between(rng, created_at, END) if rng.random() < 0.3 else None
     back_at = _later(rng, left_at, 60, 0.4)
-    facts = {
+    facts: Row = {
         "country": rng.choice(["DE", "FR", None]),
         "signup_channel": rng.choice(["ads", "friend"]),
         "currency": rng.choice(["EUR", "GBP", "XYZ"]),
@@ -90,7 +90,7 @@ def _customer(history: History, company_id: int, customer_id: str) -> None:
         "created_at": created_at,
     }
     moments = _edits(rng, created_at, left_at, back_at)
-    versions = [
+    versions: list[Row] = [
         facts
         | {
             "plan": rng.choice(["basic", "pro"]),
