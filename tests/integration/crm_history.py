@@ -38,11 +38,17 @@ class History:
 
         Each row came with the load that the log names for its time, if it names any.
         """
+        for entity in self.rows:
+            connection.execute(f"truncate raw.{entity}")
+        self.add(connection, known_before)
+        connection.commit()
+
+    def add(self, connection: psycopg.Connection[Any], known_before: datetime | None = None) -> None:
+        """Add the rows to raw tables that are empty, in the transaction that is open."""
         loads = _Loads(connection)
         for entity, rows in self.rows.items():
-            connection.execute(f"truncate raw.{entity}")
             wanted = [row for row in rows if known_before is None or row["known_at"] < known_before]
-            columns = sorted({column for row in wanted for column in row})
+            columns = sorted({column for row in wanted for column in row} | {"load_id"})
             with (
                 connection.cursor() as cursor,
                 cursor.copy(f"copy raw.{entity} ({', '.join(columns)}) from stdin") as copy,
@@ -50,7 +56,6 @@ class History:
                 for row in wanted:
                     loaded = row | {"load_id": loads.of(entity, row)}
                     copy.write_row([loaded.get(column) for column in columns])
-        connection.commit()
 
 
 class _Loads:
@@ -284,6 +289,7 @@ def _change(rng: random.Random, entity: str, row: Row, moment: datetime) -> None
         "is_test": lambda: rng.random() < 0.2,
         "amount": lambda: rng.randint(100, 999),
         "kind": lambda: rng.choice(["charge", "refund"]),
+        "currency": lambda: rng.choice(["EUR", "GBP", "USD"]),
         "is_deleted": lambda: rng.random() < 0.2,
     }
     for column, change in (changes if row["is_backfill"] else changes | fixed).items():
@@ -328,7 +334,10 @@ def _edits(rng: random.Random, first: datetime, *events: datetime | None) -> lis
 
 
 def _between(rng: random.Random, begin: datetime, end: datetime) -> datetime:
-    return begin + (end - begin) * rng.random()
+    """Now and then the very midnight that an as_of_date stands for."""
+    moment = begin + (end - begin) * rng.random()
+    midnight = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return midnight if midnight >= begin and rng.random() < 0.1 else moment
 
 
 def _later(rng: random.Random, moment: datetime | None, days: int, chance: float) -> datetime | None:
