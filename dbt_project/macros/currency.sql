@@ -1,16 +1,19 @@
-{#- An amount in the company's currency, by the rate of the day the payment was issued; null where no rate is
-    known. A payment that names no currency is in the company's own. -#}
-{% macro amount_in_company_currency(payments) -%}
+{#- An amount of a payment in the company's currency, by the rates of the day the payment was issued; null where
+    one is not known. A payment that names no currency is in the company's own. Needs `companies`, and
+    int_exchange_rates__by_day as `payment_rates` and `company_rates`. -#}
+{% macro in_company_currency(payments, column) -%}
     case
-        when coalesce({{ payments }}.currency, companies.currency) = companies.currency then {{ payments }}.amount
-        else round({{ payments }}.amount * exchange_rates.rate, 4)
+        when coalesce({{ payments }}.currency, companies.currency) = companies.currency then {{ payments }}.{{ column }}
+        else round({{ payments }}.{{ column }} * payment_rates.rate_to_eur / company_rates.rate_to_eur, 4)
     end
 {%- endmacro %}
 
 
-{% macro is_the_rate_for(payments) -%}
-    {{ payments }}.company_id = exchange_rates.company_id
-    and {{ payments }}.currency = exchange_rates.from_currency
-    and ({{ payments }}.issued_at at time zone 'UTC')::date >= exchange_rates.valid_from
-    and ({{ payments }}.issued_at at time zone 'UTC')::date < exchange_rates.valid_before
+{% macro join_exchange_rates(payments) -%}
+    left join exchange_rates as payment_rates
+        on {{ payments }}.currency = payment_rates.currency
+        and {{ utc_date(payments ~ '.issued_at') }} = payment_rates.rate_date
+    left join exchange_rates as company_rates
+        on companies.currency = company_rates.currency
+        and payment_rates.rate_date = company_rates.rate_date
 {%- endmacro %}

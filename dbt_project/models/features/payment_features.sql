@@ -3,11 +3,18 @@ with
 customers as (
 
     select
-        company_id,
-        customer_id,
-        as_of_date
-    from {{ ref('customer_features') }}
-    where {{ is_to_be_built() }}
+        customer_features.company_id,
+        customer_features.customer_id,
+        customer_features.as_of_date,
+        customer_features.segment,
+        customer_features.tenure_days,
+        -- What a customer without any payments has: nothing, or not even that where the company gives us none.
+        case when company_entities.entity is not null then 0 end as none
+    from {{ ref('customer_features') }} as customer_features
+    left join {{ ref('stg_ops__company_entities') }} as company_entities
+        on customer_features.company_id = company_entities.company_id
+        and company_entities.entity = 'payments'
+    where {{ is_to_be_built() | replace('company_id', 'customer_features.company_id') }}
 
 ),
 
@@ -18,19 +25,48 @@ payments as (
 
 ),
 
-payments_with_kinds as (
+-- Each payment with what the sums below ask of it, worked out once. Charges stand beside the one issued before them,
+-- paid or not: what was asked is a price, whether or not it came in. Texts come last: a sort that has to step over
+-- them to reach its keys is slower by a third.
+charges_and_refunds as (
 
     select
-        *,
+        company_id,
+        as_of_date,
+        days_since_issued,
+        days_since_paid,
+        days_since_failed,
+        failed_attempts,
+        case kind when 'charge' then days_since_issued end as days_since_charge_issued,
         case kind when 'charge' then days_since_paid end as days_since_charge,
         case kind when 'refund' then days_since_paid end as days_since_refund,
         case when kind = 'charge' and days_since_paid is null then days_since_due end as days_overdue,
-        case kind when 'refund' then -amount else amount end as revenue,
         case
-            when days_since_paid is not null and days_since_due is not null
-                then greatest(days_since_due - days_since_paid, 0)
-        end as days_late
+            when
+                kind = 'charge'
+                and {{ in_window('days_since_failed', 90) }}
+                and (days_since_paid is null or days_since_paid > days_since_failed)
+                then greatest(days_since_failed, coalesce(days_since_due, days_since_issued))
+        end as days_in_dunning,
+        case when kind = 'charge' then greatest(days_since_due - days_since_paid, 0) end as days_late,
+        amount,
+        case kind when 'refund' then -amount else amount end as revenue,
+        case kind when 'charge' then discount_amount end as discount_amount,
+        case
+            when kind = 'charge' and charged_currency = lag(charged_currency) over payments_in_order
+                then list_amount_charged / nullif(lag(list_amount_charged) over payments_in_order, 0)
+        end as price_against_before,
+        kind = 'charge' and lead(as_of_date) over payments_in_order is null as is_last_charge,
+        kind = 'charge' and discount_amount = 0 and lag(discount_amount) over payments_in_order > 0
+            as is_first_without_discount,
+        case kind when 'charge' then method <> lag(method) over payments_in_order end as has_another_method,
+        customer_id,
+        method
     from payments
+    window payments_in_order as (
+        partition by company_id, customer_id, as_of_date, kind
+        order by days_since_issued desc, payment_id asc
+    )
 
 ),
 
@@ -42,26 +78,62 @@ payments_per_customer as (
         as_of_date,
         min(days_since_charge) filter (where {{ in_window('days_since_charge', var('lookback_days')) }})
             as days_since_last_payment,
-        {%- for days in [30, 90, 180, 365] %}
+        {%- for days in [7, 30, 90, 180, 365] %}
         count(*) filter (where {{ in_window('days_since_charge', days) }}) as payments_{{ days }}d,
         sum(revenue) filter (where {{ in_window('days_since_paid', days) }}) as revenue_{{ days }}d,
         {%- endfor %}
-        sum(revenue) filter (where {{ in_window('days_since_paid', 180, 90) }}) as revenue_previous_90d,
+        {%- for days in [30, 90, 365] %}
+        avg(amount) filter (where {{ in_window('days_since_charge', days) }}) as average_charge_{{ days }}d,
+        {%- endfor %}
+        max(amount) filter (where {{ in_window('days_since_charge', 365) }}) as largest_charge_365d,
+        avg(amount) filter (where {{ in_window('days_since_charge', 60) }}) as average_charge_60d,
+        avg(amount) filter (where {{ in_window('days_since_charge', 240, 60) }}) as average_charge_before_60d,
         max(days_since_charge) filter (where {{ in_window('days_since_charge', 365) }}) - min(days_since_charge)
             as days_from_first_to_last_payment_365d,
-        avg(days_late) filter (where {{ in_window('days_since_charge', 180) }}) as average_days_late_180d,
+        {%- for days in [90, 180, 365] %}
+        avg(days_late) filter (where {{ in_window('days_since_charge', days) }}) as average_days_late_{{ days }}d,
+        {%- endfor %}
+        avg(days_late) filter (where {{ in_window('days_since_charge', 365, 90) }}) as average_days_late_before_90d,
+        stddev_samp(days_late) filter (where {{ in_window('days_since_charge', 365) }}) as spread_of_days_late_365d,
         max(days_late) filter (where {{ in_window('days_since_charge', 180) }}) as most_days_late_180d,
+        count(days_late) filter (where {{ in_window('days_since_charge', 365) }}) as payments_with_due_date_365d,
+        count(*) filter (where {{ in_window('days_since_charge', 365) }} and days_late > 0) as late_payments_365d,
         count(*) filter (where {{ in_window('days_overdue', 90) }}) as payments_overdue,
         sum(amount) filter (where {{ in_window('days_overdue', 90) }}) as amount_overdue,
-        count(*) filter (where {{ in_window('days_since_failed', 30) }}) as failed_payments_30d,
-        count(*) filter (where {{ in_window('days_since_failed', 90) }}) as failed_payments_90d,
+        max(days_overdue) filter (where {{ in_window('days_overdue', 90) }}) as longest_days_overdue,
+        {%- for days in [30, 90, 365] %}
+        count(*) filter (where {{ in_window('days_since_failed', days) }}) as failed_payments_{{ days }}d,
+        {%- endfor %}
+        min(days_since_failed) as days_since_last_failed_payment,
         sum(failed_attempts) filter (where {{ in_window('days_since_issued', 90) }}) as failed_attempts_90d,
-        count(*) filter (where {{ in_window('days_since_refund', 365) }}) as refunds_365d,
+        max(days_in_dunning) as days_in_dunning,
+        sum(amount) filter (where days_in_dunning is not null) as amount_in_dunning,
+        {%- for days in [90, 365] %}
+        count(*) filter (where {{ in_window('days_since_refund', days) }}) as refunds_{{ days }}d,
+        {%- endfor %}
+        min(days_since_refund) as days_since_last_refund,
         sum(amount) filter (where {{ in_window('days_since_refund', 365) }}) as refunded_365d,
         sum(amount) filter (where {{ in_window('days_since_charge', 365) }}) as charged_365d,
-        avg(amount) filter (where {{ in_window('days_since_charge', 60) }}) as average_charge_60d,
-        avg(amount) filter (where {{ in_window('days_since_charge', 240, 60) }}) as average_charge_before_60d
-    from payments_with_kinds
+        {%- for days in [90, 365] %}
+        sum(discount_amount) filter (where {{ in_window('days_since_charge_issued', days) }}) as discounted_{{ days }}d,
+        sum(amount + discount_amount) filter (where {{ in_window('days_since_charge_issued', days) }})
+            as list_amount_{{ days }}d,
+        {%- endfor %}
+        bool_or(discount_amount > 0) filter (where is_last_charge) as is_on_discount,
+        min(days_since_issued) filter (where is_first_without_discount) as days_since_discount_ended,
+        max(price_against_before) filter (where is_last_charge) as last_charge_against_one_before,
+        count(*) filter (where price_against_before > 1.01 and {{ in_window('days_since_issued', 365) }})
+            as price_rises_365d,
+        count(*) filter (where price_against_before < 0.99 and {{ in_window('days_since_issued', 365) }})
+            as price_falls_365d,
+        min(days_since_issued) filter (where abs(price_against_before - 1) > 0.01) as days_since_price_change,
+        max(method) filter (where is_last_charge) as payment_method,
+        bool_or(has_another_method) filter (where is_last_charge) as has_changed_method_since_charge_before,
+        count(has_another_method) filter (where {{ in_window('days_since_charge_issued', 365) }})
+            as charges_beside_one_before_365d,
+        count(*) filter (where has_another_method and {{ in_window('days_since_issued', 365) }}) as method_changes_365d,
+        min(days_since_issued) filter (where has_another_method) as days_since_method_change
+    from charges_and_refunds
     group by company_id, customer_id, as_of_date
 
 ),
@@ -72,30 +144,85 @@ final as (
         customers.company_id,
         customers.customer_id,
         customers.as_of_date,
+        payments_per_customer.payment_method,
         payments_per_customer.days_since_last_payment,
         {%- for name in [
-            'payments_30d', 'payments_90d', 'payments_180d', 'payments_365d', 'payments_overdue',
-            'failed_payments_30d', 'failed_payments_90d', 'refunds_365d',
+            'payments_7d', 'payments_30d', 'payments_90d', 'payments_180d', 'payments_365d', 'payments_overdue',
+            'failed_payments_30d', 'failed_payments_90d', 'failed_payments_365d', 'refunds_90d', 'refunds_365d',
+            'price_rises_365d', 'price_falls_365d',
         ] %}
-        coalesce(payments_per_customer.{{ name }}, 0)::integer as {{ name }},
+        coalesce(payments_per_customer.{{ name }}, customers.none)::integer as {{ name }},
         {%- endfor %}
-        {%- for name in ['revenue_30d', 'revenue_90d', 'revenue_180d', 'revenue_365d', 'amount_overdue'] %}
-        coalesce(payments_per_customer.{{ name }}, 0)::double precision as {{ name }},
-        {%- endfor %}
+        payments_per_customer.longest_days_overdue,
+        payments_per_customer.days_since_last_failed_payment,
         payments_per_customer.failed_attempts_90d::integer as failed_attempts_90d,
+        payments_per_customer.days_in_dunning,
         payments_per_customer.most_days_late_180d,
-        payments_per_customer.average_days_late_180d::double precision as average_days_late_180d,
+        payments_per_customer.days_since_last_refund,
+        payments_per_customer.days_since_discount_ended,
+        payments_per_customer.days_since_price_change,
+        payments_per_customer.days_since_method_change,
+        case when payments_per_customer.charges_beside_one_before_365d > 0
+            then payments_per_customer.method_changes_365d::integer
+        end as method_changes_365d,
+        {%- for name in [
+            'revenue_7d', 'revenue_30d', 'revenue_90d', 'revenue_180d', 'revenue_365d', 'amount_overdue',
+            'amount_in_dunning',
+        ] %}
+        coalesce(payments_per_customer.{{ name }}, customers.none)::double precision as {{ name }},
+        {%- endfor %}
+        {%- for name in [
+            'average_charge_30d', 'average_charge_90d', 'average_charge_365d', 'largest_charge_365d',
+            'average_days_late_90d', 'average_days_late_180d', 'average_days_late_365d', 'spread_of_days_late_365d',
+        ] %}
+        payments_per_customer.{{ name }}::double precision as {{ name }},
+        {%- endfor %}
+        (
+            payments_per_customer.average_days_late_90d - payments_per_customer.average_days_late_before_90d
+        )::double precision as days_late_against_before_90d,
+        {{ ratio('payments_per_customer.late_payments_365d::numeric', 'payments_per_customer.payments_with_due_date_365d') }}
+            as late_share_365d,
         payments_per_customer.days_from_first_to_last_payment_365d::double precision
         / nullif(payments_per_customer.payments_365d - 1, 0) as average_days_between_payments_365d,
-        (
-            payments_per_customer.revenue_90d / nullif(greatest(payments_per_customer.revenue_previous_90d, 0), 0)
-        )::double precision as revenue_against_previous_90d,
-        (
-            payments_per_customer.refunded_365d / nullif(payments_per_customer.charged_365d, 0)
-        )::double precision as refunded_share_365d,
-        (
-            payments_per_customer.average_charge_60d / nullif(payments_per_customer.average_charge_before_60d, 0)
-        )::double precision as charge_against_half_year_before,
+        {{ ratio(
+            'payments_per_customer.days_since_last_payment::numeric * (payments_per_customer.payments_365d - 1)',
+            'payments_per_customer.days_from_first_to_last_payment_365d',
+        ) }} as recency_against_usual_gap,
+        {%- for name in ['payments', 'revenue'] %}
+        {{ ratio(
+            'payments_per_customer.%s_90d::numeric' % name,
+            'payments_per_customer.%s_180d - payments_per_customer.%s_90d' % (name, name),
+        ) }} as {{ name }}_against_previous_90d,
+        {{ against_own_year(
+            'payments_per_customer.%s_90d' % name, 'payments_per_customer.%s_365d' % name, 90, 'customers.tenure_days'
+        ) }} as {{ name }}_against_own_year,
+        {%- endfor %}
+        {{ ratio('payments_per_customer.average_charge_60d', 'payments_per_customer.average_charge_before_60d') }}
+            as charge_against_half_year_before,
+        {{ ratio('payments_per_customer.refunded_365d', 'payments_per_customer.charged_365d') }} as refunded_share_365d,
+        {%- for days in [90, 365] %}
+        {{ ratio('payments_per_customer.discounted_%sd' % days, 'payments_per_customer.list_amount_%sd' % days) }}
+            as discounted_share_{{ days }}d,
+        {%- endfor %}
+        -- Beside the others of its segment: 0 is the lowest revenue, or the newest payment.
+        case when customers.none is not null
+            then percent_rank() over (
+                partition by customers.company_id, customers.as_of_date, customers.segment
+                order by coalesce(payments_per_customer.revenue_90d, 0)
+            )
+        end as revenue_rank_in_segment,
+        case when payments_per_customer.days_since_last_payment is not null
+            then percent_rank() over (
+                partition by customers.company_id, customers.as_of_date, customers.segment
+                order by payments_per_customer.days_since_last_payment nulls last
+            )
+        end as recency_rank_in_segment,
+        payments_per_customer.last_charge_against_one_before::double precision as last_charge_against_one_before,
+        case
+            when customers.none is not null then payments_per_customer.days_in_dunning is not null
+        end as has_open_dunning_run,
+        payments_per_customer.is_on_discount,
+        payments_per_customer.has_changed_method_since_charge_before,
         {{ feature_version('customers') }} as feature_version
     from customers
     left join payments_per_customer

@@ -31,9 +31,9 @@ final as (
         companies.currency,
         companies.time_zone,
         payments.amount as amount_as_paid,
-        {{ amount_in_company_currency('payments') }} as amount,
+        {{ in_company_currency('payments', 'amount') }} as amount,
         case payments.kind when 'refund' then -1 else 1 end
-        * {{ amount_in_company_currency('payments') }} as revenue,
+        * {{ in_company_currency('payments', 'amount') }} as revenue,
         payments.issued_at,
         payments.due_at,
         payments.paid_at,
@@ -42,8 +42,7 @@ final as (
     from payments
     inner join companies
         on payments.company_id = companies.company_id
-    left join exchange_rates
-        on {{ is_the_rate_for('payments') }}
+    {{ join_exchange_rates('payments') }}
 
 )
 

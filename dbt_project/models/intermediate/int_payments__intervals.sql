@@ -42,7 +42,10 @@ final as (
         versions_in_force.customer_id,
         versions_in_force.kind,
         versions_in_force.method,
-        {{ amount_in_company_currency('versions_in_force') }} as amount,
+        coalesce(versions_in_force.currency, companies.currency) as charged_currency,
+        versions_in_force.amount + coalesce(versions_in_force.discount_amount, 0) as list_amount_charged,
+        {{ in_company_currency('versions_in_force', 'amount') }} as amount,
+        coalesce({{ in_company_currency('versions_in_force', 'discount_amount') }}, 0) as discount_amount,
         versions_in_force.failed_attempts,
         {{ utc_date('versions_in_force.issued_at') }} as issued_date,
         {{ utc_date('versions_in_force.due_at') }} as due_date,
@@ -55,8 +58,7 @@ final as (
     from versions_in_force
     inner join companies
         on versions_in_force.company_id = companies.company_id
-    left join exchange_rates
-        on {{ is_the_rate_for('versions_in_force') }}
+    {{ join_exchange_rates('versions_in_force') }}
 
 )
 

@@ -1,0 +1,18 @@
+{#- One number against another as a share or a multiple. Null where there is nothing above zero to compare with; at
+    most 100 either way, since beyond that it only says that there was next to nothing before. -#}
+{% macro ratio(part, whole) -%}
+    least(greatest(({{ part }}) / nullif(greatest({{ whole }}, 0), 0), -100), 100)::double precision
+{%- endmacro %}
+
+
+{#- What the last so many days brought against the customer's own year before them, at the same length. A customer
+    younger than a year is compared with the days there were; null until those are as many as the last ones. -#}
+{% macro against_own_year(last, year, last_days, tenure_days) -%}
+    case
+        when {{ tenure_days }} >= {{ 2 * last_days }}
+            then {{ ratio(
+                last ~ ' * (least(' ~ tenure_days ~ ', 365) - ' ~ last_days ~ ')::numeric / ' ~ last_days,
+                year ~ ' - ' ~ last
+            ) }}
+    end
+{%- endmacro %}
