@@ -1,6 +1,6 @@
 {#- An amount of a payment in the company's currency, by the rates of the day the payment was issued; null where
     one is not known. A payment that names no currency is in the company's own. Needs `companies`, and
-    int_exchange_rates__by_day as `payment_rates` and `company_rates`. -#}
+    int_exchange_rates__by_day as `exchange_rates`; joined as `payment_rates` and `company_rates`. -#}
 {% macro in_company_currency(payments, column) -%}
     case
         when coalesce({{ payments }}.currency, companies.currency) = companies.currency then {{ payments }}.{{ column }}

@@ -1,7 +1,13 @@
 {#- One number against another as a share or a multiple. Null where there is nothing above zero to compare with; at
     most 100 either way, since beyond that it only says that there was next to nothing before. -#}
 {% macro ratio(part, whole) -%}
-    least(greatest(({{ part }}) / nullif(greatest({{ whole }}, 0), 0), -100), 100)::double precision
+    {{ at_most_a_hundred('(%s) / nullif(greatest(%s, 0), 0)' % (part, whole)) }}
+{%- endmacro %}
+
+
+{#- least() and greatest() pass over nulls, which must stay nulls. -#}
+{% macro at_most_a_hundred(ratio) -%}
+    case when {{ ratio }} is not null then least(greatest({{ ratio }}, -100), 100) end::double precision
 {%- endmacro %}
 
 

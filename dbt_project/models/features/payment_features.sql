@@ -1,5 +1,26 @@
 with
 
+customer_features as (
+
+    select * from {{ ref('customer_features') }}
+    where {{ is_to_be_built() }}
+
+),
+
+company_entities as (
+
+    select * from {{ ref('stg_ops__company_entities') }}
+    where entity = 'payments'
+
+),
+
+payments as (
+
+    select * from {{ ref('int_payments__as_known') }}
+    where {{ is_to_be_built() }}
+
+),
+
 customers as (
 
     select
@@ -10,18 +31,9 @@ customers as (
         customer_features.tenure_days,
         -- What a customer without any payments has: nothing, or not even that where the company gives us none.
         case when company_entities.entity is not null then 0 end as none
-    from {{ ref('customer_features') }} as customer_features
-    left join {{ ref('stg_ops__company_entities') }} as company_entities
+    from customer_features
+    left join company_entities
         on customer_features.company_id = company_entities.company_id
-        and company_entities.entity = 'payments'
-    where {{ is_to_be_built() | replace('company_id', 'customer_features.company_id') }}
-
-),
-
-payments as (
-
-    select * from {{ ref('int_payments__as_known') }}
-    where {{ is_to_be_built() }}
 
 ),
 
@@ -48,7 +60,10 @@ charges_and_refunds as (
                 and (days_since_paid is null or days_since_paid > days_since_failed)
                 then greatest(days_since_failed, coalesce(days_since_due, days_since_issued))
         end as days_in_dunning,
-        case when kind = 'charge' then greatest(days_since_due - days_since_paid, 0) end as days_late,
+        case
+            when kind = 'charge' and days_since_paid is not null and days_since_due is not null
+                then greatest(days_since_due - days_since_paid, 0)
+        end as days_late,
         amount,
         case kind when 'refund' then -amount else amount end as revenue,
         case kind when 'charge' then discount_amount end as discount_amount,
@@ -104,14 +119,16 @@ payments_per_customer as (
         {%- for days in [30, 90, 365] %}
         count(*) filter (where {{ in_window('days_since_failed', days) }}) as failed_payments_{{ days }}d,
         {%- endfor %}
-        min(days_since_failed) as days_since_last_failed_payment,
+        min(days_since_failed) filter (where {{ in_window('days_since_failed', 365) }})
+            as days_since_last_failed_payment,
         sum(failed_attempts) filter (where {{ in_window('days_since_issued', 90) }}) as failed_attempts_90d,
         max(days_in_dunning) as days_in_dunning,
         sum(amount) filter (where days_in_dunning is not null) as amount_in_dunning,
         {%- for days in [90, 365] %}
         count(*) filter (where {{ in_window('days_since_refund', days) }}) as refunds_{{ days }}d,
         {%- endfor %}
-        min(days_since_refund) as days_since_last_refund,
+        min(days_since_refund) filter (where {{ in_window('days_since_refund', 365) }})
+            as days_since_last_refund,
         sum(amount) filter (where {{ in_window('days_since_refund', 365) }}) as refunded_365d,
         sum(amount) filter (where {{ in_window('days_since_charge', 365) }}) as charged_365d,
         {%- for days in [90, 365] %}
@@ -120,19 +137,25 @@ payments_per_customer as (
             as list_amount_{{ days }}d,
         {%- endfor %}
         bool_or(discount_amount > 0) filter (where is_last_charge) as is_on_discount,
-        min(days_since_issued) filter (where is_first_without_discount) as days_since_discount_ended,
+        min(days_since_charge_issued)
+        filter (where is_first_without_discount and {{ in_window('days_since_charge_issued', 365) }})
+            as days_since_discount_ended,
         max(price_against_before) filter (where is_last_charge) as last_charge_against_one_before,
         count(*) filter (where price_against_before > 1.01 and {{ in_window('days_since_issued', 365) }})
             as price_rises_365d,
         count(*) filter (where price_against_before < 0.99 and {{ in_window('days_since_issued', 365) }})
             as price_falls_365d,
-        min(days_since_issued) filter (where abs(price_against_before - 1) > 0.01) as days_since_price_change,
+        min(days_since_charge_issued)
+        filter (where abs(price_against_before - 1) > 0.01 and {{ in_window('days_since_charge_issued', 365) }})
+            as days_since_price_change,
         max(method) filter (where is_last_charge) as payment_method,
         bool_or(has_another_method) filter (where is_last_charge) as has_changed_method_since_charge_before,
         count(has_another_method) filter (where {{ in_window('days_since_charge_issued', 365) }})
             as charges_beside_one_before_365d,
         count(*) filter (where has_another_method and {{ in_window('days_since_issued', 365) }}) as method_changes_365d,
-        min(days_since_issued) filter (where has_another_method) as days_since_method_change
+        min(days_since_charge_issued)
+        filter (where has_another_method and {{ in_window('days_since_charge_issued', 365) }})
+            as days_since_method_change
     from charges_and_refunds
     group by company_id, customer_id, as_of_date
 
@@ -217,7 +240,8 @@ final as (
                 order by payments_per_customer.days_since_last_payment nulls last
             )
         end as recency_rank_in_segment,
-        payments_per_customer.last_charge_against_one_before::double precision as last_charge_against_one_before,
+        {{ at_most_a_hundred('payments_per_customer.last_charge_against_one_before') }}
+            as last_charge_against_one_before,
         case
             when customers.none is not null then payments_per_customer.days_in_dunning is not null
         end as has_open_dunning_run,

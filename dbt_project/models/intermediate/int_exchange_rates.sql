@@ -1,22 +1,8 @@
-{{
-    config(
-        materialized='table',
-        indexes=[{'columns': ['currency', 'rate_date'], 'unique': true}],
-        post_hook='analyze {{ this }}',
-    )
-}}
-
 with
 
-seeded_rates as (
+rates_with_end as (
 
-    select * from {{ ref('exchange_rates') }}
-
-),
-
-loaded_rates as (
-
-    select * from {{ ref('stg_ops__exchange_rates') }}
+    select * from {{ ref('int_exchange_rates__in_euros') }}
 
 ),
 
@@ -26,55 +12,22 @@ companies as (
 
 ),
 
-rates as (
-
-    select
-        currency,
-        valid_from,
-        rate_to_eur
-    from loaded_rates
-
-    union all
-
-    select
-        currency,
-        valid_from,
-        rate_to_eur
-    from seeded_rates
-    where currency not in (select loaded_rates.currency from loaded_rates)
-
-),
-
--- A rate holds until the currency's next one; the last one for as long as a payment may be issued ahead of its time.
-last_day as (
-
-    select (greatest(max(clock_at), {{ now_as_sql() }}) at time zone 'UTC')::date + 366 as last_date
-    from companies
-
-),
-
-rates_with_end as (
-
-    select
-        rates.currency,
-        rates.rate_to_eur,
-        rates.valid_from,
-        coalesce(
-            lead(rates.valid_from) over (partition by rates.currency order by rates.valid_from) - 1,
-            last_day.last_date
-        ) as valid_until
-    from rates
-    cross join last_day
-
-),
-
 final as (
 
     select
-        currency,
-        rate_to_eur,
-        generate_series(valid_from::timestamp, valid_until::timestamp, interval '1 day')::date as rate_date
-    from rates_with_end
+        companies.company_id,
+        from_rates.currency as from_currency,
+        companies.currency as to_currency,
+        from_rates.rate_to_eur / to_rates.rate_to_eur as rate,
+        greatest(from_rates.valid_from, to_rates.valid_from) as valid_from,
+        least(from_rates.valid_before, to_rates.valid_before) as valid_before
+    from companies
+    inner join rates_with_end as to_rates
+        on companies.currency = to_rates.currency
+    inner join rates_with_end as from_rates
+        on to_rates.currency <> from_rates.currency
+        and to_rates.valid_from < from_rates.valid_before
+        and from_rates.valid_from < to_rates.valid_before
 
 )
 

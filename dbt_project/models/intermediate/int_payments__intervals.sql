@@ -14,7 +14,7 @@ companies as (
 
 exchange_rates as (
 
-    select * from {{ ref('int_exchange_rates') }}
+    select * from {{ ref('int_exchange_rates__by_day') }}
 
 ),
 

@@ -1,14 +1,14 @@
 """Exchange rates that an operator loads, in place of those that come with the project.
 
-Revision 0003. The table is empty at first: the seed's rates go on counting.
+Revision 0004. The table is empty at first: the seed's rates go on counting.
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
