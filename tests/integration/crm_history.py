@@ -16,13 +16,14 @@ FIRST_LOAD = datetime(2025, 3, 10, 9, tzinfo=UTC)
 END = datetime(2025, 7, 20, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
 
-KEYS = {"customers": "customer_id", "tickets": "ticket_id", "payments": "payment_id"}
+KEYS = {"customers": "customer_id", "tickets": "ticket_id", "payments": "payment_id", "events": "event_id"}
 EVENTS = {
     "customers": ("created_at", "cancelled_at"),
     "tickets": ("opened_at", "first_response_at", "resolved_at", "reopened_at"),
     "payments": ("issued_at", "due_at", "paid_at", "failed_at"),
+    "events": ("occurred_at",),
 }
-REQUIRED_EVENTS = {"created_at", "opened_at", "issued_at"}
+REQUIRED_EVENTS = {"created_at", "opened_at", "issued_at", "occurred_at"}
 Row = dict[str, Any]
 
 
@@ -114,6 +115,8 @@ def _customer(history: History, company_id: int, customer_id: str) -> None:
         _ticket(history, company_id, customer_id, f"{customer_id}-t{number}", created_at, until)
     for number in range(rng.randint(0, 8)):
         _payment(history, company_id, customer_id, f"{customer_id}-p{number}", created_at, until, facts["currency"])
+    for number in range(rng.randint(0, 25)):
+        _event(history, company_id, customer_id, f"{customer_id}-e{number}", created_at, until)
 
 
 def _attributes(rng: random.Random) -> str:
@@ -171,6 +174,7 @@ def _payment(
         "customer_id": customer_id,
         "kind": "refund" if rng.random() < 0.1 else "charge",
         "amount": rng.randint(1, 99),
+        "discount_amount": rng.choice([None, 0, 0, 5]),
         "currency": currency,
         "issued_at": issued_at,
         "due_at": issued_at + timedelta(days=14) if rng.random() < 0.8 else None,
@@ -182,6 +186,7 @@ def _payment(
             fixed
             | {
                 "status": "succeeded" if is_paid else rng.choice(["pending", "pending", "failed", "void"]),
+                "method": rng.choice(["card", "debit"]),
                 "failed_attempts": rng.randint(0, 3),
                 "paid_at": paid_at if is_paid else None,
                 "failed_at": _if_past(failed_at, moment),
@@ -189,6 +194,14 @@ def _payment(
             }
         )
     _add(history, "payments", company_id, payment_id, versions)
+
+
+def _event(history: History, company_id: int, customer_id: str, event_id: str, begin: datetime, end: datetime) -> None:
+    rng = history.random
+    occurred_at = _between(rng, begin, end)
+    fixed = {"customer_id": customer_id, "name": rng.choice(["login", "export"]), "occurred_at": occurred_at}
+    versions = [fixed | {"amount": rng.randint(1, 9), "updated_at": moment} for moment in _edits(rng, occurred_at)]
+    _add(history, "events", company_id, event_id, versions)
 
 
 def _add(history: History, entity: str, company_id: int, record_id: str, versions: list[Row]) -> None:
@@ -270,6 +283,7 @@ def _attribute_changes(rng: random.Random) -> dict[str, Callable[[], Any]]:
         "satisfaction": lambda: rng.choice([None, 1, 2, 3, 4, 5]),
         "status": lambda: rng.choice(["pending", "succeeded", "failed", "void"]),
         "failed_attempts": lambda: rng.randint(0, 9),
+        "method": lambda: rng.choice(["card", "debit", "cheque"]),
     }
 
 
@@ -288,6 +302,7 @@ def _change(rng: random.Random, entity: str, row: Row, moment: datetime) -> None
         "signup_channel": lambda: "changed",
         "is_test": lambda: rng.random() < 0.2,
         "amount": lambda: rng.randint(100, 999),
+        "discount_amount": lambda: rng.choice([None, 0, 50]),
         "kind": lambda: rng.choice(["charge", "refund"]),
         "currency": lambda: rng.choice(["EUR", "GBP", "USD"]),
         "is_deleted": lambda: rng.random() < 0.2,

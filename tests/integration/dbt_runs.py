@@ -20,7 +20,13 @@ from warehouse.connection import Warehouse
 from warehouse.roles import ensure_database_privileges
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
-FEATURE_RELATIONS = ("customer_features", "ticket_features", "payment_features", "churn_feature_matrix")
+FEATURE_RELATIONS = (
+    "customer_features",
+    "ticket_features",
+    "payment_features",
+    "activity_features",
+    "churn_feature_matrix",
+)
 
 
 @dataclass

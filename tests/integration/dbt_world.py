@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from warehouse.companies import add_company, parse_definition
 
-ENTITIES = ("customers", "tickets", "payments")
+ENTITIES = ("customers", "tickets", "payments", "events")
 BUSINESS_HOURS = {day: ["09:00", "17:00"] for day in ("monday", "tuesday", "wednesday", "thursday", "friday")}
 CUSTOM_ATTRIBUTES = [
     {"name": "industry", "kind": "category", "is_fixed": True, "label": "Industry", "unit": "name"},

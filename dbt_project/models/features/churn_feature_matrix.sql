@@ -1,4 +1,4 @@
-{%- set marts = ['customer_features', 'ticket_features', 'payment_features'] -%}
+{%- set marts = ['customer_features', 'ticket_features', 'payment_features', 'activity_features'] -%}
 {{
     config(
         contract={'enforced': false},
