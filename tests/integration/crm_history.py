@@ -262,18 +262,18 @@ def change_attributes_of_the_first_load(history: History) -> None:
 
     That a payment became void is an event, so a status changes between the others only.
     """
-    for rows in history.rows.values():
+    for entity, rows in history.rows.items():
         for row in rows:
             if not row["is_backfill"]:
                 continue
-            for column, change in _attribute_changes(history.random).items():
+            for column, change in _attribute_changes(history.random, entity).items():
                 if row.get(column) is not None and row[column] != "void":
                     row[column] = "pending" if column == "status" else change()
             _change_custom_attributes(history.random, row)
 
 
-def _attribute_changes(rng: random.Random) -> dict[str, Callable[[], Any]]:
-    return {
+def _attribute_changes(rng: random.Random, entity: str) -> dict[str, Callable[[], Any]]:
+    changes: dict[str, Callable[[], Any]] = {
         "plan": lambda: rng.choice(["basic", "pro", "gold"]),
         "seats": lambda: rng.randint(0, 50),
         "monthly_price": lambda: rng.randint(1, 500),
@@ -285,6 +285,8 @@ def _attribute_changes(rng: random.Random) -> dict[str, Callable[[], Any]]:
         "failed_attempts": lambda: rng.randint(0, 9),
         "method": lambda: rng.choice(["card", "debit", "cheque"]),
     }
+    # An event's amount is whatever its source measures; a payment's is fixed when it is issued.
+    return changes | ({"amount": lambda: rng.randint(1, 9)} if entity == "events" else {})
 
 
 def _change_custom_attributes(rng: random.Random, row: Row) -> None:
@@ -296,7 +298,7 @@ def _change_custom_attributes(rng: random.Random, row: Row) -> None:
 
 
 def _change(rng: random.Random, entity: str, row: Row, moment: datetime) -> None:
-    changes = _attribute_changes(rng)
+    changes = _attribute_changes(rng, entity)
     fixed: dict[str, Callable[[], Any]] = {
         "country": lambda: rng.choice(["AT", "CH"]),
         "signup_channel": lambda: "changed",

@@ -34,7 +34,7 @@ def register_companies(
         kinds.append({"slug": "plans", "churn_kind": "downgrade", "downgrade_share": 0.2, "currency": "EUR"})
     company_ids = []
     for kind in kinds:
-        definition = parse_definition({"name": kind["slug"], "connector": "files", "clock_at": now} | kind)
+        definition = parse_definition({"name": kind["slug"], "connector": "files", "clock_at": now, "entities": ENTITIES} | kind)
         company = add_company(connection, definition, "tests")
         company_ids.append(company.company_id)
         connection.execute(

@@ -30,7 +30,7 @@ customers as (
         customer_features.segment,
         customer_features.tenure_days,
         -- What a customer without any events has: nothing, or not even that where the company gives us none.
-        case when company_entities.entity is not null then 0 end as none
+        case when company_entities.entity is not null then 0 end as nothing
     from customer_features
     left join company_entities
         on customer_features.company_id = company_entities.company_id
@@ -59,7 +59,7 @@ active_days_with_gaps as (
             partition by company_id, customer_id, as_of_date order by days_since_occurred desc
         ) - days_since_occurred as days_since_active_day_before,
         -- The last week is 7, the one before it 6, back to 0.
-        case when {{ in_window('days_since_occurred', 56) }} then 7 - (days_since_occurred - 1) / 7 end as week
+        case when {{ in_window('days_since_occurred', 56) }} then 7 - (days_since_occurred - 1) / 7 end as week_number
     from active_days
 
 ),
@@ -83,8 +83,8 @@ activity_per_customer as (
         {%- for days in [30, 90] %}
         sum(amount) filter (where {{ in_window('days_since_occurred', days) }}) as event_amount_{{ days }}d,
         {%- endfor %}
-        sum(events) filter (where week is not null) as events_8w,
-        sum(events * week) as events_by_week_8w
+        sum(events) filter (where week_number is not null) as events_8w,
+        sum(events * week_number) as events_by_week_8w
     from active_days_with_gaps
     group by company_id, customer_id, as_of_date
 
@@ -113,9 +113,9 @@ final as (
             'active_days_7d', 'active_days_30d', 'active_days_90d', 'events_7d', 'events_30d', 'events_90d',
             'events_180d', 'events_365d',
         ] %}
-        coalesce(activity_per_customer.{{ name }}, customers.none)::integer as {{ name }},
+        coalesce(activity_per_customer.{{ name }}, customers.nothing)::integer as {{ name }},
         {%- endfor %}
-        coalesce(names_per_customer.event_names_30d, customers.none)::integer as event_names_30d,
+        coalesce(names_per_customer.event_names_30d, customers.nothing)::integer as event_names_30d,
         activity_per_customer.days_since_last_event,
         activity_per_customer.longest_gap_365d,
         {%- for name in ['event_amount_30d', 'event_amount_90d'] %}
@@ -129,9 +129,9 @@ final as (
         case
             when customers.tenure_days >= 56
                 then coalesce(
-                    (8 * activity_per_customer.events_by_week_8w - 28 * activity_per_customer.events_8w) / 336.0,
-                    customers.none
-                )
+                        (8 * activity_per_customer.events_by_week_8w - 28 * activity_per_customer.events_8w) / 336.0,
+                        customers.nothing
+                    )
         end::double precision as weekly_activity_slope_8w,
         case
             when customers.tenure_days >= 56
@@ -144,11 +144,11 @@ final as (
             'activity_per_customer.events_30d', 'activity_per_customer.events_365d', 30, 'customers.tenure_days'
         ) }} as events_against_own_year,
         case
-            when customers.none is not null
+            when customers.nothing is not null
                 then percent_rank() over (
-                    partition by customers.company_id, customers.as_of_date, customers.segment
-                    order by coalesce(activity_per_customer.events_30d, 0)
-                )
+                        partition by customers.company_id, customers.as_of_date, customers.segment
+                        order by coalesce(activity_per_customer.events_30d, 0)
+                    )
         end as activity_rank_in_segment,
         {{ feature_version('customers') }} as feature_version
     from customers

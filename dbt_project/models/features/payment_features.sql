@@ -30,7 +30,7 @@ customers as (
         customer_features.segment,
         customer_features.tenure_days,
         -- What a customer without any payments has: nothing, or not even that where the company gives us none.
-        case when company_entities.entity is not null then 0 end as none
+        case when company_entities.entity is not null then 0 end as nothing
     from customer_features
     left join company_entities
         on customer_features.company_id = company_entities.company_id
@@ -174,7 +174,7 @@ final as (
             'failed_payments_30d', 'failed_payments_90d', 'failed_payments_365d', 'refunds_90d', 'refunds_365d',
             'price_rises_365d', 'price_falls_365d',
         ] %}
-        coalesce(payments_per_customer.{{ name }}, customers.none)::integer as {{ name }},
+        coalesce(payments_per_customer.{{ name }}, customers.nothing)::integer as {{ name }},
         {%- endfor %}
         payments_per_customer.longest_days_overdue,
         payments_per_customer.days_since_last_failed_payment,
@@ -186,13 +186,13 @@ final as (
         payments_per_customer.days_since_price_change,
         payments_per_customer.days_since_method_change,
         case when payments_per_customer.charges_beside_one_before_365d > 0
-            then payments_per_customer.method_changes_365d::integer
+                then payments_per_customer.method_changes_365d::integer
         end as method_changes_365d,
         {%- for name in [
             'revenue_7d', 'revenue_30d', 'revenue_90d', 'revenue_180d', 'revenue_365d', 'amount_overdue',
             'amount_in_dunning',
         ] %}
-        coalesce(payments_per_customer.{{ name }}, customers.none)::double precision as {{ name }},
+        coalesce(payments_per_customer.{{ name }}, customers.nothing)::double precision as {{ name }},
         {%- endfor %}
         {%- for name in [
             'average_charge_30d', 'average_charge_90d', 'average_charge_365d', 'largest_charge_365d',
@@ -222,28 +222,29 @@ final as (
         {%- endfor %}
         {{ ratio('payments_per_customer.average_charge_60d', 'payments_per_customer.average_charge_before_60d') }}
             as charge_against_half_year_before,
-        {{ ratio('payments_per_customer.refunded_365d', 'payments_per_customer.charged_365d') }} as refunded_share_365d,
+        {{ ratio('payments_per_customer.refunded_365d', 'payments_per_customer.charged_365d') }}
+            as refunded_share_365d,
         {%- for days in [90, 365] %}
         {{ ratio('payments_per_customer.discounted_%sd' % days, 'payments_per_customer.list_amount_%sd' % days) }}
             as discounted_share_{{ days }}d,
         {%- endfor %}
         -- Beside the others of its segment: 0 is the lowest revenue, or the newest payment.
-        case when customers.none is not null
-            then percent_rank() over (
-                partition by customers.company_id, customers.as_of_date, customers.segment
-                order by coalesce(payments_per_customer.revenue_90d, 0)
-            )
+        case when customers.nothing is not null
+                then percent_rank() over (
+                        partition by customers.company_id, customers.as_of_date, customers.segment
+                        order by coalesce(payments_per_customer.revenue_90d, 0)
+                    )
         end as revenue_rank_in_segment,
         case when payments_per_customer.days_since_last_payment is not null
-            then percent_rank() over (
-                partition by customers.company_id, customers.as_of_date, customers.segment
-                order by payments_per_customer.days_since_last_payment nulls last
-            )
+                then percent_rank() over (
+                        partition by customers.company_id, customers.as_of_date, customers.segment
+                        order by payments_per_customer.days_since_last_payment nulls last
+                    )
         end as recency_rank_in_segment,
         {{ at_most_a_hundred('payments_per_customer.last_charge_against_one_before') }}
             as last_charge_against_one_before,
         case
-            when customers.none is not null then payments_per_customer.days_in_dunning is not null
+            when customers.nothing is not null then payments_per_customer.days_in_dunning is not null
         end as has_open_dunning_run,
         payments_per_customer.is_on_discount,
         payments_per_customer.has_changed_method_since_charge_before,

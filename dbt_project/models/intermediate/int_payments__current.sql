@@ -31,6 +31,7 @@ final as (
         companies.currency,
         companies.time_zone,
         payments.amount as amount_as_paid,
+        payments.discount_amount,
         {{ in_company_currency('payments', 'amount') }} as amount,
         case payments.kind when 'refund' then -1 else 1 end
         * {{ in_company_currency('payments', 'amount') }} as revenue,

@@ -24,6 +24,24 @@
     {'relation': 'rejected_tickets', 'entity': 'tickets', 'rules': {
         'Satisfaction is not 1 to 5: rejected on landing': "position('satisfaction' in reason) > 0",
     }},
+    {'relation': 'payments', 'entity': 'payments', 'rules': {
+        'Issued or paid after now: counts from the day after': 'issued_at > now_at or paid_at > now_at',
+        'Issued before the customer signed up: counts': 'issued_at < customer_created_at',
+        'Of a customer that is not known: counts nowhere': 'customer_created_at is null',
+        'Paid before it was issued: paid then, once issued': 'paid_at < issued_at',
+        'Payment in a currency without a rate: counts, adds nothing': 'amount is null and amount_as_paid is not null',
+        'Refund larger than all that was charged: counts': "kind = 'refund' and amount > coalesce(charged, 0)",
+        'Discount larger than what is left: counts': 'discount_amount > amount_as_paid',
+        'Charge over 1000 times the average of the company: counts': "kind = 'charge' and amount > 1000 * average_charge",
+    }},
+    {'relation': 'rejected_payments', 'entity': 'payments', 'rules': {
+        'Negative amount: rejected on landing': "position('amount is less than' in reason) > 0",
+    }},
+    {'relation': 'events', 'entity': 'events', 'rules': {
+        'Happened after now: counts from the day after': 'occurred_at > now_at',
+        'Happened before the customer signed up: counts': 'occurred_at < customer_created_at',
+        'Of a customer that is not known: counts nowhere': 'customer_created_at is null',
+    }},
 ] -%}
 
 with
@@ -100,6 +118,50 @@ rejected_tickets as (
 
     select * from {{ ref('stg_crm__rejected_records') }}
     where entity = 'tickets'
+
+),
+
+payments as (
+
+    select
+        payments.*,
+        customers.created_at as customer_created_at,
+        companies.now_at,
+        sum(payments.amount) filter (where payments.kind = 'charge') over (
+            partition by payments.company_id, payments.customer_id
+        ) as charged,
+        avg(payments.amount) filter (where payments.kind = 'charge') over (
+            partition by payments.company_id
+        ) as average_charge
+    from {{ ref('int_payments__current') }} as payments
+    inner join companies
+        on payments.company_id = companies.company_id
+    left join customers
+        on payments.company_id = customers.company_id
+        and payments.customer_id = customers.customer_id
+    where payments.voided_at is null
+
+),
+
+rejected_payments as (
+
+    select * from {{ ref('stg_crm__rejected_records') }}
+    where entity = 'payments'
+
+),
+
+events as (
+
+    select
+        events.*,
+        customers.created_at as customer_created_at,
+        companies.now_at
+    from {{ ref('stg_crm__events') }} as events
+    inner join companies
+        on events.company_id = companies.company_id
+    left join customers
+        on events.company_id = customers.company_id
+        and events.customer_id = customers.customer_id
 
 ),
 
