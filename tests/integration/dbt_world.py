@@ -34,7 +34,8 @@ def register_companies(
         kinds.append({"slug": "plans", "churn_kind": "downgrade", "downgrade_share": 0.2, "currency": "EUR"})
     company_ids = []
     for kind in kinds:
-        definition = parse_definition({"name": kind["slug"], "connector": "files", "clock_at": now, "entities": ENTITIES} | kind)
+        common = {"name": kind["slug"], "connector": "files", "clock_at": now, "entities": ENTITIES}
+        definition = parse_definition(common | kind)
         company = add_company(connection, definition, "tests")
         company_ids.append(company.company_id)
         connection.execute(
