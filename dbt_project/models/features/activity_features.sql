@@ -30,7 +30,7 @@ customers as (
         customer_features.segment,
         customer_features.tenure_days,
         -- What a customer without any events has: nothing, or not even that where the company gives us none.
-        case when company_entities.entity is not null then 0 end as nothing
+        case when company_entities.entity is not null then 0 end as none_at_all
     from customer_features
     left join company_entities
         on customer_features.company_id = company_entities.company_id
@@ -113,9 +113,9 @@ final as (
             'active_days_7d', 'active_days_30d', 'active_days_90d', 'events_7d', 'events_30d', 'events_90d',
             'events_180d', 'events_365d',
         ] %}
-        coalesce(activity_per_customer.{{ name }}, customers.nothing)::integer as {{ name }},
+        coalesce(activity_per_customer.{{ name }}, customers.none_at_all)::integer as {{ name }},
         {%- endfor %}
-        coalesce(names_per_customer.event_names_30d, customers.nothing)::integer as event_names_30d,
+        coalesce(names_per_customer.event_names_30d, customers.none_at_all)::integer as event_names_30d,
         activity_per_customer.days_since_last_event,
         activity_per_customer.longest_gap_365d,
         {%- for name in ['event_amount_30d', 'event_amount_90d'] %}
@@ -130,7 +130,7 @@ final as (
             when customers.tenure_days >= 56
                 then coalesce(
                         (8 * activity_per_customer.events_by_week_8w - 28 * activity_per_customer.events_8w) / 336.0,
-                        customers.nothing
+                        customers.none_at_all
                     )
         end::double precision as weekly_activity_slope_8w,
         case
@@ -144,7 +144,7 @@ final as (
             'activity_per_customer.events_30d', 'activity_per_customer.events_365d', 30, 'customers.tenure_days'
         ) }} as events_against_own_year,
         case
-            when customers.nothing is not null
+            when customers.none_at_all is not null
                 then percent_rank() over (
                         partition by customers.company_id, customers.as_of_date, customers.segment
                         order by coalesce(activity_per_customer.events_30d, 0)

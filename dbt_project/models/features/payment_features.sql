@@ -30,7 +30,7 @@ customers as (
         customer_features.segment,
         customer_features.tenure_days,
         -- What a customer without any payments has: nothing, or not even that where the company gives us none.
-        case when company_entities.entity is not null then 0 end as nothing
+        case when company_entities.entity is not null then 0 end as none_at_all
     from customer_features
     left join company_entities
         on customer_features.company_id = company_entities.company_id
@@ -174,7 +174,7 @@ final as (
             'failed_payments_30d', 'failed_payments_90d', 'failed_payments_365d', 'refunds_90d', 'refunds_365d',
             'price_rises_365d', 'price_falls_365d',
         ] %}
-        coalesce(payments_per_customer.{{ name }}, customers.nothing)::integer as {{ name }},
+        coalesce(payments_per_customer.{{ name }}, customers.none_at_all)::integer as {{ name }},
         {%- endfor %}
         payments_per_customer.longest_days_overdue,
         payments_per_customer.days_since_last_failed_payment,
@@ -192,7 +192,7 @@ final as (
             'revenue_7d', 'revenue_30d', 'revenue_90d', 'revenue_180d', 'revenue_365d', 'amount_overdue',
             'amount_in_dunning',
         ] %}
-        coalesce(payments_per_customer.{{ name }}, customers.nothing)::double precision as {{ name }},
+        coalesce(payments_per_customer.{{ name }}, customers.none_at_all)::double precision as {{ name }},
         {%- endfor %}
         {%- for name in [
             'average_charge_30d', 'average_charge_90d', 'average_charge_365d', 'largest_charge_365d',
@@ -229,7 +229,7 @@ final as (
             as discounted_share_{{ days }}d,
         {%- endfor %}
         -- Beside the others of its segment: 0 is the lowest revenue, or the newest payment.
-        case when customers.nothing is not null
+        case when customers.none_at_all is not null
                 then percent_rank() over (
                         partition by customers.company_id, customers.as_of_date, customers.segment
                         order by coalesce(payments_per_customer.revenue_90d, 0)
@@ -244,7 +244,7 @@ final as (
         {{ at_most_a_hundred('payments_per_customer.last_charge_against_one_before') }}
             as last_charge_against_one_before,
         case
-            when customers.nothing is not null then payments_per_customer.days_in_dunning is not null
+            when customers.none_at_all is not null then payments_per_customer.days_in_dunning is not null
         end as has_open_dunning_run,
         payments_per_customer.is_on_discount,
         payments_per_customer.has_changed_method_since_charge_before,
