@@ -176,7 +176,7 @@ def login(warehouse: Warehouse, company_id: int, role: Role) -> Iterator[psycopg
 
 
 def page_milliseconds(warehouse: Warehouse, company_id: int, pages: int = 20) -> tuple[float, float]:
-    """Medians over pages of the feed: the first reading of each, and the quicker of the two after it."""
+    """Medians over pages of the feed: the first reading of each, and the quickest of the four after it."""
     first, again = [], []
     with warehouse.connect() as conn:
         row = conn.execute(
@@ -189,7 +189,7 @@ def page_milliseconds(warehouse: Warehouse, company_id: int, pages: int = 20) ->
     starts = np.random.default_rng(3).integers(row[0], row[1] - PAGE, pages).tolist()
     with login(warehouse, company_id, Role.company_sync) as conn:
         for start in starts:
-            times = [_page(conn, start) for _ in range(3)]
+            times = [_page(conn, start) for _ in range(5)]
             first.append(times[0])
             again.append(min(times[1:]))
     return statistics.median(first), statistics.median(again)
@@ -231,6 +231,7 @@ def _fill(conn: psycopg.Connection[Any], mart: str, things: int, rows_each: int)
     conn.execute(
         f"insert into analytics.{mart} select {values} from generate_series(1, {COMPANIES}) as company,"
         f" generate_series(1, {things}) as thing, generate_series(1, {rows_each}) as part"
+        " order by company, thing, part"
     )
     conn.execute(f"vacuum analyze analytics.{mart}")
 
@@ -255,8 +256,8 @@ def _value(column: str, type_name: str) -> str:
     return f"({known.get(column) or by_type.get(type_name) or 'random() * 100'})::{type_name}"
 
 
-def dashboard_ratios(warehouse: Warehouse, company_id: int, rounds: int = 15) -> dict[str, tuple[float, float]]:
-    """Per query of the dashboard: median milliseconds of the company's login, and of the owner with the filter."""
+def dashboard_ratios(warehouse: Warehouse, company_id: int, rounds: int = 40) -> dict[str, tuple[float, float]]:
+    """Per query of the dashboard: quickest milliseconds of the company's login, and of the owner with the filter."""
     found = {}
     with login(warehouse, company_id, Role.company) as company, warehouse.connect() as owner:
         for path in sorted((PROJECT / "dashboards" / "overview").glob("*.sql")):
@@ -270,7 +271,7 @@ def dashboard_ratios(warehouse: Warehouse, company_id: int, rounds: int = 15) ->
                     started = time.perf_counter()
                     conn.execute(text)
                     times[conn is company].append((time.perf_counter() - started) * 1000)
-            found[path.stem] = (statistics.median(times[True]), statistics.median(times[False]))
+            found[path.stem] = (min(times[True]), min(times[False]))
     return found
 
 

@@ -23,8 +23,8 @@ from warehouse.roles import ensure_database_privileges, ensure_roles
 ADVISORY_LOCK = 4_711_002_026
 
 
-def migrate(warehouse: Warehouse) -> str:
-    """Create the roles and bring the schema to the newest revision, which is returned.
+def migrate(warehouse: Warehouse, revision: str = "head") -> str:
+    """Create the roles and bring the schema to a revision, the newest unless told, which is returned.
 
     All of it is one transaction. Two at once wait for each other; a warehouse that is
     up to date is left alone. Raises MigrationError.
@@ -32,7 +32,7 @@ def migrate(warehouse: Warehouse) -> str:
     engine = create_engine("postgresql+psycopg://", creator=warehouse.connect, poolclass=NullPool)
     try:
         with engine.begin() as connection:
-            return _migrate(connection)
+            return _migrate(connection, revision)
     except (CommandError, DBAPIError, psycopg.Error) as error:
         raise MigrationError(
             f"The warehouse at {warehouse.place} could not be migrated, and is as it was: {error}"
@@ -58,13 +58,13 @@ def current_revision(warehouse: Warehouse) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _migrate(connection: Connection) -> str:
+def _migrate(connection: Connection, target: str) -> str:
     connection.exec_driver_sql(f"select pg_advisory_xact_lock({ADVISORY_LOCK})")
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101  (our own creator made it)
     ensure_roles(driver)
     driver.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(MIGRATIONS.schema)))
-    command.upgrade(_config(connection), "head")
+    command.upgrade(_config(connection), target)
     ensure_database_privileges(driver)
     revision = MigrationContext.configure(
         connection, opts={"version_table": MIGRATIONS.name, "version_table_schema": MIGRATIONS.schema}

@@ -11,7 +11,7 @@ from warehouse.connection import Warehouse
 from warehouse.errors import MigrationError
 from warehouse.migrate import ADVISORY_LOCK, current_revision, migrate, newest_revision
 from warehouse.relations import Relation
-from warehouse.roles import relations_open_to_all_companies
+from warehouse.roles import Role, relations_open_to_all_companies
 
 MADE_BY_DBT = {"features", "analytics"}
 MADE_HERE = [
@@ -119,3 +119,38 @@ def test_what_is_open_to_all_companies_is_found(warehouse: Warehouse, opened: st
         assert relations_open_to_all_companies(connection) == []
         connection.execute("grant select on analytics.leak to churn_company")
         assert relations_open_to_all_companies(connection) == [named]
+
+
+def test_what_was_published_before_the_contract_had_versions_is_all_still_there(empty_database: Warehouse) -> None:
+    before = [
+        "insert into predictions.churn_scores select 1, 'c' || number, date '2026-01-02', 0.5, 'high', 50, 0,"
+        " '[{\"feature\": \"a\"}]', 'm v1', 'rule', 'h' || number, now() from generate_series(1, 3) as number",
+        "insert into predictions.churn_publications values (1, '2026-01-02', 'm v1', 'rule', 3, '2026-01-02')",
+        "insert into predictions.churn_changes (company_id, customer_id, operation, as_of_date, churn_probability,"
+        " risk_level, reasons, model_version, row_hash, changed_at)"
+        " select 1, customer_id, 'upsert', as_of_date, churn_probability, risk_level, reasons, model_version, row_hash,"
+        " '2026-01-01' from predictions.churn_scores union all"
+        " select 1, 'c3', 'delete', '2026-01-02', null, null, null, null, 'h3', '2026-01-02'",
+    ]
+    content = [
+        "select to_jsonb(row) from predictions.churn_scores as row order by 1",
+        "select to_jsonb(row) from predictions.churn_current as row order by 1",
+        "select to_jsonb(row) - 'newest_cursor' from predictions.churn_publications as row order by 1",
+        "select to_jsonb(row) - 'change_reason' from predictions.churn_changes as row order by 1",
+    ]
+    migrate(empty_database, "0002")
+    with empty_database.connect() as connection:
+        for statement in before:
+            connection.execute(statement)  # type: ignore[call-overload]
+        held = [connection.execute(query).fetchall() for query in content]  # type: ignore[call-overload]
+    migrate(empty_database)
+    with empty_database.connect() as connection:
+        assert [connection.execute(query).fetchall() for query in content] == held  # type: ignore[call-overload]
+        assert connection.execute("select customer_id, next_cursor from predictions.churn_snapshot order by 1").fetchall() == [
+            ("c1", 4),
+            ("c2", 4),
+        ]
+        assert connection.execute("select * from predictions.churn_cursors").fetchall() == [(1, 4, 0)]
+        assert connection.execute("select newest_cursor from predictions.churn_publications").fetchall() == [(4,)]
+    with empty_database.connect(Role.publisher) as connection:
+        assert connection.execute("select count(*) from predictions.churn_changes_v1").fetchone() == (4,)

@@ -132,7 +132,7 @@ COLUMN_COMMENTS = {
         "Why: behaviour (what the customer did, joining and leaving included), model (another model scores than at "
         "the publication before), correction (a date was published again)."
     ),
-    "change_id": "The feed's cursor: it grows in the order of commits, per company.",
+    "change_id": "The feed's cursor: it grows in the order of commits.",
     "row_hash": "Hash of risk level, whole percent and the three main reasons: equal hashes need no second write.",
     "next_cursor": "Where following the feed goes on after this snapshot; the same in every row of a company.",
     "newest_cursor": "The newest change_id of the company's feed; of a publication, when it was published.",
