@@ -28,6 +28,8 @@ from warehouse.publication_feed import (
     send_upserts,
 )
 
+STAGING_LOCK = 7_412_002
+
 SCORES = pa.schema(
     [
         ("company_id", pa.int32()),
@@ -102,6 +104,7 @@ def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Tabl
     ``scores`` has the columns of SCORES and rows of this company only.
     """
     with conn.transaction(), conn.cursor() as cursor:
+        _hold_staged_scores(conn, company_id)
         cursor.execute(_sql("delete from {staged_scores} where company_id = %s"), [company_id])
         copy_arrow(
             cursor,
@@ -110,6 +113,11 @@ def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Tabl
             json_columns=["reasons"],
         )
     return int(scores.num_rows)
+
+
+def _hold_staged_scores(conn: psycopg.Connection[Any], company_id: int) -> None:
+    """Wait for whoever stages or publishes this company's scores, and keep others waiting until the commit."""
+    conn.execute("select pg_advisory_xact_lock(%s, %s)", [STAGING_LOCK, company_id])
 
 
 def staged_date(conn: psycopg.Connection[Any], company_id: int) -> date | None:
@@ -158,6 +166,7 @@ def publish_staged_scores(
     PublisherBusy where another publication goes on for longer than ``wait``.
     """
     with publishing_lock(conn, company_id, wait):
+        _hold_staged_scores(conn, company_id)
         if not is_publishable(conn, company_id, as_of_date):
             raise NotPublishable(
                 f"Company {company_id} has no staged scores for {as_of_date} that passed the gate; the published "

@@ -3,11 +3,13 @@
 The tests of this module tell one story and run in order on one warehouse.
 """
 
+import json
 import subprocess
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from tests.e2e.churn_home import ChurnHome
@@ -15,6 +17,7 @@ from tests.e2e.churn_home import ChurnHome
 pytestmark = pytest.mark.xdist_group("demo")
 
 COMPANIES = ("brightdesk", "marketlane", "seedling")
+DOCS = Path(__file__).parents[2] / "docs"
 FIRST_DAY = date(2026, 10, 1)
 
 
@@ -80,6 +83,20 @@ def test_every_active_customer_has_one_score_and_its_reasons_add_up(
         """
     )[0]
     assert worst < 1e-6
+
+
+def test_every_published_reason_is_valid_by_the_contracts_schema_and_the_feed_holds_the_same_customers(
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    schema = json.loads((DOCS / "reasons-v1.schema.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    for (reasons,) in line.ask("select reasons from predictions.churn_current"):
+        validator.validate(reasons)
+    scored, followed = line.ask(
+        "select (select array_agg(customer_id order by company_id, customer_id) from predictions.churn_current),"
+        " (select array_agg(customer_id order by company_id, customer_id) from predictions.churn_snapshot)"
+    )[0]
+    assert scored == followed
 
 
 def test_each_company_stands_on_the_rung_that_its_data_carries(

@@ -219,6 +219,31 @@ def test_the_same_publication_twice_at_once_is_one_publication(warehouse: Wareho
         assert len(published(conn, company.company_id)[2]) == 3
 
 
+def test_scores_staged_while_the_company_is_published_wait_and_are_neither_mixed_in_nor_lost(
+    warehouse: Warehouse, company: Company
+) -> None:
+    stage(warehouse, company.company_id, FIRST_DAY, OLD)
+    with ThreadPoolExecutor(1) as pool:
+        staging = []
+
+        def stage_anew(number: int) -> None:
+            if number == 6:
+                staging.append(pool.submit(stage, warehouse, company.company_id, FIRST_DAY, NEW))
+                time.sleep(0.3)
+
+        with stepped(warehouse, stage_anew) as publisher:
+            publish_staged_scores(publisher, company.company_id, FIRST_DAY, at(FIRST_DAY))
+        staging[0].result(timeout=30)
+    with warehouse.connect() as conn:
+        current = published(conn, company.company_id)[0]
+        assert {row[0]: row[2] for row in current} == {name: score.probability for name, score in OLD.items()}
+        assert conn.execute("select customer_id from ml.staged_scores order by 1").fetchall() == [
+            ("a",),
+            ("b",),
+            ("d",),
+        ]
+
+
 def test_a_publication_inside_another_transaction_is_refused_for_it_would_keep_the_lock(
     warehouse: Warehouse, company: Company
 ) -> None:

@@ -129,8 +129,8 @@ def test_what_was_published_before_the_contract_had_versions_is_all_still_there(
         "insert into predictions.churn_changes (company_id, customer_id, operation, as_of_date, churn_probability,"
         " risk_level, reasons, model_version, row_hash, changed_at)"
         " select 1, customer_id, 'upsert', as_of_date, churn_probability, risk_level, reasons, model_version, row_hash,"
-        " '2026-01-01' from predictions.churn_scores union all"
-        " select 1, 'c3', 'delete', '2026-01-02', null, null, null, null, 'h3', '2026-01-02'",
+        " timestamptz '2026-01-01' from predictions.churn_scores union all"
+        " select 1, 'c3', 'delete', '2026-01-02', null, null, null, null, 'h3', timestamptz '2026-01-02'",
     ]
     content = [
         "select to_jsonb(row) from predictions.churn_scores as row order by 1",
@@ -146,10 +146,8 @@ def test_what_was_published_before_the_contract_had_versions_is_all_still_there(
     migrate(empty_database)
     with empty_database.connect() as connection:
         assert [connection.execute(query).fetchall() for query in content] == held  # type: ignore[call-overload]
-        assert connection.execute("select customer_id, next_cursor from predictions.churn_snapshot order by 1").fetchall() == [
-            ("c1", 4),
-            ("c2", 4),
-        ]
+        snapshot = connection.execute("select customer_id, next_cursor from predictions.churn_snapshot order by 1")
+        assert snapshot.fetchall() == [("c1", 4), ("c2", 4)]
         assert connection.execute("select * from predictions.churn_cursors").fetchall() == [(1, 4, 0)]
         assert connection.execute("select newest_cursor from predictions.churn_publications").fetchall() == [(4,)]
     with empty_database.connect(Role.publisher) as connection:

@@ -187,3 +187,5 @@ final as (
 )
 
 select * from final
+-- A dashboard reads one company: its rows lie side by side, and it touches no block of another's.
+order by company_id, customer_id
