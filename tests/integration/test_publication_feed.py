@@ -214,7 +214,7 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(actions=st.lists(ACTIONS, min_size=3, max_size=14))
 def test_a_follower_who_stops_anywhere_and_resumes_ends_with_the_snapshot_and_within_the_bands_of_current(
     warehouse: Warehouse, company_id: int, actions: list[tuple[Any, ...]]
