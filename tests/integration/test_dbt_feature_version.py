@@ -16,7 +16,7 @@ from warehouse.connection import Warehouse
 
 pytestmark = pytest.mark.xdist_group("dbt_feature_version")
 
-SELECTED = ("run", "--select", "int_companies__clocks", "int_as_of_dates", "features")
+SELECTED = ("run", "--select", "+features")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from warehouse.connection import Warehouse
 pytestmark = pytest.mark.xdist_group("dbt_incremental")
 
 BUILT = (*FEATURE_RELATIONS, "churn_labels")
-SELECTED = ("run", "--select", "int_companies__clocks", "int_as_of_dates", "int_churn_labels__periods", "features")
+SELECTED = ("run", "--select", "+features")
 FIRST_RUN = FIRST_LOAD + timedelta(days=40)
 
 

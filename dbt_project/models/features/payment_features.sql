@@ -250,10 +250,7 @@ final as (
         payments_per_customer.has_changed_method_since_charge_before,
         {{ feature_version('customers') }} as feature_version
     from customers
-    left join payments_per_customer
-        on customers.company_id = payments_per_customer.company_id
-        and customers.customer_id = payments_per_customer.customer_id
-        and customers.as_of_date = payments_per_customer.as_of_date
+    {{ left_join_per_customer('payments_per_customer') }}
 
 )
 

@@ -1,8 +1,11 @@
+{{ kept_up_by_record(versions='stg_crm__payment_versions', record_id='payment_id', also_rests_on=['exchange_rates']) }}
+
 with
 
 versions as (
 
     select * from {{ ref('stg_crm__payment_versions') }}
+    where {{ is_touched('payment_id') }}
 
 ),
 
@@ -63,3 +66,5 @@ final as (
 )
 
 select * from final
+-- A customer's records side by side, as the marts read them.
+order by company_id, customer_id

@@ -1,8 +1,11 @@
+{{ kept_up_by_record(versions='stg_crm__ticket_versions', record_id='ticket_id') }}
+
 with
 
 versions as (
 
     select * from {{ ref('stg_crm__ticket_versions') }}
+    where {{ is_touched('ticket_id') }}
 
 ),
 
@@ -104,3 +107,5 @@ final as (
 )
 
 select * from final
+-- A customer's records side by side, as the marts read them.
+order by company_id, customer_id
