@@ -10,17 +10,14 @@ import typer
 from rich.console import Console
 
 from orchestration.publishing import compact_company
+from orchestration.terminal import console, open_warehouse
 from warehouse.clock import Clock
 from warehouse.companies import get_company, list_companies
-from warehouse.connection import Warehouse
-from warehouse.migrate import migrate
 from warehouse.publication_export import Exported, Format, reading_as_company
 from warehouse.roles import Role
-from warehouse.settings import Settings, load_settings
 
 publication_app = typer.Typer(no_args_is_help=True, help="The change feed that reverse ETL follows.")
 
-console = Console(highlight=False, soft_wrap=True)
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CompanySlug = Annotated[str, typer.Option("--company", help="Slug of the company.")]
@@ -42,7 +39,7 @@ def export(
     """
     if snapshot and since is not None:
         raise typer.BadParameter("--snapshot is where following begins, --since is how it goes on: give one of them.")
-    with _warehouse() as (_, warehouse):
+    with open_warehouse() as (_, warehouse):
         with warehouse.connect() as conn:
             company_id = get_company(conn, company).company_id
         with reading_as_company(warehouse, company_id) as reader, _opened(output) as file:
@@ -63,7 +60,7 @@ def estimate(
     calls_per_minute: Annotated[int, typer.Option(min=1, help="Calls that the receiver allows a minute.")] = 60,
 ) -> None:
     """The API calls that a sync would make, before any is made: of a snapshot, or since a cursor."""
-    with _warehouse() as (_, warehouse):
+    with open_warehouse() as (_, warehouse):
         with warehouse.connect() as conn:
             company_id = get_company(conn, company).company_id
         with reading_as_company(warehouse, company_id) as reader:
@@ -79,7 +76,7 @@ def compact(
     company: Annotated[str | None, typer.Option("--company", help="Slug of one company; all if left out.")] = None,
 ) -> None:
     """Take out changes older than CHURN_FEED_RETENTION_DAYS, but for each customer's newest; so does `churn run`."""
-    with _warehouse() as (settings, warehouse):
+    with open_warehouse() as (settings, warehouse):
         with warehouse.connect() as conn:
             chosen = [get_company(conn, company)] if company else list_companies(conn, active_only=False)
         clock = Clock.from_settings(settings)
@@ -87,14 +84,6 @@ def compact(
             with warehouse.connect(Role.publisher, autocommit=True) as conn:
                 removed = compact_company(conn, settings, one, clock.for_company(one))
             console.print(f"{one.slug}: {removed:,} changes compacted.")
-
-
-@contextmanager
-def _warehouse() -> Iterator[tuple[Settings, Warehouse]]:
-    settings = load_settings()
-    with Warehouse.open(settings) as warehouse:
-        migrate(warehouse)
-        yield settings, warehouse
 
 
 @contextmanager
