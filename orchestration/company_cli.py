@@ -2,7 +2,8 @@
 
 import getpass
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +16,12 @@ from rich.table import Table
 from orchestration.terminal import CommandFailed, console, open_warehouse
 from warehouse import companies as registry
 from warehouse import company_plan
-from warehouse.errors import CompanyDefinitionError
+from warehouse.connection import Warehouse
+from warehouse.errors import CompanyDefinitionError, CompanyNotFound
 from warehouse.redaction import masked
 from warehouse.roles import Role
-from warehouse.settings import encrypt_secret, load_settings
+from warehouse.server import EmbeddedServer
+from warehouse.settings import Settings, encrypt_secret, load_settings
 
 company_app = typer.Typer(no_args_is_help=True, help="The registry of companies.")
 secret_app = typer.Typer(no_args_is_help=True, help="Secrets that stand encrypted in a company's definition.")
@@ -157,6 +160,41 @@ def company_remove(slug: str, yes: Yes = False) -> None:
         console.print("A pooled model may have learned from it: `churn train` trains pools anew without it.")
 
 
+@company_app.command("check")
+def company_check(
+    company: Annotated[str, typer.Argument(metavar="FILE|SLUG", help="YAML with one company, or a registered slug.")],
+    records: Annotated[
+        int, typer.Option(min=1, help="Read at most about this many records per table from an API or a database.")
+    ] = 10_000,
+) -> None:
+    """Try a company's source, registered or not, and tell what would come of it. Writes nothing."""
+    from orchestration.company_check import check_company, pool_of
+    from orchestration.company_report import print_check
+    from warehouse.clock import Clock
+
+    settings = load_settings()
+    path = Path(company)
+    is_file = path.suffix in {".yml", ".yaml"} or path.exists()
+    with _warehouse_if_there(settings) as warehouse:
+        if is_file:
+            definitions = [one.definition for one in read_companies(path)]
+        elif warehouse is None:
+            raise CompanyNotFound(f"There is no file {company}, and no warehouse yet that could know the slug.")
+        else:
+            with warehouse.connect() as conn:
+                definitions = [registry.get_company(conn, company)]
+        failed = []
+        for definition in definitions:
+            pool = pool_of(warehouse, definition) if warehouse else None
+            check = check_company(definition, settings, Clock.from_settings(settings), pool=pool, records=records)
+            print_check(check, console)
+            if check.failures:
+                failed.append(check.company.slug)
+    if failed:
+        raise CommandFailed(f"Not ready: {', '.join(failed)}. Nothing was written.")
+    console.print("[dim]Nothing was written.[/dim]")
+
+
 @company_app.command("password")
 def company_password(
     slug: str,
@@ -235,6 +273,16 @@ def _assignment(setting: str) -> tuple[str, Any]:
         return field, yaml.safe_load(value)
     except yaml.YAMLError:
         raise CommandFailed(f"The value of {field} is no YAML; quote it.") from None
+
+
+@contextmanager
+def _warehouse_if_there(settings: Settings) -> Iterator[Warehouse | None]:
+    """The warehouse as it stands, without creating or migrating it; None where there is none."""
+    if settings.database_url is None and EmbeddedServer(settings.home).status().state == "not created":
+        yield None
+        return
+    with Warehouse.open(settings) as warehouse:
+        yield warehouse
 
 
 def _print_plan(plan: company_plan.Plan) -> None:

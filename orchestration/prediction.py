@@ -21,7 +21,7 @@ from ml_assets.train import TrainingResult, train, train_rule
 from orchestration.feature_catalogue import features_of_attributes
 from orchestration.model_registry import ModelRegistry, RegisteredModel
 from warehouse.clock import Clock
-from warehouse.companies import Company, CustomAttribute, list_companies
+from warehouse.companies import Company, CompanyDefinition, CustomAttribute, list_companies
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.feature_store import built_columns, feature_versions_at, labelled_rows, rows_at
@@ -183,7 +183,7 @@ class ChurnPredictor:
             return [
                 other
                 for other in list_companies(conn)
-                if other.shares_training and _meaning_of_churn(other) == _meaning_of_churn(company)
+                if other.shares_training and meaning_of_churn(other) == meaning_of_churn(company)
             ]
 
     def _train_pool(
@@ -259,11 +259,11 @@ class ChurnPredictor:
 def _model_name(company: Company, decision: RungDecision) -> str:
     """The registry's name: the company's own, or that of the pool of companies that mean the same by churn."""
     if decision.rung == "pooled_model":
-        return f"{CHURN.name}-pooled-{_meaning_of_churn(company)}"
+        return f"{CHURN.name}-pooled-{meaning_of_churn(company)}"
     return f"{CHURN.name}-{company.slug}"
 
 
-def _meaning_of_churn(company: Company) -> str:
+def meaning_of_churn(company: CompanyDefinition) -> str:
     """What has to be the same for two companies to learn from each other, such as downgrade-0.2-30d."""
     share = f"-{company.downgrade_share:g}" if company.downgrade_share is not None else ""
     return f"{company.churn_kind}{share}-{company.horizon_days}d"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,10 +17,12 @@ from typing import Literal
 from orchestration.connectors.contract import ENTITIES, Entity, Source, Totals
 from orchestration.connectors.errors import ConnectorError, OutOfOrder
 from orchestration.connectors.source import source_for
+from orchestration.personal_data import PersonalData
 from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
+from warehouse.redaction import secrets_in, without_secrets
 from warehouse.roles import Role
 from warehouse.settings import Settings
 from warehouse.version_log import Load, RecordCounts, VersionLog, analyze
@@ -184,8 +187,9 @@ class _EntitySync:
         )
         self._result = replace(self._result, load_id=load.load_id, is_backfill=load.is_backfill, updated_since=since)
         with self._failure_on_record(load):
+            personal_data = PersonalData(self._company, self._company.company_id, self._settings)
             source = self._source.get()
-            self._land(source, load, since, chunk_rows)
+            self._land(source, personal_data, load, since, chunk_rows)
             totals = source.totals(self._entity)
             counts = None if totals is None else self._versions.count_records()
             self._versions.complete_load(
@@ -196,9 +200,12 @@ class _EntitySync:
             )
             self._finish("succeeded", load, totals=totals, counts=counts)
 
-    def _land(self, source: Source, load: Load, since: datetime | None, chunk_rows: int) -> None:
+    def _land(
+        self, source: Source, personal_data: PersonalData, load: Load, since: datetime | None, chunk_rows: int
+    ) -> None:
         newest: datetime | None = None
-        for chunk in source.read(self._entity, since, chunk_rows):
+        for given in source.read(self._entity, since, chunk_rows):
+            chunk = personal_data.applied_to(self._entity, given)
             self._refuse_disorder(newest, chunk.accepted["updated_at"])
             self._ahead += chunk.ahead
             self._versions.land_chunk(
@@ -231,14 +238,20 @@ class _EntitySync:
             yield
         except (ConnectorError, WarehouseError) as error:
             self._fail(load, str(error), rewind=isinstance(error, OutOfOrder))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (logged below, without secrets)
             # A defect of ours: on record too, and loud, and the other entities still get their turn.
-            log.exception("syncing %s of %s failed", self._entity.name, self._company.slug)
+            trace = "".join(traceback.format_exception(error)).rstrip()
+            log.error("syncing %s of %s failed\n%s", self._entity.name, self._company.slug, self._told(trace))
             self._fail(load, f"{type(error).__name__}: {error}")
 
     def _fail(self, load: Load, error: str, *, rewind: bool = False) -> None:
-        self._versions.fail_load(load, error, rewind=rewind)
-        self._finish("failed", load, error=error)
+        told = self._told(error)
+        self._versions.fail_load(load, told, rewind=rewind)
+        self._finish("failed", load, error=told)
+
+    def _told(self, text: str) -> str:
+        """A text as people may read it: drivers and servers quote addresses and keys in their errors."""
+        return without_secrets(text, secrets_in(self._company.connector_settings, self._settings))
 
     def _counted(self, load: Load) -> LoadResult:
         return replace(

@@ -132,7 +132,11 @@ class SqlDatabase:
         place = f"{mapping.schema_name}.{mapping.table}" if mapping.schema_name else mapping.table
         try:
             table = sa.Table(
-                mapping.table, sa.MetaData(), schema=mapping.schema_name, autoload_with=self._engine, resolve_fks=False
+                # The schema stands in the metadata too: there dlt looks the table up again by its bare name.
+                mapping.table,
+                sa.MetaData(schema=mapping.schema_name),
+                autoload_with=self._engine,
+                resolve_fks=False,
             )
         except sa.exc.NoSuchTableError:
             inspector = sa.inspect(self._engine)
