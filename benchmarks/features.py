@@ -427,18 +427,19 @@ SUMS = {"payment_features": ["revenue_30d", "revenue_90d", "revenue_180d", "reve
 # What a day brings: of a thousandth of the payments and tickets a newer version, in a load of its own.
 DAY = """
 insert into raw.{entity}
-select (new.version).*
+select new.*
 from (
-    select jsonb_populate_record(newest, jsonb_build_object(
+    select distinct on (company_id, {key}) *
+    from raw.{entity}
+    where hashtextextended({key}, %(load_id)s::bigint) %% 1000 = 0
+    order by company_id, {key}, updated_at desc
+) as newest
+cross join lateral jsonb_populate_record(
+    null::raw.{entity},
+    to_jsonb(newest) || jsonb_build_object(
         'updated_at', %(at)s::timestamptz - interval '2 hours', 'known_at', %(at)s::timestamptz - interval '1 hour',
         'is_backfill', false, 'load_id', %(load_id)s::bigint
-    )) as version
-    from (
-        select distinct on (company_id, {key}) *
-        from raw.{entity}
-        where hashtextextended({key}, %(load_id)s::bigint) %% 1000 = 0
-        order by company_id, {key}, updated_at desc
-    ) as newest
+    )
 ) as new
 """
 

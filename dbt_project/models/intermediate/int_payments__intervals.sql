@@ -1,4 +1,10 @@
-{{ kept_up_by_record(versions='stg_crm__payment_versions', record_id='payment_id', also_rests_on=['exchange_rates']) }}
+{{
+    kept_up_by_record(
+        versions='stg_crm__payment_versions',
+        record_id='payment_id',
+        also_rests_on=['exchange_rates', 'stg_ops__exchange_rates'],
+    )
+}}
 
 with
 
