@@ -36,10 +36,12 @@ RAW_EVENTS = Relation("raw", "events")
 REJECTED_RECORDS = Relation("raw", "rejected_records")
 
 CHURN_FEATURE_MATRIX = Relation("features", "churn_feature_matrix")
+FEATURE_CATALOGUE = Relation("features", "feature_catalogue")
 CHURN_LABELS = Relation("features", "churn_labels")
 
 TRAINING_RUNS = Relation("ml", "training_runs")
 EVALUATIONS = Relation("ml", "evaluations")
+FEATURE_PROOFS = Relation("ml", "feature_proofs")
 STAGED_SCORES = Relation("ml", "staged_scores")
 PUBLICATION_GATES = Relation("ml", "publication_gates")
 

@@ -1,4 +1,4 @@
-{#- The features a model declares: its columns that carry meta.feature, as [{name, kind, unit, basis}, ...]. -#}
+{#- The features a model declares: its columns that carry meta.feature, as [{name, label, unit, ...}, ...]. -#}
 {% macro features_of(model_name) %}
     {% set features = [] %}
     {% if execute %}
@@ -6,9 +6,7 @@
             {% for column in node.columns.values() %}
                 {% set feature = column.get('config', {}).get('meta', {}).get('feature') or column.meta.get('feature') %}
                 {% if feature %}
-                    {% do features.append({
-                        'name': column.name, 'kind': feature.kind, 'unit': feature.unit, 'basis': feature.basis,
-                    }) %}
+                    {% do features.append(dict(feature, name=column.name, model_name=model_name)) %}
                 {% endif %}
             {% endfor %}
         {% endfor %}
@@ -37,18 +35,54 @@
 
 {#- The company's own attributes as one JSON object, by the same rule: the changing ones after the first load only. -#}
 {% macro custom_attributes() -%}
-    {%- if execute and 'fixed_attributes' in model_named('customer_features').columns -%}
     customer_features.fixed_attributes || case
         when {{ is_after_the_first_load() }}
             then customer_features.changing_attributes
         else '{}'
     end
-    {%- else -%}
-    '{}'::jsonb
-    {%- endif -%}
 {%- endmacro %}
 
 
 {% macro is_after_the_first_load() -%}
     customer_features.as_of_date::timestamp at time zone 'UTC' > clocks.first_loaded_at
+{%- endmacro %}
+
+
+{#- Every feature of the matrix, by the marts that the matrix names. -#}
+{% macro features_of_the_matrix() %}
+    {% set features = [] %}
+    {% if execute %}
+        {% for mart in model_named('churn_feature_matrix').config.meta.features_from %}
+            {% do features.extend(features_of(mart)) %}
+        {% endfor %}
+    {% endif %}
+    {% do return(features) %}
+{% endmacro %}
+
+
+{#- How many rows of `matrix` have each feature, one column each. -#}
+{% macro counts_of_features() -%}
+    {%- for feature in features_of_the_matrix() %}
+        count(matrix.{{ feature.name }}) as {{ feature.name }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+
+{#- The same as rows of (feature, known). -#}
+{% macro counts_as_rows() -%}
+    {%- for feature in features_of_the_matrix() %}
+            ('{{ feature.name }}', counts.{{ feature.name }}){{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+
+{#- What the YAML says of each feature: rows of (feature, label, family, unit, kind, basis, model_name). -#}
+{% macro words_of_features() -%}
+    {%- for feature in features_of_the_matrix() %}
+            (
+                {%- for key in ['name', 'label', 'family', 'unit', 'kind', 'basis', 'model_name'] -%}
+                '{{ (feature[key] or '') | replace("'", "\'\'") }}'{{ ', ' if not loop.last }}
+                {%- endfor -%}
+            ){{ ',' if not loop.last }}
+    {%- endfor %}
 {%- endmacro %}

@@ -55,6 +55,9 @@
     {%- do ref('int_companies__clocks') -%}
     {%- if is_incremental() -%}
         {{ is_in_periods(periods_to_build(this, model_columns(), stale_when())) }}
+    {%- elif var('schema_suffix') -%}
+        company_id in ({{ var('company_ids') | map('int') | join(', ') }})
+        and as_of_date in ({{ dates_as_sql(var('as_of_dates')) }})
     {%- else -%}
         true
     {%- endif -%}

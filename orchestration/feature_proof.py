@@ -1,0 +1,91 @@
+"""Proving features: dbt builds one past date of one company anew, beside what is stored, and the two are compared.
+
+dbt writes into schemas of their own (its variable `schema_suffix`), which are dropped afterwards. The models are
+those of every day, unchanged: what is proven is what runs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import LiteralString
+
+import orjson
+from psycopg import sql
+
+from orchestration.transform import dbt_resource, dbt_vars, profiles_directory, target_directory
+from warehouse.companies import Company
+from warehouse.connection import Warehouse
+from warehouse.feature_proofs import Proof, compare_with_stored, past_dates, record_proof
+from warehouse.feature_store import FeaturesNotBuilt
+from warehouse.relations import CHURN_FEATURE_MATRIX, Relation
+from warehouse.settings import Settings
+
+SUFFIX: LiteralString = "_proof"
+SCHEMAS = ("staging", "intermediate", "features")
+_LOCK = 7_231_002
+
+
+def prove_features(settings: Settings, warehouse: Warehouse, company: Company, as_of_date: date | None = None) -> Proof:
+    """Rebuild a past date of the company from what is loaded today, compare every feature, and keep the result.
+
+    Without a date it is the last one before the newest. Raises FeaturesNotBuilt where the date is not stored, and
+    DagsterDbtCliRuntimeError with dbt's words where it cannot be built.
+    """
+    with warehouse.connect() as conn:
+        dates = past_dates(conn, company.company_id)
+    if not dates or (as_of_date and as_of_date not in dates):
+        known = ", ".join(map(str, dates[:12])) or "none"
+        raise FeaturesNotBuilt(f"{company.slug} has no past date {as_of_date or ''} to prove; it has: {known}.")
+    chosen = as_of_date or dates[0]
+    with _scratch_schemas(warehouse):
+        _build(settings, warehouse, company, chosen)
+        with warehouse.connect() as conn:
+            rebuilt = Relation(CHURN_FEATURE_MATRIX.schema + SUFFIX, CHURN_FEATURE_MATRIX.name)
+            proof = compare_with_stored(conn, rebuilt, company.company_id, chosen, company.custom_attributes)
+            record_proof(conn, proof)
+    return proof
+
+
+def words_of_failure(proof: Proof) -> str | None:
+    """Which features moved, the worst first; None where none did."""
+    if not proof.failed:
+        return None
+    worst = sorted(proof.failed.items(), key=lambda item: (-item[1], item[0]))
+    return f"of {proof.rows} rows of {proof.as_of_date}, rebuilt today, differ: " + ", ".join(
+        f"{feature} {count}" for feature, count in worst
+    )
+
+
+def _build(settings: Settings, warehouse: Warehouse, company: Company, as_of_date: date) -> None:
+    warehouse.write_dbt_profile(profiles_directory(settings))
+    variables = {
+        **dbt_vars(settings),
+        "schema_suffix": SUFFIX,
+        "company_ids": [company.company_id],
+        "as_of_dates": [as_of_date.isoformat()],
+    }
+    build = ["build", "--select", "+churn_feature_matrix", "--exclude-resource-types", "test", "unit_test"]
+    # A folder of its own, so that the next ordinary run finds its own parse.
+    target = target_directory(settings).with_name("target_proof")
+    dbt_resource(settings).cli(
+        [*build, "--quiet", "--vars", orjson.dumps(variables).decode()], target_path=target
+    ).wait()
+
+
+@contextmanager
+def _scratch_schemas(warehouse: Warehouse) -> Iterator[None]:
+    """One proof at a time; what a killed one left behind goes first."""
+    with warehouse.connect() as conn:
+        conn.execute("select pg_advisory_lock(%s)", [_LOCK])
+        conn.commit()
+        try:
+            _drop(warehouse)
+            yield
+        finally:
+            _drop(warehouse)
+
+
+def _drop(warehouse: Warehouse) -> None:
+    with warehouse.connect() as conn:
+        for schema in SCHEMAS:
+            conn.execute(sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(schema + SUFFIX)))
