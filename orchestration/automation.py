@@ -22,7 +22,8 @@ TRAIN_ANEW = {"ops": {"train_churn_models": {"config": {"retrain": "always"}}}}
 DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
 """Warns when a daily run is missed, fails when two are."""
 
-_everything = dg.AssetSelection.all()
+_proofs = dg.AssetSelection.groups(keys.Group.proofs)
+_everything = dg.AssetSelection.all() - _proofs
 _ingestion = dg.AssetSelection.groups(keys.Group.raw)
 _models = dg.AssetSelection.groups(keys.Group.models)
 _transform = dg.AssetSelection.groups(keys.Group.staging, keys.Group.features)
@@ -54,7 +55,14 @@ score = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
-JOBS = [daily, sync, train, score]
+prove = dg.define_asset_job(
+    "prove",
+    selection=_proofs,
+    description="Rebuild each company's last past date from what is loaded today; no feature may have moved.",
+    executor_def=dg.in_process_executor,
+)
+
+JOBS = [daily, sync, train, score, prove]
 
 
 def _request_for_all_companies(
@@ -91,4 +99,10 @@ def train_weekly(context: dg.ScheduleEvaluationContext, warehouse: WarehouseReso
     return request.with_replaced_attrs(run_config=TRAIN_ANEW)
 
 
-SCHEDULES = [sync_hourly, sync_and_score_daily, train_weekly]
+@dg.schedule(job=prove, cron_schedule="30 3 * * 6", description="Every Saturday at 03:30 UTC.")
+def prove_weekly(context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource) -> dg.RunRequest | dg.SkipReason:
+    """All active companies in one run."""
+    return _request_for_all_companies(context, warehouse)
+
+
+SCHEDULES = [sync_hourly, sync_and_score_daily, train_weekly, prove_weekly]

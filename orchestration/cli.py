@@ -16,6 +16,7 @@ from orchestration import demo_crm
 from orchestration.company_cli import company_app, secret_app
 from orchestration.connectors.errors import ConnectorError
 from orchestration.feature_catalogue import PROJECT_DIRECTORY
+from orchestration.feature_cli import features_app, impact
 from orchestration.integrations.metabase.errors import MetabaseError
 from orchestration.publication_cli import export, publication_app
 from orchestration.terminal import CommandFailed, console, errors, open_warehouse
@@ -40,6 +41,8 @@ app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(demo_app, name="demo")
 app.add_typer(publication_app, name="publication")
 app.command("export")(export)
+app.add_typer(features_app, name="features")
+app.command("impact")(impact)
 
 OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")]
 
@@ -50,7 +53,14 @@ def main() -> None:
 
     # A killed command ends as an error does, so that the server it started is not left running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    expected = (WarehouseError, ConnectorError, MetabaseError, NoCompanies, demo_crm.DemoError, CommandFailed)
+    expected = (
+        WarehouseError,
+        ConnectorError,
+        MetabaseError,
+        NoCompanies,
+        demo_crm.DemoError,
+        CommandFailed,
+    )
     try:
         app()
     except expected as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,42 @@ def read_features(manifest: Path) -> list[Feature]:
         key=lambda node: str(node["name"]),
     )
     found = [
-        Feature.from_meta(name, _meta(column)["feature"])
+        Feature.from_meta(name, meta_of(column)["feature"])
         for node in marts
         for name, column in node["columns"].items()
-        if "feature" in _meta(column)
+        if "feature" in meta_of(column)
     ]
     if not found:
         raise FeatureCatalogueError("No column in dbt_project/models/features carries meta.feature.")
     return list({feature.name: feature for feature in found}.values())
+
+
+def place_of(manifest: Mapping[str, Any], model_name: str, feature: str, project: Path) -> str:
+    """File and line of the SQL that makes a feature, from the project's folder; the file alone where none shows it.
+
+    A name that a loop writes (`payments_{{ days }}d`) is found by its pattern.
+    """
+    if feature.startswith("attribute_"):
+        return "the company's settings"
+    node = manifest["nodes"][f"model.{manifest['metadata']['project_name']}.{model_name}"]
+    path = str(node["original_file_path"])
+    lines = (project / path).read_text().splitlines()
+    exact = re.compile(rf"(\bas |\.){feature}\b,?\s*$")
+    quoted = re.compile(rf"'{feature}'")
+    for matches in (exact.search, lambda line: _writes(line, feature), quoted.search):
+        found = [number for number, line in enumerate(lines, 1) if matches(line)]
+        if found:
+            return f"{path}:{found[-1]}"
+    return path
+
+
+def _writes(line: str, name: str) -> bool:
+    """Whether the line ends with an alias that a loop fills in, and this name is one of those it makes."""
+    alias = re.search(r"\bas ((?:\w|\{\{.*?\}\})+),?\s*$", line)
+    if alias is None or "{{" not in alias[1]:
+        return False
+    literal = re.split(r"\{\{.*?\}\}", alias[1])
+    return any(literal) and re.fullmatch(r"\w+".join(map(re.escape, literal)), name) is not None
 
 
 def sql_version(manifest: Mapping[str, Any], unique_id: str) -> str:
@@ -90,7 +119,9 @@ def models_above(manifest: Mapping[str, Any], unique_id: str) -> set[str]:
 
 
 def _declared(node: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    return {name: _meta(column)["feature"] for name, column in node["columns"].items() if _meta(column).get("feature")}
+    return {
+        name: meta_of(column)["feature"] for name, column in node["columns"].items() if meta_of(column).get("feature")
+    }
 
 
 def _variables() -> dict[str, Any]:
@@ -116,6 +147,7 @@ def features_of_attributes(attributes: Iterable[CustomAttribute]) -> list[Featur
     ]
 
 
-def _meta(column: Mapping[str, Any]) -> Mapping[str, Any]:
+def meta_of(column: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A described column's meta, wherever dbt put it."""
     meta: Mapping[str, Any] = column.get("config", {}).get("meta") or column.get("meta") or {}
     return meta

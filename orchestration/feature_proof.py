@@ -12,7 +12,8 @@ from typing import LiteralString
 import orjson
 from psycopg import sql
 
-from orchestration.transform import dbt_resource, dbt_vars, profiles_directory, target_directory
+from orchestration.feature_catalogue import target_directory
+from orchestration.transform import dbt_resource, dbt_vars, profiles_directory
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.feature_proofs import Proof, compare_with_stored, past_dates, record_proof
@@ -25,17 +26,22 @@ SCHEMAS = ("staging", "intermediate", "features")
 _LOCK = 7_231_002
 
 
-def prove_features(settings: Settings, warehouse: Warehouse, company: Company, as_of_date: date | None = None) -> Proof:
+def prove_features(
+    settings: Settings, warehouse: Warehouse, company: Company, as_of_date: date | None = None
+) -> Proof | None:
     """Rebuild a past date of the company from what is loaded today, compare every feature, and keep the result.
 
-    Without a date it is the last one before the newest. Raises FeaturesNotBuilt where the date is not stored, and
-    DagsterDbtCliRuntimeError with dbt's words where it cannot be built.
+    Without a date it is the last one before the newest; None for a company that has no past date yet. Raises
+    FeaturesNotBuilt where the date is not stored, and DagsterDbtCliRuntimeError with dbt's words where it cannot be
+    built.
     """
     with warehouse.connect() as conn:
         dates = past_dates(conn, company.company_id)
-    if not dates or (as_of_date and as_of_date not in dates):
+    if as_of_date is None and not dates:
+        return None
+    if as_of_date and as_of_date not in dates:
         known = ", ".join(map(str, dates[:12])) or "none"
-        raise FeaturesNotBuilt(f"{company.slug} has no past date {as_of_date or ''} to prove; it has: {known}.")
+        raise FeaturesNotBuilt(f"{company.slug} has no past date {as_of_date} to prove; it has: {known}.")
     chosen = as_of_date or dates[0]
     with _scratch_schemas(warehouse):
         _build(settings, warehouse, company, chosen)
@@ -46,9 +52,9 @@ def prove_features(settings: Settings, warehouse: Warehouse, company: Company, a
     return proof
 
 
-def words_of_failure(proof: Proof) -> str | None:
+def words_of_failure(proof: Proof | None) -> str | None:
     """Which features moved, the worst first; None where none did."""
-    if not proof.failed:
+    if proof is None or not proof.failed:
         return None
     worst = sorted(proof.failed.items(), key=lambda item: (-item[1], item[0]))
     return f"of {proof.rows} rows of {proof.as_of_date}, rebuilt today, differ: " + ", ".join(

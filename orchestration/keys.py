@@ -17,6 +17,7 @@ class Group:
     predictions = "6_predictions"
     analytics = "7_analytics"
     dashboards = "8_dashboards"
+    proofs = "9_proofs"
 
 
 class Owner:
@@ -53,6 +54,7 @@ LABELS = dbt_model("features", "churn_labels")
 
 TRAINING_RUNS = dg.AssetKey(["ml", "training_runs"])
 EVALUATIONS = dg.AssetKey(["ml", "evaluations"])
+FEATURE_PROOFS = dg.AssetKey(["ml", "feature_proofs"])
 STAGED_SCORES = dg.AssetKey(["ml", "staged_scores"])
 
 SCORES = dg.AssetKey(["predictions", "churn_scores"])

@@ -148,6 +148,26 @@ class ChurnPredictor:
             int((scores["risk_level"] == "high").sum()),
         )
 
+    def weights(self, company: Company, rows: int = 1_000) -> dict[str, float]:
+        """Each feature's share of all contributions to the champion's scores: mean of their sizes, summing to 1.
+
+        From the first ``rows`` customers of the company's newest scoring date. Raises NoModel, FeaturesNotBuilt
+        and FrameError as ``stage`` does.
+        """
+        with self._warehouse.connect(Role.ml) as conn:
+            chosen = chosen_model(conn, company.company_id, CHURN.name)
+        found = self._registry.champion(chosen) if chosen else None
+        if found is None:
+            raise NoModel(f"{company.slug} has no champion yet: run `churn train --company {company.slug}`.")
+        today = self._clock.for_company(company).date()
+        table = rows_at(self._warehouse, company.company_id, today, self._names, company.custom_attributes)
+        frame = table.slice(0, rows).to_pandas()
+        found[0].check_frame(frame, CHURN)
+        contributions = found[0].score(frame).contributions
+        assert contributions is not None  # noqa: S101 - scored with reasons
+        sizes = contributions.abs().mean()
+        return {str(name): float(size / (sizes.sum() or 1.0)) for name, size in sizes.items()}
+
     def _in_currency_of(self, company: Company) -> list[Feature]:
         return [
             replace(feature, unit=company.currency) if feature.unit == MONEY else feature for feature in self._features

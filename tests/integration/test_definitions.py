@@ -1,5 +1,6 @@
 """What Dagster's server loads: keys, lineage, jobs, schedules and checks, asserted on the real definitions."""
 
+import json
 import warnings
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster_shared.serdes import deserialize_value, serialize_value
 
 from orchestration import keys
+from orchestration.feature_catalogue import MATRIX, manifest_path, sql_version
 from orchestration.transform import prepare_manifest, profiles_directory
 from tests.conftest import TestServer
 from tests.integration.dbt_runs import warehouse_for_a_module
@@ -102,13 +104,29 @@ def test_the_daily_job_starts_dbt_twice_and_no_more(repository: dg.RepositoryDef
 
 def test_jobs_and_schedules_are_those_of_the_guide(repository: dg.RepositoryDefinition) -> None:
     jobs = {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"}
-    assert jobs == {"sync_and_score", "sync", "train", "score"}
+    assert jobs == {"sync_and_score", "sync", "train", "score", "prove"}
     schedules = {schedule.name: schedule.cron_schedule for schedule in repository.schedule_defs}
     assert schedules == {
         "sync_hourly": "10 * * * *",
         "sync_and_score_daily": "30 0 * * *",
         "train_weekly": "30 4 * * 0",
+        "prove_weekly": "30 3 * * 6",
     }
+
+
+def test_a_changed_feature_marks_the_matrix_and_the_training_as_out_of_date(
+    repository: dg.RepositoryDefinition,
+) -> None:
+    """Dagster holds what made an asset against the code as it is; both go by the matrix's SQL."""
+    graph = repository.asset_graph
+    version = sql_version(json.loads(manifest_path(load_settings()).read_text()), MATRIX)
+    for key in (keys.FEATURE_MATRIX, keys.TRAINING_RUNS, keys.EVALUATIONS):
+        assert graph.get(key).code_version == version
+
+
+def test_proofs_are_a_job_of_their_own(repository: dg.RepositoryDefinition) -> None:
+    assert [node.name for node in repository.get_job("prove").nodes] == ["ml__feature_proofs"]
+    assert "ml__feature_proofs" not in [node.name for node in repository.get_job("sync_and_score").nodes]
 
 
 def test_the_gate_before_publishing_blocks(repository: dg.RepositoryDefinition) -> None:
