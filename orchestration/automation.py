@@ -33,7 +33,8 @@ _training = dg.AssetSelection.assets(keys.TRAINING_RUNS, keys.EVALUATIONS)
 daily = dg.define_asset_job(
     "sync_and_score",
     selection=_everything,
-    description="CRM to published scores for every active company. Trains only a company that has no model yet.",
+    description="CRM to published scores for every active company. Trains a company that has no model yet, or one of "
+    "other features than it has now.",
     executor_def=dg.in_process_executor,
 )
 sync = dg.define_asset_job(

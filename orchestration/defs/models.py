@@ -27,7 +27,8 @@ class TrainingConfig(dg.Config):
 
     retrain: Retrain = Field(
         default="when_due",
-        description="when_due trains a company that has no model for its amount of data; always trains every one.",
+        description="when_due trains a company that has no model for its amount of data, or one of other features than "
+        "it has now; always trains every one.",
     )
 
 

@@ -27,7 +27,7 @@ from warehouse.feature_store import FeaturesNotBuilt, read_catalogue
 from warehouse.relations import Relation
 from warehouse.settings import Settings
 
-pytestmark = pytest.mark.xdist_group("feature_proof")
+pytestmark = pytest.mark.xdist_group("features_proved")
 
 PAST = date(2025, 6, 1)
 

@@ -1,14 +1,14 @@
 """The record of proofs: a past date's features, rebuilt from what is loaded today, against the stored ones.
 
-Revision 0004.
+Revision 0005.
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
