@@ -46,6 +46,7 @@ def dbt_model(layer: str, name: str) -> dg.AssetKey:
 REJECTED_RECORDS = dg.AssetKey(["raw", "rejected_records"])
 
 COMPANIES = dg.AssetKey(["ops", "companies"])
+EXCHANGE_RATES = dg.AssetKey(["ops", "exchange_rates"])
 SYNC_CURSORS = dg.AssetKey(["ops", "sync_cursors"])
 LOAD_LOG = dg.AssetKey(["ops", "load_log"])
 
@@ -65,5 +66,5 @@ METABASE_DASHBOARDS = dg.AssetKey(["metabase", "dashboards"])
 
 
 def is_external(key: dg.AssetKey) -> bool:
-    """Whether others write it: a CRM's table, or the registry that people edit."""
-    return key.path[0] == "crm" or key == COMPANIES
+    """Whether others write it: a CRM's table, or the registry and the rates that people edit."""
+    return key.path[0] == "crm" or key in {COMPANIES, EXCHANGE_RATES}

@@ -31,6 +31,14 @@ registry = dg.AssetSpec(
     kinds={"postgres"},
 )
 
+own_rates = dg.AssetSpec(
+    keys.EXCHANGE_RATES,
+    group_name=keys.Group.crm,
+    owners=[keys.Owner.operations],
+    description="A company's own rates by day, which people write; they go before those of the seed.",
+    kinds={"postgres"},
+)
+
 
 def _written_by_sync(key: dg.AssetKey, description: str, entities: Iterable[str] = ENTITIES) -> dg.AssetSpec:
     return dg.AssetSpec(
