@@ -6,7 +6,6 @@ their reasons. A customer's id is never touched: it is the key.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from collections.abc import Callable
@@ -98,7 +97,7 @@ def _concealer(company: CompanyDefinition, company_id: int, settings: Settings) 
         raise SecretNotFound(
             f"Company {company.slug} has personal_data: hash. {error} Set it and sync again."
         ) from None
-    return lambda value: hmac.new(key, value.encode(), hashlib.sha256).hexdigest()
+    return lambda value: hmac.digest(key, value.encode(), "sha256").hex()
 
 
 def _source_names(company: CompanyDefinition) -> set[str]:
