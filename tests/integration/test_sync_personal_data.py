@@ -33,6 +33,7 @@ CUSTOMERS = [
     },
     {"id": "c2", "name": PERSONAL[0], "created_at": "2025-01-01", "updated_at": "2025-01-05T00:00:00Z"},
     {"id": "c3", "name": PERSONAL[4], "created_at": "never", "updated_at": "2025-01-05T00:00:00Z"},
+    {"id": "c5", "name": f"{PERSONAL[4]}\0", "created_at": "2025-01-01", "updated_at": "2025-01-05T00:00:00Z"},
     {"id": "c4", "name": {"first": PERSONAL[4]}, "created_at": "2025-01-01", "updated_at": "2025-01-05T00:00:00Z"},
     PERSONAL[4],
 ]
@@ -87,7 +88,7 @@ def key() -> str:
 
 def test_kept_they_are_as_the_source_gave_them(warehouse: Warehouse, sync: Sync) -> None:
     result = sync("keep")
-    assert (result.loaded, result.rejected) == (2, 3)
+    assert (result.loaded, result.rejected) == (2, 4)
     stored = everything(warehouse)
     assert all(person in stored for person in PERSONAL)
 
@@ -98,7 +99,7 @@ def test_dropped_they_are_null_in_records_and_nowhere_in_rejected_ones(warehouse
     assert (first["name"], first["email"], first["phone"]) == (None, None, None)
     assert first["attributes"] == {"email": None, "industry": "mills"}
     assert (first["country"], second["name"]) == ("GB", None)
-    assert len(rows(warehouse, "raw.rejected_records")) == 3
+    assert len(rows(warehouse, "raw.rejected_records")) == 4
     stored = everything(warehouse)
     assert not [person for person in PERSONAL if person in stored]
 
