@@ -17,3 +17,9 @@
         on companies.currency = company_rates.currency
         and payment_rates.rate_date = company_rates.rate_date
 {%- endmacro %}
+
+
+{#- Recurring revenue of a month: the price as known, or a third of what came in over 90 days. Needs `customer_features`. -#}
+{% macro monthly_revenue(revenue_90d) -%}
+    coalesce(customer_features.monthly_price_in_company_currency, greatest({{ revenue_90d }}, 0)::double precision / 3)
+{%- endmacro %}

@@ -26,7 +26,7 @@
 {%- endmacro %}
 
 
-{#- First day of the month an event fell in, by the company's own calendar. Needs `companies` joined. -#}
-{% macro month_of(column) -%}
-    date_trunc('month', {{ column }} at time zone companies.time_zone)::date
+{#- First day of the month an event fell in, by the company's own calendar. The second name has its time_zone. -#}
+{% macro month_of(column, companies='companies') -%}
+    date_trunc('month', {{ column }} at time zone {{ companies }}.time_zone)::date
 {%- endmacro %}

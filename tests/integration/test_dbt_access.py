@@ -18,8 +18,13 @@ from warehouse.roles import Role, company_login, relations_open_to_all_companies
 pytestmark = pytest.mark.xdist_group("dbt_access")
 
 MARTS = (
+    "churn_by_month",
+    "churned_customers",
+    "cohort_retention",
     "customer_overview",
     "customer_reasons",
+    "data_rules",
+    "revenue_retention_by_quarter",
     "revenue_statistics_by_month",
     "risk_by_month",
     "ticket_statistics_by_month",

@@ -34,6 +34,12 @@ scores as (
 
 ),
 
+customer_features as (
+
+    select * from {{ ref('customer_features') }}
+
+),
+
 reasons as (
 
     select * from {{ ref('customer_reasons') }}
@@ -167,6 +173,9 @@ final as (
         customers_with_status.revenue_90d::numeric(18, 2) as revenue_90d,
         (scores.churn_probability::numeric * greatest(customers_with_status.revenue_90d, 0))::numeric(18, 2)
             as value_at_stake,
+        ({{ monthly_revenue('customers_with_status.revenue_90d') }})::numeric(18, 2) as monthly_revenue,
+        (scores.churn_probability * {{ monthly_revenue('customers_with_status.revenue_90d') }})::numeric(18, 2)
+            as monthly_revenue_at_risk,
         scores.as_of_date as score_date,
         customers_with_status.created_at as signed_up_at,
         customers_with_status.cancelled_at,
@@ -176,6 +185,10 @@ final as (
         on customers_with_status.company_id = scores.company_id
         and customers_with_status.customer_id = scores.customer_id
         and customers_with_status.customer_status <> 'cancelled'
+    left join customer_features
+        on scores.company_id = customer_features.company_id
+        and scores.customer_id = customer_features.customer_id
+        and scores.as_of_date = customer_features.as_of_date
     left join reasons_per_customer
         on customers_with_status.company_id = reasons_per_customer.company_id
         and customers_with_status.customer_id = reasons_per_customer.customer_id

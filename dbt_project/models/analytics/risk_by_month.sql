@@ -20,6 +20,12 @@ payment_features as (
 
 ),
 
+customer_features as (
+
+    select * from {{ ref('customer_features') }}
+
+),
+
 companies as (
 
     select * from {{ ref('stg_ops__companies') }}
@@ -57,6 +63,9 @@ final as (
         coalesce(sum(payment_features.revenue_90d), 0)::numeric(18, 2) as revenue_90d,
         coalesce(sum(scores.churn_probability * greatest(payment_features.revenue_90d, 0)), 0)::numeric(18, 2)
             as value_at_stake,
+        coalesce(sum({{ monthly_revenue('payment_features.revenue_90d') }}), 0)::numeric(18, 2) as monthly_revenue,
+        coalesce(sum(scores.churn_probability * {{ monthly_revenue('payment_features.revenue_90d') }}), 0)
+        ::numeric(18, 2) as monthly_revenue_at_risk,
         last_publication_of_month.month,
         last_publication_of_month.as_of_date
     from last_publication_of_month
@@ -71,6 +80,10 @@ final as (
         on scores.company_id = payment_features.company_id
         and scores.customer_id = payment_features.customer_id
         and scores.as_of_date = payment_features.as_of_date
+    left join customer_features
+        on scores.company_id = customer_features.company_id
+        and scores.customer_id = customer_features.customer_id
+        and scores.as_of_date = customer_features.as_of_date
     group by
         scores.company_id,
         companies.company_name,

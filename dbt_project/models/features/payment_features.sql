@@ -203,8 +203,9 @@ final as (
         (
             payments_per_customer.average_days_late_90d - payments_per_customer.average_days_late_before_90d
         )::double precision as days_late_against_before_90d,
-        {{ ratio('payments_per_customer.late_payments_365d::numeric', 'payments_per_customer.payments_with_due_date_365d') }}
-            as late_share_365d,
+        {{ ratio(
+            'payments_per_customer.late_payments_365d::numeric', 'payments_per_customer.payments_with_due_date_365d'
+        ) }} as late_share_365d,
         payments_per_customer.days_from_first_to_last_payment_365d::double precision
         / nullif(payments_per_customer.payments_365d - 1, 0) as average_days_between_payments_365d,
         {{ ratio(

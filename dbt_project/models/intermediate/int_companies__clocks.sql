@@ -69,6 +69,16 @@ loads_per_company as (
 
 ),
 
+entities_per_company as (
+
+    select
+        company_id,
+        string_agg(entity, ',' order by entity) as entities
+    from company_entities
+    group by company_id
+
+),
+
 companies_with_now as (
 
     select
@@ -90,11 +100,13 @@ companies_with_now as (
                         'company_id', 'company_slug', 'company_name', 'is_active', 'clock_at', 'horizon_days',
                         'downgrade_share', 'shares_training', 'personal_data', 'notification_addresses'
                     ]
-                )::text
+                )::text || entities_per_company.entities
             ), 8
         ) as settings_version,
         coalesce(companies.clock_at, {{ now_as_sql() }}) as now_at
     from companies
+    inner join entities_per_company
+        on companies.company_id = entities_per_company.company_id
 
 ),
 

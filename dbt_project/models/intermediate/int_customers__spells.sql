@@ -1,0 +1,162 @@
+with
+
+customers as (
+
+    select * from {{ ref('stg_crm__customers') }}
+    where not is_test
+
+),
+
+clocks as (
+
+    select * from {{ ref('int_companies__clocks') }}
+
+),
+
+leavings as (
+
+    select * from {{ ref('int_customers__leavings') }}
+
+),
+
+payments as (
+
+    select * from {{ ref('stg_crm__payments') }}
+    where
+        kind = 'charge'
+        and paid_at is not null
+        and voided_at is null
+
+),
+
+leavings_with_arrivals as (
+
+    select
+        company_id,
+        customer_id,
+        left_at,
+        lag(returned_at) over (partition by company_id, customer_id order by left_at) as came_back_at
+    from leavings
+
+),
+
+newest_returns as (
+
+    select
+        company_id,
+        customer_id,
+        max(returned_at) as returned_at
+    from leavings
+    group by company_id, customer_id
+
+),
+
+spells_until_cancelled as (
+
+    select
+        customers.company_id,
+        customers.customer_id,
+        coalesce(leavings_with_arrivals.came_back_at, customers.created_at) as begins_at,
+        leavings_with_arrivals.left_at as ends_at
+    from customers
+    inner join leavings_with_arrivals
+        on customers.company_id = leavings_with_arrivals.company_id
+        and customers.customer_id = leavings_with_arrivals.customer_id
+
+    union all
+
+    select
+        customers.company_id,
+        customers.customer_id,
+        coalesce(newest_returns.returned_at, customers.created_at) as begins_at,
+        'infinity'::timestamptz as ends_at
+    from customers
+    left join newest_returns
+        on customers.company_id = newest_returns.company_id
+        and customers.customer_id = newest_returns.customer_id
+    where coalesce(newest_returns.returned_at < 'infinity', true)
+
+),
+
+charges as (
+
+    select
+        payments.company_id,
+        payments.customer_id,
+        payments.paid_at,
+        payments.paid_at + {{ days_long('clocks.inactivity_days') }} as silent_at,
+        lag(payments.paid_at + {{ days_long('clocks.inactivity_days') }}) over (
+            partition by payments.company_id, payments.customer_id
+            order by payments.paid_at
+        ) as silent_before_at
+    from payments
+    inner join clocks
+        on payments.company_id = clocks.company_id
+    inner join customers
+        on payments.company_id = customers.company_id
+        and payments.customer_id = customers.customer_id
+    where
+        clocks.churn_kind = 'inactivity'
+        and payments.paid_at <= clocks.observed_until
+
+),
+
+numbered_charges as (
+
+    select
+        *,
+        count(*) filter (where silent_before_at is null or silent_before_at <= paid_at) over (
+            partition by company_id, customer_id
+            order by paid_at
+        ) as spell_number
+    from charges
+
+),
+
+spells_until_silent as (
+
+    select
+        company_id,
+        customer_id,
+        min(paid_at) as begins_at,
+        max(silent_at) as ends_at
+    from numbered_charges
+    group by company_id, customer_id, spell_number
+
+),
+
+spells as (
+
+    select spells_until_cancelled.*
+    from spells_until_cancelled
+    inner join clocks
+        on spells_until_cancelled.company_id = clocks.company_id
+    where clocks.churn_kind <> 'inactivity'
+
+    union all
+
+    select * from spells_until_silent
+
+),
+
+final as (
+
+    select
+        spells.company_id,
+        spells.customer_id,
+        {{ month_of('spells.begins_at', 'clocks') }} as begins_month,
+        case
+            when spells.ends_at <= clocks.observed_until then {{ month_of('spells.ends_at', 'clocks') }}
+        end as ends_month,
+        spells.begins_at,
+        case when spells.ends_at <= clocks.observed_until then spells.ends_at end as ends_at
+    from spells
+    inner join clocks
+        on spells.company_id = clocks.company_id
+    where
+        spells.begins_at < spells.ends_at
+        and spells.begins_at <= clocks.observed_until
+
+)
+
+select * from final
