@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -36,7 +37,9 @@ def features(context: typer.Context, company: OneCompany = None) -> None:
             company_id = get_company(conn, company).company_id if company else None
             rows = read_catalogue(conn, company_id)
         weights = _weights(settings, warehouse, company) if company else {}
-    console.print(_table(rows, weights, manifest, with_weights=company is not None))
+    # What is read by a program or in a file is not folded.
+    output = console if console.is_terminal else Console(highlight=False, width=1000)
+    output.print(_table(rows, weights, manifest, with_weights=company is not None))
     console.print(
         "[dim]Missing: share of customers without it on the newest date, and over all dates. Weight: its share of all "
         "contributions\n(mean of their size) to the champion's scores of the newest date. Proof: a past date rebuilt "

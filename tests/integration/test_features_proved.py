@@ -163,7 +163,7 @@ def test_features_and_impact_are_told_in_the_terminal(
 ) -> None:
     monkeypatch.setenv("CHURN_HOME", str(settings.home))
     monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url())
-    listed = CliRunner().invoke(app, ["features", "--company", company.slug], env={"COLUMNS": "300"})
+    listed = CliRunner().invoke(app, ["features", "--company", company.slug])
     assert listed.exit_code == 0, listed.output
     assert "has no champion yet" in listed.output
     assert "attribute_industry" in listed.output

@@ -31,6 +31,9 @@ from warehouse.publication_feed import compact_feed, feed_cursors
 from warehouse.roles import Role, set_company_password
 from warehouse.server import EmbeddedServer
 
+# A login's password is the server's, and the server is shared: one after the other.
+pytestmark = pytest.mark.xdist_group("company_passwords")
+
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 DAY = timedelta(days=1)
 DAYS = [

@@ -29,6 +29,9 @@ from warehouse.errors import CompanyNotFound
 from warehouse.operations_log import record_run
 from warehouse.roles import Role
 
+# A login's password is the server's, and the server is shared: one after the other.
+pytestmark = pytest.mark.xdist_group("company_passwords")
+
 Add = Callable[..., Company]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -13,6 +13,9 @@ from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.roles import Role, company_login, set_company_password
 
+# A login's password is the server's, and the server is shared: one after the other.
+pytestmark = pytest.mark.xdist_group("company_passwords")
+
 TODAY = date(2026, 3, 1)
 
 LOADER, ML, PUBLISHER, OPERATOR = Role.loader, Role.ml, Role.publisher, Role.operator
