@@ -144,10 +144,11 @@ def _contract(
     plan_code = value_at(changes["plan"], who, at)
     is_cancelled = value_at(changes["is_active"], who, at) == 0
     term = created_at[who] + ((at - created_at[who]) // YEAR + 1) * YEAR
+    seats = value_at(changes["seats"], who, at)
     return {
         "plan": _coded(plan_code, tuple(plan.name for plan in company.plans)),
-        "seats": pa.array(value_at(changes["seats"], who, at)),
-        "monthly_price": pa.array(value_at(changes["price"], who, at)),
+        "seats": pa.array(seats),
+        "monthly_price": pa.array(value_at(changes["price"], who, at) * seats),
         "cancelled_at": _moments(value_at(changes["cancelled_at"], who, at), at),
         "contract_end_at": pa.array(term, mask=is_cancelled | (plan_code < len(company.plans) - 1)),
     }
