@@ -7,7 +7,7 @@ decided in ``publication_feed``.
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -48,17 +48,6 @@ SCORES = pa.schema(
 )
 """The columns of scores to stage; ``reasons`` is JSON text."""
 
-_NAMES = {
-    "staged_scores": relations.STAGED_SCORES.identifier,
-    "gates": relations.PUBLICATION_GATES.identifier,
-    "scores": relations.CHURN_SCORES_V1.identifier,
-    "publications": relations.CHURN_PUBLICATIONS_V1.identifier,
-}
-
-
-def _sql(text: LiteralString) -> sql.Composed:
-    return sql.SQL(text).format(**_NAMES)
-
 
 class NotPublishable(WarehouseError):
     """The staged scores of a company may not be published; the published ones stand."""
@@ -89,9 +78,9 @@ def newest_publication(conn: psycopg.Connection[Any], company_id: int) -> Publis
     """The newest published set of a company, or None before the first."""
     with conn.cursor(row_factory=class_row(PublishedSet)) as cursor:
         return cursor.execute(
-            _sql("""
+            relations.compose("""
             select as_of_date, model_version, evidence_level, scores, published_at
-            from {publications}
+            from {churn_publications_v1}
             where company_id = %s order by as_of_date desc limit 1
             """),
             [company_id],
@@ -105,7 +94,7 @@ def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Tabl
     """
     with conn.transaction(), conn.cursor() as cursor:
         _hold_staged_scores(conn, company_id)
-        cursor.execute(_sql("delete from {staged_scores} where company_id = %s"), [company_id])
+        cursor.execute(relations.compose("delete from {staged_scores} where company_id = %s"), [company_id])
         copy_arrow(
             cursor,
             scores.select(SCORES.names).cast(SCORES),
@@ -123,7 +112,7 @@ def _hold_staged_scores(conn: psycopg.Connection[Any], company_id: int) -> None:
 def staged_date(conn: psycopg.Connection[Any], company_id: int) -> date | None:
     """The as_of_date of the company's staged scores, or None where nothing is staged."""
     row = conn.execute(
-        _sql("select max(as_of_date) from {staged_scores} where company_id = %s"), [company_id]
+        relations.compose("select max(as_of_date) from {staged_scores} where company_id = %s"), [company_id]
     ).fetchone()
     return row[0] if row else None
 
@@ -131,13 +120,13 @@ def staged_date(conn: psycopg.Connection[Any], company_id: int) -> date | None:
 def is_publishable(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> bool:
     """Whether what is staged now, and nothing staged before it, passed the gate."""
     row = conn.execute(
-        _sql("""
+        relations.compose("""
         select coalesce(bool_and(coalesce(gate.is_passed, false)), false)
         from (
             select distinct staged_at from {staged_scores}
             where company_id = %(company)s and as_of_date = %(date)s
         ) as staged
-        left join {gates} as gate
+        left join {publication_gates} as gate
             on gate.company_id = %(company)s
             and gate.as_of_date = %(date)s
             and gate.staged_at = staged.staged_at
@@ -180,7 +169,7 @@ def publish_staged_scores(
             upserts = send_upserts(conn, company_id, as_of_date, reason, bands, published_at)
         scores = _replace_set(conn, company_id, as_of_date)
         _record_publication(conn, company_id, as_of_date, published_at, move_cursor(conn, company_id))
-        conn.execute(_sql("delete from {staged_scores} where company_id = %s"), [company_id])
+        conn.execute(relations.compose("delete from {staged_scores} where company_id = %s"), [company_id])
     return Publication(as_of_date, scores, upserts, deletes)
 
 
@@ -191,7 +180,7 @@ def _change_reason(
     if newest is None:
         return "behaviour"
     row = conn.execute(
-        _sql("select min(model_version) from {staged_scores} where company_id = %s and as_of_date = %s"),
+        relations.compose("select min(model_version) from {staged_scores} where company_id = %s and as_of_date = %s"),
         [company_id, as_of_date],
     ).fetchone()
     if row and row[0] != newest.model_version:
@@ -203,8 +192,8 @@ def _record_publication(
     conn: psycopg.Connection[Any], company_id: int, as_of_date: date, published_at: datetime, newest_cursor: int
 ) -> None:
     conn.execute(
-        _sql("""
-        insert into {publications}
+        relations.compose("""
+        insert into {churn_publications_v1}
             (company_id, as_of_date, model_version, evidence_level, scores, published_at, newest_cursor)
         select company_id, as_of_date, min(model_version), min(evidence_level), count(*), %(at)s, %(cursor)s
         from {staged_scores} where company_id = %(company)s and as_of_date = %(date)s
@@ -219,7 +208,10 @@ def _record_publication(
 
 def _replace_set(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> int:
     columns = sql.SQL(", ").join(map(sql.Identifier, SCORES.names))
-    conn.execute(_sql("delete from {scores} where company_id = %s and as_of_date = %s"), [company_id, as_of_date])
+    conn.execute(
+        relations.compose("delete from {churn_scores_v1} where company_id = %s and as_of_date = %s"),
+        [company_id, as_of_date],
+    )
     insert = sql.SQL("""
         insert into {scores} ({columns})
         select {columns} from {staged} where company_id = %s and as_of_date = %s

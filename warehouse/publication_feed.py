@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Literal, LiteralString
+from typing import Any, Literal
 
 import psycopg
 from psycopg import sql
@@ -22,18 +22,6 @@ LONGEST_WAIT = timedelta(minutes=10)
 COMPACTION_ROWS = 50_000
 
 ChangeReason = Literal["behaviour", "model", "correction"]
-
-_NAMES = {
-    "staged_scores": relations.STAGED_SCORES.identifier,
-    "publications": relations.CHURN_PUBLICATIONS_V1.identifier,
-    "changes": relations.CHURN_CHANGES_V1.identifier,
-    "sent": relations.CHURN_SENT_V1.identifier,
-    "cursors": relations.CHURN_CURSORS_V1.identifier,
-}
-
-
-def _sql(text: LiteralString) -> sql.Composed:
-    return sql.SQL(text).format(**_NAMES)
 
 
 class PublisherBusy(WarehouseError):
@@ -108,16 +96,16 @@ def send_upserts(
     reasons is no change while the one that was sent first is still among the first three.
     """
     return conn.execute(
-        _sql("""
+        relations.compose("""
         with added as (
-            insert into {changes} (company_id, customer_id, operation, change_reason, as_of_date, churn_probability,
-                risk_level, reasons, model_version, row_hash, changed_at)
+            insert into {churn_changes_v1} (company_id, customer_id, operation, change_reason, as_of_date,
+                churn_probability, risk_level, reasons, model_version, row_hash, changed_at)
             select staged.company_id, staged.customer_id, 'upsert',
                 case when sent.customer_id is null and %(reason)s = 'model' then 'behaviour' else %(reason)s end,
                 staged.as_of_date, staged.churn_probability, staged.risk_level, staged.reasons::json,
                 staged.model_version, staged.row_hash, %(at)s
             from {staged_scores} as staged
-            left join {sent} as sent
+            left join {churn_sent_v1} as sent
                 on sent.company_id = staged.company_id and sent.customer_id = staged.customer_id
             where staged.company_id = %(company)s
                 and staged.as_of_date = %(date)s
@@ -144,7 +132,8 @@ def send_upserts(
             returning company_id, customer_id, change_id, churn_probability, risk_level, row_hash,
                 reasons -> 0 ->> 'feature' as main_reason
         )
-        insert into {sent} (company_id, customer_id, change_id, churn_probability, risk_level, row_hash, main_reason)
+        insert into {churn_sent_v1}
+            (company_id, customer_id, change_id, churn_probability, risk_level, row_hash, main_reason)
         select company_id, customer_id, change_id, churn_probability, risk_level, row_hash, main_reason from added
         on conflict (company_id, customer_id) do update set change_id = excluded.change_id,
             churn_probability = excluded.churn_probability, risk_level = excluded.risk_level,
@@ -166,9 +155,9 @@ def send_deletes(
 ) -> int:
     """Add a delete for each customer that the feed knows and the staged scores no longer hold; returns how many."""
     return conn.execute(
-        _sql("""
+        relations.compose("""
         with gone as (
-            delete from {sent} as sent
+            delete from {churn_sent_v1} as sent
             where sent.company_id = %(company)s
                 and not exists (
                     select from {staged_scores} as staged
@@ -178,7 +167,8 @@ def send_deletes(
                 )
             returning company_id, customer_id, row_hash
         )
-        insert into {changes} (company_id, customer_id, operation, change_reason, as_of_date, row_hash, changed_at)
+        insert into {churn_changes_v1}
+            (company_id, customer_id, operation, change_reason, as_of_date, row_hash, changed_at)
         select company_id, customer_id, 'delete', %(reason)s, %(date)s, row_hash, %(at)s from gone
         """),
         {
@@ -193,9 +183,9 @@ def send_deletes(
 def move_cursor(conn: psycopg.Connection[Any], company_id: int) -> int:
     """Bring the company's newest cursor up to its newest change, and return it (0 before the first)."""
     row = conn.execute(
-        _sql("""
-        insert into {cursors} as cursors (company_id, newest_cursor)
-        select %(company)s, coalesce(max(change_id), 0) from {changes} where company_id = %(company)s
+        relations.compose("""
+        insert into {churn_cursors_v1} as cursors (company_id, newest_cursor)
+        select %(company)s, coalesce(max(change_id), 0) from {churn_changes_v1} where company_id = %(company)s
         on conflict (company_id) do update
             set newest_cursor = greatest(cursors.newest_cursor, excluded.newest_cursor)
         returning newest_cursor
@@ -209,7 +199,8 @@ def move_cursor(conn: psycopg.Connection[Any], company_id: int) -> int:
 def feed_cursors(conn: psycopg.Connection[Any], company_id: int) -> Cursors:
     """The company's cursors, as its followers see them."""
     row = conn.execute(
-        _sql("select newest_cursor, oldest_cursor from {cursors} where company_id = %s"), [company_id]
+        relations.compose("select newest_cursor, oldest_cursor from {churn_cursors_v1} where company_id = %s"),
+        [company_id],
     ).fetchone()
     return Cursors(*row) if row else Cursors()
 
@@ -233,16 +224,16 @@ def compact_feed(conn: psycopg.Connection[Any], company_id: int, before: datetim
 def _compact_step(conn: psycopg.Connection[Any], company_id: int, before: datetime) -> int:
     conn.execute("set local enable_nestloop = on")
     row = conn.execute(
-        _sql("""
+        relations.compose("""
         with old as (
-            select change_id from {changes} as changes
+            select change_id from {churn_changes_v1} as changes
             where changes.company_id = %(company)s
                 and changes.change_id <= (
-                    select max(newest_cursor) from {publications}
+                    select max(newest_cursor) from {churn_publications_v1}
                     where company_id = %(company)s and published_at < %(before)s
                 )
                 and not exists (
-                    select from {sent} as sent
+                    select from {churn_sent_v1} as sent
                     where sent.company_id = changes.company_id
                         and sent.customer_id = changes.customer_id
                         and sent.change_id = changes.change_id
@@ -251,7 +242,7 @@ def _compact_step(conn: psycopg.Connection[Any], company_id: int, before: dateti
             limit %(rows)s
         ),
         removed as (
-            delete from {changes} as changes using old
+            delete from {churn_changes_v1} as changes using old
             where changes.company_id = %(company)s and changes.change_id = old.change_id
             returning changes.change_id
         ),
@@ -259,7 +250,7 @@ def _compact_step(conn: psycopg.Connection[Any], company_id: int, before: dateti
             select count(*) as rows, max(change_id) as newest from removed
         ),
         moved as (
-            update {cursors} as cursors set oldest_cursor = greatest(cursors.oldest_cursor, counted.newest)
+            update {churn_cursors_v1} as cursors set oldest_cursor = greatest(cursors.oldest_cursor, counted.newest)
             from counted where cursors.company_id = %(company)s and counted.rows > 0
         )
         select rows from counted
@@ -288,15 +279,15 @@ def withdraw_customer(
                 customer,
             )
         row = conn.execute(
-            _sql("""
+            relations.compose("""
             with unsent as (
-                delete from {sent} where company_id = %(company)s and customer_id = %(customer)s
+                delete from {churn_sent_v1} where company_id = %(company)s and customer_id = %(customer)s
             ),
             removed as (
-                delete from {changes} where company_id = %(company)s and customer_id = %(customer)s
+                delete from {churn_changes_v1} where company_id = %(company)s and customer_id = %(customer)s
                 returning change_id
             )
-            insert into {changes} (company_id, customer_id, operation, change_reason, as_of_date, changed_at)
+            insert into {churn_changes_v1} (company_id, customer_id, operation, change_reason, as_of_date, changed_at)
             select %(company)s, %(customer)s, 'delete', 'correction', (%(at)s::timestamptz at time zone 'UTC')::date,
                 %(at)s
             where exists (select from removed)

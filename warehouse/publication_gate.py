@@ -5,7 +5,7 @@ It is judged per company, so that one company's held scores never hold another's
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -18,19 +18,6 @@ SMALLEST_SHARE_OF_PREVIOUS = 0.5
 
 # Features of a date that rest on loads older than this would show an outage as customers' silence.
 OLDEST_LOAD_DAYS = 2
-
-_NAMES = {
-    "companies": relations.COMPANIES.identifier,
-    "load_log": relations.LOAD_LOG.identifier,
-    "matrix": relations.CHURN_FEATURE_MATRIX.identifier,
-    "staged_scores": relations.STAGED_SCORES.identifier,
-    "gates": relations.PUBLICATION_GATES.identifier,
-    "publications": relations.CHURN_PUBLICATIONS.identifier,
-}
-
-
-def _sql(text: LiteralString) -> sql.Composed:
-    return sql.SQL(text).format(**_NAMES)
 
 
 @dataclass(frozen=True)
@@ -53,8 +40,8 @@ def run_gate(conn: psycopg.Connection[Any], company_id: int, as_of_date: date, n
             _rests_on_fresh_loads(conn, company_id, as_of_date),
         ]
         conn.execute(
-            _sql("""
-            insert into {gates} (company_id, as_of_date, staged_at, checked_at, is_passed, checks)
+            relations.compose("""
+            insert into {publication_gates} (company_id, as_of_date, staged_at, checked_at, is_passed, checks)
             values (%s, %s, (select max(staged_at) from {staged_scores} where company_id = %s), %s, %s, %s)
             """),
             [
@@ -78,11 +65,11 @@ def _one(conn: psycopg.Connection[Any], query: sql.Composed, values: list[object
 def _covers_the_matrix(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> GateCheck:
     missing, extra, rows = _one(
         conn,
-        _sql("""
+        relations.compose("""
         select count(*) filter (where staged.customer_id is null),
                count(*) filter (where matrix.customer_id is null),
                count(*)
-        from (select customer_id from {matrix} where company_id = %s and as_of_date = %s) matrix
+        from (select customer_id from {churn_feature_matrix} where company_id = %s and as_of_date = %s) matrix
         full join (select customer_id from {staged_scores} where company_id = %s and as_of_date = %s) staged
             using (customer_id)
         """),
@@ -95,7 +82,7 @@ def _covers_the_matrix(conn: psycopg.Connection[Any], company_id: int, as_of_dat
 def _probabilities_in_range(conn: psycopg.Connection[Any], company_id: int) -> GateCheck:
     (bad,) = _one(
         conn,
-        _sql("""
+        relations.compose("""
         select count(*) filter (
             where not (churn_probability > 0 and churn_probability < 1) or percentile is null
         )
@@ -109,7 +96,7 @@ def _probabilities_in_range(conn: psycopg.Connection[Any], company_id: int) -> G
 def _reasons_add_up(conn: psycopg.Connection[Any], company_id: int) -> GateCheck:
     (bad,) = _one(
         conn,
-        _sql("""
+        relations.compose("""
         select count(*) filter (
             where abs(
                 baseline_log_odds + coalesce(total, 0) - ln(churn_probability / (1 - churn_probability))
@@ -130,8 +117,8 @@ def _reasons_add_up(conn: psycopg.Connection[Any], company_id: int) -> GateCheck
 def _no_sudden_loss(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> GateCheck:
     before, now = _one(
         conn,
-        _sql("""
-        select coalesce((select scores from {publications}
+        relations.compose("""
+        select coalesce((select scores from {churn_publications}
                          where company_id = %s and as_of_date < %s order by as_of_date desc limit 1), 0),
                (select count(*) from {staged_scores} where company_id = %s and as_of_date = %s)
         """),
@@ -146,7 +133,7 @@ def _no_sudden_loss(conn: psycopg.Connection[Any], company_id: int, as_of_date: 
 
 def _rests_on_fresh_loads(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> GateCheck:
     rows = conn.execute(
-        _sql("""
+        relations.compose("""
         select wanted.entity, max(load.known_at)
         from {companies} as company
         cross join lateral unnest(company.entities) as wanted (entity)

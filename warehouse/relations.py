@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 from psycopg import sql
 
@@ -70,3 +70,10 @@ ENTITY_RELATIONS = {
     "events": RAW_EVENTS,
 }
 """The raw version log of each entity of the CRM contract."""
+
+_BY_NAME = {relation.name: relation.identifier for relation in list(vars().values()) if isinstance(relation, Relation)}
+
+
+def compose(text: LiteralString) -> sql.Composed:
+    """SQL that names relations of this page in braces, without their schema: ``select * from {churn_scores_v1}``."""
+    return sql.SQL(text).format(**_BY_NAME)
