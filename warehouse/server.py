@@ -417,10 +417,12 @@ class EmbeddedServer:
 
     def _make_home(self) -> None:
         try:
-            if not self.home.exists():
-                self.home.mkdir(parents=True)
-                # The server's user passes through, and nobody else can list the folder.
-                self.home.chmod(0o711)
+            self.home.mkdir(parents=True)
+            # The server's user passes through, and nobody else can list the folder.
+            self.home.chmod(0o711)
+        except FileExistsError:
+            if not self.home.is_dir():
+                raise ServerError(f"{self.home} is no folder. Set CHURN_HOME to a folder that you may write.") from None
         except OSError as error:
             raise ServerError(
                 f"Cannot create the home folder {self.home}: {error.strerror}. "

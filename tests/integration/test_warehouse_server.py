@@ -204,6 +204,12 @@ def test_two_first_starts_at_once_make_one_server(tmp_path: Path) -> None:
     assert EmbeddedServer(tmp_path / "home").status().state == "stopped"
 
 
+def test_a_home_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(ServerError, match="home is no folder"), EmbeddedServer(tmp_path / "home").lease():
+        pass
+
+
 def test_the_last_of_two_users_stops_the_server(server: EmbeddedServer) -> None:
     other = EmbeddedServer(server.home)
     with server.lease():
