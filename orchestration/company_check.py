@@ -23,11 +23,11 @@ from psycopg import sql
 
 from ml_assets.ladder import OutcomeCounts, RungDecision, decide_rung
 from ml_assets.task import CHURN
+from orchestration.churn_training import meaning_of_churn
 from orchestration.connectors.contract import ENTITIES, Chunk, Entity, Source, Totals
 from orchestration.connectors.errors import ConnectorError
 from orchestration.connectors.source import source_for
 from orchestration.personal_data import PersonalData
-from orchestration.prediction import meaning_of_churn
 from warehouse.clock import Clock
 from warehouse.companies import Company, CompanyDefinition, list_companies
 from warehouse.connection import Warehouse

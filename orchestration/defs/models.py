@@ -1,21 +1,21 @@
-"""Training and scoring as assets. What they do lives in ``orchestration.prediction``; no logic here."""
+"""Training and scoring as assets. What they do lives in ``churn_training`` and ``churn_scoring``; no logic here."""
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import dagster as dg
 from pydantic import Field
 
 from orchestration import keys
+from orchestration.churn_scoring import ChurnScorer
+from orchestration.churn_training import ChurnTrainer, Retrain
 from orchestration.company_work import figures, for_each_company
 from orchestration.feature_catalogue import MATRIX, manifest_path, read_features, sql_version
+from orchestration.model_registry import ModelRegistry
 from orchestration.partitions import companies
-from orchestration.prediction import ChurnPredictor, Retrain
 from orchestration.resources import WarehouseResource
 from orchestration.transform import prepare_manifest
 from warehouse.clock import Clock
-from warehouse.connection import Warehouse
 from warehouse.settings import load_settings
 
 # With other features a model is out of date, as the matrix is.
@@ -36,24 +36,6 @@ class ScoringConfig(dg.Config):
     """How eager a scoring is."""
 
     again: bool = Field(default=False, description="Score a date anew even if the same model has published it already.")
-
-
-@contextmanager
-def _predictor(resource: WarehouseResource) -> Iterator[tuple[Warehouse, ChurnPredictor]]:
-    from orchestration.model_registry import ModelRegistry
-
-    settings = resource.settings()
-    with resource.open() as warehouse:
-        yield (
-            warehouse,
-            ChurnPredictor(
-                warehouse,
-                ModelRegistry(warehouse, settings.home),
-                read_features(manifest_path(settings)),
-                Clock.from_settings(settings),
-                settings.threads,
-            ),
-        )
 
 
 @dg.multi_asset(
@@ -85,12 +67,20 @@ def train_churn_models(
     context: dg.AssetExecutionContext, config: TrainingConfig, warehouse: WarehouseResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Train each company's churn model where due; a challenger replaces a champion only if it is better."""
-    with _predictor(warehouse) as (opened, predictor):
+    settings = warehouse.settings()
+    with warehouse.open() as opened:
+        trainer = ChurnTrainer(
+            opened,
+            ModelRegistry(opened, settings.home),
+            read_features(manifest_path(settings)),
+            Clock.from_settings(settings),
+            settings.threads,
+        )
         outcomes = for_each_company(
             context,
             opened,
             stage="train",
-            work=lambda company: predictor.train(company, config.retrain),
+            work=lambda company: trainer.train(company, config.retrain),
             counts=lambda trained: {"rows": trained.rows, "outcomes": trained.outcomes},
         )
     for slug, trained in outcomes.results.items():
@@ -118,12 +108,19 @@ def stage_churn_scores(
     context: dg.AssetExecutionContext, config: ScoringConfig, warehouse: WarehouseResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Score each company's active customers at its current date, with reasons."""
-    with _predictor(warehouse) as (opened, predictor):
+    settings = warehouse.settings()
+    with warehouse.open() as opened:
+        scorer = ChurnScorer(
+            opened,
+            ModelRegistry(opened, settings.home),
+            read_features(manifest_path(settings)),
+            Clock.from_settings(settings),
+        )
         outcomes = for_each_company(
             context,
             opened,
             stage="score",
-            work=lambda company: predictor.stage(company, again=config.again),
+            work=lambda company: scorer.stage(company, again=config.again),
             counts=lambda staged: {"rows": staged.rows, "high_risk": staged.high_risk},
         )
     for slug, staged in outcomes.results.items():

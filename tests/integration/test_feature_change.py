@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from ml_assets.task import CHURN
-from orchestration import prediction
+from orchestration import churn_training
+from orchestration.churn_scoring import ChurnScorer
+from orchestration.churn_training import ChurnTrainer
 from orchestration.feature_catalogue import read_features
 from orchestration.model_registry import ModelRegistry
-from orchestration.prediction import ChurnPredictor
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
@@ -85,26 +86,30 @@ def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trai
     with warehouse.connect() as connection:
         company = get_company(connection, "subscriptions")
 
-    def predictor() -> ChurnPredictor:
+    def trainer() -> ChurnTrainer:
         features = read_features(dbt.folder / "target" / "manifest.json")
-        return ChurnPredictor(warehouse, registry, features, Clock(None), 1)
+        return ChurnTrainer(warehouse, registry, features, Clock(None), 1)
+
+    def scorer() -> ChurnScorer:
+        features = read_features(dbt.folder / "target" / "manifest.json")
+        return ChurnScorer(warehouse, registry, features, Clock(None))
 
     def names_in_champion() -> set[str]:
         found = registry.champion("churn-subscriptions")
         assert found is not None
         return {feature.name for feature in found[0].encoder.features}
 
-    assert predictor().train(company, "when_due").status == "too_few_outcomes"
-    assert predictor().train(company, "when_due").status == "not_due"
-    assert predictor().stage(company).rows > 0
+    assert trainer().train(company, "when_due").status == "too_few_outcomes"
+    assert trainer().train(company, "when_due").status == "not_due"
+    assert scorer().stage(company).rows > 0
 
     # Added: the rule reads it, so that a reason is written with its words.
     _write(dbt, sql, yaml, "weeks_as_customer", "Weeks as a customer")
-    monkeypatch.setattr(prediction, "CHURN", replace(CHURN, rule_feature="weeks_as_customer"))
+    monkeypatch.setattr(churn_training, "CHURN", replace(CHURN, rule_feature="weeks_as_customer"))
     assert "weeks_as_customer" in _columns(warehouse)
-    assert predictor().train(company, "when_due").status == "too_few_outcomes"
+    assert trainer().train(company, "when_due").status == "too_few_outcomes"
     assert "weeks_as_customer" in names_in_champion()
-    assert predictor().stage(company).rows > 0
+    assert scorer().stage(company).rows > 0
     with warehouse.connect() as connection:
         reasons = connection.execute(
             "select string_agg(reasons::text, '') from ml.staged_scores where company_id = %s", [company.company_id]
@@ -122,17 +127,17 @@ def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trai
 
     # Renamed: every row is built anew, the model is trained anew, and the old name is gone.
     _write(dbt, sql, yaml, "weeks_with_us", "Weeks with us")
-    monkeypatch.setattr(prediction, "CHURN", replace(CHURN, rule_feature="weeks_with_us"))
+    monkeypatch.setattr(churn_training, "CHURN", replace(CHURN, rule_feature="weeks_with_us"))
     assert "weeks_as_customer" not in _columns(warehouse)
     with warehouse.connect() as connection:
         assert connection.execute(
             "select count(distinct split_part(feature_version, '.', 1)), count(*) filter (where weeks_with_us is null)"
             " from features.churn_feature_matrix"
         ).fetchone() == (1, 0)
-    assert predictor().train(company, "when_due").status == "too_few_outcomes"
+    assert trainer().train(company, "when_due").status == "too_few_outcomes"
     assert names_in_champion() >= {"weeks_with_us"}
     assert "weeks_as_customer" not in names_in_champion()
-    assert predictor().stage(company).rows > 0
+    assert scorer().stage(company).rows > 0
 
     # Removed: as it was before, and trained anew once more.
     (mart / "customer_features.sql").write_text(sql)
@@ -141,5 +146,5 @@ def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trai
     dbt.run(*SELECTED)
     monkeypatch.undo()
     assert "weeks_with_us" not in _columns(warehouse)
-    assert predictor().train(company, "when_due").status == "too_few_outcomes"
-    assert predictor().train(company, "when_due").status == "not_due"
+    assert trainer().train(company, "when_due").status == "too_few_outcomes"
+    assert trainer().train(company, "when_due").status == "not_due"

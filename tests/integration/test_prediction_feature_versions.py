@@ -13,8 +13,9 @@ from psycopg.types.json import Jsonb
 
 from ml_assets.errors import FeatureVersionError
 from ml_assets.task import Feature
+from orchestration.churn_scoring import ChurnScorer
+from orchestration.churn_training import ChurnTrainer
 from orchestration.model_registry import ModelRegistry
-from orchestration.prediction import ChurnPredictor
 from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
@@ -69,15 +70,19 @@ def _write_features(connection: psycopg.Connection[Any], company_id: int) -> Non
     )
 
 
-def _predictor(warehouse: Warehouse, home: Path) -> ChurnPredictor:
-    return ChurnPredictor(warehouse, ModelRegistry(warehouse, home), FEATURES, Clock(None), 1)
+def _trainer(warehouse: Warehouse, home: Path) -> ChurnTrainer:
+    return ChurnTrainer(warehouse, ModelRegistry(warehouse, home), FEATURES, Clock(None), 1)
+
+
+def _scorer(warehouse: Warehouse, home: Path) -> ChurnScorer:
+    return ChurnScorer(warehouse, ModelRegistry(warehouse, home), FEATURES, Clock(None))
 
 
 def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(
     warehouse: Warehouse, company: Company, tmp_path: Path
 ) -> None:
     registry = ModelRegistry(warehouse, tmp_path)
-    assert _predictor(warehouse, tmp_path).train(company, "when_due").status == "too_few_outcomes"
+    assert _trainer(warehouse, tmp_path).train(company, "when_due").status == "too_few_outcomes"
     assert registry.champion_feature_version("churn-acme") == "sql1.set1"
     found = registry.champion("churn-acme")
     assert found is not None
@@ -88,23 +93,23 @@ def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(
         *("days_since_last_payment", "revenue_90d"),
         *("attribute_account_tier", "attribute_users", "attribute_trial"),
     ]
-    assert _predictor(warehouse, tmp_path).train(company, "when_due").status == "not_due"
-    assert _predictor(warehouse, tmp_path).stage(company).rows == 6
+    assert _trainer(warehouse, tmp_path).train(company, "when_due").status == "not_due"
+    assert _scorer(warehouse, tmp_path).stage(company).rows == 6
 
     # The features are built anew by another SQL: no score without a training on them.
     with warehouse.connect() as connection:
         connection.execute("update features.churn_feature_matrix set feature_version = 'sql2.set1'")
         connection.commit()
     with pytest.raises(FeatureVersionError, match=r"trained on feature version sql1.set1 .* version sql2.set1"):
-        _predictor(warehouse, tmp_path).stage(company, again=True)
-    assert _predictor(warehouse, tmp_path).train(company, "when_due").status == "too_few_outcomes"
-    assert _predictor(warehouse, tmp_path).stage(company).model_version == "churn-acme v2"
+        _scorer(warehouse, tmp_path).stage(company, again=True)
+    assert _trainer(warehouse, tmp_path).train(company, "when_due").status == "too_few_outcomes"
+    assert _scorer(warehouse, tmp_path).stage(company).model_version == "churn-acme v2"
 
     # A champion of a release that recorded no version is out of date.
     with warehouse.connect() as connection:
         connection.execute("delete from mlflow.model_version_tags where key = 'feature_version'")
         connection.commit()
-    assert _predictor(warehouse, tmp_path).train(company, "when_due").status == "too_few_outcomes"
+    assert _trainer(warehouse, tmp_path).train(company, "when_due").status == "too_few_outcomes"
 
     # One date made by another version: nothing is learned from such a mix.
     with warehouse.connect() as connection:
@@ -113,7 +118,7 @@ def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(
         )
         connection.commit()
     with pytest.raises(FeatureVersionError, match=r"sql1\.set1 from 2025-02-01 to 2025-02-01") as refused:
-        _predictor(warehouse, tmp_path).train(company, "always")
+        _trainer(warehouse, tmp_path).train(company, "always")
     assert "dbt build" in str(refused.value)
 
 
