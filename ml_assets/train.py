@@ -340,6 +340,7 @@ def _compare_with_champion(
     if champion.facts.feature_version != model.facts.feature_version:
         decision["champion"] = {
             "promoted": True,
+            "is_compared": False,
             "reason": f"the champion was trained on feature version {champion.facts.feature_version}, "
             f"and the matrix is of version {model.facts.feature_version}",
         }
@@ -351,7 +352,11 @@ def _compare_with_champion(
     try:
         theirs = champion.score(frame, explain=False).probability
     except FrameError as error:
-        decision["champion"] = {"promoted": True, "reason": f"the champion cannot score this matrix: {error}"}
+        decision["champion"] = {
+            "promoted": True,
+            "is_compared": False,
+            "reason": f"the champion cannot score this matrix: {error}",
+        }
         return "promoted"
     ours = model.score(frame, explain=False).probability
     evaluations[CHAMPION] = _judge(theirs, rows, same, seed)
@@ -360,6 +365,7 @@ def _compare_with_champion(
     promoted = gain is not None and gain > 0
     decision["champion"] = {
         "promoted": promoted,
+        "is_compared": True,
         "measure": "log_loss",
         "gain": gain,
         "challenger_log_loss": mine,

@@ -20,7 +20,15 @@ from warehouse.clock import Clock
 from warehouse.companies import Company, CompanyDefinition, CustomAttribute, list_companies
 from warehouse.connection import Warehouse
 from warehouse.feature_store import built_columns, feature_versions_at, labelled_rows
-from warehouse.model_log import TrainingRecord, chosen_model, record_training
+from warehouse.model_log import (
+    Cause,
+    Event,
+    Promotion,
+    TrainingRecord,
+    chosen_model,
+    record_promotion,
+    record_training,
+)
 from warehouse.roles import Role
 
 Retrain = Literal["when_due", "always"]
@@ -60,11 +68,12 @@ class ChurnTrainer:
         self._features = [feature for feature in features if feature.name in built]
         self._pools: dict[str, tuple[TrainingResult, RegisteredModel]] = {}
 
-    def train(self, company: Company, retrain: Retrain) -> Trained:
+    def train(self, company: Company, retrain: Retrain, cause: Cause | None = None) -> Trained:
         """Train the company's model, its pool's, or its rule, whichever its outcomes carry.
 
         With ``when_due`` a company that has a model for its rung, trained on features of the version that its
-        matrix has now, is left as it is. Raises FeatureVersionError where the rows to learn from are of several.
+        matrix has now, is left as it is. ``cause`` is recorded; left out, it is first, feature_version (a model
+        fell due), or asked. Raises FeatureVersionError where the rows to learn from are of several.
         """
         sharing = self._sharing(company)
         own = count_outcomes(self._labelled([company], []), CHURN)
@@ -81,7 +90,8 @@ class ChurnTrainer:
             frame = self._labelled([company], self._names, company.custom_attributes)
             features = [*self._features, *features_of_attributes(company.custom_attributes)]
             result, registered = self._train_and_register(name, frame, features, company, decision.rung)
-        return self._record(company, decision, result, registered)
+        why = cause or ("first" if chosen is None else "feature_version" if retrain == "when_due" else "asked")
+        return self._record(company, decision, result, registered, why)
 
     @property
     def _names(self) -> list[str]:
@@ -154,7 +164,12 @@ class ChurnTrainer:
         return result, registered
 
     def _record(
-        self, company: Company, decision: RungDecision, result: TrainingResult, registered: RegisteredModel
+        self,
+        company: Company,
+        decision: RungDecision,
+        result: TrainingResult,
+        registered: RegisteredModel,
+        cause: Cause,
     ) -> Trained:
         record = TrainingRecord(
             task=CHURN.name,
@@ -170,9 +185,11 @@ class ChurnTrainer:
             outcomes=result.counts.outcomes,
             decision=_plain_json({**result.decision, "ladder": decision.describe(), "split": result.split}),
             evaluations=result.evaluations,
+            cause=cause,
         )
         with self._warehouse.connect(Role.ml) as conn:
-            record_training(conn, record)
+            training_run_id = record_training(conn, record)
+            record_promotion(conn, _promotion(record, registered, training_run_id))
         published = result.evaluations.get(str(result.decision.get("chosen")), {})
         return Trained(
             status=result.status,
@@ -184,6 +201,31 @@ class ChurnTrainer:
             auc=published.get("auc"),
             rule_auc=result.evaluations.get("rule", {}).get("auc"),
         )
+
+
+def _promotion(record: TrainingRecord, registered: RegisteredModel, training_run_id: int) -> Promotion:
+    """What the training decided about the champion; the figures are the comparison's and the candidates'."""
+    compared = record.decision.get("champion", {})
+    event: Event
+    if registered.champion_before is None:
+        event, why = "first", "there was no champion"
+    elif record.status == "kept_champion":
+        event, why = "kept", str(compared["reason"])
+    else:
+        event = "promoted" if compared.get("is_compared") else "replaced"
+        why = str(compared.get("reason") or record.decision.get("reason"))
+    return Promotion(
+        company_id=record.company_id,
+        task=record.task,
+        event=event,
+        model_name=registered.name,
+        from_version=registered.champion_before,
+        to_version=registered.version,
+        why=why,
+        figures={"champion": compared, "candidates": record.evaluations, "gate": record.decision.get("gate")},
+        actor="training",
+        training_run_id=training_run_id,
+    )
 
 
 def _model_name(company: Company, decision: RungDecision) -> str:

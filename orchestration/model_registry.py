@@ -50,11 +50,12 @@ class RegistryError(Exception):
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """One version of a model in the registry, and the MLflow run that made it."""
+    """One version of a model in the registry, the MLflow run that made it, and the champion that it met."""
 
     name: str
     version: str
     run_id: str
+    champion_before: str | None = None
 
 
 class ModelRegistry:
@@ -83,9 +84,10 @@ class ModelRegistry:
         The version becomes champion when the result's status is promoted or too_few_outcomes (its rule then
         publishes), or as `promote` says. `tags` are shown in MLflow: company, rung, Dagster run.
         """
+        before = self.champion_version(name)
         with self._reported(f"model {name!r} could not be logged"):
             run_id = self._log_run(name, result, tags or {})
-            registered = RegisteredModel(name, self._register(name, run_id, result), run_id)
+            registered = RegisteredModel(name, self._register(name, run_id, result), run_id, before)
             if promote if promote is not None else result.status != "kept_champion":
                 self._client.set_registered_model_alias(name, CHAMPION, registered.version)
         return registered

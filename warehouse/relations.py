@@ -41,6 +41,8 @@ CHURN_LABELS = Relation("features", "churn_labels")
 
 TRAINING_RUNS = Relation("ml", "training_runs")
 EVALUATIONS = Relation("ml", "evaluations")
+PROMOTIONS = Relation("ml", "promotions")
+SHADOW_SCORES = Relation("ml", "shadow_scores")
 FEATURE_PROOFS = Relation("ml", "feature_proofs")
 STAGED_SCORES = Relation("ml", "staged_scores")
 PUBLICATION_GATES = Relation("ml", "publication_gates")

@@ -20,6 +20,7 @@ from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.feature_store import labelled_rows, rows_at
+from warehouse.model_log import promotions, trainings
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -104,6 +105,14 @@ def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(
         _scorer(warehouse, tmp_path).stage(company, again=True)
     assert _trainer(warehouse, tmp_path).train(company, "when_due").status == "too_few_outcomes"
     assert _scorer(warehouse, tmp_path).stage(company).model_version == "churn-acme v2"
+    with warehouse.connect() as connection:
+        causes = [training.cause for training in trainings(connection, company.company_id, "churn")]
+        decisions = promotions(connection, company.company_id, "churn")
+    assert causes == ["feature_version", "first"]
+    assert [(one.event, one.from_version, one.to_version) for one in decisions] == [
+        ("replaced", "1", "2"),
+        ("first", None, "1"),
+    ]
 
     # A champion of a release that recorded no version is out of date.
     with warehouse.connect() as connection:
