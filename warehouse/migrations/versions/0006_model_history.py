@@ -35,8 +35,8 @@ create table ml.promotions (
 create index promotions_by_company on ml.promotions (company_id, promotion_id desc);
 create index promotions_by_training_run on ml.promotions (training_run_id);
 comment on table ml.promotions is
-    'One row per decision about a champion: first, promoted or kept after a comparison, replaced because it fits no more, '
-    'rolled_back or chosen by a person. With kept, to_version is the challenger that did not replace from_version.';
+    'One row per decision about a champion: first; promoted or kept after a comparison; replaced, as it fits no '
+    'more; rolled_back or chosen by a person. With kept, to_version is the challenger that stays one.';
 
 create table ml.shadow_scores (
     company_id int not null references ops.companies,
