@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import available_timezones
@@ -26,8 +26,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from warehouse.errors import CompanyDefinitionError, CompanyNotFound
-from warehouse.operations_log import record_audit
-from warehouse.redaction import masked
+from warehouse.operations_log import record_audit, say_who
 from warehouse.relations import COMPANIES
 from warehouse.roles import Role, ensure_company_logins, set_company_password
 from warehouse.settings import SECRET_REFERENCES
@@ -393,19 +392,13 @@ def _insert(connection: Connection, definition: CompanyDefinition, actor: str, *
         _COLUMNS,
     )
     values = {field: _adapt(definition, field) for field in _DEFINED} | {"is_active": is_active is not False}
+    say_who(connection, actor)
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(query, values).fetchone()
     if row is None:  # Somebody else registered it just now: bring theirs in line.
         return add_company(connection, definition, actor, is_active=is_active)
     company = _company(row)
     ensure_company_logins(connection, company.company_id)
-    record_audit(
-        connection,
-        actor=actor,
-        action="company.added",
-        company_id=company.company_id,
-        after=_audited(company),
-    )
     return company
 
 
@@ -420,30 +413,9 @@ def _change(connection: Connection, before: Company, changes: Mapping[str, Any],
         ),
     )
     values = {field: _adapt(after, field) for field in changes}
+    say_who(connection, actor)
     connection.execute(query, values | {"company_id": before.company_id})
-    was, now = _audited(before), _audited(after)
-    changed = [field for field in was if was[field] != now[field]]
-    record_audit(
-        connection,
-        actor=actor,
-        action=_action(after, changed),
-        company_id=before.company_id,
-        before={field: was[field] for field in changed},
-        after={field: now[field] for field in changed},
-    )
     return after
-
-
-def _action(after: Company, changed: Sequence[str]) -> str:
-    if changed == ["is_active"]:
-        return "company.enabled" if after.is_active else "company.disabled"
-    return "company.clock_set" if changed == ["clock_at"] else "company.changed"
-
-
-def _audited(company: Company) -> dict[str, Any]:
-    """A company as the audit log holds it."""
-    described: dict[str, Any] = masked(company.model_dump(mode="json"))
-    return described
 
 
 def _company(row: Mapping[str, Any]) -> Company:

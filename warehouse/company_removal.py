@@ -12,7 +12,8 @@ from psycopg import sql
 
 from warehouse.companies import Company, Connection, get_company
 from warehouse.errors import CompanyStillActive
-from warehouse.operations_log import record_audit
+from warehouse.operations_log import record_audit, say_who
+from warehouse.publication_feed import hold_publications
 from warehouse.relations import AUDIT_LOG, COMPANIES, ENTITY_RELATIONS, Relation
 from warehouse.roles import drop_company_logins
 from warehouse.version_log import hold_off_loads
@@ -57,8 +58,9 @@ def company_rows(connection: Connection, company_id: int) -> dict[str, int]:
 def remove_company(connection: Connection, slug: str, actor: str) -> dict[str, int]:
     """Erase a disabled company; returns how many rows went, by table.
 
-    One transaction: all or nothing. A load that is under way is waited for half a minute. The company's id is never
-    given again. Raises CompanyNotFound, CompanyStillActive, and LoadInProgress.
+    One transaction: all or nothing. A load that is under way is waited for half a minute, a publication as long as
+    another publication would wait. The company's id is never given again. Raises CompanyNotFound,
+    CompanyStillActive, LoadInProgress and PublisherBusy.
     """
     with connection.transaction():
         company = get_company(connection, slug)
@@ -68,21 +70,24 @@ def remove_company(connection: Connection, slug: str, actor: str) -> dict[str, i
             )
         hold_off_loads(connection, company.company_id, list(ENTITY_RELATIONS))
         erased = erase_rows(connection, company.company_id)
+        say_who(connection, actor)
+        _record(connection, company, erased, actor)
         connection.execute(
             sql.SQL("delete from {} where company_id = %s").format(COMPANIES.identifier), (company.company_id,)
         )
         drop_company_logins(connection, company.company_id)
-        _record(connection, company, erased, actor)
     return erased
 
 
 def erase_rows(connection: Connection, company_id: int) -> dict[str, int]:
     """Delete a company's rows from every table but the registry and the audit log; returns how many, by table.
 
-    Writers of these tables are waited for and kept waiting until the transaction ends.
+    Writers of these tables are waited for and kept waiting until the transaction ends. Raises PublisherBusy.
     """
     erased: dict[str, int] = {}
     with connection.transaction():
+        # As publications do: the lock first, then the tables. The other way round the two could wait for each other.
+        hold_publications(connection, company_id)
         for table in _in_deletion_order(connection, _tables(connection)):
             connection.execute(sql.SQL("lock table {} in share row exclusive mode").format(table.identifier))
             done = connection.execute(
@@ -97,7 +102,7 @@ def _record(connection: psycopg.Connection[Any], company: Company, erased: dict[
     record_audit(
         connection,
         actor=actor,
-        action="company.removed",
+        action="company.erased",
         company_id=company.company_id,
         before={"slug": company.slug, "name": company.name},
         after={"rows_erased": erased},

@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from warehouse.companies import Connection, list_companies
 from warehouse.errors import SecretNotFound
-from warehouse.operations_log import record_audit
+from warehouse.operations_log import say_who
 from warehouse.redaction import references_in
 from warehouse.relations import COMPANIES
 from warehouse.settings import ENCRYPTED, Settings, rotate_secret
@@ -37,19 +37,13 @@ def rotate_secrets(connection: Connection, settings: Settings, actor: str) -> di
                 if old != new
             ]
             if changed:
+                say_who(connection, actor, "company.secrets_rotated")
                 connection.execute(
                     sql.SQL(
                         "update {} set connector_settings = %s, notification_addresses = %s, updated_at = now()"
                         " where company_id = %s"
                     ).format(COMPANIES.identifier),
                     (Jsonb(after["connector_settings"]), after["notification_addresses"], company.company_id),
-                )
-                record_audit(
-                    connection,
-                    actor=actor,
-                    action="company.secrets_rotated",
-                    company_id=company.company_id,
-                    after={"secrets": changed},
                 )
                 rotated[company.slug] = changed
     return rotated

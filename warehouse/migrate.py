@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from warehouse.connection import Warehouse
 from warehouse.errors import MigrationError
-from warehouse.relations import MIGRATIONS
-from warehouse.roles import ensure_database_privileges, ensure_roles
+from warehouse.relations import COMPANIES, MIGRATIONS
+from warehouse.roles import ensure_company_logins, ensure_database_privileges, ensure_roles
 
 # Any number, the same for ever: one migration of a database at a time.
 ADVISORY_LOCK = 4_711_002_026
@@ -66,6 +66,8 @@ def _migrate(connection: Connection, target: str) -> str:
     driver.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(MIGRATIONS.schema)))
     command.upgrade(_config(connection), target)
     ensure_database_privileges(driver)
+    for (company_id,) in driver.execute(sql.SQL("select company_id from {}").format(COMPANIES.identifier)).fetchall():
+        ensure_company_logins(driver, company_id)
     revision = MigrationContext.configure(
         connection, opts={"version_table": MIGRATIONS.name, "version_table_schema": MIGRATIONS.schema}
     ).get_current_revision()

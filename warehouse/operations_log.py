@@ -95,3 +95,13 @@ def record_audit(
     ).fetchone()
     assert row is not None  # noqa: S101  (returning gives the inserted row)
     return int(row[0])
+
+
+def say_who(connection: psycopg.Connection[Any], actor: str, action: str = "") -> None:
+    """Tell the registry's trigger who changes companies in this transaction, and what it is that he does.
+
+    Without an action the trigger names it by the fields that change.
+    """
+    connection.execute(
+        "select set_config('churn.actor', %s, true), set_config('churn.action', %s, true)", (actor, action)
+    )

@@ -65,14 +65,7 @@ def publishing_lock(
     before, conn.isolation_level = conn.isolation_level, psycopg.IsolationLevel.READ_COMMITTED
     try:
         with conn.transaction():
-            conn.execute("select set_config('lock_timeout', %s, true)", [f"{int(wait.total_seconds() * 1000)}ms"])
-            try:
-                conn.execute("select pg_advisory_xact_lock(%s)", [PUBLISHING_LOCK])
-            except psycopg.errors.LockNotAvailable:
-                raise PublisherBusy(
-                    f"Another publication has been going on for {wait.total_seconds():g} seconds; nothing of company "
-                    f"{company_id} was published, and its published scores stand. Run `churn score` again."
-                ) from None
+            hold_publications(conn, company_id, wait)
             # The sets are large and their statistics old: row by row is never right here.
             conn.execute("set local enable_nestloop = off")
             conn.execute("set local work_mem = '64MB'")
@@ -80,6 +73,18 @@ def publishing_lock(
     finally:
         if conn.info.transaction_status is TransactionStatus.IDLE:
             conn.isolation_level = before
+
+
+def hold_publications(conn: psycopg.Connection[Any], company_id: int, wait: timedelta = LONGEST_WAIT) -> None:
+    """Keep every publication waiting until the current transaction ends. Raises PublisherBusy after ``wait``."""
+    conn.execute("select set_config('lock_timeout', %s, true)", [f"{int(wait.total_seconds() * 1000)}ms"])
+    try:
+        conn.execute("select pg_advisory_xact_lock(%s)", [PUBLISHING_LOCK])
+    except psycopg.errors.LockNotAvailable:
+        raise PublisherBusy(
+            f"Another publication has been going on for {wait.total_seconds():g} seconds; nothing of company "
+            f"{company_id} was published, erased or changed. Run the command again."
+        ) from None
 
 
 def send_upserts(

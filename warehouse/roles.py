@@ -34,6 +34,25 @@ SERVICE_ROLES = (Role.loader, Role.ml, Role.publisher, Role.operator)
 COMPANY_ROLES = (Role.company, Role.company_sync)
 ROLES_WITH_TEMPORARY_TABLES = (Role.loader, Role.publisher)
 
+LOGIN_SETTINGS = {
+    Role.company: {
+        "default_transaction_read_only": "on",
+        "statement_timeout": "1min",
+        "lock_timeout": "5s",
+        "idle_in_transaction_session_timeout": "1min",
+    },
+    Role.company_sync: {
+        "default_transaction_read_only": "on",
+        "statement_timeout": "15min",
+        "lock_timeout": "5s",
+        "idle_in_transaction_session_timeout": "5min",
+    },
+}
+"""What a session of a company's login starts with. Manners and no boundary: a session may set them otherwise."""
+
+CONNECTIONS = {Role.company: 20, Role.company_sync: 5}
+"""How many sessions a company's login may have at a time, which it cannot change."""
+
 
 def company_login(company_id: int, role: Role) -> str:
     """The login of a company: `company_3` for dashboards, `company_3_sync` for reverse ETL.
@@ -87,7 +106,10 @@ def ensure_database_privileges(connection: Connection) -> None:
 
 
 def ensure_company_logins(connection: Connection, company_id: int) -> None:
-    """Create a company's two roles where they are missing. They cannot log in until they get a password."""
+    """Create a company's two roles where they are missing, and set their limits.
+
+    They cannot log in until they get a password.
+    """
     for role in COMPANY_ROLES:
         login = company_login(company_id, role)
         if _create_role(connection, login):
@@ -96,6 +118,27 @@ def ensure_company_logins(connection: Connection, company_id: int) -> None:
                     sql.Identifier(role), sql.Identifier(login)
                 )
             )
+        limit_company_login(connection, company_id, role)
+
+
+def limit_company_login(connection: Connection, company_id: int, role: Role) -> None:
+    """Give a company's login its settings and its number of connections, where it has others."""
+    login = company_login(company_id, role)
+    row = connection.execute(
+        "select coalesce(rolconfig, '{}'), rolconnlimit from pg_roles where rolname = %s", (login,)
+    ).fetchone()
+    if row is None or (set(row[0]), row[1]) == (
+        {f"{name}={value}" for name, value in LOGIN_SETTINGS[role].items()},
+        CONNECTIONS[role],
+    ):
+        return
+    name = sql.Identifier(login)
+    connection.execute(sql.SQL("alter role {} connection limit {}").format(name, sql.Literal(CONNECTIONS[role])))
+    connection.execute(sql.SQL("alter role {} reset all").format(name))
+    for setting, value in LOGIN_SETTINGS[role].items():
+        connection.execute(
+            sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
+        )
 
 
 def drop_company_logins(connection: Connection, company_id: int) -> None:

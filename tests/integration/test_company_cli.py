@@ -259,8 +259,10 @@ def test_rotation_encrypts_every_companys_secrets_anew_and_audits_no_value(
     with pytest.raises(SecretNotFound):
         resolve_secret(acme.connector_settings["api_key"], old)
     row = audit(warehouse)[-1]
-    assert (row["action"], row["before"]) == ("company.secrets_rotated", None)
-    assert row["after"] == {"secrets": ["connector_settings.api_key", "notification_addresses.0"]}
+    assert row["action"] == "company.secrets_rotated"
+    assert row["before"]["notification_addresses"] != row["after"]["notification_addresses"]
+    assert row["after"].keys() == {"connector_settings", "notification_addresses"}
+    assert row["after"]["notification_addresses"][0].startswith("encrypted:#")
     assert "already" in churn("secret", "rotate").output
     assert registered(warehouse)["acme"] == acme
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -17,6 +17,7 @@ from warehouse.companies import Company, disable_company, get_company, issue_com
 from warehouse.company_removal import company_rows, erase_rows, remove_company
 from warehouse.connection import Warehouse
 from warehouse.errors import CompanyNotFound, CompanyStillActive
+from warehouse.publication_feed import PublisherBusy, hold_publications, publishing_lock
 from warehouse.roles import Role
 from warehouse.version_log import LoadInProgress, VersionLog
 
@@ -85,7 +86,12 @@ def test_who_removed_it_stays_in_the_audit_log(warehouse: Warehouse, companies: 
             "select action, actor, before ->> 'slug' from ops.audit_log where company_id = %s order by audit_id",
             (gone.company_id,),
         ).fetchall()
-    assert [action for action, *_ in trail] == ["company.added", "company.disabled", "company.removed"]
+    assert [action for action, *_ in trail] == [
+        "company.added",
+        "company.disabled",
+        "company.erased",
+        "company.removed",
+    ]
     assert trail[-1] == ("company.removed", "somebody", "gone")
 
 
@@ -131,6 +137,23 @@ def test_a_load_under_way_is_waited_for_and_nothing_is_half_removed(
             remove_company(connection, "gone", "operator")
         connection.rollback()
         assert company_rows(connection, gone.company_id) == rows
+
+
+def test_a_publication_under_way_is_waited_for_before_any_table_is_held(
+    warehouse: Warehouse, companies: tuple[Company, Company], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, stays = companies
+    monkeypatch.setattr(hold_publications, "__defaults__", (timedelta(seconds=1),))
+    with warehouse.connect() as connection:
+        disable_company(connection, "gone", "operator")
+    with warehouse.connect(Role.publisher, autocommit=True) as publishing, warehouse.connect() as connection:
+        with publishing_lock(publishing, stays.company_id):
+            with pytest.raises(PublisherBusy):
+                remove_company(connection, "gone", "operator")
+            connection.rollback()
+            # The other way round it would hold tables that the publication goes on to write: a deadlock.
+            publishing.execute("lock table predictions.churn_scores_v1 in row exclusive mode nowait")
+        assert remove_company(connection, "gone", "operator")
 
 
 def test_what_a_late_writer_left_is_erased_by_a_second_look(

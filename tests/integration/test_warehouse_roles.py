@@ -11,7 +11,8 @@ from psycopg.conninfo import make_conninfo
 
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
-from warehouse.roles import Role, company_login, set_company_password
+from warehouse.migrate import migrate
+from warehouse.roles import CONNECTIONS, LOGIN_SETTINGS, Role, company_login, set_company_password
 
 # A login's password is the server's, and the server is shared: one after the other.
 pytestmark = pytest.mark.xdist_group("company_passwords")
@@ -184,6 +185,9 @@ def test_a_company_sees_its_own_scores_only(furnished: Warehouse, role: Role) ->
 def test_a_company_can_change_nothing_and_become_nobody_else(furnished: Warehouse, role: Role) -> None:
     permitted = []
     with login(furnished, 1, role) as connection:
+        # A session may undo this one; what it may do then is what is asked here.
+        connection.execute("set session characteristics as transaction read write")
+        connection.commit()
         for statement in DENIED_TO_COMPANIES:
             try:
                 connection.execute(statement)  # type: ignore[call-overload]
@@ -192,6 +196,32 @@ def test_a_company_can_change_nothing_and_become_nobody_else(furnished: Warehous
                 pass
             connection.rollback()
     assert permitted == []
+
+
+@pytest.mark.parametrize("role", [Role.company, Role.company_sync])
+def test_a_companys_session_starts_read_only_and_with_timeouts(furnished: Warehouse, role: Role) -> None:
+    with login(furnished, 1, role) as connection:
+        for setting, value in LOGIN_SETTINGS[role].items():
+            assert connection.execute("select current_setting(%s)", [setting]).fetchone() == (value,)
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            connection.execute("create table public.mine (id int)")
+        connection.rollback()
+        connection.execute("set statement_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("select pg_sleep(5)")
+        connection.rollback()
+        assert connection.execute(
+            "select rolconnlimit from pg_roles where rolname = current_user"
+        ).fetchone() == (CONNECTIONS[role],)  # fmt: skip
+
+
+def test_logins_of_before_get_their_limits_when_the_warehouse_is_migrated(furnished: Warehouse) -> None:
+    with furnished.connect() as connection:
+        connection.execute("alter role company_1 reset all")
+    migrate(furnished)
+    with furnished.connect() as connection:
+        (settings,) = connection.execute("select rolconfig from pg_roles where rolname = 'company_1'").fetchone() or ()
+    assert set(settings) == {f"{name}={value}" for name, value in LOGIN_SETTINGS[Role.company].items()}
 
 
 @pytest.mark.parametrize(
