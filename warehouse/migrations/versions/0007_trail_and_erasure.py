@@ -1,6 +1,6 @@
 """The trail of changes, kept by the database itself; erasure of a person; canaries; estimates that name nobody.
 
-Revision 0006. A trigger writes ops.audit_log for every change of ops.companies, whoever makes it and by whatever
+Revision 0007. A trigger writes ops.audit_log for every change of ops.companies, whoever makes it and by whatever
 means, and another refuses to change what the log says. Who asked stands in the setting `churn.actor` of the
 transaction; which login it was, the server says.
 """
@@ -11,8 +11,8 @@ import secrets
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
