@@ -12,6 +12,7 @@ from warehouse.connection import Warehouse
 from warehouse.publication import Publication, is_publishable, publish_staged_scores, staged_date
 from warehouse.publication_feed import Bands, compact_feed
 from warehouse.publication_gate import run_gate
+from warehouse.publication_holds import release
 from warehouse.roles import Role
 from warehouse.settings import Settings
 
@@ -37,7 +38,7 @@ def run_gates(warehouse: Warehouse, settings: Settings) -> Verdicts:
                 continue
             failed = [
                 f"{check.name}: {check.detail}"
-                for check in run_gate(conn, company.company_id, date, clock.for_company(company))
+                for check in run_gate(conn, company, date, clock.for_company(company))
                 if not check.passed
             ]
         if failed:
@@ -56,6 +57,7 @@ def publish_company(warehouse: Warehouse, settings: Settings, company: Company) 
         date = staged_date(conn, company.company_id)
         if date is not None and is_publishable(conn, company.company_id, date):
             published = publish_staged_scores(conn, company.company_id, date, now, bands=bands)
+            release(conn, company.company_id, date, now, "published")
         compact_company(conn, settings, company, now)
     return published
 

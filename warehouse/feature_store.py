@@ -15,6 +15,7 @@ from warehouse.companies import CustomAttribute
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.frames import read_arrow
+from warehouse.relations import Relation
 from warehouse.roles import Role
 
 _KEY = ("company_id", "customer_id", "as_of_date", "feature_version")
@@ -77,7 +78,7 @@ def attribute_feature(attribute: CustomAttribute) -> str:
     return f"attribute_{attribute.name}"
 
 
-def built_columns(conn: psycopg.Connection[Any]) -> list[str]:
+def built_columns(conn: psycopg.Connection[Any], matrix: Relation = relations.CHURN_FEATURE_MATRIX) -> list[str]:
     """The matrix's columns as they stand in the warehouse.
 
     Raises FeaturesNotBuilt before the first dbt build.
@@ -85,12 +86,10 @@ def built_columns(conn: psycopg.Connection[Any]) -> list[str]:
     rows = conn.execute(
         "select column_name from information_schema.columns where table_schema = %s and table_name = %s"
         " order by ordinal_position",
-        [relations.CHURN_FEATURE_MATRIX.schema, relations.CHURN_FEATURE_MATRIX.name],
+        [matrix.schema, matrix.name],
     ).fetchall()
     if not rows:
-        raise FeaturesNotBuilt(
-            f"{relations.CHURN_FEATURE_MATRIX} does not exist yet: run `churn run`, or `dbt build` in dbt_project."
-        )
+        raise FeaturesNotBuilt(f"{matrix} does not exist yet: run `churn run`, or `dbt build` in dbt_project.")
     return [name for (name,) in rows]
 
 
@@ -174,6 +173,33 @@ def feature_versions_at(conn: psycopg.Connection[Any], company_id: int, as_of_da
             f"{relations.CHURN_FEATURE_MATRIX} was built by an older release: run `churn run`, or `dbt build`."
         ) from None
     return [str(version) for (version,) in rows]
+
+
+def missing_shares(
+    conn: psycopg.Connection[Any], matrix: Relation, company_id: int, as_of_date: date
+) -> dict[str, float]:
+    """Each feature's share (0 to 1) of one date's customers without it, a company's own attributes among them.
+
+    Empty where the matrix has no row for that date.
+    """
+    names = [name for name in built_columns(conn, matrix) if name not in (*_KEY, "custom_attributes")]
+    counted = [sql.SQL("count({})").format(sql.Identifier(name)) for name in names]
+    where = sql.SQL("from {} where company_id = %s and as_of_date = %s").format(matrix.identifier)
+    row = conn.execute(
+        sql.SQL("select {} {}").format(sql.SQL(", ").join([sql.SQL("count(*)"), *counted]), where),
+        [company_id, as_of_date],
+    ).fetchone()
+    if not row or not row[0]:
+        return {}
+    present = dict(zip(names, row[1:], strict=True))
+    if "custom_attributes" in built_columns(conn, matrix):
+        attributes = sql.SQL(
+            "select 'attribute_' || attribute.key, count(*) filter (where attribute.value <> 'null')"
+            " from (select custom_attributes {}) as customers"
+            " cross join lateral jsonb_each(customers.custom_attributes) as attribute group by attribute.key"
+        ).format(where)
+        present |= dict(conn.execute(attributes, [company_id, as_of_date]).fetchall())
+    return {name: 1 - count / row[0] for name, count in present.items()}
 
 
 def _read(

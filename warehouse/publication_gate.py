@@ -1,9 +1,12 @@
 """The gate: what staged scores must be before they may be published.
 
-It is judged per company, so that one company's held scores never hold another's.
+It is judged per company, so that one company's held scores never hold another's. Half of the questions are about the
+scores; the other half are about the data behind them, for an outage of a source looks like customers who left. What is
+held is kept in `warehouse.publication_holds`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -12,12 +15,24 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from warehouse import relations
+from warehouse.companies import Company
+from warehouse.feature_store import missing_shares
+from warehouse.publication import PublishedSet, newest_publication
+from warehouse.publication_holds import Knowledge, accepted_checks, hold
+from warehouse.source_silence import silent_entities
 
 # A company whose newest set shrinks below this share of the one before has lost data, not customers.
 SMALLEST_SHARE_OF_PREVIOUS = 0.5
 
-# Features of a date that rest on loads older than this would show an outage as customers' silence.
+# Features of a date that rest on loads older than this would show an outage as customers' silence. After a load that
+# failed, one day.
 OLDEST_LOAD_DAYS = 2
+
+# A table of the source that lost more than this share since the last publication was not tidied up, but broke.
+LARGEST_SHRINKAGE = 0.1
+
+# A feature that so many more customers lack than at the last publication lost its source, not its meaning.
+LARGEST_RISE_OF_MISSING = 0.2
 
 
 @dataclass(frozen=True)
@@ -29,16 +44,37 @@ class GateCheck:
     detail: str
 
 
-def run_gate(conn: psycopg.Connection[Any], company_id: int, as_of_date: date, now: datetime) -> list[GateCheck]:
-    """Judge the company's staged scores, and keep the verdict in ``ml.publication_gates``."""
+def run_gate(
+    conn: psycopg.Connection[Any],
+    company: Company,
+    as_of_date: date,
+    now: datetime,
+    knowledge: Knowledge | None = None,
+) -> list[GateCheck]:
+    """Judge the company's staged scores, and keep the verdict in ``ml.publication_gates``.
+
+    Scores that do not pass are held, and whose risk level they would have changed is kept; a check that somebody has
+    accepted passes. ``knowledge`` is what the scores rest on, where that is not what was known on their date.
+    """
+    known = knowledge or Knowledge.of(as_of_date)
+    company_id = company.company_id
     with conn.transaction():
+        standing = newest_publication(conn, company_id)
+        accepted = accepted_checks(conn, company_id, as_of_date)
         checks = [
-            _covers_the_matrix(conn, company_id, as_of_date),
-            _probabilities_in_range(conn, company_id),
-            _reasons_add_up(conn, company_id),
-            _no_sudden_loss(conn, company_id, as_of_date),
-            _rests_on_fresh_loads(conn, company_id, as_of_date),
+            _unless_accepted(check, accepted)
+            for check in (
+                _covers_the_matrix(conn, company_id, as_of_date, known),
+                _probabilities_in_range(conn, company_id),
+                _reasons_add_up(conn, company_id),
+                _no_sudden_loss(conn, company_id, as_of_date),
+                _rests_on_fresh_loads(conn, company_id, as_of_date, known),
+                _no_source_is_silent(conn, company, as_of_date, known, standing),
+                _no_table_shrank(conn, company_id, as_of_date, known, standing),
+                _no_feature_went_missing(conn, company_id, as_of_date, known, standing),
+            )
         ]
+        failed = [check for check in checks if not check.passed]
         conn.execute(
             relations.compose("""
             insert into {publication_gates} (company_id, as_of_date, staged_at, checked_at, is_passed, checks)
@@ -49,11 +85,19 @@ def run_gate(conn: psycopg.Connection[Any], company_id: int, as_of_date: date, n
                 as_of_date,
                 company_id,
                 now,
-                all(check.passed for check in checks),
+                not failed,
                 Jsonb([{"name": c.name, "passed": c.passed, "detail": c.detail} for c in checks]),
             ],
         )
+        if failed:
+            hold(conn, company_id, as_of_date, now, {check.name: check.detail for check in failed})
     return checks
+
+
+def _unless_accepted(check: GateCheck, accepted: Mapping[str, str]) -> GateCheck:
+    if check.passed or check.name not in accepted:
+        return check
+    return replace(check, passed=True, detail=f"{check.detail}; accepted {accepted[check.name]}")
 
 
 def _one(conn: psycopg.Connection[Any], query: sql.Composed, values: list[object]) -> tuple[int, ...]:
@@ -62,17 +106,17 @@ def _one(conn: psycopg.Connection[Any], query: sql.Composed, values: list[object
     return tuple(row)
 
 
-def _covers_the_matrix(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> GateCheck:
+def _covers_the_matrix(conn: psycopg.Connection[Any], company_id: int, as_of_date: date, known: Knowledge) -> GateCheck:
     missing, extra, rows = _one(
         conn,
-        relations.compose("""
+        sql.SQL("""
         select count(*) filter (where staged.customer_id is null),
                count(*) filter (where matrix.customer_id is null),
                count(*)
-        from (select customer_id from {churn_feature_matrix} where company_id = %s and as_of_date = %s) matrix
-        full join (select customer_id from {staged_scores} where company_id = %s and as_of_date = %s) staged
+        from (select customer_id from {matrix} where company_id = %s and as_of_date = %s) matrix
+        full join (select customer_id from {staged} where company_id = %s and as_of_date = %s) staged
             using (customer_id)
-        """),
+        """).format(matrix=known.matrix.identifier, staged=relations.STAGED_SCORES.identifier),
         [company_id, as_of_date, company_id, as_of_date],
     )
     detail = f"{rows} customers; {missing} active ones without a score, {extra} scores without a feature row"
@@ -131,29 +175,133 @@ def _no_sudden_loss(conn: psycopg.Connection[Any], company_id: int, as_of_date: 
     )
 
 
-def _rests_on_fresh_loads(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> GateCheck:
+def _rests_on_fresh_loads(
+    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, known: Knowledge
+) -> GateCheck:
     rows = conn.execute(
         relations.compose("""
-        select wanted.entity, max(load.known_at)
+        select wanted.entity, max(load.known_at) filter (where load.status = 'succeeded')
         from {companies} as company
         cross join lateral unnest(company.entities) as wanted (entity)
         left join {load_log} as load
-            on load.company_id = company.company_id and load.entity = wanted.entity and load.status = 'succeeded'
-            and (load.is_backfill or load.known_at < %(date)s::timestamp at time zone 'UTC')
+            on load.company_id = company.company_id and load.entity = wanted.entity
+            and (load.is_backfill or load.known_at < %(known)s)
         where company.company_id = %(company)s
         group by wanted.entity
-        having coalesce(max(load.known_at), '-infinity')
-            < (%(date)s::date - %(days)s::int)::timestamp at time zone 'UTC'
+        having coalesce(max(load.known_at) filter (where load.status = 'succeeded'), '-infinity') < (
+            %(date)s::date - case
+                when max(load.known_at) filter (where load.status = 'failed')
+                    > max(load.known_at) filter (where load.status = 'succeeded') then 1
+                else %(days)s::int
+            end
+        )::timestamp at time zone 'UTC'
         order by wanted.entity
         """),
-        {"company": company_id, "date": as_of_date, "days": OLDEST_LOAD_DAYS},
+        {"company": company_id, "date": as_of_date, "days": OLDEST_LOAD_DAYS, "known": known.before},
     ).fetchall()
     stale = ", ".join(
         f"{entity} (last load {at:%Y-%m-%d %H:%M} UTC)" if at else f"{entity} (never)" for entity, at in rows
     )
     detail = (
-        f"what was known before {as_of_date} is older than {OLDEST_LOAD_DAYS} days: {stale}"
+        f"what was known before {as_of_date} is older than {OLDEST_LOAD_DAYS} days, or a load failed since: {stale}"
         if stale
         else f"every table was loaded within {OLDEST_LOAD_DAYS} days before {as_of_date}"
     )
     return GateCheck("features rest on fresh loads", not stale, detail)
+
+
+def _no_source_is_silent(
+    conn: psycopg.Connection[Any],
+    company: Company,
+    as_of_date: date,
+    known: Knowledge,
+    standing: PublishedSet | None,
+) -> GateCheck:
+    """A source that answers and gives nothing. Before the first publication no better scores stand instead."""
+    name = "no source fell silent"
+    if standing is None:
+        return GateCheck(name, True, "nothing is published yet that could stand instead")
+    ends = dict(
+        conn.execute(
+            relations.compose("""
+            select entity, max(known_at) from {load_log}
+            where company_id = %s and status = 'succeeded' and not is_backfill and known_at < %s group by entity
+            """),
+            [company.company_id, known.before],
+        ).fetchall()
+    )
+    midnight = Knowledge.of(as_of_date).before
+    silent = [
+        silence
+        for entity in company.entities
+        for silence in silent_entities(
+            conn, company.company_id, [entity], min(ends.get(entity, midnight), midnight), known.before
+        )
+    ]
+    detail = "; ".join(map(str, silent)) or f"as much as usual from {', '.join(company.entities)}"
+    return GateCheck(name, not silent, detail)
+
+
+def _no_table_shrank(
+    conn: psycopg.Connection[Any],
+    company_id: int,
+    as_of_date: date,
+    known: Knowledge,
+    standing: PublishedSet | None,
+) -> GateCheck:
+    """By the source's own count of its records, where it can count, at the loads behind the two publications."""
+    name = "no table shrank"
+    if standing is None or standing.as_of_date >= as_of_date:
+        return GateCheck(name, True, "no earlier publication to compare with")
+    rows = conn.execute(
+        relations.compose("""
+        select now.entity, before.source_live, now.source_live
+        from (
+            select distinct on (entity) entity, source_live from {load_log}
+            where company_id = %(company)s and status = 'succeeded' and source_live is not null
+                and known_at < %(known)s
+            order by entity, load_id desc
+        ) as now
+        inner join (
+            select distinct on (entity) entity, source_live from {load_log}
+            where company_id = %(company)s and status = 'succeeded' and source_live is not null
+                and (is_backfill or known_at < %(standing)s)
+            order by entity, load_id desc
+        ) as before using (entity)
+        where now.source_live < (1 - %(shrinkage)s) * before.source_live
+        order by now.entity
+        """),
+        {
+            "company": company_id,
+            "known": known.before,
+            "standing": Knowledge.of(standing.as_of_date).before,
+            "shrinkage": LARGEST_SHRINKAGE,
+        },
+    ).fetchall()
+    shrunk = "; ".join(f"{entity}: {now} records in the source after {before}" for entity, before, now in rows)
+    return GateCheck(name, not shrunk, shrunk or f"no table lost more than {LARGEST_SHRINKAGE:.0%} of its records")
+
+
+def _no_feature_went_missing(
+    conn: psycopg.Connection[Any],
+    company_id: int,
+    as_of_date: date,
+    known: Knowledge,
+    standing: PublishedSet | None,
+) -> GateCheck:
+    """Each feature's share of customers without it, against the date of the published set."""
+    name = "no feature went missing for many at once"
+    if standing is None or standing.as_of_date >= as_of_date:
+        return GateCheck(name, True, "no earlier publication to compare with")
+    now = missing_shares(conn, known.matrix, company_id, as_of_date)
+    before = missing_shares(conn, relations.CHURN_FEATURE_MATRIX, company_id, standing.as_of_date)
+    risen = {
+        feature: (before[feature], share)
+        for feature, share in now.items()
+        if feature in before and share - before[feature] > LARGEST_RISE_OF_MISSING
+    }
+    gone = "; ".join(
+        f"{feature} is missing for {share:.0%} of customers, {was:.0%} on {standing.as_of_date}"
+        for feature, (was, share) in sorted(risen.items(), key=lambda item: item[1][0] - item[1][1])
+    )
+    return GateCheck(name, not gone, gone or f"none is missing for {LARGEST_RISE_OF_MISSING:.0%} more customers")

@@ -13,7 +13,7 @@ from warehouse.migrate import ADVISORY_LOCK, current_revision, migrate, newest_r
 from warehouse.relations import Relation
 from warehouse.roles import Role, relations_open_to_all_companies
 
-MADE_BY_DBT = {"features", "analytics"}
+MADE_BY_DBT = {"intermediate", "features", "analytics"}
 MADE_HERE = [
     relation
     for relation in vars(relations).values()

@@ -30,7 +30,10 @@ def company(warehouse: Warehouse, add_company: Callable[..., Company]) -> Compan
     """A company whose tables were loaded just before the first day, with a feature matrix to be covered."""
     company = add_company(slug="acme")
     with warehouse.connect() as conn:
-        conn.execute("create table features.churn_feature_matrix (company_id int, customer_id text, as_of_date date)")
+        conn.execute(
+            "create table features.churn_feature_matrix (company_id int, customer_id text, as_of_date date);"
+            "grant select on features.churn_feature_matrix to churn_ml"
+        )
         _load(conn, company, NOW - timedelta(days=1))
     return company
 
@@ -83,7 +86,7 @@ def _judge(warehouse: Warehouse, company: Company, scores: pa.Table) -> list[str
     with warehouse.connect(Role.ml) as conn:
         stage_scores(conn, company.company_id, scores)
     with warehouse.connect(Role.ml) as conn:
-        return [check.name for check in run_gate(conn, company.company_id, day, NOW) if not check.passed]
+        return [check.name for check in run_gate(conn, company, day, NOW) if not check.passed]
 
 
 def _publish(warehouse: Warehouse, company: Company, day: date, probabilities: dict[str, float]) -> Any:
@@ -173,7 +176,7 @@ def test_the_gate_names_what_is_wrong(warehouse: Warehouse, company: Company) ->
     with warehouse.connect() as conn:
         conn.execute("insert into features.churn_feature_matrix values (%s, 'c', %s)", [company.company_id, FIRST_DAY])
     with warehouse.connect(Role.ml) as conn:
-        failed = [check for check in run_gate(conn, company.company_id, FIRST_DAY, NOW) if not check.passed]
+        failed = [check for check in run_gate(conn, company, FIRST_DAY, NOW) if not check.passed]
     assert "every active customer has a score" in [check.name for check in failed]
 
 
