@@ -7,28 +7,49 @@ published probability equals the observed share. What smoothing guards against, 
 few or separable outcomes, is held by a weak Gaussian prior on the slope around 1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ml_assets.frames import FloatArray
 
 SLOPE_PRIOR_SD = 1.0
+BOOTSTRAP_ROUNDS = 200
+RANGE_SDS = 1.96
+_BOOTSTRAP_STEPS = 3
+_BOOTSTRAP_CELLS = 2_000_000
 _STEPS = 100
 _TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
 class AffineCalibrator:
-    """Slope (positive) and intercept on the log-odds scale, and how they came about."""
+    """Slope (positive) and intercept on the log-odds scale, and how they came about.
+
+    `covariance` is (variance of the slope, covariance, variance of the intercept) over customers drawn anew;
+    None where no outcomes stand behind them.
+    """
 
     slope: float
     intercept: float
     reason: str
+    covariance: tuple[float, float, float] | None = None
 
     def log_odds(self, margins: FloatArray) -> FloatArray:
         """Published log-odds of margins, before the bounds of publication."""
         return self.slope * margins + self.intercept
+
+    def half_width(self, margins: FloatArray) -> FloatArray:
+        """Half of the 95 percent range of the published log-odds; infinite where the covariance is not known.
+
+        The delta method on a line: var(slope * m + intercept) = m^2 var(slope) + 2 m cov + var(intercept).
+        """
+        if self.covariance is None:
+            return np.full(len(margins), np.inf)
+        slope, both, intercept = self.covariance
+        variance = slope * margins**2 + 2 * both * margins + intercept
+        return np.asarray(RANGE_SDS * np.sqrt(np.maximum(variance, 0.0)))
 
 
 IDENTITY_REASON = "no calibration dates: the margin is published as it is"
@@ -53,6 +74,81 @@ def fit_calibrator(margins: FloatArray, outcomes: FloatArray) -> AffineCalibrato
     _, shifted = _newton(margins, outcomes, fit_slope=False)
     reason = f"the fitted slope {slope:.3g} is not positive: only the intercept is fitted"
     return AffineCalibrator(1.0, shifted, reason)
+
+
+def with_range(
+    calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray, entities: np.ndarray[Any, Any], seed: int
+) -> AffineCalibrator:
+    """The calibrator with the spread that it has over customers drawn anew: a bootstrap, 200 rounds.
+
+    `entities` gives each row's customer, shape (rows,): the rows of one customer are drawn together. With one
+    class only the calibrator stays as it is.
+    """
+    if len(outcomes) == 0 or outcomes.min() == outcomes.max():
+        return calibrator
+    draws = _bootstrap(calibrator, margins, outcomes, entities, seed)
+    slope, both, intercept = np.cov(draws, rowvar=False)[[0, 0, 1], [0, 1, 1]].tolist()
+    return replace(calibrator, covariance=(slope, both, intercept))
+
+
+def _bootstrap(
+    calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray, entities: np.ndarray[Any, Any], seed: int
+) -> FloatArray:
+    """(slope, intercept) of each round, shape (rounds, 2): Newton steps for many rounds at a time.
+
+    The prior on the slope keeps a round with few outcomes finite; so does the bound on a step.
+    """
+    _, member = np.unique(entities, return_inverse=True)
+    customers, random = int(member.max()) + 1, np.random.default_rng(seed)
+    centre = float(margins.mean())
+    centred = margins - centre
+    at_once = max(1, _BOOTSTRAP_CELLS // max(len(margins), customers))
+    found = []
+    for start in range(0, BOOTSTRAP_ROUNDS, at_once):
+        rounds = min(at_once, BOOTSTRAP_ROUNDS - start)
+        drawn = random.multinomial(customers, np.full(customers, 1 / customers), size=rounds)[:, member]
+        slope = np.full(rounds, calibrator.slope)
+        intercept = np.full(rounds, calibrator.intercept + calibrator.slope * centre)
+        for _ in range(_BOOTSTRAP_STEPS):
+            log_odds = np.clip(slope[:, None] * centred + intercept[:, None], -500, 500)
+            expected = 1.0 / (1.0 + np.exp(-log_odds))
+            missed, weight = drawn * (expected - outcomes), drawn * expected * (1 - expected)
+            by_slope, by_intercept = missed @ centred + (slope - 1.0) / SLOPE_PRIOR_SD**2, missed.sum(axis=1)
+            both = weight @ centred
+            slopes, intercepts = weight @ centred**2 + 1.0 / SLOPE_PRIOR_SD**2, weight.sum(axis=1) + 1e-9
+            determinant = slopes * intercepts - both**2
+            slope = slope - np.clip((intercepts * by_slope - both * by_intercept) / determinant, -1, 1)
+            intercept = intercept - np.clip((slopes * by_intercept - both * by_slope) / determinant, -2, 2)
+        found.append(np.column_stack([slope, intercept - slope * centre]))
+    return np.vstack(found)
+
+
+def not_worse_than_raw(
+    calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray, entities: np.ndarray[Any, Any], seed: int
+) -> AffineCalibrator:
+    """The calibrator, or the raw margin where that is better calibrated on these (test) rows beyond noise.
+
+    By the Brier score: both rank the rows alike, so that the difference of their Brier scores is one of calibration
+    alone. Beyond noise: the 95 percent interval of the difference, customers drawn anew, lies above zero.
+    """
+    if len(outcomes) == 0 or (calibrator.slope, calibrator.intercept) == (1.0, 0.0):
+        return calibrator
+    raw, fitted = (_squared_errors(log_odds, outcomes) for log_odds in (margins, calibrator.log_odds(margins)))
+    _, member = np.unique(entities, return_inverse=True)
+    worse_by = np.bincount(member, weights=fitted - raw)
+    random = np.random.default_rng(seed)
+    sums = [worse_by[random.integers(0, len(worse_by), len(worse_by))].sum() for _ in range(BOOTSTRAP_ROUNDS)]
+    if np.quantile(sums, 0.025) <= 0:
+        return calibrator
+    reason = (
+        f"the fitted line (slope {calibrator.slope:.3g}, intercept {calibrator.intercept:.3g}) is worse calibrated on "
+        f"the test dates than the margin as it is: Brier score {fitted.mean():.5f} against {raw.mean():.5f}"
+    )
+    return AffineCalibrator(1.0, 0.0, reason, calibrator.covariance)
+
+
+def _squared_errors(log_odds: FloatArray, outcomes: FloatArray) -> FloatArray:
+    return np.asarray((1.0 / (1.0 + np.exp(-np.clip(log_odds, -500, 500))) - outcomes) ** 2)
 
 
 def _newton(margins: FloatArray, outcomes: FloatArray, *, fit_slope: bool) -> tuple[float, float]:

@@ -100,6 +100,39 @@ def auc_interval(
     return float(low), float(high)
 
 
+def calibration_intervals(
+    probabilities: FloatArray,
+    outcomes: FloatArray,
+    entities: np.ndarray[Any, Any],
+    *,
+    seed: int,
+    rounds: int = BOOTSTRAP_ROUNDS,
+    coverage: float = 0.95,
+) -> Metrics:
+    """Percentile bootstrap intervals of the Brier score and the calibration error, entities drawn anew.
+
+    The bins stay those of all rows. A drawn calibration error is larger on average than that of all rows, for
+    noise adds to every bin's gap, so that its interval leans upwards. None without rows.
+    """
+    names = ("brier_low", "brier_high", "calibration_error_low", "calibration_error_high")
+    if len(outcomes) == 0:
+        return dict.fromkeys(names)
+    _, member = np.unique(entities, return_inverse=True)
+    size = int(member.max()) + 1
+    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], method="lower"))
+    bins = np.searchsorted(edges, probabilities, side="left")
+    width = len(edges) + 1
+    gaps = np.bincount(member * width + bins, probabilities - outcomes, size * width).reshape(size, width)
+    errors = np.bincount(member, (probabilities - outcomes) ** 2, size)
+    rows = np.bincount(member, minlength=size)
+    random = np.random.default_rng(seed)
+    drawn = (np.bincount(random.integers(0, size, size), minlength=size) for _ in range(rounds))
+    found = np.array([(each @ errors / (each @ rows), np.abs(each @ gaps).sum() / (each @ rows)) for each in drawn])
+    tail = (1 - coverage) / 2
+    low, high = np.quantile(found, [tail, 1 - tail], axis=0).tolist()
+    return dict(zip(names, (low[0], high[0], low[1], high[1]), strict=True))
+
+
 def _weighted_auc(hits: FloatArray, weights: FloatArray, starts: np.ndarray) -> float | None:
     """AUC of rows sorted by probability; `starts` marks where each group of ties begins."""
     positive = np.add.reduceat(hits * weights, starts)

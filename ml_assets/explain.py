@@ -5,7 +5,7 @@ the bound cuts, a row's parts are scaled by one factor, so that they still add u
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import orjson
 import pandas as pd
 
 from ml_assets.calibrate import AffineCalibrator
-from ml_assets.frames import FloatArray, display_values
+from ml_assets.frames import FloatArray, Usual, display_values
 from ml_assets.task import Feature
 
 SMALLEST_PROBABILITY = 1e-4
@@ -22,6 +22,8 @@ LARGEST_LOG_ODDS = float(np.log((1 - SMALLEST_PROBABILITY) / SMALLEST_PROBABILIT
 TOP_REASONS = 5
 OTHER = "other"
 _DECIMALS = 8
+_PREPOSITIONS = {"added", "against", "as", "for", "in", "now", "of", "open", "overdue", "since", "until", "with"}
+_OTHER_HEAD = {"feature": OTHER, "label": "All other features together", "value": None, "unit": "", "family": OTHER}
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,17 @@ def publish_parts(parts: FloatArray, bias: float, calibrator: AffineCalibrator) 
     return PublishedParts(wanted + baseline, baseline, contributions)
 
 
-def write_reasons(frame: pd.DataFrame, features: Sequence[Feature], contributions: FloatArray) -> Reasons:
+def write_reasons(
+    frame: pd.DataFrame,
+    features: Sequence[Feature],
+    contributions: FloatArray,
+    usual: Usual | None = None,
+) -> Reasons:
     """The five largest parts of each row by size, then all the rest as "other".
 
-    Equal sizes are ordered by feature name; a part of exactly zero is no reason. Contributions are rounded
-    to 8 decimals and "other" takes up the rounding, so that a row's reasons add up to its parts' sum.
+    `usual` are the values that the words compare with, by feature. Equal sizes are ordered by feature name; a part
+    of exactly zero is no reason. Contributions are rounded to 8 decimals and "other" takes up the rounding, so that
+    a row's reasons add up to its parts' sum.
     """
     order = sorted(range(len(features)), key=lambda position: features[position].name)
     sorted_parts = contributions[:, order]
@@ -75,10 +83,8 @@ def write_reasons(frame: pd.DataFrame, features: Sequence[Feature], contribution
     rounded = np.round(np.take_along_axis(sorted_parts, chosen, axis=1), _DECIMALS)
     rest = np.round(contributions.sum(axis=1) - rounded.sum(axis=1), _DECIMALS) + 0.0
     columns = np.array(order)[chosen]
-    fragments = _fragments(frame, features, columns, rounded)
-    other = _json(
-        {"feature": OTHER, "label": "All other features together", "value": None, "unit": "", "family": OTHER}
-    )[:-1]
+    fragments = _fragments(frame, features, columns, rounded, usual or {})
+    other = _json(_OTHER_HEAD)[:-1]
     texts = [
         "["
         + "".join(f"{piece}," for piece in row if piece)
@@ -90,6 +96,34 @@ def write_reasons(frame: pd.DataFrame, features: Sequence[Feature], contribution
     return Reasons(texts, names)
 
 
+def write_unexplained(totals: FloatArray) -> Reasons:
+    """Reasons of scores that nobody asked the parts of: everything, shape (rows,), under "other"."""
+    left = np.round(totals, _DECIMALS) + 0.0
+    other = _json(_OTHER_HEAD)[:-1]
+    ends = np.array([f',"text":{_other_text(sign)}}}]' for sign in (-1.0, 0.0, 1.0)], dtype=object)
+    heads = f'[{other},"contribution":'
+    chosen = ends[np.sign(left).astype(int) + 1].tolist()
+    texts = [f"{heads}{part!r}{end}" for part, end in zip(left.tolist(), chosen, strict=True)]
+    return Reasons(texts, np.full((len(totals), 1), "", dtype=object))
+
+
+def family_totals(features: Sequence[Feature], contributions: FloatArray) -> tuple[list[str], FloatArray]:
+    """The families in alphabetical order, and each row's sum of parts per family, shape (rows, families)."""
+    names = sorted({feature.family for feature in features})
+    belongs = np.array([[feature.family == name for name in names] for feature in features], dtype=np.float64)
+    return names, contributions @ belongs
+
+
+def write_families(names: Sequence[str], totals: FloatArray) -> list[str]:
+    """Per row a JSON object from family to its sum of parts, to 8 decimals."""
+    heads = [f"{_json(name)}:" for name in names]
+    rounded = np.round(totals, _DECIMALS) + 0.0
+    return [
+        "{" + ",".join([f"{head}{part!r}" for head, part in zip(heads, row, strict=True)]) + "}"
+        for row in rounded.tolist()
+    ]
+
+
 def _largest(parts: FloatArray, count: int) -> np.ndarray:
     """Positions of the `count` largest |parts| per row, largest first; among equals the earlier position."""
     sizes = np.abs(np.round(parts, _DECIMALS))
@@ -98,7 +132,7 @@ def _largest(parts: FloatArray, count: int) -> np.ndarray:
 
 
 def _fragments(
-    frame: pd.DataFrame, features: Sequence[Feature], columns: np.ndarray, rounded: FloatArray
+    frame: pd.DataFrame, features: Sequence[Feature], columns: np.ndarray, rounded: FloatArray, usual: Usual
 ) -> npt.NDArray[np.object_]:
     """The JSON object of each reason, "" where its part is zero; words are made once per distinct value."""
     fragments = np.full(columns.shape, "", dtype=object)
@@ -109,7 +143,8 @@ def _fragments(
         values = display_values(frame[feature.name].iloc[rows], feature)
         parts = rounded[rows, places]
         codes, distinct = pd.factorize(values, use_na_sentinel=False)
-        heads = [(_head(feature, value, "lowers"), _head(feature, value, "raises")) for value in distinct]
+        compared = usual.get(feature.name)
+        heads = [tuple(_head(feature, value, way, compared) for way in ("lowers", "raises")) for value in distinct]
         fragments[rows, places] = [
             f'{heads[code][part > 0]},"contribution":{part!r}}}'
             for code, part in zip(codes.tolist(), parts.tolist(), strict=True)
@@ -117,7 +152,7 @@ def _fragments(
     return fragments
 
 
-def _head(feature: Feature, value: Any, direction: str) -> str:
+def _head(feature: Feature, value: Any, direction: str, usual: float | bool | str | None) -> str:
     shown = None if value is None or value != value else value
     return _json(
         {
@@ -126,22 +161,68 @@ def _head(feature: Feature, value: Any, direction: str) -> str:
             "value": shown,
             "unit": feature.unit,
             "family": feature.family,
-            "text": f"{feature.label}: {words_of(shown, feature)} ({direction} the risk)",
+            "text": f"{sentence(feature, shown, usual)} ({direction} the risk)",
         }
     )[:-1]
 
 
-def words_of(value: float | bool | str | None, feature: Feature) -> str:
-    """A value in words: "74 days", "1,250.5 EUR", "25%" (of a share), "yes", "unknown"."""
+def sentence(feature: Feature, value: float | bool | str | None, usual: float | bool | str | None = None) -> str:
+    """A feature's value as a person says it, beside the usual one where that is known.
+
+    "3 tickets open for more than 7 days, usually 0" where the label counts its unit; else "Plan: pro, usually basic";
+    "Revenue in the last 90 days is not known". A value that reads like the usual one is "as usual".
+    """
+    head, rest = _parted(feature.label)
     if value is None:
-        return "unknown"
+        is_plural = any(word.endswith("s") and not word.endswith(("ss", "us", "is")) for word in (head[0], head[-1]))
+        return f"{feature.label} {'are' if is_plural else 'is'} not known"
+    counted = not isinstance(value, bool | str) and _place(head, feature.unit) is not None
+    if counted:
+        plain = replace(feature, unit="")
+        shown, compared = words_of(value, plain), None if usual is None else words_of(usual, plain)
+        said = " ".join([shown, *_counted(head, feature.unit, is_one=shown == "1"), *rest])
+    else:
+        shown, compared = words_of(value, feature), None if usual is None else words_of(usual, feature)
+        said = f"{feature.label}: {shown}"
+    if compared is None:
+        return said
+    return f"{said}, as usual" if compared == shown else f"{said}, usually {compared}"
+
+
+def _parted(label: str) -> tuple[list[str], list[str]]:
+    """A label's words before its first preposition, and the others."""
+    words = label.split()
+    end = next((place for place, word in enumerate(words) if place and word.lower() in _PREPOSITIONS), len(words))
+    return words[:end], words[end:]
+
+
+def _place(head: Sequence[str], unit: str) -> int | None:
+    """Where a label names what it counts."""
+    lower = [word.lower() for word in head]
+    return lower.index(unit) if unit.endswith("s") and unit in lower else None
+
+
+def _counted(head: Sequence[str], unit: str, *, is_one: bool) -> list[str]:
+    place = _place(head, unit)
+    words = [head[0][0].lower() + head[0][1:] if head[0][1:].islower() else head[0], *head[1:]]
+    if is_one and place is not None:
+        words[place] = unit[:-1]
+    return words
+
+
+def words_of(value: float | bool | str | None, feature: Feature) -> str:
+    """A value in words: "74 days", "1,250.5 EUR", "25%" (of a share), "yes", "not known"."""
+    if value is None:
+        return "not known"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
-    if feature.unit == "share":
-        return f"{value:.0%}"
+    if feature.unit.split(" ")[0] == "share":
+        return f"{value:.0%}{feature.unit.removeprefix('share')}"
     shown = f"{value:,.0f}" if float(value).is_integer() else _short(value)
+    if feature.unit.endswith("currency"):
+        return f"{shown} in the {feature.unit}"
     unit = feature.unit[:-1] if shown == "1" and feature.unit.endswith("s") else feature.unit
     return f"{shown} {unit}".rstrip()
 

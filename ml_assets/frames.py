@@ -4,8 +4,8 @@ The matrix is float64, one column per feature in the model's order: numbers as t
 categories as a code of the stored vocabulary. Missing is NaN; so is a category that the fit never saw.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from ml_assets.task import Feature, PredictionTask
 FloatArray = npt.NDArray[np.float64]
 DateArray = npt.NDArray[np.datetime64]
 
+Usual = Mapping[str, float | bool | str]
+
 LARGEST_VOCABULARY = 50
 VERSION_COLUMN = "feature_version"
 MIXED_VERSION = "mixed"
@@ -35,10 +37,15 @@ _NUMBERS_IN_OBJECTS = {"decimal", "floating", "integer", "mixed-integer-float", 
 
 @dataclass(frozen=True)
 class FeatureEncoder:
-    """The features of a model in order, and the vocabulary of each category."""
+    """The features of a model in order, and the vocabulary of each category.
+
+    `usual` has each company's usual value of each feature among the fit rows, by the company's id as text: the
+    median of a number, the most frequent value of a category or a flag. A company without rows has none.
+    """
 
     features: tuple[Feature, ...]
     vocabularies: dict[str, tuple[str, ...]]
+    usual: Mapping[str, Usual] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, frame: pd.DataFrame, features: Sequence[Feature]) -> "FeatureEncoder":
@@ -49,7 +56,10 @@ class FeatureEncoder:
             if feature.kind == "category":
                 counts = pd.Series(_texts(frame[feature.name], feature)).value_counts()
                 vocabularies[feature.name] = tuple(sorted(counts.index[:LARGEST_VOCABULARY]))
-        return cls(features=tuple(features), vocabularies=vocabularies)
+        usual = {}
+        if "company_id" in frame.columns:
+            usual = {str(company): usual_values(rows, features) for company, rows in frame.groupby("company_id")}
+        return cls(features=tuple(features), vocabularies=vocabularies, usual=usual)
 
     def encode(self, frame: pd.DataFrame) -> FloatArray:
         """Rows x features. Raises a `FrameError` that names the feature when the frame does not fit."""
@@ -80,6 +90,21 @@ class FeatureEncoder:
         codes = vocabulary.get_indexer(pd.Index(_texts(column, feature), dtype=object)).astype(np.float64)
         codes[codes < 0] = np.nan
         return codes
+
+
+def usual_values(frame: pd.DataFrame, features: Sequence[Feature]) -> dict[str, float | bool | str]:
+    """Each feature's median (a number) or most frequent value (a category, a flag), where any row has one."""
+    usual: dict[str, float | bool | str] = {}
+    for feature in features:
+        known = pd.Series(plain_values(frame[feature.name], feature)).dropna()
+        if known.empty:
+            continue
+        if feature.kind == "number":
+            usual[feature.name] = float(known.median())
+        else:
+            most = known.value_counts().sort_index().idxmax()
+            usual[feature.name] = bool(most) if feature.kind == "flag" else str(most)
+    return usual
 
 
 def check_features(frame: pd.DataFrame, features: Sequence[Feature]) -> None:

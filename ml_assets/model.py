@@ -13,7 +13,7 @@ import orjson
 import pandas as pd
 
 from ml_assets.calibrate import AffineCalibrator
-from ml_assets.errors import ArtefactError, FeatureVersionError, FrameError
+from ml_assets.errors import ArtefactError, AttributionError, FeatureVersionError, FrameError
 from ml_assets.estimators import Estimator, Files, load_estimator
 from ml_assets.explain import PublishedParts, bound_log_odds, probabilities_of, publish_parts
 from ml_assets.frames import FeatureEncoder, FloatArray, check_keys, feature_version_of, is_same_version
@@ -29,6 +29,7 @@ class TrainingFacts:
     """Where a model comes from. `last_seen_date` is the last date whose outcomes shaped it.
 
     `feature_version` says what made the features it learned from (see `feature_version_of`); None: not known.
+    `customers` and `outcomes` are the different entities, and those with the outcome, among its rows.
     """
 
     trained_at: datetime
@@ -40,17 +41,24 @@ class TrainingFacts:
     fingerprint: str
     libraries: dict[str, str]
     feature_version: str | None = None
+    customers: int = 0
+    outcomes: int = 0
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a frame's rows, in its order: arrays (rows,); contributions (rows, features) or None."""
+    """Scores of a frame's rows, in its order: arrays (rows,); contributions (rows, features) or None.
+
+    `low` and `high` are the probability's 95 percent range by what the calibrator rests on.
+    """
 
     frame: pd.DataFrame
     probability: FloatArray
     log_odds: FloatArray
     baseline_log_odds: float
     contributions: pd.DataFrame | None
+    low: FloatArray
+    high: FloatArray
 
 
 @dataclass(frozen=True)
@@ -72,18 +80,41 @@ class TrainedModel:
         1e-9; without, `contributions` is None and it is many times faster.
         """
         matrix = self.encoder.encode(frame)
-        if explain:
-            parts, bias = self.estimator.parts(matrix)
-            published: PublishedParts = publish_parts(parts, bias, self.calibrator)
-            log_odds, baseline = published.log_odds, published.baseline
+        if not explain:
+            return self.publish(frame, self.estimator.margins(matrix))
+        parts, _ = self.estimator.parts(matrix)
+        return self.publish(frame, self.estimator.margins(matrix), parts)
+
+    def publish(self, frame: pd.DataFrame, margins: FloatArray, parts: FloatArray | None = None) -> Scores:
+        """Calibrated scores of margins (rows,), with their parts (rows, features) where those are given.
+
+        Raises `AttributionError` for a margin that is no number: a score that nobody can vouch for.
+        """
+        if not np.isfinite(margins).all():
+            raise AttributionError(
+                f"{int((~np.isfinite(margins)).sum())} of {len(margins)} scores are no numbers; nothing is published"
+            )
+        log_odds = bound_log_odds(self.calibrator.log_odds(margins))
+        half = self.calibrator.half_width(margins)
+        low, high = (probabilities_of(bound_log_odds(log_odds + side)) for side in (-half, half))
+        contributions = None
+        if parts is not None:
+            published: PublishedParts = publish_parts(parts, self.bias, self.calibrator)
+            log_odds = published.log_odds
             names = [feature.name for feature in self.encoder.features]
             contributions = pd.DataFrame(published.contributions, columns=names, index=frame.index)
-        else:
-            log_odds = bound_log_odds(self.calibrator.log_odds(self.estimator.margins(matrix)))
-            _, bias = self.estimator.parts(matrix[:1])
-            baseline = float(bound_log_odds(self.calibrator.log_odds(np.array([bias])))[0])
-            contributions = None
-        return Scores(frame, probabilities_of(log_odds), log_odds, baseline, contributions)
+        probability = probabilities_of(log_odds)
+        return Scores(frame, probability, log_odds, self.baseline_log_odds, contributions, low, high)
+
+    @property
+    def bias(self) -> float:
+        """The margin before any part."""
+        return self.estimator.parts(np.full((1, len(self.encoder.features)), np.nan))[1]
+
+    @property
+    def baseline_log_odds(self) -> float:
+        """The published log-odds before any part."""
+        return float(bound_log_odds(self.calibrator.log_odds(np.array([self.bias])))[0])
 
     def check_frame(self, frame: pd.DataFrame, task: PredictionTask) -> None:
         """Raise when the keys are not fit for publication, or the model is of another task or feature version."""
@@ -108,6 +139,7 @@ class TrainedModel:
             "calibrator": asdict(self.calibrator),
             "features": [asdict(feature) for feature in self.encoder.features],
             "vocabularies": self.encoder.vocabularies,
+            "usual": {company: dict(values) for company, values in self.encoder.usual.items()},
             "facts": asdict(self.facts),
         }
         return {_MODEL_FILE: orjson.dumps(words, option=orjson.OPT_INDENT_2), **self.estimator.dump()}
@@ -124,7 +156,7 @@ class TrainedModel:
                 entity_key=words["entity_key"],
                 rung=words["rung"],
                 estimator=load_estimator(words["kind"], files),
-                calibrator=AffineCalibrator(**words["calibrator"]),
+                calibrator=_calibrator(words["calibrator"]),
                 encoder=_encoder(words),
                 facts=_facts(words["facts"]),
             )
@@ -134,7 +166,13 @@ class TrainedModel:
 
 def _encoder(words: dict[str, Any]) -> FeatureEncoder:
     vocabularies = {name: tuple(values) for name, values in words["vocabularies"].items()}
-    return FeatureEncoder(tuple(Feature(**feature) for feature in words["features"]), vocabularies)
+    features = tuple(Feature(**feature) for feature in words["features"])
+    return FeatureEncoder(features, vocabularies, words.get("usual", {}))
+
+
+def _calibrator(words: dict[str, Any]) -> AffineCalibrator:
+    covariance = words.get("covariance")
+    return AffineCalibrator(**{**words, "covariance": tuple(covariance) if covariance else None})
 
 
 def _facts(words: dict[str, Any]) -> TrainingFacts:

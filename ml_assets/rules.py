@@ -19,6 +19,7 @@ from ml_assets.task import RulePrior
 BINS = 10
 _PSEUDO_ROWS = 10.0
 _NEWTON_STEPS = 50
+_NO_SLOPE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,24 @@ def fit_prior_rule(
         slope=float(weights[1]),
         centre=float(scaled.mean()) if len(scaled) else 0.0,
     )
+
+
+def posterior_covariance(rule: PriorRule, matrix: FloatArray, prior: RulePrior) -> tuple[float, float, float]:
+    """The posterior's spread around its mode (Laplace), as that of a line on the rule's own margin.
+
+    (variance of the slope, covariance, variance of the intercept). With m = a + b z a moved (a, b) is the line
+    a + b z = slope * m + intercept, slope = b'/b and intercept = a' - a b'/b.
+    """
+    scaled = recency_scale(matrix[:, rule.position], rule.reference)
+    design = np.column_stack([np.ones_like(scaled), scaled])
+    rates = 1.0 / (1.0 + np.exp(-rule.margins(matrix)))
+    precision = np.diag([prior.intercept_sd**-2, prior.slope_sd**-2])
+    spread = np.linalg.inv((design * (rates * (1 - rates))[:, None]).T @ design + precision)
+    if abs(rule.slope) < _NO_SLOPE:
+        return 0.0, 0.0, float(spread[0, 0])
+    moved = np.array([[0.0, 1.0 / rule.slope], [1.0, -rule.intercept / rule.slope]])
+    slope, both, _, intercept = (moved @ spread @ moved.T).ravel().tolist()
+    return slope, both, intercept
 
 
 def recency_scale(column: FloatArray, reference: float) -> FloatArray:

@@ -7,12 +7,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pandas as pd
 
-from ml_assets.explain import write_reasons
+from ml_assets.explain import (
+    OTHER,
+    TOP_REASONS,
+    Reasons,
+    family_totals,
+    write_families,
+    write_reasons,
+    write_unexplained,
+)
 from ml_assets.frames import FloatArray, as_of_dates
-from ml_assets.model import TrainedModel
-from ml_assets.task import Feature, PredictionTask, RiskThresholds
+from ml_assets.model import Scores, TrainedModel
+from ml_assets.task import EvidenceThresholds, Feature, PredictionTask, RiskThresholds
 
 HASHED_REASONS = 3
 
@@ -42,38 +51,90 @@ def build_score_rows(
     *,
     model_version: str,
     described: Sequence[Feature] = (),
+    explain: bool = True,
 ) -> pd.DataFrame:
     """Score a feature matrix and give the rows to publish, in the frame's order.
 
     `described` are the features in today's words, which the reasons are written with; one that is not among
-    them keeps the words it was trained with.
+    them keeps the words it was trained with. Without `explain` a row has one reason, "other", with all of it.
 
-    Columns: company_id, the entity's id, as_of_date, the task's probability, risk_level, percentile (within
-    the company and date), baseline_log_odds, reasons (JSON text), model_version, evidence_level, row_hash.
+    Columns: company_id, the entity's id, as_of_date, the task's probability, its low and high end (95 percent
+    range), risk_level, percentile (within the company and date), baseline_log_odds, reasons (JSON text), families
+    (JSON text, a sum of parts per family), model_version, evidence_level, evidence (JSON text), row_hash.
     Raises a `FrameError` for a frame that the model cannot score.
     """
     model.check_frame(frame, task)
-    scores = model.score(frame)
-    assert scores.contributions is not None  # noqa: S101 - scored with reasons
-    reasons = write_reasons(frame, _in_words_of(model, described), scores.contributions.to_numpy())
+    scores = model.score(frame, explain=explain)
+    groups = pd.DataFrame({"company": frame["company_id"].to_numpy(), "date": as_of_dates(frame)})
+    places = percentiles(scores.probability, groups.groupby(["company", "date"]).ngroup().to_numpy())
+    return score_rows(model, scores, task, places, model_version=model_version, described=described)
+
+
+def score_rows(
+    model: TrainedModel,
+    scores: Scores,
+    task: PredictionTask,
+    places: FloatArray,
+    *,
+    model_version: str,
+    described: Sequence[Feature] = (),
+) -> pd.DataFrame:
+    """`build_score_rows` for scores made already, with their percentiles (rows,): for work in chunks."""
+    frame = scores.frame
+    reasons, families = _explained(model, scores, described)
     levels = risk_levels(scores.probability, model.facts.base_rate, task.risk)
-    dates = as_of_dates(frame)
-    groups = pd.DataFrame({"company": frame["company_id"].to_numpy(), "date": dates}).groupby(["company", "date"])
+    days, day = np.unique(as_of_dates(frame), return_inverse=True)
     return pd.DataFrame(
         {
             "company_id": frame["company_id"].to_numpy(),
             task.entity_key: frame[task.entity_key].to_numpy(),
-            "as_of_date": dates.astype(object),
+            "as_of_date": days.astype(object)[day],
             task.probability_column: scores.probability,
+            "probability_low": scores.low,
+            "probability_high": scores.high,
             "risk_level": levels,
-            "percentile": percentiles(scores.probability, groups.ngroup().to_numpy()),
+            "percentile": places,
             "baseline_log_odds": scores.baseline_log_odds,
             "reasons": reasons.json,
+            "families": families,
             "model_version": model_version,
             "evidence_level": model.rung,
+            "evidence": evidence_of(model, scores, task.evidence),
             "row_hash": row_hashes(levels, scores.probability, reasons.top),
         }
     )
+
+
+def evidence_of(model: TrainedModel, scores: Scores, thresholds: EvidenceThresholds) -> npt.NDArray[np.object_]:
+    """Per row {customers, outcomes, is_thin} as JSON text: what the model learned from, and whether to act on it."""
+    counts = {"customers": model.facts.customers, "outcomes": model.facts.outcomes}
+    odds = [side / (1 - side) for side in (scores.low, scores.high)]
+    is_thin = odds[1] / odds[0] > thresholds.widest_odds_ratio
+    is_thin |= model.facts.outcomes < thresholds.outcomes
+    texts = np.array([orjson.dumps({**counts, "is_thin": thin}).decode() for thin in (False, True)], dtype=object)
+    return np.asarray(texts[is_thin.astype(int)])
+
+
+def _explained(model: TrainedModel, scores: Scores, described: Sequence[Feature]) -> tuple[Reasons, list[str]]:
+    if scores.contributions is None:
+        totals = scores.log_odds - scores.baseline_log_odds
+        return write_unexplained(totals), write_families([OTHER], totals[:, None])
+    features, parts = _in_words_of(model, described), scores.contributions.to_numpy()
+    families = write_families(*family_totals(features, parts))
+    companies = scores.frame["company_id"].to_numpy()
+    pieces = {}
+    for company in pd.unique(companies) if len(companies) else [None]:
+        own = np.flatnonzero(companies == company)
+        usual = model.encoder.usual.get(str(company))
+        pieces[company] = (own, write_reasons(scores.frame.iloc[own], features, parts[own], usual))
+    if len(pieces) == 1:
+        return next(iter(pieces.values()))[1], families
+    json, top = [""] * len(companies), np.full((len(companies), min(TOP_REASONS, len(features))), "", dtype=object)
+    for own, reasons in pieces.values():
+        top[own] = reasons.top
+        for place, text in zip(own.tolist(), reasons.json, strict=True):
+            json[place] = text
+    return Reasons(json, top), families
 
 
 def _in_words_of(model: TrainedModel, described: Sequence[Feature]) -> list[Feature]:
@@ -85,11 +146,16 @@ def _reworded(feature: Feature, words: Feature) -> Feature:
     return replace(feature, label=words.label, unit=words.unit, family=words.family)
 
 
-def row_hashes(levels: npt.NDArray[np.object_], probabilities: FloatArray, top: npt.NDArray[np.object_]) -> list[str]:
+def row_hashes(
+    levels: npt.NDArray[np.object_], probabilities: FloatArray, top: npt.NDArray[np.object_]
+) -> npt.NDArray[np.object_]:
     """A hash of what a reader would act on: risk level, whole percent, features of the top three reasons."""
-    shares = np.round(probabilities * 100).astype(int).tolist()
-    leading = top[:, :HASHED_REASONS].tolist()
-    return [
+    shown = pd.DataFrame({"level": levels, "share": np.round(probabilities * 100).astype(int)})
+    for place in range(min(HASHED_REASONS, top.shape[1])):
+        shown[f"reason_{place}"] = top[:, place]
+    combination, kinds = pd.factorize(pd.MultiIndex.from_frame(shown)) if len(shown) else (np.zeros(0, int), [])
+    hashes = [
         hashlib.blake2b(f"{level}|{share}|{'|'.join(names)}".encode(), digest_size=16).hexdigest()
-        for level, share, names in zip(levels.tolist(), shares, leading, strict=True)
+        for level, share, *names in kinds
     ]
+    return np.array(hashes, dtype=object)[combination]

@@ -97,6 +97,23 @@ class LadderThresholds:
 
 
 @dataclass(frozen=True)
+class EvidenceThresholds:
+    """When the data behind a score are too thin to act on it.
+
+    Fewer than `outcomes` customers with the outcome, or a 95 percent range whose ends are more than
+    `widest_odds_ratio` apart in odds.
+    """
+
+    outcomes: int = 30
+    widest_odds_ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        _check_positive(self.outcomes, "evidence threshold outcomes")
+        if not self.widest_odds_ratio > 1:
+            raise TaskError(f"evidence threshold widest_odds_ratio must be above 1, got {self.widest_odds_ratio!r}")
+
+
+@dataclass(frozen=True)
 class SplitSettings:
     """How the mature dates are shared out.
 
@@ -180,6 +197,7 @@ class PredictionTask:
     candidates: tuple[CandidateName, ...] = ("xgboost", "logistic")
     risk: RiskThresholds = field(default_factory=RiskThresholds)
     ladder: LadderThresholds = field(default_factory=LadderThresholds)
+    evidence: EvidenceThresholds = field(default_factory=EvidenceThresholds)
     split: SplitSettings = field(default_factory=SplitSettings)
     gate: Gate = field(default_factory=Gate)
     rule_prior: RulePrior = field(default_factory=RulePrior)

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from ml_assets.boosted_trees import fit_boosted_trees
-from ml_assets.calibrate import AffineCalibrator, fit_calibrator, identity
+from ml_assets.calibrate import AffineCalibrator, fit_calibrator, identity, not_worse_than_raw, with_range
 from ml_assets.errors import FrameError, LabelError
 from ml_assets.estimators import Estimator, FitRows
-from ml_assets.evaluate import Metrics, auc_interval, evaluate
+from ml_assets.evaluate import Metrics, auc_interval, calibration_intervals, evaluate
 from ml_assets.explain import bound_log_odds, probabilities_of
 from ml_assets.frames import (
     DateArray,
@@ -34,7 +34,7 @@ from ml_assets.frames import (
 from ml_assets.ladder import OutcomeCounts, Rung, count_outcomes
 from ml_assets.logistic import fit_logistic
 from ml_assets.model import TrainedModel, TrainingFacts
-from ml_assets.rules import fit_binned_rule, fit_prior_rule
+from ml_assets.rules import fit_binned_rule, fit_prior_rule, posterior_covariance
 from ml_assets.splits import NoSplit, TimeSplit, count_by_date, inner_split, rows_on, split_by_time
 from ml_assets.task import Feature, Gate, PredictionTask
 
@@ -125,7 +125,7 @@ def train(
         entity_key=task.entity_key,
         rung="rule" if chosen == RULE else rung,
         estimator=candidates[chosen].estimator,
-        calibrator=candidates[chosen].calibrator,
+        calibrator=_with_range(candidates[chosen], rows, split, encoder, seed),
         encoder=encoder,
         facts=_facts(rows, features, task, split, horizon_days=horizon_days, trained_at=trained_at, seed=seed),
     )
@@ -191,9 +191,9 @@ def fit_rule(
     rows = _rows(frame, task)
     encoder = FeatureEncoder.fit(rows.frame, features)
     rate = task.rule_prior.rate(horizon_days) if prior_rate is None else prior_rate
-    estimator = fit_prior_rule(
-        encoder.encode(rows.frame), rows.outcomes, encoder, task.rule_feature, task.rule_prior, rate
-    )
+    matrix = encoder.encode(rows.frame)
+    estimator = fit_prior_rule(matrix, rows.outcomes, encoder, task.rule_feature, task.rule_prior, rate)
+    covariance = posterior_covariance(estimator, matrix, task.rule_prior)
     facts = _facts(rows, features, task, None, horizon_days=horizon_days, trained_at=trained_at, seed=seed)
     base_rate = float(probabilities_of(np.array([estimator.intercept]))[0])
     return TrainedModel(
@@ -201,7 +201,7 @@ def fit_rule(
         entity_key=task.entity_key,
         rung="rule",
         estimator=estimator,
-        calibrator=identity("the rule's prior stands for calibration"),
+        calibrator=replace(identity("the rule's prior stands for calibration"), covariance=covariance),
         encoder=encoder,
         facts=replace(facts, base_rate=base_rate, feature_version=facts.feature_version or feature_version),
     )
@@ -267,6 +267,9 @@ def _candidates(
             margins = estimator.margins(matrix[calibrate])
             calibrator = fit_calibrator(margins, rows.outcomes[calibrate])
             loss = _log_loss(calibrator.log_odds(margins), rows.outcomes[calibrate])
+            calibrator = not_worse_than_raw(
+                calibrator, estimator.margins(matrix[test]), rows.outcomes[test], rows.entities[test], seed
+            )
         candidate = _Candidate(estimator, calibrator, loss)
         metrics = _judge(candidate.probabilities(matrix[test]), rows, test, seed)
         found[name] = _Candidate(estimator, calibrator, loss, metrics)
@@ -277,7 +280,17 @@ def _judge(probabilities: FloatArray, rows: _Rows, test: np.ndarray, seed: int) 
     metrics = evaluate(probabilities, rows.outcomes[test])
     interval = auc_interval(probabilities, rows.outcomes[test], rows.entities[test], seed=seed)
     low, high = interval if interval else (None, None)
-    return {**metrics, "auc_low": low, "auc_high": high}
+    calibration = calibration_intervals(probabilities, rows.outcomes[test], rows.entities[test], seed=seed)
+    return {**metrics, **calibration, "auc_low": low, "auc_high": high}
+
+
+def _with_range(
+    candidate: _Candidate, rows: _Rows, split: TimeSplit, encoder: FeatureEncoder, seed: int
+) -> AffineCalibrator:
+    """The calibrator with its spread over the customers of the calibration rows, or of the test rows without such."""
+    held_out = rows_on(rows.dates, split.calibrate or split.test)
+    margins = candidate.estimator.margins(encoder.encode(rows.frame[held_out]))
+    return with_range(candidate.calibrator, margins, rows.outcomes[held_out], rows.entities[held_out], seed)
 
 
 def _base_rate_metrics(rows: _Rows, split: TimeSplit) -> Metrics:
@@ -407,6 +420,8 @@ def _facts(
         fingerprint=fingerprint(rows.frame[used], features, task),
         libraries={name: version(name) for name in LIBRARIES},
         feature_version=feature_version_of(rows.frame),
+        customers=len(np.unique(rows.entities[used])),
+        outcomes=len(np.unique(rows.entities[used & (rows.outcomes == 1)])),
     )
 
 

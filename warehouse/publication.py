@@ -5,6 +5,7 @@ that also writes the change feed. Readers see the old set or the new one. What g
 decided in ``publication_feed``.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -44,9 +45,14 @@ SCORES = pa.schema(
         ("evidence_level", pa.string()),
         ("row_hash", pa.string()),
         ("scored_at", pa.timestamp("us", "UTC")),
+        ("probability_low", pa.float64()),
+        ("probability_high", pa.float64()),
+        ("families", pa.string()),
+        ("evidence", pa.string()),
     ]
 )
-"""The columns of scores to stage; ``reasons`` is JSON text."""
+JSON_COLUMNS = ("reasons", "families", "evidence")
+"""The columns of scores to stage; those of JSON_COLUMNS are JSON text."""
 
 
 class NotPublishable(WarehouseError):
@@ -87,21 +93,37 @@ def newest_publication(conn: psycopg.Connection[Any], company_id: int) -> Publis
         ).fetchone()
 
 
-def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Table) -> int:
-    """Replace the company's staged scores by ``scores``; returns the number of rows.
+def publication_before(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> PublishedSet | None:
+    """The newest published set of an earlier date than ``as_of_date``, or None."""
+    with conn.cursor(row_factory=class_row(PublishedSet)) as cursor:
+        return cursor.execute(
+            relations.compose("""
+            select as_of_date, model_version, evidence_level, scores, published_at
+            from {churn_publications_v1}
+            where company_id = %s and as_of_date < %s order by as_of_date desc limit 1
+            """),
+            [company_id, as_of_date],
+        ).fetchone()
 
-    ``scores`` has the columns of SCORES and rows of this company only.
+
+def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Table | Iterable[pa.Table]) -> int:
+    """Replace the company's staged scores by ``scores``, whole or in chunks; returns the number of rows.
+
+    ``scores`` has the columns of SCORES and rows of this company only. One transaction: all chunks, or the old set.
     """
+    rows = 0
     with conn.transaction(), conn.cursor() as cursor:
         _hold_staged_scores(conn, company_id)
         cursor.execute(relations.compose("delete from {staged_scores} where company_id = %s"), [company_id])
-        copy_arrow(
-            cursor,
-            scores.select(SCORES.names).cast(SCORES),
-            relations.STAGED_SCORES,
-            json_columns=["reasons"],
-        )
-    return int(scores.num_rows)
+        for chunk in [scores] if isinstance(scores, pa.Table) else scores:
+            copy_arrow(
+                cursor,
+                chunk.select(SCORES.names).cast(SCORES),
+                relations.STAGED_SCORES,
+                json_columns=JSON_COLUMNS,
+            )
+            rows += chunk.num_rows
+    return rows
 
 
 def _hold_staged_scores(conn: psycopg.Connection[Any], company_id: int) -> None:

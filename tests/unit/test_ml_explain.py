@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ml_assets.calibrate import AffineCalibrator
-from ml_assets.explain import LARGEST_LOG_ODDS, probabilities_of, publish_parts, words_of, write_reasons
+from ml_assets.explain import (
+    LARGEST_LOG_ODDS,
+    family_totals,
+    probabilities_of,
+    publish_parts,
+    sentence,
+    words_of,
+    write_families,
+    write_reasons,
+    write_unexplained,
+)
 from ml_assets.task import Feature
 
 NUMBERS = tuple(Feature(f"f{number}", f"Label {number}", "days", "family", "number") for number in range(8))
@@ -82,7 +93,7 @@ def test_a_reason_says_label_value_unit_and_direction() -> None:
         "value": 74.0,
         "unit": "days",
         "family": "payments",
-        "text": "Days since the last payment: 74 days (raises the risk)",
+        "text": "74 days since the last payment (raises the risk)",
         "contribution": 0.9,
     }
     assert [reason["text"] for reason in first[1:3]] == [
@@ -91,7 +102,7 @@ def test_a_reason_says_label_value_unit_and_direction() -> None:
     ]
     assert [reason["text"] for reason in second[:2]] == [
         "Pays late: no (lowers the risk)",
-        "Days since the last payment: unknown (raises the risk)",
+        "Days since the last payment are not known (raises the risk)",
     ]
     assert second[1]["value"] is None
     assert written.top.tolist() == [
@@ -122,6 +133,61 @@ def test_a_part_of_zero_is_no_reason_and_equal_sizes_are_ordered_by_name() -> No
 )
 def test_numbers_are_written_as_people_write_them(value: float, unit: str, words: str) -> None:
     assert words_of(value, Feature("x", "X", unit, "f", "number")) == words
+
+
+@pytest.mark.parametrize(
+    ("label", "unit", "value", "usual", "said"),
+    [
+        ("Tickets open for more than 7 days", "tickets", 3.0, 0.0, "3 tickets open for more than 7 days, usually 0"),
+        ("Tickets open for more than 7 days", "tickets", 1.0, 1.0, "1 ticket open for more than 7 days, as usual"),
+        (
+            "Failed payments in the last 90 days",
+            "payments",
+            1.0,
+            0.0,
+            "1 failed payment in the last 90 days, usually 0",
+        ),
+        ("Days as a customer", "days", 400.0, 1250.0, "400 days as a customer, usually 1,250"),
+        ("Revenue in the last 90 days", "EUR", 10.0, 25.5, "Revenue in the last 90 days: 10 EUR, usually 25.5 EUR"),
+        ("Monthly price", "customer's currency", 10.0, None, "Monthly price: 10 in the customer's currency"),
+        ("Relative change", "share per week", -0.25, 0.01, "Relative change: -25% per week, usually 1% per week"),
+        ("Plan", "name", "pro", "basic", "Plan: pro, usually basic"),
+        ("Pays late", "yes or no", True, False, "Pays late: yes, usually no"),
+        ("Revenue in the last 90 days", "EUR", None, 25.5, "Revenue in the last 90 days is not known"),
+        (
+            "Failed payments in the last 90 days",
+            "payments",
+            None,
+            0.0,
+            "Failed payments in the last 90 days are not known",
+        ),
+        ("NPS answers in the last year", "answers", 2.0, None, "2 NPS answers in the last year"),
+        ("Status", "name", None, None, "Status is not known"),
+    ],
+)
+def test_a_value_is_said_as_a_person_says_it_beside_the_usual_one(
+    label: str, unit: str, value: Any, usual: Any, said: str
+) -> None:
+    assert sentence(Feature("x", label, unit, "f", "number"), value, usual) == said
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays.arrays(float, (4, 8), elements=st.floats(-9, 9)))
+def test_the_families_of_a_row_add_up_to_its_parts_too(parts: np.ndarray) -> None:
+    features = [Feature(f"f{number}", "L", "", f"family_{number % 3}", "number") for number in range(8)]
+    for text, row in zip(write_families(*family_totals(features, parts)), parts, strict=True):
+        totals = json.loads(text)
+        assert list(totals) == ["family_0", "family_1", "family_2"]
+        assert math.isclose(sum(totals.values()), row.sum(), abs_tol=1e-6)
+        assert math.isclose(totals["family_2"], row[2] + row[5], abs_tol=1e-7)
+
+
+def test_scores_without_parts_still_add_up_by_one_reason_for_all() -> None:
+    written = write_unexplained(np.array([0.25, -1.5, 0.0]))
+    reasons = [json.loads(text) for text in written.json]
+    assert [[reason["feature"] for reason in one] for one in reasons] == [["other"]] * 3
+    assert [one[0]["contribution"] for one in reasons] == [0.25, -1.5, 0.0]
+    assert reasons[1][0]["text"] == "All other features together lower the risk"
 
 
 def test_quotes_and_other_alphabets_in_values_stay_valid_json() -> None:

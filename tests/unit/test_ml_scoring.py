@@ -1,13 +1,22 @@
 """The rows that are published."""
 
 import json
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ml_assets.errors import DuplicateRowError, FeatureMissingError, FeatureVersionError, FrameError
+from ml_assets.errors import (
+    AttributionError,
+    DuplicateRowError,
+    FeatureMissingError,
+    FeatureTypeError,
+    FeatureVersionError,
+    FrameError,
+    InfiniteValueError,
+)
 from ml_assets.model import TrainedModel
 from ml_assets.scoring import build_score_rows, percentiles, risk_levels, row_hashes
 from ml_assets.task import CHURN, RiskThresholds
@@ -19,12 +28,16 @@ COLUMNS = [
     "customer_id",
     "as_of_date",
     "churn_probability",
+    "probability_low",
+    "probability_high",
     "risk_level",
     "percentile",
     "baseline_log_odds",
     "reasons",
+    "families",
     "model_version",
     "evidence_level",
+    "evidence",
     "row_hash",
 ]
 
@@ -57,6 +70,72 @@ def test_the_reasons_add_up_to_the_published_probability_for_every_row(rows: pd.
     for row in rows.itertuples():
         total = row.baseline_log_odds + sum(reason["contribution"] for reason in json.loads(row.reasons))
         assert total == pytest.approx(np.log(row.churn_probability / (1 - row.churn_probability)), abs=1e-6)
+
+
+def test_so_do_the_families_and_the_probability_lies_in_its_range(rows: pd.DataFrame) -> None:
+    for row in rows.itertuples():
+        total = row.baseline_log_odds + sum(json.loads(row.families).values())
+        assert total == pytest.approx(np.log(row.churn_probability / (1 - row.churn_probability)), abs=1e-6)
+        assert 0 < row.probability_low < row.churn_probability < row.probability_high < 1
+
+
+def test_evidence_counts_what_the_model_learned_from_and_says_when_it_is_thin(model: TrainedModel) -> None:
+    assert 30 < model.facts.outcomes < model.facts.customers <= 500
+    sure = json.loads(build_score_rows(model, simulate(20, 1), CHURN, model_version="v")["evidence"].iloc[0])
+    assert sure == {"customers": model.facts.customers, "outcomes": model.facts.outcomes, "is_thin": False}
+    few = replace(model, facts=replace(model.facts, outcomes=29))
+    wide = replace(model, calibrator=replace(model.calibrator, covariance=None))
+    for thin in (few, wide):
+        rows = build_score_rows(thin, simulate(20, 1), CHURN, model_version="v")
+        assert all(json.loads(text)["is_thin"] for text in rows["evidence"])
+
+
+def test_scores_without_reasons_are_the_same_scores_and_still_add_up(model: TrainedModel) -> None:
+    matrix = simulate(60, 1)
+    with_them, without = (
+        build_score_rows(model, matrix, CHURN, model_version="v", explain=explain) for explain in (True, False)
+    )
+    same = [name for name in COLUMNS if name not in ("reasons", "families", "row_hash", "churn_probability")]
+    pd.testing.assert_frame_equal(with_them[same], without[same])
+    assert with_them["churn_probability"].to_numpy() == pytest.approx(without["churn_probability"].to_numpy(), abs=1e-9)
+    for row in without.itertuples():
+        (reason,) = json.loads(row.reasons)
+        total = row.baseline_log_odds + reason["contribution"]
+        assert total == pytest.approx(np.log(row.churn_probability / (1 - row.churn_probability)), abs=1e-6)
+
+
+def test_a_reason_compares_with_what_is_usual_in_its_own_company(model: TrainedModel) -> None:
+    usual = {"1": {**model.encoder.usual["1"], "plan": "pro"}, "2": {"plan": "basic"}}
+    known = replace(model, encoder=replace(model.encoder, usual=usual))
+    matrix = pd.concat([simulate(200, 1, seed=seed, company=seed) for seed in (1, 2, 3)], ignore_index=True)
+    rows = build_score_rows(known, matrix, CHURN, model_version="v")
+    said: dict[int, set[str]] = {1: set(), 2: set(), 3: set()}
+    for company, text in zip(rows["company_id"], rows["reasons"], strict=True):
+        said[company] |= {reason["text"].split(" (")[0] for reason in json.loads(text) if reason["feature"] == "plan"}
+    assert "Plan: basic, usually pro" in said[1]
+    assert "Plan: basic, as usual" in said[2]
+    assert "Plan: basic" in said[3]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"tenure_days": np.inf}, InfiniteValueError, "'tenure_days' is infinite in 20 of 20 rows"),
+        ({"tenure_days": "long"}, FeatureTypeError, "'tenure_days' is a number and must hold numbers"),
+        ({"plan": 3}, FeatureTypeError, "'plan' is a category and must hold texts"),
+        ({"is_late_payer": 7}, FeatureTypeError, "'is_late_payer' is a flag, and holds 7"),
+    ],
+)
+def test_values_that_the_model_cannot_read_stop_scoring_and_name_the_feature(
+    model: TrainedModel, change: dict[str, object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        build_score_rows(model, simulate(20, 1).assign(**change), CHURN, model_version="v")
+
+
+def test_a_score_that_is_no_number_is_never_published(model: TrainedModel) -> None:
+    with pytest.raises(AttributionError, match="1 of 2 scores are no numbers"):
+        model.publish(simulate(2, 1), np.array([0.1, np.nan]))
 
 
 def test_rows_keep_the_frames_order_whatever_its_index(model: TrainedModel) -> None:
