@@ -150,12 +150,13 @@ def row_hashes(
     levels: npt.NDArray[np.object_], probabilities: FloatArray, top: npt.NDArray[np.object_]
 ) -> npt.NDArray[np.object_]:
     """A hash of what a reader would act on: risk level, whole percent, features of the top three reasons."""
-    shown = pd.DataFrame({"level": levels, "share": np.round(probabilities * 100).astype(int)})
-    for place in range(min(HASHED_REASONS, top.shape[1])):
-        shown[f"reason_{place}"] = top[:, place]
-    combination, kinds = pd.factorize(pd.MultiIndex.from_frame(shown)) if len(shown) else (np.zeros(0, int), [])
+    shares = np.round(probabilities * 100).astype(int)
+    if len(shares) == 0:
+        return np.zeros(0, dtype=object)
+    columns = [levels, shares, *(top[:, place] for place in range(min(HASHED_REASONS, top.shape[1])))]
+    combination, kinds = pd.factorize(pd.MultiIndex.from_arrays(columns))
     hashes = [
         hashlib.blake2b(f"{level}|{share}|{'|'.join(names)}".encode(), digest_size=16).hexdigest()
-        for level, share, *names in kinds
+        for level, share, *names in list(kinds)
     ]
-    return np.array(hashes, dtype=object)[combination]
+    return np.asarray(np.array(hashes, dtype=object)[combination])

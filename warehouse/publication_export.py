@@ -151,9 +151,9 @@ class CompanyReader:
         return Exported(write(query, output), cursor)
 
     def _columns(self, relation: Relation, format: Format) -> Iterator[sql.Composable]:
-        for name in column_types(self._conn, relation):
+        for name, type_name in column_types(self._conn, relation).items():
             column = sql.Identifier(name)
-            is_json_text = name == "reasons" and format is Format.parquet
+            is_json_text = type_name in ("json", "jsonb") and format is Format.parquet
             yield sql.SQL("{}::text as {}").format(column, column) if is_json_text else column
 
     def _csv(self, query: sql.Composed, output: BinaryIO) -> int:
