@@ -1,14 +1,14 @@
 """A score's range, evidence and families; what its parts were, and why it moved since the score before.
 
-Revision 0008. New columns of the published scores stand at the end and are null in scores of before.
+Revision 0009. New columns of the published scores stand at the end and are null in scores of before.
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
