@@ -18,6 +18,7 @@ from orchestration.connectors.errors import ConnectorError
 from orchestration.feature_catalogue import PROJECT_DIRECTORY
 from orchestration.feature_cli import features_app, impact
 from orchestration.integrations.metabase.errors import MetabaseError
+from orchestration.notify_cli import notify_app
 from orchestration.publication_cli import export, publication_app
 from orchestration.terminal import CommandFailed, console, errors, open_warehouse
 from warehouse import companies as registry
@@ -42,6 +43,7 @@ app.add_typer(demo_app, name="demo")
 app.add_typer(publication_app, name="publication")
 app.command("export")(export)
 app.add_typer(features_app, name="features")
+app.add_typer(notify_app, name="notify")
 app.command("impact")(impact)
 
 OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")]

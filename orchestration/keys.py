@@ -17,6 +17,7 @@ class Group:
     predictions = "6_predictions"
     analytics = "7_analytics"
     dashboards = "8_dashboards"
+    messages = "8_messages"
     proofs = "9_proofs"
 
 
@@ -63,6 +64,7 @@ PUBLICATIONS = dg.AssetKey(["predictions", "churn_publications"])
 CHANGES = dg.AssetKey(["predictions", "churn_changes"])
 
 METABASE_DASHBOARDS = dg.AssetKey(["metabase", "dashboards"])
+MESSAGES = dg.AssetKey(["ops", "notifications"])
 
 
 def is_external(key: dg.AssetKey) -> bool:

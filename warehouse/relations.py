@@ -27,6 +27,8 @@ SYNC_CURSORS = Relation("ops", "sync_cursors")
 LOAD_LOG = Relation("ops", "load_log")
 RUN_LOG = Relation("ops", "run_log")
 AUDIT_LOG = Relation("ops", "audit_log")
+NOTIFICATIONS = Relation("ops", "notifications")
+NOTIFIED_ALERTS = Relation("ops", "notified_alerts")
 MIGRATIONS = Relation("ops", "alembic_version")
 
 RAW_CUSTOMERS = Relation("raw", "customers")
@@ -71,6 +73,8 @@ CHURN_CURSORS_V1 = Relation("predictions", "churn_cursors_v1")
 CHURN_SENT_V1 = Relation("predictions", "churn_sent_v1")
 
 RISK_BY_MONTH = Relation("analytics", "risk_by_month")
+CUSTOMER_OVERVIEW = Relation("analytics", "customer_overview")
+CHURNED_CUSTOMERS = Relation("analytics", "churned_customers")
 
 MLFLOW_SCHEMA = "mlflow"
 DAGSTER_SCHEMA = "dagster"

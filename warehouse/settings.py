@@ -11,7 +11,7 @@ import difflib
 import os
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -75,6 +75,15 @@ class Settings(BaseSettings):
     metabase_api_key: SecretStr | None = Field(default=None, description="API key of Metabase.")
     metabase_username: str | None = Field(default=None, description="Metabase user, where there is no API key.")
     metabase_password: SecretStr | None = Field(default=None, description="That user's password.")
+    mail_url: SecretStr | None = Field(
+        default=None,
+        description="The mail server, as apprise writes it: mailto://user:password@host:587?from=churn@example.com",
+    )
+    operator_addresses: str = Field(
+        default="",
+        description="E-mail addresses, or references to addresses of other channels, with commas: who is told of "
+        "failures of all companies.",
+    )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
 
     @field_validator("home")
@@ -97,6 +106,15 @@ class Settings(BaseSettings):
     def _is_http(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
+        return url
+
+    @field_validator("mail_url")
+    @classmethod
+    def _is_mail(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            parts = urlsplit(url.get_secret_value())
+            if parts.scheme not in {"mailto", "mailtos"} or not parts.hostname or "from" not in parse_qs(parts.query):
+                raise ValueError("must look like mailto://user:password@host:587?from=churn@example.com")
         return url
 
     @field_validator("secret_key", "secret_key_previous")

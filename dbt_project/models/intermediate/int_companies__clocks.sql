@@ -98,7 +98,8 @@ companies_with_now as (
                     to_jsonb(companies)
                     - array[
                         'company_id', 'company_slug', 'company_name', 'is_active', 'clock_at', 'horizon_days',
-                        'downgrade_share', 'shares_training', 'personal_data', 'notification_addresses'
+                        'downgrade_share', 'shares_training', 'personal_data', 'notification_addresses',
+                        'notifications'
                     ]
                 )::text || entities_per_company.entities
             ), 8

@@ -1,0 +1,1 @@
+"""Telling people: what happened, in one message per recipient, once."""
