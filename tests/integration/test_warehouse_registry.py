@@ -70,6 +70,7 @@ def test_what_a_company_says_of_itself_comes_back(warehouse: Warehouse, add_comp
         segment_by="industry",
         personal_data="hash",
         notification_addresses=["team@acme.example", "env:ACME_WEBHOOK"],
+        notifications={"owner": "Dana", "quiet_hours": ["20:00", "07:00"], "tell": ["model", "high_risk"]},
         entities=["customers", "events"],
     )
     with warehouse.connect() as connection:

@@ -96,6 +96,15 @@ def test_an_address_is_an_email_or_a_reference() -> None:
         ),
         ({"personal_data": "encrypt"}, "personal_data", "keep, hash or drop"),
         ({"notification_addresses": ["https://hooks.example.com/T0/B1"]}, "notification_addresses", "number 1"),
+        ({"notifications": {"tell": ["gossip"]}}, "notifications.tell.0", "high_risk"),
+        ({"notifications": {"quiet": ["20:00", "07:00"]}}, "notifications.quiet", "quiet_hours"),
+        ({"notifications": {"quiet_hours": ["8pm", "07:00"]}}, "notifications.quiet_hours", "HH:MM"),
+        ({"notifications": {"quiet_hours": ["07:00", "07:00"]}}, "notifications.quiet_hours", "different"),
+        ({"notifications": {"shrink_share": 0}}, "notifications.shrink_share", "above 0 to 1"),
+        ({"notifications": {"weekly_report_on": "someday"}}, "notifications.weekly_report_on", "monday"),
+        ({"notifications": {"customer_link": "https://crm.example/"}}, "notifications.customer_link", "{customer_id}"),
+        ({"notifications": {"customer_link": "javascript:{customer_id}"}}, "notifications.customer_link", "http"),
+        ({"notifications": {"dashboard_link": "https://a:b@crm.example/"}}, "notifications.dashboard_link", "password"),
     ],
 )
 def test_a_wrong_field_is_named_together_with_the_company(changes: dict[str, Any], field: str, said: str) -> None:

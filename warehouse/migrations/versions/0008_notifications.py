@@ -1,14 +1,14 @@
 """What is told to whom: each company's wishes, the messages that were sent, and the alerts that they told of.
 
-Revision 0006.
+Revision 0008.
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
