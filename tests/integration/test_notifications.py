@@ -17,7 +17,6 @@ from typing import Any
 import psycopg
 import pytest
 from aiosmtpd.controller import Controller
-from psycopg.types.json import Jsonb
 
 from orchestration.integrations.notifications.channels import Recipient
 from orchestration.integrations.notifications.sending import (
@@ -27,12 +26,11 @@ from orchestration.integrations.notifications.sending import (
     send_test,
     send_weekly_reports,
 )
-from tests.conftest import TestServer
-from tests.integration.dbt_runs import warehouse_for_a_module
 from warehouse import notification_log
 from warehouse.companies import Company, change_company, parse_definition
 from warehouse.companies import add_company as register
 from warehouse.connection import Warehouse
+from warehouse.publication_holds import hold
 from warehouse.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("notifications")
@@ -110,33 +108,21 @@ def settings(post: Post, monkeypatch: pytest.MonkeyPatch) -> Settings:
     )
 
 
-@pytest.fixture(scope="module")
-def shared(postgres: TestServer, template_database: str) -> Iterator[Warehouse]:
-    """A warehouse with the two marts that messages read, as plain tables; each test rolls its rows away."""
-    with warehouse_for_a_module(postgres, template_database) as warehouse:
-        with warehouse.connect() as conn:
-            conn.execute(
-                "create table analytics.customer_overview (company_id int, customer_id text, company_name text,"
-                " customer_name text, plan_name text, currency text, risk_level text, first_reason text,"
-                " second_reason text, third_reason text, churn_probability double precision, value_at_stake numeric,"
-                " monthly_revenue numeric, monthly_revenue_at_risk numeric, score_date date)"
-            )
-            conn.execute(
-                "create table analytics.churned_customers (company_id int, customer_id text, churned_at timestamptz,"
-                " last_risk_level text)"
-            )
-        yield warehouse
-
-
 @pytest.fixture
-def told(shared: Warehouse) -> Iterator[Warehouse]:
-    yield shared
-    with shared.connect() as conn:
+def told(warehouse: Warehouse) -> Warehouse:
+    """A warehouse with the two marts that messages read, as plain tables."""
+    with warehouse.connect() as conn:
         conn.execute(
-            "truncate analytics.customer_overview, analytics.churned_customers, predictions.churn_scores_v1,"
-            " predictions.churn_publications_v1, ops.notified_alerts, ops.notifications, ops.run_log, ops.load_log,"
-            " ml.publication_gates, ml.training_runs, ml.evaluations, ops.companies cascade"
+            "create table analytics.customer_overview (company_id int, customer_id text, company_name text,"
+            " customer_name text, plan_name text, currency text, risk_level text, first_reason text,"
+            " second_reason text, third_reason text, churn_probability double precision, value_at_stake numeric,"
+            " monthly_revenue numeric, monthly_revenue_at_risk numeric, score_date date)"
         )
+        conn.execute(
+            "create table analytics.churned_customers (company_id int, customer_id text, churned_at timestamptz,"
+            " last_risk_level text)"
+        )
+    return warehouse
 
 
 @pytest.fixture
@@ -407,30 +393,33 @@ def test_held_scores_a_shrinking_source_and_a_changed_model_are_told(
     told: Warehouse, acme: Company, settings: Settings, post: Post
 ) -> None:
     with told.connect() as conn:
-        conn.execute(
-            "insert into ml.publication_gates (company_id, as_of_date, checked_at, is_passed, checks)"
-            " values (%s, '2026-10-05', %s, false, %s)",
-            (acme.company_id, MONDAY, Jsonb([{"name": "no sudden loss", "passed": False, "detail": "4 after 20"}])),
-        )
+        hold(conn, acme.company_id, date(2026, 10, 5), MONDAY, {"no sudden loss": "4 after 20"})
         for days, live in ((2, 1000), (1, 990), (0, 300)):
             conn.execute(
                 "insert into ops.load_log (company_id, entity, is_backfill, known_at, status, source_live)"
                 " values (%s, 'customers', false, %s, 'succeeded', %s)",
                 (acme.company_id, MONDAY - timedelta(days=days), live),
             )
-        for rung, status in (("pooled_model", "promoted"), ("own_model", "promoted"), ("rule", "promoted")):
+        for rung, cause in (("pooled_model", "first"), ("own_model", "schedule"), ("rule", "asked")):
             conn.execute(
-                "insert into ml.training_runs (task, company_id, rung, status, model_name, model_version, outcomes)"
-                " values ('churn', %s, %s, %s, 'churn_acme', '2', 600)",
-                (acme.company_id, rung, status),
+                "insert into ml.training_runs (task, company_id, rung, status, model_name, model_version, cause)"
+                " values ('churn', %s, %s, 'promoted', 'churn_acme', '2', %s)",
+                (acme.company_id, rung, cause),
             )
+        conn.execute(
+            "insert into ml.promotions (company_id, task, event, model_name, from_version, to_version, why, figures,"
+            " actor) values (%s, 'churn', 'promoted', 'churn_acme', '1', '2', 'Better by 0.03.', '{}', 'tests')",
+            (acme.company_id,),
+        )
     waiting = pending(told, settings)
     send_digests(told, settings)
     mail = next(mail for mail in post.mails if mail["To"] == "dana@acme.example")
     html, _ = parts(mail)
-    assert len(waiting) == 6
-    assert mail["Subject"] == "Acme & Sons: 1 publication held, 1 source shrinking, 1 model changed"
+    assert len(waiting) == 8
+    assert mail["Subject"] == "Acme & Sons: 1 publication held, 1 source shrinking, 2 models changed"
+    assert "The scores for 2026-10-05 are held back, none were published before" in html
     assert "no sudden loss: 4 after 20" in html
+    assert "Promoted: churn_acme v2 scores instead of v1. Better by 0.03." in html
     assert "The source has 300 customers, and had 1,000 in the week before." in html
     assert "Degraded: scores now rest on a rule, and rested on a model of its own." in html
     assert pending(told, settings) == []

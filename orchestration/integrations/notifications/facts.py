@@ -17,6 +17,7 @@ from warehouse import relations
 from warehouse.clock import Clock
 from warehouse.companies import AlertName, Company
 from warehouse.load_freshness import late_loads
+from warehouse.publication_holds import list_holds
 from warehouse.relations import CUSTOMER_OVERVIEW, Relation
 
 Connection = psycopg.Connection[Any]
@@ -116,24 +117,18 @@ def _high_risk(conn: Connection, company: Company) -> Iterator[Alert]:
 
 
 def _held_publication(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
-    rows = _rows(
-        conn,
-        """
-        select as_of_date, is_passed, checks from {publication_gates}
-        where company_id = %(company)s
-            and as_of_date > coalesce(
-                (select max(as_of_date) from {churn_publications_v1} where company_id = %(company)s), '-infinity'
-            )
-            and checked_at > %(since)s
-        order by publication_gate_id desc limit 1
-        """,
-        {"company": company.company_id, "since": clock.for_company(company) - LOOKED_BACK},
-    )
-    for row in rows:
-        if not row["is_passed"]:
-            why = "; ".join(f"{check['name']}: {check['detail']}" for check in row["checks"] if not check["passed"])
-            words = f"The scores for {row['as_of_date']} are held back, the older ones stand. {why}"
-            yield _alert("held_publication", f"{row['as_of_date']}", words, company)
+    """The newest date that is held and that nobody accepted."""
+    since = clock.for_company(company) - LOOKED_BACK
+    for held in list_holds(conn, company.company_id, only_open=True)[:1]:
+        if held.held_at < since or held.accepted_by:
+            continue
+        why = "; ".join(f"{reason['name']}: {reason['detail']}" for reason in held.reasons)
+        stands = f"those of {held.standing_date} stand" if held.standing_date else "none were published before"
+        words = (
+            f"The scores for {held.as_of_date} are held back, {stands}; {held.flips:,} customers would change their "
+            f"risk level. {why}"
+        )
+        yield _alert("held_publication", f"{held.as_of_date}", words, company)
 
 
 def _late_source(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
@@ -199,37 +194,56 @@ def _failed_run(conn: Connection, company: Company, clock: Clock) -> Iterator[Al
 
 _RUNG_WORDS = {"own_model": "a model of its own", "pooled_model": "the pooled model", "rule": "a rule"}
 _RUNG_RANK = {"rule": 0, "pooled_model": 1, "own_model": 2}
+_CAUSE_WORDS = {"drift": "its features have drifted", "grade": "its scores did not keep what they promised"}
+_EVENT_WORDS = {
+    "promoted": "Promoted",
+    "replaced": "Replaced, as the old one fits no more",
+    "rolled_back": "Rolled back by a person",
+    "chosen": "Chosen by a person",
+}
 
 
 def _model(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
-    """The newest training, where it changed who scores; the very first is no news."""
-    rows = _rows(
+    """Who scores from now on, where that changed, and what the newest training says of the old one."""
+    values = {"company": company.company_id, "since": clock.now() - LOOKED_BACK, "events": list(_EVENT_WORDS)}
+    for row in _rows(
         conn,
         """
-        select training_run_id, status, rung, model_name, model_version, outcomes, error, created_at,
-            lag(rung) over (order by training_run_id) as rung_before
-        from {training_runs} where company_id = %(company)s
+        select promotion_id, event, model_name, from_version, to_version, why from {promotions}
+        where company_id = %(company)s and decided_at > %(since)s and event = any (%(events)s)
+        order by promotion_id desc limit 1
+        """,
+        values,
+    ):
+        instead = f" instead of v{row['from_version']}" if row["from_version"] else ""
+        words = f"{_EVENT_WORDS[row['event']]}: {row['model_name']} v{row['to_version']} scores{instead}. {row['why']}"
+        yield _alert("model", f"promotion:{row['promotion_id']}", words, company)
+    for row in _rows(
+        conn,
+        """
+        select * from (
+            select training_run_id, status, cause, rung, error, created_at,
+                lag(rung) over (order by training_run_id) as rung_before
+            from {training_runs} where company_id = %(company)s
+        ) as trainings
+        where created_at > %(since)s
         order by training_run_id desc limit 1
         """,
-        {"company": company.company_id},
-    )
-    for row in rows:
-        if row["created_at"] < clock.now() - LOOKED_BACK:
-            continue
-        words = _model_words(row)
-        if words:
-            yield _alert("model", f"{row['training_run_id']}", words, company)
+        values,
+    ):
+        degraded = _degraded(row)
+        if degraded:
+            yield _alert("model", f"training:{row['training_run_id']}", degraded, company)
 
 
-def _model_words(row: Mapping[str, Any]) -> str | None:
+def _degraded(row: Mapping[str, Any]) -> str | None:
     before, rung = row["rung_before"], row["rung"]
     if row["status"] == "failed":
         return f"Training failed, the old model goes on: {row['error']}"
     if before is not None and _RUNG_RANK[rung] < _RUNG_RANK[before]:
         return f"Degraded: scores now rest on {_RUNG_WORDS[rung]}, and rested on {_RUNG_WORDS[before]}."
-    if row["status"] == "promoted" and before is not None:
-        version = f"{row['model_name']} v{row['model_version']}"
-        return f"Promoted: {version} scores from now on, trained on {row['outcomes']:,} outcomes."
+    if row["cause"] in _CAUSE_WORDS:
+        return f"Degraded: the model was trained anew, for {_CAUSE_WORDS[row['cause']]}."
     return None
 
 

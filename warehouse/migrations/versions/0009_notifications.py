@@ -1,14 +1,14 @@
 """What is told to whom: each company's wishes, the messages that were sent, and the alerts that they told of.
 
-Revision 0008.
+Revision 0009.
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
