@@ -1,14 +1,14 @@
 """What is told to whom: each company's wishes, the messages that were sent, and the alerts that they told of.
 
-Revision 0009.
+Revision 0010.
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
