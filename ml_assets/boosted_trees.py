@@ -2,17 +2,23 @@
 
 Missing values and categories are XGBoost's own. A category is the code of our stored vocabulary, so an
 unseen value is a missing one and nothing depends on how a frame happened to be typed.
+
+The random forest is XGBoost's own mode of one: many trees in a single round. Each leaf is then one Newton step from
+the base rate p, (rate of the leaf - p) / (p (1 - p)) before shrinkage: the margin is the forest's mean rate on an
+affine scale, which the affine calibrator takes to log-odds, and its TreeSHAP parts add up as those of boosted trees.
 """
 
+import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import orjson
 
 from ml_assets.errors import AttributionError
-from ml_assets.estimators import Files, FitRows
+from ml_assets.estimators import Files, FitRows, Settings
 from ml_assets.frames import FloatArray
 
 LEARNING_RATE = 0.05
@@ -21,11 +27,10 @@ TREES_WITHOUT_CHOICE = 80
 PATIENCE = 40
 _FLOAT32_SLACK = 1e-3
 
-_PARAMETERS: dict[str, Any] = {
-    "objective": "binary:logistic",
-    "eval_metric": "logloss",
-    "tree_method": "hist",
-    "max_depth": 3,
+_COMMON: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist"}
+BOOSTED: dict[str, Any] = {
+    **_COMMON,
+    "max_depth": 2,
     "eta": LEARNING_RATE,
     "min_child_weight": 2.0,
     "reg_lambda": 5.0,
@@ -33,6 +38,17 @@ _PARAMETERS: dict[str, Any] = {
     "colsample_bytree": 0.5,
     "max_cat_to_onehot": 8,
 }
+FOREST: dict[str, Any] = {
+    **_COMMON,
+    "max_depth": 5,
+    "eta": 1.0,
+    "min_child_weight": 2.0,
+    "reg_lambda": 1.0,
+    "subsample": 0.63,
+    "colsample_bynode": 0.3,
+    "max_cat_to_onehot": 8,
+}
+FOREST_TREES = 100
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,7 @@ class BoostedTrees:
     column_types: tuple[str, ...]
     trees: int
     threads: int
+    parameters: dict[str, Any]
 
     def margins(self, matrix: FloatArray) -> FloatArray:
         """Uncalibrated log-odds, shape (rows,); float32 inside XGBoost."""
@@ -76,41 +93,101 @@ class BoostedTrees:
         return parts, bias
 
     def settings(self) -> dict[str, object]:
-        """The number of trees and the fixed parameters."""
-        return {"trees": self.trees, **_PARAMETERS}
+        """The number of trees and XGBoost's parameters."""
+        return {"trees": self.trees, **self.parameters}
+
+    def reason_cost(self) -> float:
+        """Trees * leaves * depth^2, the order of TreeSHAP, with as many leaves as the depth allows."""
+        depth = int(self.parameters["max_depth"])
+        return float(self.trees * 2**depth * depth**2)
 
     def dump(self) -> Files:
         """XGBoost's universal binary JSON, and our few words about it."""
-        words = {"column_types": self.column_types, "trees": self.trees, "threads": self.threads}
+        words = {
+            "column_types": self.column_types,
+            "trees": self.trees,
+            "threads": self.threads,
+            "parameters": self.parameters,
+        }
         return {"booster.ubj": bytes(self.booster.save_raw("ubj")), "estimator.json": orjson.dumps(words)}
 
     @classmethod
-    def load(cls, files: Mapping[str, bytes]) -> "BoostedTrees":
+    def load(cls, files: Mapping[str, bytes]) -> Self:
         """Read back what `dump` gave."""
         import xgboost
 
         words = orjson.loads(files["estimator.json"])
         booster = xgboost.Booster({"nthread": words["threads"]})
         booster.load_model(bytearray(files["booster.ubj"]))
-        return cls(booster, tuple(words["column_types"]), words["trees"], words["threads"])
+        booster.set_param({"device": device()})
+        parameters = words.get("parameters", {**BOOSTED, "max_depth": 3})
+        return cls(booster, tuple(words["column_types"]), words["trees"], words["threads"], parameters)
 
     def _matrix(self, matrix: FloatArray) -> Any:
         return _dmatrix(matrix, self.column_types, self.threads)
 
 
-def fit_boosted_trees(rows: FitRows, overrides: Mapping[str, Any] | None = None) -> BoostedTrees:
-    """Choose the number of trees on the later part of the fit rows, then fit that many on all of them.
+@dataclass(frozen=True)
+class RandomForest(BoostedTrees):
+    """Trees that were grown side by side in one round; everything else is as with boosted ones."""
 
-    `overrides` replaces single XGBoost parameters, for comparing settings.
+    kind: ClassVar[str] = "random_forest"
+
+
+@cache
+def device() -> Literal["cuda", "cpu"]:
+    """Where XGBoost computes: on a GPU if it was built for one and the driver finds one."""
+    import xgboost
+
+    if not xgboost.build_info().get("USE_CUDA"):
+        return "cpu"
+    try:
+        driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+    except OSError:
+        return "cpu"
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    return "cuda" if found else "cpu"
+
+
+def fit_boosted_trees(rows: FitRows, settings: Settings | None = None) -> BoostedTrees:
+    """Fit the settings' number of `trees`, or as many as are best on the later part of the fit rows.
+
+    Other settings replace single parameters of `BOOSTED`.
     """
     import xgboost
 
-    column_types = tuple("c" if feature.kind == "category" else "q" for feature in rows.encoder.features)
-    parameters = {**_PARAMETERS, **(overrides or {}), "seed": rows.seed, "nthread": rows.threads}
-    trees = _choose_trees(rows, column_types, parameters)
+    parameters = {**BOOSTED, **(settings or {})}
+    trees = parameters.pop("trees", None)
+    told = {**parameters, "seed": rows.seed, "nthread": rows.threads, "device": device()}
+    column_types = _column_types(rows)
+    if trees is None:
+        trees = _choose_trees(rows, column_types, told)
     data = _dmatrix(rows.matrix, column_types, rows.threads, rows.outcomes)
-    booster = xgboost.train(parameters, data, num_boost_round=trees)
-    return BoostedTrees(booster, column_types, trees, rows.threads)
+    booster = xgboost.train(told, data, num_boost_round=int(trees))
+    return BoostedTrees(booster, column_types, int(trees), rows.threads, parameters)
+
+
+def fit_random_forest(rows: FitRows, settings: Settings | None = None) -> RandomForest:
+    """Grow the settings' number of `trees` in one round; other settings replace single parameters of `FOREST`."""
+    import xgboost
+
+    parameters = {**FOREST, **(settings or {})}
+    trees = int(parameters.pop("trees", FOREST_TREES))
+    told = {
+        **parameters,
+        "num_parallel_tree": trees,
+        "seed": rows.seed,
+        "nthread": rows.threads,
+        "device": device(),
+    }
+    column_types = _column_types(rows)
+    data = _dmatrix(rows.matrix, column_types, rows.threads, rows.outcomes)
+    booster = xgboost.train(told, data, num_boost_round=1)
+    return RandomForest(booster, column_types, trees, rows.threads, parameters)
+
+
+def _column_types(rows: FitRows) -> tuple[str, ...]:
+    return tuple("c" if feature.kind == "category" else "q" for feature in rows.encoder.features)
 
 
 def _choose_trees(rows: FitRows, column_types: tuple[str, ...], parameters: dict[str, Any]) -> int:

@@ -41,6 +41,10 @@ class PoolError(FrameError):
     """A row of a company that does not share its data stands in a pooled training frame."""
 
 
+class TrainingChangedError(FrameError):
+    """The rows of a recorded training are no more what they were, so that it cannot be repeated."""
+
+
 class ArtefactError(ModelError):
     """A stored model cannot be read."""
 

@@ -1,13 +1,13 @@
 """What every estimator can do, what it is fitted on, and how a stored one is read back.
 
 An estimator turns a matrix into margins (uncalibrated log-odds) and each margin into parts, one per
-feature, that add up to it. It is stored as a few named byte strings: JSON, and XGBoost's own format.
+feature, that add up to it. It is stored as a few named byte strings: JSON, and the libraries' own formats.
 Never as a pickle, which runs whatever code it holds.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from ml_assets.errors import ArtefactError
 from ml_assets.frames import FeatureEncoder, FloatArray
 
 Files = dict[str, bytes]
+Settings = Mapping[str, Any]
+"""What a fit is told, JSON-ready. What is left out is the default, or chosen on the later part of the fit rows."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,11 @@ class Estimator(Protocol):
         ...
 
     def settings(self) -> dict[str, object]:
-        """What was chosen while fitting, JSON-ready."""
+        """All that a fit must be told to repeat this one on the same rows, JSON-ready."""
+        ...
+
+    def reason_cost(self) -> float:
+        """Steps that one row's parts take, about: trees * leaves * depth^2 for TreeSHAP; 0 for what is a mere sum."""
         ...
 
     def dump(self) -> Files:
@@ -57,12 +63,17 @@ class Estimator(Protocol):
 
 def load_estimator(kind: str, files: Mapping[str, bytes]) -> Estimator:
     """Read an estimator of this kind back. Raises `ArtefactError` for an unknown kind."""
-    from ml_assets.boosted_trees import BoostedTrees
+    from ml_assets.blend import Blend
+    from ml_assets.boosted_trees import BoostedTrees, RandomForest
+    from ml_assets.leafwise_trees import LeafwiseTrees
     from ml_assets.logistic import LinearModel
     from ml_assets.rules import BinnedRule, PriorRule
 
     loaders: dict[str, Callable[[Mapping[str, bytes]], Estimator]] = {
+        Blend.kind: Blend.load,
         BoostedTrees.kind: BoostedTrees.load,
+        RandomForest.kind: RandomForest.load,
+        LeafwiseTrees.kind: LeafwiseTrees.load,
         LinearModel.kind: LinearModel.load,
         BinnedRule.kind: BinnedRule.load,
         PriorRule.kind: PriorRule.load,

@@ -43,10 +43,14 @@ def calibration_error(probabilities: FloatArray, outcomes: FloatArray) -> float:
 
     Equal probabilities always share a bin, so a rule with few distinct values has fewer bins.
     """
-    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], method="lower"))
-    bins = np.searchsorted(edges, probabilities, side="left")
-    gaps = np.bincount(bins, weights=probabilities - outcomes)
+    gaps = np.bincount(calibration_bins(probabilities), weights=probabilities - outcomes)
     return float(np.abs(gaps).sum() / len(outcomes))
+
+
+def calibration_bins(probabilities: FloatArray) -> np.ndarray:
+    """Each row's bin, from 0: ten of equal mass, equal probabilities never parted."""
+    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], method="lower"))
+    return np.searchsorted(edges, probabilities, side="left")
 
 
 def lift_in_top_decile(probabilities: FloatArray, outcomes: FloatArray) -> float | None:
@@ -119,9 +123,8 @@ def calibration_intervals(
         return dict.fromkeys(names)
     _, member = np.unique(entities, return_inverse=True)
     size = int(member.max()) + 1
-    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], method="lower"))
-    bins = np.searchsorted(edges, probabilities, side="left")
-    width = len(edges) + 1
+    bins = calibration_bins(probabilities)
+    width = int(bins.max()) + 1
     gaps = np.bincount(member * width + bins, probabilities - outcomes, size * width).reshape(size, width)
     errors = np.bincount(member, (probabilities - outcomes) ** 2, size)
     rows = np.bincount(member, minlength=size)

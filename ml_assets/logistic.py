@@ -5,17 +5,17 @@ parts are readable: a feature's part is its term minus that term's mean over the
 with independent features, Lundberg & Lee 2017, corollary 1).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import orjson
 
-from ml_assets.estimators import Files, FitRows, log_loss_of
+from ml_assets.estimators import Files, FitRows, Settings, log_loss_of
 from ml_assets.frames import FeatureEncoder, FloatArray
 
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+STRENGTHS = (0.001, 0.003, 0.01, 0.1)
 STRENGTH_WITHOUT_CHOICE = 0.01
 _LOW, _HIGH = 0.01, 0.99
 
@@ -57,6 +57,10 @@ class LinearModel:
         """The inverse penalty that was chosen."""
         return {"strength": self.strength}
 
+    def reason_cost(self) -> float:
+        """Nothing to speak of: the parts are the terms of a sum."""
+        return 0.0
+
     def dump(self) -> Files:
         """All numbers as JSON."""
         tables = {str(position): table for position, table in self.tables.items()}
@@ -71,27 +75,55 @@ class LinearModel:
         return cls(**{**words, **lists, "tables": tables})
 
 
-def fit_logistic(rows: FitRows) -> LinearModel:
-    """Choose the penalty on the later part of the fit rows, then fit on all of them."""
-    strength = STRENGTH_WITHOUT_CHOICE
-    if rows.inner is not None:
+def fit_logistic(rows: FitRows, settings: Settings | None = None) -> LinearModel:
+    """Fit with the `strength` of the settings, or with the one that is best on the later part of the fit rows."""
+    given = (settings or {}).get("strength")
+    strength = STRENGTH_WITHOUT_CHOICE if given is None else float(given)
+    if given is None and rows.inner is not None:
         early, late = rows.inner
-        losses = {}
-        for candidate in STRENGTHS:
-            model = fit_linear(rows.matrix[early], rows.outcomes[early], rows.encoder, candidate)
-            losses[candidate] = log_loss_of(model.margins(rows.matrix[late]), rows.outcomes[late])
+        models = fit_linear(rows.matrix[early], rows.outcomes[early], rows.encoder, STRENGTHS)
+        losses = {
+            model.strength: log_loss_of(model.margins(rows.matrix[late]), rows.outcomes[late]) for model in models
+        }
         strength = min(losses, key=lambda candidate: losses[candidate])
-    return fit_linear(rows.matrix, rows.outcomes, rows.encoder, strength)
+    return fit_linear(rows.matrix, rows.outcomes, rows.encoder, [strength])[0]
 
 
-def fit_linear(matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, strength: float) -> LinearModel:
-    """Fit with a given inverse penalty (scikit-learn's C) and take the coefficients apart by feature.
+def fit_linear(
+    matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, strengths: Sequence[float]
+) -> list[LinearModel]:
+    """Fit with each inverse penalty (scikit-learn's C), from where the one before it ended.
 
-    The design has, per number or flag, the scaled value (the mean where missing) and a missing indicator;
-    per category one column for each value and one for missing.
+    The design has, per number or flag, the scaled value (the mean where missing) and, where the rows lack some
+    values but not all, a missing indicator; per category one column for each value and one for missing.
     """
     from sklearn.linear_model import LogisticRegression
 
+    design = _design(matrix, encoder)
+    # Newton steps: many rows, few columns, and columns that lean on each other, which gradient steps take long over.
+    fitted = LogisticRegression(solver="newton-cholesky", max_iter=200, tol=1e-6, warm_start=True)
+    models = []
+    for strength in strengths:
+        fitted.set_params(C=strength).fit(design.columns, outcomes)
+        models.append(_taken_apart(design, fitted.coef_[0], float(fitted.intercept_[0]), strength))
+    return models
+
+
+@dataclass(frozen=True)
+class _Design:
+    """The columns that are fitted, and where each came from: scaled numbers, missing indicators, values one by one."""
+
+    columns: FloatArray
+    plain: list[int]
+    gaps: list[int]
+    tables: dict[int, int]
+    low: FloatArray
+    high: FloatArray
+    mean: FloatArray
+    spread: FloatArray
+
+
+def _design(matrix: FloatArray, encoder: FeatureEncoder) -> _Design:
     low, high = _clip_bounds(matrix, encoder)
     clipped = np.clip(matrix, low, high)
     missing = np.isnan(matrix)
@@ -103,26 +135,29 @@ def fit_linear(matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder
     sizes = _table_sizes(encoder)
     one_hot = [np.eye(size)[_codes(matrix[:, position], size - 1)] for position, size in sizes.items()]
     plain = [position for position in range(matrix.shape[1]) if position not in sizes]
-    design = np.hstack([((filled - mean) / spread)[:, plain], missing[:, plain].astype(np.float64), *one_hot])
-    # Newton steps: many rows, few columns, and columns that lean on each other, which gradient steps take long over.
-    fitted = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=200, tol=1e-6).fit(design, outcomes)
+    gaps = [position for position in plain if 0 < known[position] < len(matrix)]
+    columns = np.hstack([((filled - mean) / spread)[:, plain], missing[:, gaps].astype(np.float64), *one_hot])
+    return _Design(columns, plain, gaps, sizes, low, high, mean, spread)
 
-    weights, centres = fitted.coef_[0], design.mean(axis=0)
-    slope, when_missing, when_present = (np.zeros(matrix.shape[1]) for _ in range(3))
-    slope[plain] = weights[: len(plain)] / spread[plain]
-    indicator = weights[len(plain) : 2 * len(plain)]
-    share = centres[len(plain) : 2 * len(plain)]
-    when_present[plain], when_missing[plain] = -indicator * share, indicator * (1.0 - share)
-    tables, start = {}, 2 * len(plain)
-    for position, size in sizes.items():
+
+def _taken_apart(design: _Design, weights: FloatArray, intercept: float, strength: float) -> LinearModel:
+    """Coefficients by feature: each feature's terms, less their mean over the fit rows."""
+    plain, gaps, centres = design.plain, design.gaps, design.columns.mean(axis=0)
+    slope, when_missing, when_present = (np.zeros(len(design.mean)) for _ in range(3))
+    slope[plain] = weights[: len(plain)] / design.spread[plain]
+    indicator = weights[len(plain) : len(plain) + len(gaps)]
+    share = centres[len(plain) : len(plain) + len(gaps)]
+    when_present[gaps], when_missing[gaps] = -indicator * share, indicator * (1.0 - share)
+    tables, start = {}, len(plain) + len(gaps)
+    for position, size in design.tables.items():
         entries, shares = weights[start : start + size], centres[start : start + size]
         tables[position] = tuple(float(entry) for entry in entries - entries @ shares)
         start += size
     return LinearModel(
-        bias=float(fitted.intercept_[0] + weights @ centres),
-        low=_floats(low),
-        high=_floats(high),
-        mean=_floats(mean),
+        bias=float(intercept + weights @ centres),
+        low=_floats(design.low),
+        high=_floats(design.high),
+        mean=_floats(design.mean),
         slope=_floats(slope),
         when_present=_floats(when_present),
         when_missing=_floats(when_missing),

@@ -43,6 +43,7 @@ class TrainingFacts:
     feature_version: str | None = None
     customers: int = 0
     outcomes: int = 0
+    threads: int = 2
 
 
 @dataclass(frozen=True)

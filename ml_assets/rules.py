@@ -50,6 +50,10 @@ class BinnedRule:
         """The column that was chosen."""
         return {"feature": self.feature}
 
+    def reason_cost(self) -> float:
+        """Nothing to speak of."""
+        return 0.0
+
     def dump(self) -> Files:
         """All numbers as JSON."""
         return {"estimator.json": orjson.dumps(self.__dict__)}
@@ -95,6 +99,10 @@ class PriorRule:
     def settings(self) -> dict[str, object]:
         """The column, and what was learned on top of the prior."""
         return {"feature": self.feature, "intercept": self.intercept, "slope": self.slope}
+
+    def reason_cost(self) -> float:
+        """Nothing to speak of."""
+        return 0.0
 
     def dump(self) -> Files:
         """All numbers as JSON."""

@@ -54,6 +54,42 @@ class NoSplit:
     reason: str
 
 
+@dataclass(frozen=True)
+class Fold:
+    """One origin: masks of the rows before it, less a gap of one horizon, and of those after it."""
+
+    fit: np.ndarray
+    judge: np.ndarray
+    first: date
+    last: date
+
+    def describe(self) -> dict[str, object]:
+        """The dates that are judged, and the rows, as JSON-ready values."""
+        return {
+            "first": self.first.isoformat(),
+            "last": self.last.isoformat(),
+            "fit_rows": int(self.fit.sum()),
+            "rows": int(self.judge.sum()),
+        }
+
+
+def rolling_folds(dates: DateArray, outcomes: FloatArray, *, horizon_days: int, count: int = 3) -> list[Fold]:
+    """Folds whose origin rolls forward over the later half of the dates; each fits on all that came before.
+
+    The label of the last fit date is decided before the first judged one. A fold without both classes on both sides
+    is left out; with too short a history there are none.
+    """
+    days = np.unique(dates)
+    blocks = [block for block in np.array_split(days[len(days) // 2 :], count) if len(block)]
+    folds = []
+    for block in blocks:
+        judge = (dates >= block[0]) & (dates <= block[-1])
+        fit = dates + np.timedelta64(horizon_days, "D") <= block[0]
+        if all(part.any() and 0 < outcomes[part].sum() < part.sum() for part in (fit, judge)):
+            folds.append(Fold(fit, judge, block[0].item(), block[-1].item()))
+    return folds
+
+
 def count_by_date(dates: DateArray, outcomes: FloatArray) -> list[DateCounts]:
     """Rows and outcomes of each date, earliest first."""
     days, position = np.unique(dates, return_inverse=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from ml_assets.errors import TaskError
 
 FeatureKind = Literal["number", "category", "flag"]
-CandidateName = Literal["xgboost", "logistic"]
+CandidateName = Literal["logistic", "random_forest", "xgboost", "lightgbm", "blend"]
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 
@@ -152,6 +152,30 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Promotion:
+    """When a challenger replaces the champion, both judged on the same later rows.
+
+    `coverage`: of the intervals, which resample entities. `calibration_margin`: by how much its calibration error may
+    be larger for certain. `segment_margin`: by what share its log loss may be larger in any segment with
+    `segment_outcomes` rows with and as many without the outcome.
+    """
+
+    coverage: float = 0.95
+    calibration_margin: float = 0.005
+    segment_margin: float = 0.05
+    segment_outcomes: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.coverage < 1:
+            raise TaskError(f"promotion coverage must lie in (0.5, 1), got {self.coverage!r}")
+        for name in ("calibration_margin", "segment_margin"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise TaskError(f"promotion {name} must be a number of at least 0, got {value!r}")
+        _check_positive(self.segment_outcomes, "promotion segment_outcomes")
+
+
+@dataclass(frozen=True)
 class RulePrior:
     """What the rule believes before it has seen an outcome (see `rules.PriorRule`).
 
@@ -183,7 +207,8 @@ class PredictionTask:
     """One thing to predict, for one kind of entity, from one feature relation.
 
     `rule_feature` and `value_feature` name columns of the feature relation: the one that the rule reads,
-    and the money at stake. `candidates` are tried against each other and against the best single column.
+    and the money at stake. `candidates` are tried against each other and against the best single column; blend
+    needs logistic and xgboost before it. `segment_feature` is the category that no challenger may fail a value of.
     """
 
     name: str
@@ -194,12 +219,14 @@ class PredictionTask:
     probability_column: str
     rule_feature: str
     value_feature: str
-    candidates: tuple[CandidateName, ...] = ("xgboost", "logistic")
+    segment_feature: str = "segment"
+    candidates: tuple[CandidateName, ...] = get_args(CandidateName)
     risk: RiskThresholds = field(default_factory=RiskThresholds)
     ladder: LadderThresholds = field(default_factory=LadderThresholds)
     evidence: EvidenceThresholds = field(default_factory=EvidenceThresholds)
     split: SplitSettings = field(default_factory=SplitSettings)
     gate: Gate = field(default_factory=Gate)
+    promotion: Promotion = field(default_factory=Promotion)
     rule_prior: RulePrior = field(default_factory=RulePrior)
 
     def __post_init__(self) -> None:
@@ -208,6 +235,8 @@ class PredictionTask:
         for name in ("feature_relation", "label_relation"):
             for part in str(getattr(self, name)).split("."):
                 _check_name(part, f"task {self.name!r}: {name}")
+        if "blend" in self.candidates and not {"logistic", "xgboost"} <= {*self.candidates}:
+            raise TaskError(f"task {self.name!r}: blend mixes logistic and xgboost, and needs both as candidates")
         unknown = [name for name in self.candidates if name not in get_args(CandidateName)]
         if unknown or not self.candidates:
             raise TaskError(

@@ -4,19 +4,20 @@ The whole of it is a function of its arguments: same frame, seed and threads, sa
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from ml_assets.boosted_trees import fit_boosted_trees
+from ml_assets.blend import blend
 from ml_assets.calibrate import AffineCalibrator, fit_calibrator, identity, not_worse_than_raw, with_range
-from ml_assets.errors import FrameError, LabelError
-from ml_assets.estimators import Estimator, FitRows
+from ml_assets.candidates import BLEND, BLENDED, fit_candidate, shallower
+from ml_assets.errors import FrameError, LabelError, TrainingChangedError
+from ml_assets.estimators import Estimator, FitRows, Settings
 from ml_assets.evaluate import Metrics, auc_interval, calibration_intervals, evaluate
 from ml_assets.explain import bound_log_odds, probabilities_of
 from ml_assets.frames import (
@@ -32,16 +33,19 @@ from ml_assets.frames import (
     plain_values,
 )
 from ml_assets.ladder import OutcomeCounts, Rung, count_outcomes
-from ml_assets.logistic import fit_logistic
 from ml_assets.model import TrainedModel, TrainingFacts
-from ml_assets.rules import fit_binned_rule, fit_prior_rule, posterior_covariance
-from ml_assets.splits import NoSplit, TimeSplit, count_by_date, inner_split, rows_on, split_by_time
+from ml_assets.promotion import Judged, interval_metrics, judge_promotion, paired_loss_interval
+from ml_assets.report import describe_model
+from ml_assets.rules import BinnedRule, PriorRule, fit_prior_rule, posterior_covariance
+from ml_assets.search import SearchBudget, search
+from ml_assets.splits import NoSplit, TimeSplit, count_by_date, inner_split, rolling_folds, rows_on, split_by_time
 from ml_assets.task import Feature, Gate, PredictionTask
 
 RULE = "rule"
 CHAMPION = "champion"
 BASE_RATE = "base_rate"
-LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost")
+LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "lightgbm", "optuna")
+_DRIVER_ROWS = 1_000
 
 Status = Literal["promoted", "kept_champion", "too_few_outcomes"]
 
@@ -51,7 +55,8 @@ class TrainingResult:
     """What training found. `model` can always publish: with too few outcomes it is the rule.
 
     `evaluations` holds each candidate's metrics on the test rows, the base rate's and the champion's too.
-    With status kept_champion `model` is the challenger, which should not publish.
+    With status kept_champion `model` is the challenger, which should not publish. `report` is what a model card
+    shows besides (see `report.describe_model`); empty where nothing could be judged.
     """
 
     status: Status
@@ -60,6 +65,7 @@ class TrainingResult:
     evaluations: dict[str, Metrics]
     split: dict[str, object]
     decision: dict[str, Any]
+    report: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,12 @@ class _Rows:
 class _Candidate:
     estimator: Estimator
     calibrator: AffineCalibrator
-    selection_loss: float | None
+    selection_losses: FloatArray | None
     metrics: Metrics = field(default_factory=dict)
+
+    @property
+    def selection_loss(self) -> float | None:
+        return None if self.selection_losses is None else float(self.selection_losses.mean())
 
     def probabilities(self, matrix: FloatArray) -> FloatArray:
         return probabilities_of(bound_log_odds(self.calibrator.log_odds(self.estimator.margins(matrix))))
@@ -94,14 +104,17 @@ def train(
     threads: int = 2,
     rung: Rung = "own_model",
     champion: TrainedModel | None = None,
+    budget: SearchBudget | None = None,
 ) -> TrainingResult:
     """Train every candidate of the task on the labelled rows of the frame and decide which may publish.
 
     `frame` has the key columns, every feature, and the task's label (null where not yet known; an
     `is_mature` column is honoured). `horizon_days` >= 1 is how far the label looks ahead. `champion` is the
     model that publishes today: it is judged on the same test rows, unless it learned from another feature
-    version and could not score them. Raises a `FrameError` for a frame that cannot be used, such as one that
-    mixes feature versions; too few outcomes are a result and not an error.
+    version and could not score them. With a `budget` the candidates' settings are searched on folds of the fit
+    rows; without one they are the defaults. A candidate that fails is named in the decision and stops no other.
+    Raises a `FrameError` for a frame that cannot be used, such as one that mixes feature versions; too few
+    outcomes are a result and not an error.
     """
     _check_input(frame, features, task, horizon_days)
     rows = _rows(frame, task)
@@ -118,8 +131,14 @@ def train(
             reason=split.reason,
         )
     encoder = FeatureEncoder.fit(rows.frame[rows_on(rows.dates, split.fit)], features)
-    candidates = _candidates(rows, split, encoder, task, horizon_days, seed, threads)
-    chosen, decision = _choose(candidates, task)
+    matrix = encoder.encode(rows.frame)
+    fit_rows = _fit_rows(rows, matrix, split.fit, encoder, horizon_days, seed, threads)
+    settings, searched = _search(rows, fit_rows, split, features, task, horizon_days, budget)
+    candidates, failed = _candidates(rows, matrix, fit_rows, split, task, settings)
+    chosen, decision = _choose(candidates, rows, split, task)
+    decision["failed"] = failed
+    if searched:
+        decision["search"] = searched
     model = TrainedModel(
         task_name=task.name,
         entity_key=task.entity_key,
@@ -127,16 +146,53 @@ def train(
         estimator=candidates[chosen].estimator,
         calibrator=_with_range(candidates[chosen], rows, split, encoder, seed),
         encoder=encoder,
-        facts=_facts(rows, features, task, split, horizon_days=horizon_days, trained_at=trained_at, seed=seed),
+        facts=_facts(
+            rows, features, task, split, horizon_days=horizon_days, trained_at=trained_at, seed=seed, threads=threads
+        ),
     )
     evaluations = {name: candidate.metrics for name, candidate in candidates.items()}
     evaluations[BASE_RATE] = _base_rate_metrics(rows, split)
     status: Status = "promoted"
     if champion is not None:
-        status = _compare_with_champion(model, champion, rows, split, seed, decision, evaluations)
+        status = _compare_with_champion(model, champion, rows, split, task, decision, evaluations)
     decision["settings"] = {name: candidate.estimator.settings() for name, candidate in candidates.items()}
     decision["calibrator"] = asdict(model.calibrator)
-    return TrainingResult(status, model, counts, evaluations, split.describe(), decision)
+    report = _report(model, candidates[chosen], rows, matrix, fit_rows, split, task)
+    return TrainingResult(status, model, counts, evaluations, split.describe(), decision, report)
+
+
+def repeat(model: TrainedModel, split: Mapping[str, Any], frame: pd.DataFrame, task: PredictionTask) -> TrainedModel:
+    """Fit a recorded model anew, on the same rows with the settings that it recorded; it gives the same scores.
+
+    `split` is the recorded one (`TrainingResult.split`). The frame may hold more rows than were learned from. Raises
+    `TrainingChangedError` where the rows are not those of the record: something was corrected or erased since.
+    """
+    facts, features = model.facts, list(model.encoder.features)
+    _check_input(frame, features, task, facts.horizon_days)
+    rows = _rows(frame, task)
+    if isinstance(model.estimator, PriorRule):
+        again = fit_rule(
+            frame,
+            features,
+            task,
+            horizon_days=facts.horizon_days,
+            trained_at=facts.trained_at,
+            seed=facts.seed,
+            feature_version=facts.feature_version,
+        )
+        _check_fingerprint(again.facts.fingerprint, facts.fingerprint)
+        return again
+    days = {part: tuple(date.fromisoformat(day) for day in split[part]) for part in ("fit", "calibrate", "test")}
+    recorded = TimeSplit(split["mode"], days["fit"], days["calibrate"], days["test"], (), split["note"])
+    used = rows_on(rows.dates, (*recorded.fit, *recorded.calibrate))
+    _check_fingerprint(fingerprint(rows.frame[used], features, task), facts.fingerprint)
+    encoder = FeatureEncoder.fit(rows.frame[rows_on(rows.dates, recorded.fit)], features)
+    matrix = encoder.encode(rows.frame)
+    fit_rows = _fit_rows(rows, matrix, recorded.fit, encoder, facts.horizon_days, facts.seed, facts.threads)
+    estimator = fit_candidate(model.estimator.kind, fit_rows, model.estimator.settings())
+    candidate = _calibrated(estimator, rows, matrix, recorded, facts.seed)
+    calibrator = _with_range(candidate, rows, recorded, encoder, facts.seed)
+    return replace(model, estimator=estimator, calibrator=calibrator, encoder=encoder)
 
 
 def train_rule(
@@ -241,39 +297,95 @@ def _rows(frame: pd.DataFrame, task: PredictionTask) -> _Rows:
     return _Rows(labelled, outcomes_of(labelled, task), as_of_dates(labelled), entities)
 
 
-def _candidates(
+def _check_fingerprint(found: str, recorded: str) -> None:
+    if found != recorded:
+        raise TrainingChangedError(
+            f"the rows are not those that the model was trained on (fingerprint {found}, recorded {recorded}): labels "
+            "or features were corrected, or customers erased, since; train anew instead"
+        )
+
+
+def _fit_rows(
     rows: _Rows,
-    split: TimeSplit,
+    matrix: FloatArray,
+    days: tuple[date, ...],
     encoder: FeatureEncoder,
-    task: PredictionTask,
     horizon_days: int,
     seed: int,
     threads: int,
-) -> dict[str, _Candidate]:
-    matrix = encoder.encode(rows.frame)
-    fit, calibrate, test = (rows_on(rows.dates, days) for days in (split.fit, split.calibrate, split.test))
+) -> FitRows:
+    fit = rows_on(rows.dates, days)
     inner = inner_split(rows.dates[fit], rows.outcomes[fit], horizon_days=horizon_days)
-    fit_rows = FitRows(matrix[fit], rows.outcomes[fit], encoder, inner, seed, threads)
-    fitters: dict[str, Callable[[FitRows], Estimator]] = {
-        "xgboost": fit_boosted_trees,
-        "logistic": fit_logistic,
-        RULE: fit_binned_rule,
-    }
-    found = {}
+    return FitRows(matrix[fit], rows.outcomes[fit], encoder, inner, seed, threads)
+
+
+def _search(
+    rows: _Rows,
+    fit_rows: FitRows,
+    split: TimeSplit,
+    features: Sequence[Feature],
+    task: PredictionTask,
+    horizon_days: int,
+    budget: SearchBudget | None,
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Settings by candidate and the search's record; both empty without a budget or without folds."""
+    if budget is None:
+        return {}, {}
+    fit = rows_on(rows.dates, split.fit)
+    folds = rolling_folds(rows.dates[fit], rows.outcomes[fit], horizon_days=horizon_days)
+    if not folds:
+        return {}, {"folds": [], "note": "too short a history for folds: the settings are the defaults"}
+    found = search(fit_rows, folds, task.candidates, budget, fingerprint(rows.frame[fit], features, task))
+    return found.settings, found.record
+
+
+def _candidates(
+    rows: _Rows,
+    matrix: FloatArray,
+    fit_rows: FitRows,
+    split: TimeSplit,
+    task: PredictionTask,
+    settings: Mapping[str, Settings],
+) -> tuple[dict[str, _Candidate], dict[str, str]]:
+    """Every candidate that could be fitted, the rule last, and why the others could not."""
+    test = rows_on(rows.dates, split.test)
+    found: dict[str, _Candidate] = {}
+    failed: dict[str, str] = {}
     for name in (*task.candidates, RULE):
-        estimator = fitters[name](fit_rows)
-        calibrator, loss = identity(), None
-        if calibrate.any():
-            margins = estimator.margins(matrix[calibrate])
-            calibrator = fit_calibrator(margins, rows.outcomes[calibrate])
-            loss = _log_loss(calibrator.log_odds(margins), rows.outcomes[calibrate])
-            calibrator = not_worse_than_raw(
-                calibrator, estimator.margins(matrix[test]), rows.outcomes[test], rows.entities[test], seed
-            )
-        candidate = _Candidate(estimator, calibrator, loss)
-        metrics = _judge(candidate.probabilities(matrix[test]), rows, test, seed)
-        found[name] = _Candidate(estimator, calibrator, loss, metrics)
-    return found
+        try:
+            estimator = _fit(name, fit_rows, settings, found)
+            candidate = _calibrated(estimator, rows, matrix, split, fit_rows.seed)
+            metrics = _judge(candidate.probabilities(matrix[test]), rows, test, fit_rows.seed)
+        except Exception as error:  # noqa: BLE001 - whatever a library raises, the other candidates go on
+            failed[name] = f"{type(error).__name__}: {error}"
+            continue
+        found[name] = replace(candidate, metrics=metrics)
+    if RULE not in found:
+        raise FrameError(f"not even the rule could be fitted: {failed[RULE]}")
+    return found, failed
+
+
+def _calibrated(estimator: Estimator, rows: _Rows, matrix: FloatArray, split: TimeSplit, seed: int) -> _Candidate:
+    """The estimator with its calibrator, and its losses on the calibration rows as the fitted line gives them."""
+    calibrate, test = (rows_on(rows.dates, days) for days in (split.calibrate, split.test))
+    if not calibrate.any():
+        return _Candidate(estimator, identity(), None)
+    margins = estimator.margins(matrix[calibrate])
+    fitted = fit_calibrator(margins, rows.outcomes[calibrate])
+    losses = _losses(fitted.log_odds(margins), rows.outcomes[calibrate])
+    kept = not_worse_than_raw(fitted, estimator.margins(matrix[test]), rows.outcomes[test], rows.entities[test], seed)
+    return _Candidate(estimator, kept, losses)
+
+
+def _fit(name: str, rows: FitRows, settings: Mapping[str, Settings], found: Mapping[str, _Candidate]) -> Estimator:
+    if name == RULE:
+        return fit_candidate(BinnedRule.kind, rows, {})
+    if name != BLEND:
+        return fit_candidate(name, rows, settings.get(name, {}))
+    missing = [member for member in BLENDED if member not in found]
+    if missing:
+        raise FrameError(f"nothing to blend without {', '.join(missing)}")
+    return blend([found[member].estimator for member in BLENDED])
 
 
 def _judge(probabilities: FloatArray, rows: _Rows, test: np.ndarray, seed: int) -> Metrics:
@@ -281,7 +393,71 @@ def _judge(probabilities: FloatArray, rows: _Rows, test: np.ndarray, seed: int) 
     interval = auc_interval(probabilities, rows.outcomes[test], rows.entities[test], seed=seed)
     low, high = interval if interval else (None, None)
     calibration = calibration_intervals(probabilities, rows.outcomes[test], rows.entities[test], seed=seed)
-    return {**metrics, **calibration, "auc_low": low, "auc_high": high}
+    others = interval_metrics(probabilities, rows.outcomes[test], rows.entities[test], seed=seed)
+    return {**metrics, **calibration, **others, "auc_low": low, "auc_high": high}
+
+
+def _report(
+    model: TrainedModel,
+    chosen: _Candidate,
+    rows: _Rows,
+    matrix: FloatArray,
+    fit_rows: FitRows,
+    split: TimeSplit,
+    task: PredictionTask,
+) -> dict[str, Any]:
+    test = rows_on(rows.dates, split.test)
+    some = np.flatnonzero(test)[:: max(1, int(test.sum()) // _DRIVER_ROWS)][:_DRIVER_ROWS]
+    parts, _ = chosen.estimator.parts(matrix[some])
+    probabilities = chosen.probabilities(matrix[test])
+    return {
+        **describe_model(
+            probabilities,
+            rows.outcomes[test],
+            rows.entities[test],
+            _segments_of(rows.frame[test], task),
+            parts * chosen.calibrator.slope,
+            model.encoder.features,
+            seed=fit_rows.seed,
+        ),
+        "reason_cost": chosen.estimator.reason_cost(),
+        "shallower": _judge_shallower(chosen, probabilities, rows, matrix, fit_rows, split),
+    }
+
+
+def _judge_shallower(
+    chosen: _Candidate,
+    probabilities: FloatArray,
+    rows: _Rows,
+    matrix: FloatArray,
+    fit_rows: FitRows,
+    split: TimeSplit,
+) -> dict[str, Any] | None:
+    """What the same model with trees one level less deep would lose on the test rows, and what its reasons cost."""
+    settings = shallower(chosen.estimator.settings())
+    if settings is None:
+        return None
+    test = rows_on(rows.dates, split.test)
+    estimator = fit_candidate(chosen.estimator.kind, fit_rows, settings)
+    other = _calibrated(estimator, rows, matrix, split, fit_rows.seed).probabilities(matrix[test])
+    loss, low, high = paired_loss_interval(
+        probabilities, other, rows.outcomes[test], rows.entities[test], seed=fit_rows.seed
+    )
+    return {
+        "log_loss_lost": loss,
+        "log_loss_lost_low": low,
+        "log_loss_lost_high": high,
+        "auc": evaluate(other, rows.outcomes[test])["auc"],
+        "reason_cost": estimator.reason_cost(),
+    }
+
+
+def _segments_of(frame: pd.DataFrame, task: PredictionTask) -> np.ndarray | None:
+    """Each row's segment as text, None where missing; None where the frame has no such column."""
+    if task.segment_feature not in frame.columns:
+        return None
+    column = frame[task.segment_feature].astype(object)
+    return column.where(column.notna(), None).to_numpy()
 
 
 def _with_range(
@@ -300,24 +476,53 @@ def _base_rate_metrics(rows: _Rows, split: TimeSplit) -> Metrics:
     return evaluate(constant, rows.outcomes[test])
 
 
-def _choose(candidates: dict[str, _Candidate], task: PredictionTask) -> tuple[str, dict[str, Any]]:
-    """The candidate with the least log loss on the calibration rows, if it passes the gate; else the rule."""
+def _choose(
+    candidates: dict[str, _Candidate], rows: _Rows, split: TimeSplit, task: PredictionTask
+) -> tuple[str, dict[str, Any]]:
+    """The best candidate on the calibration rows, or a near one whose reasons cost less, if it passes the gate."""
     names = [name for name in candidates if name != RULE]
+    if not names:
+        return RULE, {"chosen": RULE, "reason": "no candidate could be fitted"}
     chosen_on = "calibration rows"
     losses = {name: candidates[name].selection_loss for name in names}
     if any(loss is None for loss in losses.values()):
         chosen_on = "test rows, since there are no calibration dates"
         losses = {name: candidates[name].metrics["log_loss"] for name in names}
     best = min(names, key=lambda name: _or_infinity(losses[name]))
-    gate = judge_gate(candidates[best].metrics, candidates[RULE].metrics, task.gate)
+    picked = _cheapest_near(best, names, candidates, rows.entities[rows_on(rows.dates, split.calibrate)])
+    gate = judge_gate(candidates[picked].metrics, candidates[RULE].metrics, task.gate)
     decision: dict[str, Any] = {
-        "candidate": best,
+        "candidate": picked,
         "candidate_chosen_on": chosen_on,
+        "candidate_with_least_loss": best,
         "selection_log_loss": losses,
+        "reason_cost": {name: candidates[name].estimator.reason_cost() for name in names},
         "gate": gate,
-        "chosen": best if gate["passed"] else RULE,
+        "chosen": picked if gate["passed"] else RULE,
     }
     return str(decision["chosen"]), decision
+
+
+def _cheapest_near(best: str, names: Sequence[str], candidates: dict[str, _Candidate], entities: np.ndarray) -> str:
+    """The cheapest reasons among those within one standard error of the best, in pairs and by entities."""
+    least = candidates[best].selection_losses
+    if least is None:
+        return best
+    near = []
+    for name in names:
+        losses = candidates[name].selection_losses
+        if losses is not None and losses.mean() - least.mean() <= _standard_error(losses - least, entities):
+            near.append(name)
+    return min(
+        near, key=lambda name: (candidates[name].estimator.reason_cost(), _or_infinity(candidates[name].selection_loss))
+    )
+
+
+def _standard_error(values: FloatArray, entities: np.ndarray) -> float:
+    """Of the mean of the values, where those of one entity are not independent."""
+    _, member = np.unique(entities, return_inverse=True)
+    sums = np.bincount(member, weights=values - values.mean())
+    return float(np.sqrt((sums**2).sum()) / len(values))
 
 
 def judge_gate(candidate: Metrics, rule: Metrics, gate: Gate) -> dict[str, Any]:
@@ -345,7 +550,7 @@ def _compare_with_champion(
     champion: TrainedModel,
     rows: _Rows,
     split: TimeSplit,
-    seed: int,
+    task: PredictionTask,
     decision: dict[str, Any],
     evaluations: dict[str, Metrics],
 ) -> Status:
@@ -372,22 +577,24 @@ def _compare_with_champion(
         }
         return "promoted"
     ours = model.score(frame, explain=False).probability
+    seed = model.facts.seed
     evaluations[CHAMPION] = _judge(theirs, rows, same, seed)
-    mine = evaluate(ours, rows.outcomes[same])["log_loss"]
-    gain = _difference(evaluations[CHAMPION]["log_loss"], mine)
-    promoted = gain is not None and gain > 0
+    if not 0 < rows.outcomes[same].sum() < same.sum():
+        decision["champion"] = {
+            "promoted": False,
+            "is_compared": True,
+            "reason": "the same later rows hold one class only",
+        }
+        return "kept_champion"
+    judged = Judged(rows.outcomes[same], rows.entities[same], _segments_of(frame, task))
+    beats_rule = decision["chosen"] == RULE or bool(decision["gate"]["passed"])
     decision["champion"] = {
-        "promoted": promoted,
-        "is_compared": True,
-        "measure": "log_loss",
-        "gain": gain,
-        "challenger_log_loss": mine,
+        **judge_promotion(ours, theirs, judged, task.promotion, beats_rule=beats_rule, seed=seed),
+        "challenger_log_loss": evaluate(ours, rows.outcomes[same])["log_loss"],
         "champion_log_loss": evaluations[CHAMPION]["log_loss"],
-        "rows": int(same.sum()),
         "champion_has_seen_these_rows": bool((same & ~_not_seen_by(champion, rows.dates)).any()),
-        "reason": f"the challenger is {'better' if promoted else 'not better'} on the same rows",
     }
-    return "promoted" if promoted else "kept_champion"
+    return "promoted" if decision["champion"]["promoted"] else "kept_champion"
 
 
 def _not_seen_by(champion: TrainedModel, dates: DateArray) -> np.ndarray:
@@ -406,6 +613,7 @@ def _facts(
     horizon_days: int,
     trained_at: datetime,
     seed: int,
+    threads: int = 2,
 ) -> TrainingFacts:
     used = np.ones(len(rows.dates), dtype=bool)
     if split is not None:
@@ -420,13 +628,12 @@ def _facts(
         fingerprint=fingerprint(rows.frame[used], features, task),
         libraries={name: version(name) for name in LIBRARIES},
         feature_version=feature_version_of(rows.frame),
-        customers=len(np.unique(rows.entities[used])),
-        outcomes=len(np.unique(rows.entities[used & (rows.outcomes == 1)])),
+        threads=threads,
     )
 
 
-def _log_loss(log_odds: FloatArray, outcomes: FloatArray) -> float:
-    return float((np.logaddexp(0.0, log_odds) - outcomes * log_odds).mean())
+def _losses(log_odds: FloatArray, outcomes: FloatArray) -> FloatArray:
+    return np.asarray(np.logaddexp(0.0, log_odds) - outcomes * log_odds)
 
 
 def _or_infinity(loss: float | None) -> float:

@@ -1,15 +1,20 @@
 """Each estimator against an independent computation, its parts, and its stored form."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ml_assets.boosted_trees import BoostedTrees, fit_boosted_trees
+from ml_assets import boosted_trees
+from ml_assets.blend import blend
+from ml_assets.boosted_trees import BoostedTrees, device, fit_boosted_trees, fit_random_forest
+from ml_assets.candidates import fit_candidate, shallower
 from ml_assets.errors import ArtefactError, AttributionError, FeatureMissingError
 from ml_assets.estimators import Estimator, FitRows, load_estimator
 from ml_assets.frames import FeatureEncoder, FloatArray, as_of_dates, outcomes_of
+from ml_assets.leafwise_trees import fit_leafwise_trees
 from ml_assets.logistic import fit_linear, fit_logistic
 from ml_assets.rules import bin_column, fit_binned_rule, fit_prior_rule
 from ml_assets.splits import inner_split
@@ -32,14 +37,17 @@ def fitted(rows: FitRows) -> dict[str, Estimator]:
     """One of each kind."""
     prior = fit_prior_rule(rows.matrix, rows.outcomes, rows.encoder, CHURN.rule_feature, CHURN.rule_prior, 0.05)
     return {
-        "xgboost": fit_boosted_trees(rows),
-        "logistic": fit_logistic(rows),
+        "xgboost": (trees := fit_boosted_trees(rows)),
+        "logistic": (line := fit_logistic(rows)),
+        "lightgbm": fit_leafwise_trees(rows),
+        "random_forest": fit_random_forest(rows),
+        "blend": blend([line, trees]),
         "one_column_rule": fit_binned_rule(rows),
         "prior_rule": prior,
     }
 
 
-KINDS = ["xgboost", "logistic", "one_column_rule", "prior_rule"]
+KINDS = ["xgboost", "logistic", "lightgbm", "random_forest", "blend", "one_column_rule", "prior_rule"]
 
 
 def _strange_rows(encoder: FeatureEncoder, count: int = 500) -> FloatArray:
@@ -79,6 +87,42 @@ def test_no_rows_give_no_margins(kind: str, rows: FitRows, fitted: dict[str, Est
     assert fitted[kind].parts(rows.matrix[:0])[0].shape == (0, rows.matrix.shape[1])
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "prior_rule"])
+def test_an_estimators_own_settings_fit_it_again(kind: str, rows: FitRows, fitted: dict[str, Estimator]) -> None:
+    again = fit_candidate(kind, rows, json.loads(json.dumps(fitted[kind].settings())))
+    assert np.array_equal(again.margins(rows.matrix), fitted[kind].margins(rows.matrix))
+
+
+def test_the_forests_margin_is_its_mean_rate_on_an_affine_scale(rows: FitRows) -> None:
+    """Leaves of a forest of one Newton step without shrinkage are (rate of the leaf - p) / (p (1 - p))."""
+    plain = {"reg_lambda": 0.0, "subsample": 1.0, "colsample_bynode": 1.0, "trees": 1, "max_depth": 1}
+    stump = fit_random_forest(rows, plain)
+    margins = stump.margins(rows.matrix)
+    base = rows.outcomes.mean()
+    for leaf in np.unique(margins):
+        rate = rows.outcomes[margins == leaf].mean()
+        expected = np.log(base / (1 - base)) + (rate - base) / (base * (1 - base))
+        assert leaf == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_shallower_shape_costs_less_to_explain_and_a_line_has_none(fitted: dict[str, Estimator]) -> None:
+    for kind in ("xgboost", "lightgbm", "random_forest", "blend"):
+        assert shallower(fitted[kind].settings()) not in (None, fitted[kind].settings())
+        assert fitted[kind].reason_cost() > fitted["logistic"].reason_cost() == 0.0
+    assert shallower(fitted["logistic"].settings()) is None
+
+
+@pytest.mark.skipif(device() == "cpu", reason="no GPU here, or an XGBoost without one")
+def test_a_gpu_gives_the_processors_answers_within_tolerance(
+    rows: FitRows, fitted: dict[str, Estimator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boosted_trees, "device", lambda: "cpu")
+    trees = fitted["xgboost"].settings()["trees"]
+    on_processor = fit_boosted_trees(rows, {"trees": trees}).margins(rows.matrix)
+    rates = [1 / (1 + np.exp(-margins)) for margins in (on_processor, fitted["xgboost"].margins(rows.matrix))]
+    assert np.abs(rates[0] - rates[1]).mean() < 0.01
+
+
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ArtefactError, match="unknown kind 'forest'"):
         load_estimator("forest", {})
@@ -96,13 +140,11 @@ def test_contributions_are_tree_shap_values_by_their_definition(rows: FitRows) -
     The expectation of a coalition follows known features down the tree and averages unknown ones by the
     rows' share (cover) in each branch (Lundberg et al. 2020).
     """
-    import json
-
     keep = [2, 3]
     pair = FeatureEncoder(tuple(FEATURES[position] for position in keep), {})
     small = FitRows(np.nan_to_num(rows.matrix[:, keep]), rows.outcomes, pair, None, 7, 1)
     model = fit_boosted_trees(small, {"max_depth": 2, "subsample": 1.0, "colsample_bytree": 1.0})
-    one = BoostedTrees(model.booster[:1], model.column_types, 1, 1)
+    one = BoostedTrees(model.booster[:1], model.column_types, 1, 1, model.parameters)
     tree = json.loads(one.booster.get_dump(dump_format="json", with_stats=True)[0])
 
     def expected(node: dict[str, Any], row: FloatArray, known: set[int]) -> float:
@@ -133,7 +175,7 @@ def test_parts_that_miss_the_margin_by_more_than_rounding_are_an_error(
             return trees.booster.predict(data, **how) + (0.01 if "pred_contribs" in how else 0.0)
 
     with pytest.raises(AttributionError, match="miss the margin"):
-        BoostedTrees(Wrong(), trees.column_types, trees.trees, 1).parts(rows.matrix)
+        BoostedTrees(Wrong(), trees.column_types, trees.trees, 1, trees.parameters).parts(rows.matrix)
 
 
 def test_the_baseline_equals_a_pipeline_of_scikit_learn(rows: FitRows) -> None:
@@ -161,7 +203,7 @@ def test_the_baseline_equals_a_pipeline_of_scikit_learn(rows: FitRows) -> None:
         ]
     )
     reference = make_pipeline(columns, LogisticRegression(C=0.1, max_iter=5000, tol=1e-8)).fit(table, rows.outcomes)
-    ours = fit_linear(rows.matrix, rows.outcomes, rows.encoder, 0.1)
+    ours = fit_linear(rows.matrix, rows.outcomes, rows.encoder, [0.1])[0]
     assert np.abs(ours.margins(rows.matrix) - reference.decision_function(table)).max() < 2e-3
 
 
@@ -172,7 +214,7 @@ def test_the_baselines_parts_have_mean_zero_over_the_fit_rows(rows: FitRows, fit
 def test_a_column_that_was_never_known_while_fitting_changes_nothing_later(rows: FitRows) -> None:
     blind = rows.matrix.copy()
     blind[:, 3] = np.nan
-    for fit in (fit_boosted_trees, fit_logistic):
+    for fit in (fit_boosted_trees, fit_logistic, fit_leafwise_trees, fit_random_forest):
         model = fit(FitRows(**{**rows.__dict__, "matrix": blind}))
         assert np.allclose(model.margins(blind), model.margins(rows.matrix))
 
