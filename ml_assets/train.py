@@ -628,6 +628,8 @@ def _facts(
         fingerprint=fingerprint(rows.frame[used], features, task),
         libraries={name: version(name) for name in LIBRARIES},
         feature_version=feature_version_of(rows.frame),
+        customers=len(np.unique(rows.entities[used])),
+        outcomes=len(np.unique(rows.entities[used & (rows.outcomes == 1)])),
         threads=threads,
     )
 
