@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from orchestration import demo_crm
 from orchestration.company_cli import company_app, secret_app
 from orchestration.connectors.errors import ConnectorError
+from orchestration.erasure_cli import forget
 from orchestration.feature_catalogue import PROJECT_DIRECTORY
 from orchestration.feature_cli import features_app, impact
 from orchestration.integrations.metabase.errors import MetabaseError
@@ -45,6 +46,7 @@ app.command("export")(export)
 app.add_typer(features_app, name="features")
 app.add_typer(notify_app, name="notify")
 app.command("impact")(impact)
+app.command("forget")(forget)
 
 OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")]
 

@@ -289,8 +289,8 @@ class _EntitySync:
 
 
 def unaccounted(totals: Totals | None, counts: RecordCounts | None) -> int | None:
-    """By how many records source and warehouse differ beyond what rejected records can explain."""
+    """By how many records source and warehouse differ beyond what rejected and withheld records can explain."""
     if totals is None or counts is None:
         return None
     difference = abs(totals.live - counts.live) + abs(totals.deleted - counts.deleted)
-    return max(0, difference - counts.rejected)
+    return max(0, difference - counts.rejected - counts.withheld)

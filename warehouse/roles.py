@@ -150,6 +150,8 @@ def drop_company_logins(connection: Connection, company_id: int) -> None:
         connection.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(login)))
         connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(login)))
         connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (login,))
+        # Large objects and default privileges are what every login can make, and what would keep it from going.
+        connection.execute(sql.SQL("drop owned by {}").format(sql.Identifier(login)))
         connection.execute(sql.SQL("drop role {}").format(sql.Identifier(login)))
 
 

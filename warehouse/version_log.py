@@ -19,9 +19,10 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
+from warehouse.erased import Erased, read_erased, withhold
 from warehouse.errors import WarehouseError
 from warehouse.frames import copy_arrow
-from warehouse.relations import ENTITY_RELATIONS, LOAD_LOG, REJECTED_RECORDS, SYNC_CURSORS
+from warehouse.relations import ENTITY_RELATIONS, LOAD_LOG, REJECTED_RECORDS, SYNC_CURSORS, WITHHELD_RECORDS
 
 LOCK_WAIT_SECONDS = 30
 _INCOMING = "incoming_versions"
@@ -63,11 +64,12 @@ class Cursor:
 
 @dataclass(frozen=True)
 class RecordCounts:
-    """Records by their newest version, and rejected records that no later load has mended."""
+    """Records by their newest version, rejected records that no later load has mended, and those of the forgotten."""
 
     live: int
     deleted: int
     rejected: int
+    withheld: int = 0
 
 
 @dataclass
@@ -87,6 +89,7 @@ class Load:
     unchanged: int = 0
     rejected: int = 0
     known_before: int = field(default=0, repr=False)
+    erased: Erased | None = field(default=None, repr=False)
 
 
 class VersionLog:
@@ -154,7 +157,13 @@ class VersionLog:
                 begin, (self._company_id, self._entity, dagster_run_id, is_backfill, updated_since, known_at)
             ).fetchone()
         assert row is not None  # noqa: S101 an insert that returns, returns a row
-        return Load(load_id=row[0], is_backfill=is_backfill, known_at=known_at, started_from=cursor.updated_at)
+        return Load(
+            load_id=row[0],
+            is_backfill=is_backfill,
+            known_at=known_at,
+            started_from=cursor.updated_at,
+            erased=read_erased(self._connection, self._company_id),
+        )
 
     def land_chunk(
         self,
@@ -172,8 +181,14 @@ class VersionLog:
         cursor: the newest updated_at of the chunk; it never passes the load's known_at nor goes back.
         Raises RejectLimitExceeded when the load's share of rejected records passes reject_limit (0 to 1):
         the rejected records are then on record, the chunk's other rows and the cursor are not. A
-        single rejected record is never too many, unless the limit is 0.
+        single rejected record is never too many, unless the limit is 0. Records of a forgotten customer
+        are not kept, and count as unchanged.
         """
+        withheld: list[bytes] = []
+        if load.erased is not None:
+            accepted, withheld = load.erased.split(self._entity, accepted)
+            rejected, named = load.erased.split_rejected(self._entity, rejected)
+            withheld += named
         with self._connection.transaction(), self._connection.cursor() as database:
             known_before = self._keep_rejected(database, load, rejected)
             load.received += received
@@ -181,6 +196,8 @@ class VersionLog:
             load.known_before += known_before
             too_many = _too_many(load, reject_limit)
             if not too_many:
+                if withheld:
+                    withhold(self._connection, self._company_id, self._entity, withheld)
                 loaded = self._insert_versions(database, load, accepted)
                 load.loaded += loaded
                 load.unchanged += received - len(rejected) - loaded
@@ -248,7 +265,11 @@ class VersionLog:
         ).format(rejected=REJECTED_RECORDS.identifier, raw=self._relation.identifier, key=self._key)
         live, deleted = self._connection.execute(newest, (self._company_id,)).fetchone() or (0, 0)
         (rejected,) = self._connection.execute(standing, (self._company_id, self._entity)).fetchone() or (0,)
-        return RecordCounts(live=live, deleted=deleted, rejected=rejected)
+        held_back = sql.SQL("select count(*) from {} where company_id = %s and entity = %s").format(
+            WITHHELD_RECORDS.identifier
+        )
+        (withheld,) = self._connection.execute(held_back, (self._company_id, self._entity)).fetchone() or (0,)
+        return RecordCounts(live=live, deleted=deleted, rejected=rejected, withheld=withheld)
 
     def _insert_versions(self, database: psycopg.Cursor[Any], load: Load, accepted: pa.Table) -> int:
         if accepted.num_rows == 0:

@@ -1,0 +1,104 @@
+"""What several modules of integration tests share: two companies built by dbt, with scores published."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
+
+from tests.conftest import TestServer
+from tests.integration.crm_history import END, FIRST_LOAD, generate
+from tests.integration.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
+from tests.integration.dbt_world import register_companies
+from tests.integration.published import Score, publish
+from warehouse.connection import Warehouse
+from warehouse.roles import Role, set_company_password
+
+CUSTOMERS = 40
+SCORED = 3
+REASONS = [
+    {"feature": feature, "label": feature, "value": 2, "unit": "days", "family": "tickets", "text": text}
+    | {"contribution": contribution}
+    for feature, text, contribution in (
+        ("tenure_days", "Customer for 12 days", -0.2),
+        ("tickets_open", "2 tickets are open", 0.9),
+        ("payments_overdue", "An invoice is overdue", 0.4),
+        ("other", "Everything else", 0.5),
+    )
+]
+
+
+@dataclass
+class TwoCompanies:
+    """A built warehouse with two companies in it, and how to log in as one of them.
+
+    Their ids are far from other tests', for roles belong to the server. Tests in it leave it as they found it.
+    """
+
+    warehouse: Warehouse
+    dbt: DbtRuns
+    company_ids: list[int]
+    addresses: dict[tuple[int, Role], str]
+
+    def login(self, company_id: int, role: Role = Role.company) -> psycopg.Connection[Any]:
+        """A connection as the company itself makes it, with its own password."""
+        return psycopg.connect(self.addresses[company_id, role], autocommit=True)
+
+
+@pytest.fixture(scope="session")
+def two_companies(
+    postgres: TestServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TwoCompanies]:
+    """Built once per worker: modules that use it are of the xdist group `two_companies`."""
+    with warehouse_for_a_module(postgres, template_database) as warehouse:
+        folder = tmp_path_factory.mktemp("dbt")
+        warehouse.write_dbt_profile(folder)
+        dbt = DbtRuns(copy_project(folder / "project"), folder)
+        with warehouse.connect() as connection:
+            start = 1_000_000 + secrets.randbelow(900_000_000)
+            connection.execute(f"alter table ops.companies alter company_id restart with {start}")  # type: ignore[call-overload]
+            company_ids = register_companies(connection, now=END, first_load=FIRST_LOAD)
+            generate(company_ids, customers=CUSTOMERS, seed=22).write(connection)
+            connection.execute(
+                "update raw.customers set name = 'Person ' || customer_id || ' of ' || company_id,"
+                " email = customer_id || '@' || company_id || '.example'"
+            )
+        dbt.run("build")
+        for company_id in company_ids:
+            _publish_scores(warehouse, company_id)
+        dbt.run("run", "--select", "analytics")
+        yield TwoCompanies(warehouse, dbt, company_ids, _passwords(warehouse, company_ids))
+
+
+def _publish_scores(warehouse: Warehouse, company_id: int) -> None:
+    """Two publications, so that the feed has more than one change of a customer."""
+    with warehouse.connect() as connection:
+        customers = connection.execute(
+            "select customer_id from staging.stg_crm__customers where company_id = %s and not is_test"
+            " and cancelled_at is null order by customer_id limit %s",
+            [company_id, SCORED],
+        ).fetchall()
+    today = END.date()
+    for day, probability in ((today - timedelta(days=1), 0.6), (today, 0.25)):
+        publish(warehouse, company_id, day, {customer: Score(probability, "high") for (customer,) in customers})
+    with warehouse.connect() as connection:
+        connection.execute(
+            "update predictions.churn_scores_v1 set reasons = %s where as_of_date = %s", [Jsonb(REASONS), today]
+        )
+
+
+def _passwords(warehouse: Warehouse, company_ids: list[int]) -> dict[tuple[int, Role], str]:
+    addresses = {}
+    with warehouse.connect() as connection:
+        for company_id in company_ids:
+            for role in (Role.company, Role.company_sync):
+                user, password = set_company_password(connection, company_id, role)
+                addresses[company_id, role] = make_conninfo(warehouse.url("postgresql"), user=user, password=password)
+    return addresses
