@@ -23,7 +23,8 @@ DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50)
 """Warns when a daily run is missed, fails when two are."""
 
 _proofs = dg.AssetSelection.groups(keys.Group.proofs)
-_everything = dg.AssetSelection.all() - _proofs
+_guards = dg.AssetSelection.groups(keys.Group.guards)
+_everything = dg.AssetSelection.all() - _proofs - _guards
 _ingestion = dg.AssetSelection.groups(keys.Group.raw)
 _models = dg.AssetSelection.groups(keys.Group.models)
 _transform = dg.AssetSelection.groups(keys.Group.staging, keys.Group.features)
@@ -63,7 +64,14 @@ prove = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
-JOBS = [daily, sync, train, score, prove]
+guard = dg.define_asset_job(
+    "guard",
+    selection=_guards,
+    description="Look for every company's canaries outside it: in all tables, model files, logs and run records.",
+    executor_def=dg.in_process_executor,
+)
+
+JOBS = [daily, sync, train, score, prove, guard]
 
 
 def _request_for_all_companies(
@@ -106,4 +114,8 @@ def prove_weekly(context: dg.ScheduleEvaluationContext, warehouse: WarehouseReso
     return _request_for_all_companies(context, warehouse)
 
 
-SCHEDULES = [sync_hourly, sync_and_score_daily, train_weekly, prove_weekly]
+guard_daily = dg.ScheduleDefinition(
+    name="guard_daily", job=guard, cron_schedule="30 5 * * *", description="Every day at 05:30 UTC."
+)
+
+SCHEDULES = [sync_hourly, sync_and_score_daily, train_weekly, prove_weekly, guard_daily]

@@ -13,6 +13,7 @@ from rich.markup import escape
 from sqlalchemy.engine import make_url
 
 from orchestration import demo_crm
+from orchestration.canary_cli import canaries_app
 from orchestration.company_cli import company_app, secret_app
 from orchestration.connectors.errors import ConnectorError
 from orchestration.erasure_cli import forget
@@ -47,6 +48,7 @@ app.add_typer(features_app, name="features")
 app.add_typer(notify_app, name="notify")
 app.command("impact")(impact)
 app.command("forget")(forget)
+app.add_typer(canaries_app, name="canaries")
 
 OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")]
 

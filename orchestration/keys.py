@@ -19,6 +19,7 @@ class Group:
     dashboards = "8_dashboards"
     messages = "8_messages"
     proofs = "9_proofs"
+    guards = "9_guards"
 
 
 class Owner:
@@ -65,6 +66,7 @@ CHANGES = dg.AssetKey(["predictions", "churn_changes"])
 
 METABASE_DASHBOARDS = dg.AssetKey(["metabase", "dashboards"])
 MESSAGES = dg.AssetKey(["ops", "notifications"])
+CANARIES = dg.AssetKey(["ops", "canaries"])
 
 
 def is_external(key: dg.AssetKey) -> bool:

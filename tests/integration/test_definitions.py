@@ -102,13 +102,14 @@ def test_the_daily_job_starts_dbt_twice_and_no_more(repository: dg.RepositoryDef
 
 def test_jobs_and_schedules_are_those_of_the_guide(repository: dg.RepositoryDefinition) -> None:
     jobs = {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"}
-    assert jobs == {"sync_and_score", "sync", "train", "score", "prove"}
+    assert jobs == {"sync_and_score", "sync", "train", "score", "prove", "guard"}
     schedules = {schedule.name: schedule.cron_schedule for schedule in repository.schedule_defs}
     assert schedules == {
         "sync_hourly": "10 * * * *",
         "sync_and_score_daily": "30 0 * * *",
         "train_weekly": "30 4 * * 0",
         "prove_weekly": "30 3 * * 6",
+        "guard_daily": "30 5 * * *",
     }
 
 

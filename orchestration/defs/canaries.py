@@ -1,0 +1,40 @@
+"""The look-out for canaries as an asset with a check. How one looks lives in ``orchestration.canary_watch``."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from orchestration import keys
+from orchestration.canary_watch import look_round
+from orchestration.resources import WarehouseResource
+
+
+@dg.asset(
+    key=keys.CANARIES,
+    group_name=keys.Group.guards,
+    owners=[keys.Owner.operations],
+    description="Marked customers of each company, looked for in every table, model file, log and run record.",
+    kinds={"postgres"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            "nobody_stands_outside_his_company",
+            asset=keys.CANARIES,
+            description="No canary was seen outside its company, and nobody who was forgotten has come back.",
+        )
+    ],
+)
+def canaries(
+    warehouse: WarehouseResource,
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Look round; each sighting is named in the check."""
+    with warehouse.open() as opened:
+        watched = look_round(warehouse.settings(), opened)
+    yield dg.AssetCheckResult(
+        passed=not watched.alarms,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(watched.alarms) or None,
+        metadata={"alarms": len(watched.alarms)},
+    )
+    yield dg.MaterializeResult(
+        metadata={"canaries": watched.canaries, "companies without": ", ".join(watched.unmarked) or "none"}
+    )
