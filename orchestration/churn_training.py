@@ -236,9 +236,9 @@ def _model_name(company: Company, decision: RungDecision) -> str:
 
 
 def meaning_of_churn(company: CompanyDefinition) -> str:
-    """What has to be the same for two companies to learn from each other, such as downgrade-0.2-30d."""
-    share = f"-{company.downgrade_share:g}" if company.downgrade_share is not None else ""
-    return f"{company.churn_kind}{share}-{company.horizon_days}d"
+    """What has to be the same for two companies to learn from each other, such as inactivity-60-30d."""
+    measure = company.downgrade_share if company.inactivity_days is None else company.inactivity_days
+    return f"{company.churn_kind}{'' if measure is None else f'-{measure:g}'}-{company.horizon_days}d"
 
 
 def _plain_json(values: Mapping[str, object]) -> dict[str, Any]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import psycopg
 import pytest
+from dbt_common.exceptions import DbtRuntimeError
 
 from tests.integration.conftest import SCORED, TwoCompanies
-from warehouse.roles import Role, relations_open_to_all_companies
+from tests.integration.dbt_runs import DbtRuns, copy_project
+from warehouse.roles import Role, relations_open_to_all_companies, take_on_company_login
 
 pytestmark = pytest.mark.xdist_group("two_companies")
 
@@ -50,3 +55,47 @@ def test_the_machine_learning_role_reads_features_and_no_raw_record(
         assert connection.execute("select count(*) from features.churn_feature_matrix").fetchone() > (0,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("select name from raw.customers")
+
+
+POLICY_HOOKS = 5
+
+
+@pytest.mark.parametrize("left_out", [None, *range(POLICY_HOOKS)])
+def test_with_any_one_hook_left_out_a_mart_is_not_what_it_should_be(
+    two_companies: TwoCompanies, left_out: int | None
+) -> None:
+    """The hooks of the folder, as dbt read them, on a table of the same kind."""
+    one, two = two_companies.company_ids
+    assert two_companies.dbt.parsed is not None
+    model = two_companies.dbt.parsed.nodes["model.churn_warehouse.risk_by_month"]
+    hooks = [hook.sql for hook in model.config.post_hook][:POLICY_HOOKS]
+    with two_companies.warehouse.connect() as connection:
+        connection.execute("create table analytics.some_mart as select unnest(%s::int[]) as company_id", [[one, two]])
+        for number, hook in enumerate(hooks):
+            if number != left_out:
+                connection.execute(re.sub(r"\{\{ this[^}]*\}\}", "analytics.some_mart", hook))  # type: ignore[call-overload]
+        connection.execute("grant select on analytics.some_mart to churn_company, churn_operator")
+        is_open = "analytics.some_mart" in relations_open_to_all_companies(connection)
+        seen = [connection.execute("select company_id from analytics.some_mart order by 1").fetchall()]
+        connection.execute("set local role churn_operator")
+        seen.append(connection.execute("select company_id from analytics.some_mart order by 1").fetchall())
+        connection.execute("reset role")
+        take_on_company_login(connection, one, Role.company)
+        seen.append(connection.execute("select company_id from analytics.some_mart").fetchall())
+        connection.rollback()
+    everybody = [(company_id,) for company_id in sorted((one, two))]
+    is_right = not is_open and seen == [everybody, everybody, [(one,)]]
+    assert is_right == (left_out is None)
+
+
+def test_a_model_that_is_open_to_all_companies_fails_the_run(two_companies: TwoCompanies, tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    model = "{{ config(materialized='table', grants={'select': ['churn_company']}) }}\nselect 1 as company_id\n"
+    (project / "models" / "intermediate" / "int_leak.sql").write_text(model)
+    two_companies.warehouse.write_dbt_profile(tmp_path)
+    try:
+        with pytest.raises((AssertionError, DbtRuntimeError), match=r"Every company can read all rows of .*int_leak"):
+            DbtRuns(project, tmp_path).run("run", "--select", "int_leak")
+    finally:
+        with two_companies.warehouse.connect() as connection:
+            connection.execute("drop table if exists intermediate.int_leak")
