@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,9 +26,11 @@ from typer.testing import CliRunner
 from orchestration.cli import app
 from tests.conftest import TestServer
 from tests.integration.published import FIRST_DAY, Score, at, publish, snapshot
+from warehouse import publication_export
+from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.publication_export import CursorNotUsable, Format, reading_as_company
-from warehouse.publication_feed import compact_feed, feed_cursors
+from warehouse.publication_feed import compact_feed, feed_cursors, move_cursor
 from warehouse.roles import Role, set_company_password
 from warehouse.server import EmbeddedServer
 
@@ -314,3 +317,32 @@ def test_the_webhook_example_sends_batches_again_that_were_refused_and_starts_ov
         assert bodies[-1]["changes"]
         assert received(bodies) == {name: row[1] for name, row in snapshot(conn, company_id).items()}
         assert sum(body["starts_over"] for body in bodies) == 2
+
+
+def test_an_export_holds_a_block_in_memory_however_many_rows_there_are(
+    warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication_export, "BLOCK_ROWS", 1_000)
+    company = add_company("acme")
+    with warehouse.connect() as conn:
+        conn.execute(
+            "insert into predictions.churn_changes_v1 (company_id, customer_id, operation, change_reason, as_of_date,"
+            " churn_probability, risk_level, reasons, model_version, row_hash, changed_at)"
+            " select %s, 'c' || number, 'upsert', 'behaviour', '2026-01-01', 0.5, 'low',"
+            " json_build_array(repeat('x', 1000)), 'm', 'h', now() from generate_series(1, 20000) as number",
+            [company.company_id],
+        )
+        move_cursor(conn, company.company_id)
+    for format in Format:
+        path = tmp_path / format
+        with reading_as_company(warehouse, company.company_id) as reader, path.open("wb") as output:
+            newest = reader.cursors.newest
+            reader.write_changes(newest - 1, io.BytesIO(), format)  # What is imported at first use does not count.
+            tracemalloc.start()
+            try:
+                exported = reader.write_changes(0, output, format)
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+        assert exported.rows == 20_000  # More than 20 MB; a block of 1,000 rows is a twentieth.
+        assert peak < 8_000_000, (format, peak)
