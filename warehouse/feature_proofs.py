@@ -18,7 +18,7 @@ from warehouse.companies import CustomAttribute
 from warehouse.feature_store import FeaturesNotBuilt, attribute_feature, built_columns
 from warehouse.relations import Relation
 
-_NOT_FEATURES = {"company_id", "customer_id", "as_of_date", "feature_version", "custom_attributes"}
+_NOT_FEATURES = {"company_id", "customer_id", "as_of_date", "feature_version", "rates_version", "custom_attributes"}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@
                 {%- for mart in marts %}
                 {{ 'and ' if not loop.first }}{{ mart }}.feature_version = {{ expected_version(model_named(mart).unique_id) }}
                 {%- endfor %}
+                and customer_features.rates_version is not distinct from payment_features.rates_version
                 then {{ expected_version(model.unique_id) }}
             else 'mixed'
         end
@@ -36,6 +37,49 @@
 {% macro expected_version(unique_id) -%}
     ('{{ sql_version(unique_id) }}.' || clocks.settings_version)
 {%- endmacro %}
+
+
+{#- Which exchange rates a row of amounts rests on: a hash of those from before its date. A rate that is edited, or that
+    comes in late, so has the dates after it built anew, and a new one those that begin to know it.
+      date: SQL of the row's as_of_date -#}
+{% macro rates_version(date) -%}
+    {%- if model.resource_type != 'model' -%}
+        ''::text
+    {%- elif not execute -%}
+        {%- do ref('int_exchange_rates__in_euros') -%}
+        {%- do ref('int_as_of_dates') -%}
+    {%- else -%}
+        (jsonb '{{ rates_versions() }}' ->> {{ date }}::text)
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#- The same of all dates, as a JSON object by date. -#}
+{% macro rates_versions() %}
+    {% set dates = load_relation(ref('int_as_of_dates')) %}
+    {% set versions = {} %}
+    {% if dates %}
+        {% set query %}
+            select
+                dates.as_of_date::text,
+                to_hex(bit_xor(rates.fingerprint))
+            from (select distinct as_of_date from {{ dates }}) as dates
+            inner join (
+                select
+                    valid_from,
+                    hash_record_extended(row(currency, rate_to_eur, valid_from), 0) as fingerprint
+                from {{ ref('int_exchange_rates__in_euros') }}
+            ) as rates
+                on dates.as_of_date > rates.valid_from
+            group by dates.as_of_date
+            order by dates.as_of_date
+        {% endset %}
+        {% for row in run_query(query) %}
+            {% do versions.update({row[0]: row[1]}) %}
+        {% endfor %}
+    {% endif %}
+    {% do return(tojson(versions)) %}
+{% endmacro %}
 
 
 {#- Seeds are data and not counted; labels and families are words, and change no number. -#}

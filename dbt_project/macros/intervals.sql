@@ -18,14 +18,16 @@
         materialized='incremental',
         incremental_strategy='delete_record_insert',
         on_schema_change='append_new_columns',
-        indexes=[{'columns': ['company_id', 'customer_id']}],
-        meta={'record_id': record_id},
+        indexes=[{'columns': ['company_id', 'customer_id']}] + (
+            [{'columns': ['company_id', record_id]}] if record_id != 'customer_id' else []
+        ),
+        meta={'record_id': record_id, 'versions': versions, 'also_rests_on': also_rests_on | list},
         pre_hook=[
             "{{ create_loads_table() }}",
             "{{ note_loads('" ~ versions ~ "', '" ~ record_id ~ "', " ~ (also_rests_on | list) ~ ") }}",
             "{{ note_touched_records('" ~ versions ~ "', '" ~ record_id ~ "') }}",
         ],
-        post_hook=["{{ forget_loads_of_before() }}", "{{ keep_loads() }}", "analyze {{ this }}"],
+        post_hook=["{{ forget_loads_of_before() }}", "{{ keep_loads() }}", "{{ analyze_if_written(from_share=0.05) }}"],
     ) }}
 {%- endmacro %}
 
@@ -60,7 +62,7 @@
         loads.load_id,
         loads.versions,
         loads.fingerprint,
-        {{ made_by(also_rests_on) }} as made_by
+        {{ made_by(model.unique_id, also_rests_on) }} as made_by
     from (
         select
             company_id,
@@ -77,13 +79,13 @@
 
 
 {#- The model's SQL, the company's settings and the content of what else the rows rest on. -#}
-{% macro made_by(also_rests_on) -%}
+{% macro made_by(unique_id, also_rests_on) -%}
     concat_ws(
         '.',
-        '{{ sql_version(model.unique_id) }}',
+        '{{ sql_version(unique_id) }}',
         clocks.settings_version
         {%- for name in also_rests_on %},
-        (select md5(string_agg(content::text, ';' order by content::text)) from {{ ref(name) }} as content)
+        (select md5(string_agg(content::text, ';' order by content::text)) from {{ relation_named(name) }} as content)
         {%- endfor %}
     )
 {%- endmacro %}
@@ -91,33 +93,19 @@
 
 {% macro note_touched_records(versions, record_id) -%}
     {%- if execute %}
+    {%- set changed_loads = run_query(changed_loads_query()) if is_incremental() else [] %}
+    {%- set companies = changed_loads | selectattr('was_there') | map(attribute='company_id') | unique | list %}
     create temporary table touched_records on commit drop as
-    {%- if is_incremental() %}
-    with
-
-    changes as (
-
-        select
-            coalesce(loads_now.company_id, loads_then.company_id) as company_id,
-            loads_now.load_id,
-            loads_then.load_id is not null as was_there
-        from loads_now
-        full join {{ loads_of(this) }} as loads_then
-            on loads_now.company_id = loads_then.company_id
-            and loads_now.load_id = loads_then.load_id
-        where
-            (loads_now.versions, loads_now.fingerprint, loads_now.made_by)
-            is distinct from (loads_then.versions, loads_then.fingerprint, loads_then.made_by)
-
-    )
-
     select
         versions.company_id,
         versions.{{ record_id }}
     from {{ ref(versions) }} as versions
-    inner join changes
-        on versions.company_id = changes.company_id
-        and versions.load_id = changes.load_id
+    where
+        false
+        {%- for load in changed_loads if load.company_id not in companies %}
+        or (versions.company_id = {{ load.company_id }} and versions.load_id = {{ load.load_id }})
+        {%- endfor %}
+    {%- if companies %}
 
     union
 
@@ -125,8 +113,7 @@
         versions.company_id,
         versions.{{ record_id }}
     from {{ ref(versions) }} as versions
-    inner join (select distinct company_id from changes where was_there) as companies
-        on versions.company_id = companies.company_id
+    where versions.company_id in ({{ companies | join(', ') }})
 
     union
 
@@ -134,12 +121,27 @@
         intervals.company_id,
         intervals.{{ record_id }}
     from {{ this }} as intervals
-    inner join (select distinct company_id from changes where was_there) as companies
-        on intervals.company_id = companies.company_id
-    {%- else %}
-    select 1 where false
+    where intervals.company_id in ({{ companies | join(', ') }})
+    {%- endif %};
+    -- A few are looked up one by one, many are read past once: the planner has to know how many there are.
+    analyze touched_records
     {%- endif %}
-    {%- endif %}
+{%- endmacro %}
+
+
+{#- The loads that are not, or no longer, as they were when the table was last made. -#}
+{% macro changed_loads_query() -%}
+    select
+        coalesce(loads_now.company_id, loads_then.company_id) as company_id,
+        loads_now.load_id,
+        loads_then.load_id is not null as was_there
+    from loads_now
+    full join {{ loads_of(this) }} as loads_then
+        on loads_now.company_id = loads_then.company_id
+        and loads_now.load_id = loads_then.load_id
+    where
+        (loads_now.versions, loads_now.fingerprint, loads_now.made_by)
+        is distinct from (loads_then.versions, loads_then.fingerprint, loads_then.made_by)
 {%- endmacro %}
 
 
@@ -172,4 +174,67 @@
     insert into {{ arg_dict['target_relation'] }} ({{ columns }})
     select {{ columns }}
     from {{ arg_dict['temp_relation'] }}
+{% endmacro %}
+
+
+{#- Before a mart is built: fails where intervals that it reads are not up to date, since it was built without them. A
+    load that ended after this run of dbt began is the next one's. -#}
+{% macro refuse_old_intervals() -%}
+    {%- do ref('stg_ops__loads') -%}
+    {%- if execute and model.resource_type == 'model' %}
+    {%- for parent in model.depends_on.nodes if parent.endswith('_as_known') %}
+    {%- for name in graph.nodes[parent].depends_on.nodes if graph.nodes[name].config.get('meta', {}).record_id %}
+    {%- for row in run_query(loads_not_read(graph.nodes[name])) %}
+        {{ exceptions.raise_compiler_error(
+            model.name ~ ' reads ' ~ graph.nodes[name].name ~ ', which is older than ' ~ row.reason ~ ' of company '
+            ~ row.company_id ~ '. Build what it reads, too: --select +' ~ model.name
+        ) }}
+    {%- endfor %}
+    {%- endfor %}
+    {%- endfor %}
+    {%- endif %}
+    select 1
+{%- endmacro %}
+
+
+{#- What a table of intervals has not taken in: the newest load, and SQL, settings or rates.
+      node: the table's node of the graph -#}
+{% macro loads_not_read(node) -%}
+    {%- set loads_read = loads_of(relation_named(node.name)) -%}
+    select
+        loads.company_id,
+        'load ' || max(loads.load_id) as reason
+    from {{ ref('stg_ops__loads') }} as loads
+    where
+        loads.entity = '{{ node.config.meta.record_id | replace('_id', 's') }}'
+        and loads.records_loaded > 0
+        and loads.finished_at < '{{ run_started_at.isoformat() }}'
+        and loads.load_id > coalesce(
+            (select max(read.load_id) from {{ loads_read }} as read where read.company_id = loads.company_id), 0
+        )
+        and exists (
+            select
+            from {{ relation_named(node.config.meta.versions) }} as versions
+            where versions.company_id = loads.company_id and versions.load_id = loads.load_id
+        )
+    group by loads.company_id
+
+    union all
+
+    select
+        read.company_id,
+        'the SQL, settings or rates' as reason
+    from {{ loads_read }} as read
+    inner join {{ ref('int_companies__clocks') }} as clocks
+        on read.company_id = clocks.company_id
+    where read.made_by <> {{ made_by(node.unique_id, node.config.meta.also_rests_on) }}
+    group by read.company_id
+{%- endmacro %}
+
+
+{#- A model's or seed's relation, wherever this run of dbt has it. -#}
+{% macro relation_named(name) %}
+    {% set node = graph.nodes.values() | selectattr('resource_type', 'in', ['model', 'seed'])
+        | selectattr('name', 'equalto', name) | first %}
+    {% do return(api.Relation.create(database=node.database, schema=node.schema, identifier=node.name)) %}
 {% endmacro %}

@@ -54,7 +54,11 @@
     {%- do ref('int_as_of_dates') -%}
     {%- do ref('int_companies__clocks') -%}
     {%- if is_incremental() -%}
-        {{ is_in_periods(periods_to_build(this, model_columns(), stale_when())) }}
+        {#- Looked up once, however many relations of the query are kept to them. -#}
+        {%- if 'periods_to_build' not in model -%}
+            {%- do model.update({'periods_to_build': periods_to_build(this, model_columns(), stale_when())}) -%}
+        {%- endif -%}
+        {{ is_in_periods(model.periods_to_build) }}
     {%- elif var('schema_suffix') -%}
         company_id in ({{ var('company_ids') | map('int') | join(', ') }})
         and as_of_date in ({{ dates_as_sql(var('as_of_dates')) }})
@@ -70,6 +74,9 @@
     {% set conditions = [] %}
     {% if 'feature_version' in model.columns %}
         {% do conditions.append('built.feature_version is distinct from ' ~ expected_version(model.unique_id)) %}
+    {% endif %}
+    {% if 'rates_version' in model.columns %}
+        {% do conditions.append('built.rates_version is distinct from ' ~ rates_version('periods.as_of_date')) %}
     {% endif %}
     {% if config.get('meta', {}).get('stale_when') %}
         {% do conditions.append(config.get('meta').stale_when) %}
@@ -116,16 +123,12 @@
     matches old rows to new ones by key, and keeps a row whose customer is no longer there. -#}
 {% macro get_incremental_delete_period_insert_sql(arg_dict) %}
     {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
+    {%- set periods = periods_to_build(arg_dict['target_relation'], [], stale_when()) -%}
+    {%- for row in run_query('select distinct company_id, as_of_date::text from ' ~ arg_dict['temp_relation']) -%}
+        {%- do periods.append((row[0], row[1])) -%}
+    {%- endfor -%}
     delete from {{ arg_dict['target_relation'] }}
-    where (company_id, as_of_date) in (
-        select distinct
-            company_id,
-            as_of_date
-        from {{ arg_dict['temp_relation'] }}
-    );
-
-    delete from {{ arg_dict['target_relation'] }}
-    where {{ is_in_periods(periods_to_build(arg_dict['target_relation'], [], stale_when())) }};
+    where {{ is_in_periods(periods | unique | sort) }};
 
     insert into {{ arg_dict['target_relation'] }} ({{ columns }})
     select {{ columns }}

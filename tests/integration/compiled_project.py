@@ -6,9 +6,11 @@ what `dbt build --full-refresh` makes, without indexes, contracts and hooks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
@@ -18,6 +20,12 @@ from psycopg.rows import dict_row
 from tests.integration.dbt_runs import DbtRuns
 
 KEY = ("company_id", "customer_id", "as_of_date")
+BY_RECORD, BY_PERIOD = "delete_record_insert", "delete_period_insert"
+# They keep account of what was built, and are no features.
+NOT_BY_PERIOD = {"int_churn_labels__periods", "int_features__coverage"}
+NO_DATE = "1999-01-01"
+PERIODS = re.compile(rf"\(company_id, as_of_date\) in \((?:\(\d+, date '{NO_DATE}'\)(?:, )?)+\)")
+ASKED = "(company_id, as_of_date) in (select asked.company_id, asked.as_of_date from periods_asked as asked)"
 Rows = dict[tuple[Any, ...], dict[str, Any]]
 
 
@@ -28,6 +36,7 @@ class Table:
     schema: str
     name: str
     query: bytes
+    strategy: str | None = None
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -46,7 +55,7 @@ class CompiledProject:
         self._models = _models_in_order(dbt, dbt.compile("--select", "+features", "--full-refresh"))
         self._connection = connection
         self._tables = [
-            Table(node["schema"], node["name"], _insert(node))
+            Table(node["schema"], node["name"], _insert(node), node["config"]["incremental_strategy"])
             for node in self._models
             if node["config"]["materialized"] != "view"
         ]
@@ -56,6 +65,7 @@ class CompiledProject:
             name = f'"{node["schema"]}"."{node["name"]}"'
             connection.execute(f"create {kind} {name} as\n{node['compiled_code']}{ending}".encode())
         # A few rows at a time: sorting out parallel plans and compiling costs more than running.
+        self._kept_up = self._compiled_for_what_is_missing(dbt)
         connection.execute("set jit = off; set max_parallel_workers_per_gather = 0; set enable_nestloop = on")
         connection.commit()
 
@@ -65,7 +75,8 @@ class CompiledProject:
         for node in self._models:
             features = [name for name, column in node["columns"].items() if column["config"]["meta"].get("feature")]
             if node["config"]["meta"].get("features_from"):
-                features = [name for name in self._columns_of(node["name"]) if name not in KEY]
+                (table,) = (table for table in self._tables if table.name == node["name"])
+                features = [name for name in self._columns_of(table) if name not in KEY]
             if features:
                 columns[node["name"]] = features
         return columns
@@ -78,15 +89,101 @@ class CompiledProject:
                 table.fill(self._connection)
             yield {relation: self.rows(relation) for relation in relations}
 
+    def fill(self, *names: str) -> None:
+        """Fill these tables anew, in the order in which a run builds them, or all where none are named."""
+        for table in self._tables:
+            if not names or table.name in names:
+                self._connection.execute(sql.SQL("delete from {}").format(table.identifier))
+                table.fill(self._connection)
+
+    def take_in(self, known_from: datetime) -> None:
+        """Keep the tables of intervals up, as a run does for the records of which a version is known since then."""
+        for table in self._kept_up[BY_RECORD]:
+            entity = table.name.removeprefix("int_").removesuffix("__intervals")
+            record_id = f"{entity.removesuffix('s')}_id"
+            self._connection.execute("drop table if exists touched_records")
+            self._connection.execute(
+                f"create temporary table touched_records as select distinct company_id, {record_id}"
+                f" from raw.{entity} where known_at >= %s",
+                [known_from],
+            )
+            self._connection.execute(
+                sql.SQL(f"delete from {{}} where (company_id, {record_id}) in (select * from touched_records)").format(
+                    table.identifier
+                )
+            )
+            self._connection.execute(table.query)
+
+    def build(self, periods: Iterable[tuple[int, date]]) -> None:
+        """Build the marts, the matrix and the labels for these companies and dates, in place of what they hold."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("create temporary table if not exists periods_asked (company_id int, as_of_date date)")
+            cursor.execute("delete from periods_asked")
+            cursor.executemany("insert into periods_asked values (%s, %s)", list(periods))
+        for table in self._kept_up[BY_PERIOD]:
+            self._connection.execute(
+                sql.SQL("delete from {} where {}").format(table.identifier, sql.SQL(ASKED)), prepare=True
+            )
+            table.fill(self._connection)
+
+    def differing_rows(self, snapshot: Mapping[str, str]) -> dict[str, int]:
+        """Rows that only one of a table and its copy has, by EXCEPT ALL both ways.
+
+        What made a row is left out: a compiled query says nothing of that.
+        """
+        differing = {}
+        for name, copy in snapshot.items():
+            (table,) = (table for table in self._tables if table.name == name)
+            names = [sql.Identifier(column) for column in self._columns_of(table) if not column.endswith("_version")]
+            query = sql.SQL(
+                "select count(*) from ((select {0} from {1} except all select {0} from {2})"
+                " union all (select {0} from {2} except all select {0} from {1})) as differing"
+            ).format(sql.SQL(", ").join(names), table.identifier, sql.Identifier(copy))
+            row = self._connection.execute(query).fetchone()
+            if row is None or row[0]:
+                differing[name] = row
+        return differing
+
+    def snapshot(self, name: str = "copy") -> dict[str, str]:
+        """Copies of all marts and intervals as they stand, by table; gone with the transaction."""
+        copies = {}
+        for table in (*self._kept_up[BY_RECORD], *self._kept_up[BY_PERIOD]):
+            copies[table.name] = f"{name}_{table.name}"
+            self._connection.execute(
+                sql.SQL("create temporary table {} on commit drop as table {}").format(
+                    sql.Identifier(copies[table.name]), table.identifier
+                )
+            )
+        return copies
+
+    def _compiled_for_what_is_missing(self, dbt: DbtRuns) -> dict[str, list[Table]]:
+        """The queries of a run that finds the tables there, by strategy; the periods are those in `periods_asked`."""
+        clocks, grid = "intermediate.int_companies__clocks", "intermediate.int_as_of_dates"
+        next(table for table in self._tables if table.name == "int_companies__clocks").fill(self._connection)
+        self._connection.execute(f"insert into {grid} select company_id, %s, %s from {clocks}", [NO_DATE, NO_DATE])
+        self._connection.commit()
+        code = dbt.compile("--select", "+features", variables={"as_of_dates": [NO_DATE]})
+        self._connection.execute(f"truncate {clocks}, {grid}")
+        self._connection.commit()
+        kept_up: dict[str, list[Table]] = {BY_RECORD: [], BY_PERIOD: []}
+        for table, node in (
+            (table, node) for node in self._models for table in self._tables if table.name == node["name"]
+        ):
+            if table.strategy in kept_up and table.name not in NOT_BY_PERIOD:
+                query = PERIODS.sub(ASKED, code[node["unique_id"]])
+                assert (ASKED if table.strategy == BY_PERIOD else "touched_records") in query, table.name
+                kept_up[table.strategy].append(replace(table, query=_insert(node | {"compiled_code": query})))
+        return kept_up
+
     def rows(self, relation: str) -> Rows:
         """A relation of the features schema as it stands, by company, customer and date."""
         with self._connection.cursor(row_factory=dict_row) as cursor:
             cursor.execute(sql.SQL("table {}").format(sql.Identifier("features", relation)))
             return {tuple(row[name] for name in KEY): row for row in cursor}
 
-    def _columns_of(self, relation: str) -> list[str]:
+    def _columns_of(self, table: Table) -> list[str]:
         with self._connection.cursor() as cursor:
-            cursor.execute(sql.SQL("select * from {} limit 0").format(sql.Identifier("features", relation)))
+            cursor.execute(sql.SQL("select * from {} limit 0").format(table.identifier))
             return [column.name for column in cursor.description or ()]
 
 

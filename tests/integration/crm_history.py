@@ -45,7 +45,7 @@ class History:
         connection.commit()
 
     def add(self, connection: psycopg.Connection[Any], known_before: datetime | None = None) -> None:
-        """Add the rows to raw tables that are empty, in the transaction that is open."""
+        """Add the rows to the raw tables, in the transaction that is open."""
         loads = _Loads(connection)
         for entity, rows in self.rows.items():
             wanted = [row for row in rows if known_before is None or row["known_at"] < known_before]
@@ -57,6 +57,14 @@ class History:
                 for row in wanted:
                     loaded = row | {"load_id": loads.of(entity, row)}
                     copy.write_row([loaded.get(column) for column in columns])
+
+    def split_off(self, moment: datetime) -> History:
+        """Take out what became known from a moment on, and return it."""
+        later = History(self.random)
+        for entity, rows in self.rows.items():
+            later.rows[entity] = [row for row in rows if row["known_at"] >= moment]
+            self.rows[entity] = [row for row in rows if row["known_at"] < moment]
+        return later
 
 
 class _Loads:

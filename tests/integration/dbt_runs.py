@@ -53,12 +53,12 @@ class DbtRuns:
         assert not failed, "\n".join(failed)
         return {node.node.name: node.adapter_response.get("rows_affected") for node in result}
 
-    def compile(self, *arguments: str) -> dict[str, str]:
+    def compile(self, *arguments: str, variables: dict[str, Any] | None = None) -> dict[str, str]:
         """The SQL of the nodes that the arguments select, by unique id."""
         if self.parsed is None:
             self.parse()
         assert self.parsed is not None
-        result = self._invoke(dbtRunner(manifest=self.parsed.deepcopy()), "compile", *arguments)
+        result = self._invoke(dbtRunner(manifest=self.parsed.deepcopy()), "compile", *arguments, variables=variables)
         return {node.node.unique_id: node.node.compiled_code for node in result if node.node.compiled_code}
 
     def _invoke(self, runner: dbtRunner, *arguments: str, variables: dict[str, Any] | None = None) -> Any:

@@ -10,7 +10,14 @@ import pytest
 from orchestration.feature_catalogue import sql_version
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
-from tests.integration.dbt_runs import FEATURE_RELATIONS, DbtRuns, copy_project, warehouse_for_a_module
+from tests.integration.dbt_runs import (
+    FEATURE_RELATIONS,
+    DbtRuns,
+    copy_project,
+    moved_columns,
+    snapshot,
+    warehouse_for_a_module,
+)
 from tests.integration.dbt_world import register_companies
 from warehouse.connection import Warehouse
 
@@ -73,50 +80,75 @@ def test_dagsters_code_version_is_the_versions_first_part(warehouse: Warehouse, 
         assert sql_version(manifest, f"model.churn_warehouse.{relation}") == version.split(".")[0]
 
 
-def test_a_comment_in_an_unrelated_model_changes_no_version(warehouse: Warehouse, dbt: DbtRuns) -> None:
-    _append(dbt, "models/analytics/risk_by_month.sql", "\n-- for the reader\n")
-    _append(dbt, "models/features/churn_labels.sql", "\n-- for the reader\n")
-
-    written = dbt.run(*SELECTED)
-
-    assert {relation: written[relation] for relation in FEATURE_RELATIONS} == dict.fromkeys(FEATURE_RELATIONS, 0)
+def _sql_versions(dbt: DbtRuns) -> dict[str, str]:
+    """The versions' first part as the project stands; the test above holds it against what dbt writes."""
+    dbt.parse()
+    manifest = dbt.manifest()
+    return {relation: sql_version(manifest, f"model.churn_warehouse.{relation}") for relation in FEATURE_RELATIONS}
 
 
-def test_the_version_is_the_same_wherever_the_project_stands(
+def test_words_and_unrelated_models_change_no_version_and_a_features_basis_does(
     warehouse: Warehouse, dbt: DbtRuns, tmp_path: Path
 ) -> None:
-    (tmp_path / "elsewhere").mkdir()
+    """Nor does where the project stands."""
     warehouse.write_dbt_profile(tmp_path)
-    elsewhere = DbtRuns(copy_project(tmp_path / "elsewhere" / "project"), tmp_path)
+    elsewhere = DbtRuns(copy_project(tmp_path / "project"), tmp_path)
+    yaml = elsewhere.project / "models" / "features" / "_ticket_features.yml"
+    words = yaml.read_text()
+    for model in ("analytics/risk_by_month", "features/churn_labels"):
+        with (elsewhere.project / "models" / f"{model}.sql").open("a") as opened:
+            opened.write("\n-- for the reader\n")
+    yaml.write_text(words.replace("label: Tickets open", "label: Tickets still open", 1))
+    before = _sql_versions(dbt)
 
-    written = elsewhere.run(*SELECTED)
+    assert _sql_versions(elsewhere) == before
 
-    assert {relation: written[relation] for relation in FEATURE_RELATIONS} == dict.fromkeys(FEATURE_RELATIONS, 0)
+    yaml.write_text(words.replace("basis: event_times", "basis: attributes", 1))
+    after = _sql_versions(elsewhere)
+    assert {name for name in before if before[name] != after[name]} == {"ticket_features", "churn_feature_matrix"}
 
 
-def test_changed_settings_build_that_companys_rows_anew(warehouse: Warehouse, dbt: DbtRuns) -> None:
+def test_changed_settings_and_rates_build_anew_the_rows_that_rest_on_them(warehouse: Warehouse, dbt: DbtRuns) -> None:
+    """A rate of May reaches the dates after it, in the marts that hold money."""
     before = _versions(warehouse, "churn_feature_matrix")
     with warehouse.connect() as connection:
         connection.execute("update ops.companies set time_zone = 'Asia/Tokyo' where slug = 'shop'")
+        connection.execute(
+            "insert into ops.exchange_rates (currency, valid_from, rate_to_eur)"
+            " select currency, valid_from, rate_to_eur from staging.exchange_rates where currency = 'GBP'"
+            " union all select 'GBP', '2025-05-10', 2"
+        )
         rows = connection.execute(
-            "select count(*) from features.customer_features inner join ops.companies using (company_id)"
-            " where slug = 'shop'"
+            "select count(*) filter (where slug = 'shop'),"
+            " count(*) filter (where slug = 'shop' or as_of_date > '2025-05-10')"
+            " from features.customer_features inner join ops.companies using (company_id)"
         ).fetchone()
-        connection.commit()
+        snapshot(connection, "before", FEATURE_RELATIONS)
 
     written = dbt.run(*SELECTED)
 
     after = _versions(warehouse, "churn_feature_matrix")
-    assert rows == (written["customer_features"],)
+    assert rows == (written["ticket_features"], written["customer_features"])
+    assert written["payment_features"] == written["customer_features"]
     assert [len(found) for found in after.values()] == [1, 1]
     assert [before[company] == after[company] for company in sorted(before)] == [True, False]
+    with warehouse.connect() as connection:
+        connection.execute("delete from before.churn_feature_matrix where company_id = 2")
+        connection.execute("delete from features.churn_feature_matrix where company_id = 2")
+        moved = moved_columns(connection, "before", ("churn_feature_matrix",))["churn_feature_matrix"]
+        unmoved = moved_columns(connection, "before", ("churn_feature_matrix",), up_to="2025-05-10")
+        connection.rollback()
+    assert {"revenue_90d", "rates_version"} <= moved
+    assert unmoved == {}
 
 
 def test_changed_sql_builds_the_mart_and_the_matrix_anew_and_never_mixes(warehouse: Warehouse, dbt: DbtRuns) -> None:
     before = {relation: _versions(warehouse, relation) for relation in FEATURE_RELATIONS}
     _append(dbt, "models/intermediate/int_payments__intervals.sql", "\n-- another way\n")
 
-    # The matrix alone cannot vouch for the mart's old rows, and says so.
+    # The mart alone would read what the old SQL made, and the matrix alone the mart's old rows.
+    with pytest.raises(AssertionError, match=r"int_payments__intervals, which is older than the SQL, .* of company 1"):
+        dbt.run("run", "--select", "payment_features")
     dbt.run("run", "--select", "churn_feature_matrix")
     assert _versions(warehouse, "churn_feature_matrix") == {1: {"mixed"}, 2: {"mixed"}}
 
@@ -128,16 +160,23 @@ def test_changed_sql_builds_the_mart_and_the_matrix_anew_and_never_mixes(warehou
     assert [len(found) for found in after["churn_feature_matrix"].values()] == [1, 1]
 
 
-def test_words_about_a_feature_change_no_version_and_its_basis_does(warehouse: Warehouse, dbt: DbtRuns) -> None:
-    yaml = dbt.project / "models" / "features" / "_ticket_features.yml"
-    text = yaml.read_text()
-    before = _versions(warehouse, "ticket_features")
+def test_a_mart_is_not_built_from_intervals_that_have_not_taken_in_a_load(warehouse: Warehouse, dbt: DbtRuns) -> None:
+    with warehouse.connect() as connection:
+        load = connection.execute(
+            "insert into ops.load_log (company_id, entity, is_backfill, known_at, started_at, finished_at, status,"
+            " loaded) values (1, 'tickets', false, %(end)s, %(end)s, %(end)s, 'succeeded', 1) returning load_id",
+            {"end": END},
+        ).fetchone()
+        assert load is not None
+        newest = "select * from raw.tickets where company_id = 1 and not is_backfill order by updated_at desc limit 1"
+        connection.execute(
+            f"insert into raw.tickets select version.* from ({newest}) as newest cross join lateral"
+            " jsonb_populate_record(null::raw.tickets, to_jsonb(newest) || jsonb_build_object('updated_at',"
+            " updated_at + interval '1 s', 'load_id', %s::bigint)) as version",
+            load,
+        )
+        connection.commit()
 
-    yaml.write_text(text.replace("label: Tickets open", "label: Tickets still open", 1))
-    dbt.parse()
-    assert dbt.run(*SELECTED)["ticket_features"] == 0
-
-    yaml.write_text(text.replace("basis: event_times", "basis: attributes", 1))
-    dbt.parse()
-    dbt.run(*SELECTED)
-    assert _versions(warehouse, "ticket_features") != before
+    with pytest.raises(AssertionError, match=f"older than load {load[0]} of company 1.*--select .ticket_features"):
+        dbt.run("run", "--select", "ticket_features")
+    dbt.run("run", "--select", "+int_tickets__intervals", "ticket_features")

@@ -248,5 +248,6 @@ def test_the_matrix_has_every_declared_feature_and_no_other_column(
         "as_of_date",
         "custom_attributes",
         "feature_version",
+        "rates_version",
     }
     assert {"days_since_last_payment", "revenue_90d", "tenure_days"} <= declared

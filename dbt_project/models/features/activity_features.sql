@@ -1,19 +1,5 @@
 with
 
-customer_features as (
-
-    select * from {{ ref('customer_features') }}
-    where {{ is_to_be_built() }}
-
-),
-
-company_entities as (
-
-    select * from {{ ref('stg_ops__company_entities') }}
-    where entity = 'events'
-
-),
-
 events as (
 
     select * from {{ ref('int_events__as_known') }}
@@ -23,17 +9,7 @@ events as (
 
 customers as (
 
-    select
-        customer_features.company_id,
-        customer_features.customer_id,
-        customer_features.as_of_date,
-        customer_features.segment,
-        customer_features.tenure_days,
-        -- What a customer without any events has: nothing, or not even that where the company gives us none.
-        case when company_entities.entity is not null then 0 end as none_at_all
-    from customer_features
-    left join company_entities
-        on customer_features.company_id = company_entities.company_id
+    {{ customers_to_build(entity='events') }}
 
 ),
 

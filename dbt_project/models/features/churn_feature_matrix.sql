@@ -7,6 +7,8 @@
     )
 }}
 
+-- depends_on: {{ ref('int_exchange_rates__in_euros') }}
+
 with
 
 clocks as (
@@ -34,7 +36,8 @@ final as (
         {{ matrix_columns(mart) }},
         {%- endfor %}
         {{ custom_attributes() }} as custom_attributes,
-        {{ feature_version_over(marts) }} as feature_version
+        {{ feature_version_over(marts) }} as feature_version,
+        payment_features.rates_version
     from customer_features
     inner join clocks
         on customer_features.company_id = clocks.company_id

@@ -3,7 +3,7 @@
         incremental_strategy='append',
         full_refresh=false,
         indexes=[{'columns': ['company_id', 'as_of_date', 'customer_id', 'label_version'], 'unique': true}],
-        post_hook=['analyze {{ this }}', '{{ note_recorded_periods() }}'],
+        post_hook=['{{ analyze_if_written() }}', '{{ note_recorded_periods() }}'],
     )
 }}
 

@@ -5,7 +5,7 @@
             'stale_when': 'exists (select from intermediate.int_churn_labels__periods as due'
             ' where due.company_id = periods.company_id and due.as_of_date = periods.as_of_date and due.is_due)',
         },
-        post_hook=['analyze {{ this }}', '{{ note_labelled_periods() }}'],
+        post_hook=['{{ analyze_if_written() }}', '{{ note_labelled_periods() }}'],
     )
 }}
 

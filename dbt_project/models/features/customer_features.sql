@@ -88,11 +88,7 @@ final as (
         present_customers.as_of_date,
         present_customers.country_code as country,
         present_customers.signup_channel,
-        case companies.segment_by
-            when 'country' then present_customers.country_code
-            when 'signup_channel' then present_customers.signup_channel
-            else present_customers.fixed_attributes ->> companies.segment_by
-        end as segment,
+        {{ segment('present_customers', 'present_customers.fixed_attributes') }} as segment,
         present_customers.plan_name,
         present_customers.seats,
         present_customers.days_since_created as tenure_days,
@@ -128,7 +124,8 @@ final as (
         end as is_returned,
         present_customers.fixed_attributes,
         coalesce(present_customers.changing_attributes, '{}') as changing_attributes,
-        {{ feature_version('present_customers') }} as feature_version
+        {{ feature_version('present_customers') }} as feature_version,
+        {{ rates_version('present_customers.as_of_date') }} as rates_version
     from present_customers
     inner join companies
         on present_customers.company_id = companies.company_id

@@ -2,22 +2,7 @@ with
 
 customers as (
 
-    select
-        company_id,
-        customer_id,
-        as_of_date,
-        segment,
-        tenure_days
-    from {{ ref('customer_features') }}
-    where {{ is_to_be_built() }}
-
-),
-
-companies_with_tickets as (
-
-    select company_id
-    from {{ ref('stg_ops__company_entities') }}
-    where entity = 'tickets'
+    {{ customers_to_build(entity='tickets') }}
 
 ),
 
@@ -98,10 +83,7 @@ final as (
             'tickets_resolved_365d', 'tickets_reopened_90d', 'tickets_reopened_180d', 'tickets_reopened_365d',
             'tickets_open', 'pressing_tickets_opened_90d', 'ticket_categories_180d',
         ] %}
-        case
-            when companies_with_tickets.company_id is not null
-                then coalesce(tickets_per_customer.{{ name }}, 0)::integer
-        end as {{ name }},
+        coalesce(tickets_per_customer.{{ name }}, customers.none_at_all)::integer as {{ name }},
         {%- endfor %}
         tickets_per_customer.oldest_open_ticket_days,
         tickets_per_customer.average_open_ticket_days::double precision as average_open_ticket_days,
@@ -134,7 +116,7 @@ final as (
                     )
         end as tickets_against_own_year,
         case
-            when companies_with_tickets.company_id is not null
+            when customers.none_at_all is not null
                 then percent_rank() over (
                         partition by customers.company_id, customers.as_of_date, customers.segment
                         order by coalesce(tickets_per_customer.tickets_opened_90d, 0)
@@ -142,10 +124,9 @@ final as (
         end as tickets_rank_in_segment_90d,
         {{ feature_version('customers') }} as feature_version
     from customers
-    left join companies_with_tickets
-        on customers.company_id = companies_with_tickets.company_id
     left join tickets_per_customer
-        on companies_with_tickets.company_id = tickets_per_customer.company_id
+        on customers.none_at_all is not null
+        and customers.company_id = tickets_per_customer.company_id
         and customers.customer_id = tickets_per_customer.customer_id
         and customers.as_of_date = tickets_per_customer.as_of_date
 

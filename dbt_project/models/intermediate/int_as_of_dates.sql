@@ -3,7 +3,7 @@
         materialized='incremental',
         incremental_strategy='append',
         full_refresh=false,
-        post_hook='analyze {{ this }}',
+        post_hook='{{ analyze_if_written() }}',
         indexes=[{'columns': ['company_id', 'as_of_date'], 'unique': true}],
     )
 }}

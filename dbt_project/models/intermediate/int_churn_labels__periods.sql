@@ -5,7 +5,7 @@
         materialized='incremental',
         incremental_strategy='delete_period_insert',
         on_schema_change='append_new_columns',
-        post_hook='analyze {{ this }}',
+        post_hook='{{ analyze_if_written() }}',
         indexes=[{'columns': ['company_id', 'as_of_date'], 'unique': true}],
     )
 }}

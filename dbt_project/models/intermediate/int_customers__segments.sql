@@ -1,3 +1,6 @@
+-- A table, for the planner cannot tell how many rows it has, and the marts on it join by that.
+{{ config(materialized='table', post_hook='analyze {{ this }}') }}
+
 with
 
 customers as (
@@ -18,11 +21,7 @@ final as (
     select
         customers.company_id,
         customers.customer_id,
-        case companies.segment_by
-            when 'country' then customers.country_code
-            when 'signup_channel' then customers.signup_channel
-            else customers.attributes ->> companies.segment_by
-        end as segment,
+        {{ segment('customers', chosen_attributes('customers.attributes', is_fixed=true)) }} as segment,
         {{ month_of('customers.created_at') }} as cohort_month
     from customers
     inner join companies

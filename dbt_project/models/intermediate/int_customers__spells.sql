@@ -1,3 +1,6 @@
+-- A table, for the planner cannot tell how many rows it has, and the marts on it join by that.
+{{ config(materialized='table', post_hook='analyze {{ this }}') }}
+
 with
 
 customers as (

@@ -3,10 +3,12 @@
         materialized='incremental',
         incremental_strategy='delete_period_insert',
         on_schema_change='sync_all_columns',
-        post_hook='analyze {{ this }}',
+        post_hook='{{ analyze_if_written() }}',
         indexes=[{'columns': ['company_id', 'as_of_date', 'feature'], 'unique': true}],
     )
 }}
+
+-- depends_on: {{ ref('int_exchange_rates__in_euros') }}
 
 with
 
@@ -30,6 +32,7 @@ counts as (
         matrix.as_of_date,
         case when count(distinct matrix.feature_version) = 1 then min(matrix.feature_version) else 'mixed' end
             as matrix_version,
+        min(matrix.rates_version) as rates_version,
         count(*) as rows_in_all,
         {{ counts_of_features() }}
     from matrix
@@ -43,6 +46,7 @@ counts_by_feature as (
         counts.company_id,
         counts.as_of_date,
         counts.matrix_version,
+        counts.rates_version,
         counts.rows_in_all,
         features.feature,
         features.rows_known
@@ -60,6 +64,7 @@ counts_by_attribute as (
         matrix.company_id,
         matrix.as_of_date,
         min(matrix.feature_version) as matrix_version,
+        min(matrix.rates_version) as rates_version,
         count(*) as rows_in_all,
         'attribute_' || (attributes.attribute ->> 'name') as feature,
         count(matrix.custom_attributes ->> (attributes.attribute ->> 'name')) as rows_known
@@ -90,7 +95,8 @@ final as (
         unioned.rows_in_all,
         unioned.rows_known,
         unioned.as_of_date,
-        {{ feature_version('unioned') }} as feature_version
+        {{ feature_version('unioned') }} as feature_version,
+        unioned.rates_version
     from unioned
 
 )

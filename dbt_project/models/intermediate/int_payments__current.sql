@@ -1,8 +1,17 @@
+{{
+    kept_up_by_record(
+        versions='stg_crm__payment_versions',
+        record_id='payment_id',
+        also_rests_on=['exchange_rates', 'stg_ops__exchange_rates'],
+    )
+}}
+
 with
 
-payments as (
+versions as (
 
-    select * from {{ ref('stg_crm__payments') }}
+    select * from {{ ref('stg_crm__payment_versions') }}
+    where {{ is_touched('payment_id') }}
 
 ),
 
@@ -15,6 +24,14 @@ companies as (
 exchange_rates as (
 
     select * from {{ ref('int_exchange_rates__by_day') }}
+
+),
+
+payments as (
+
+    select distinct on (company_id, payment_id) *
+    from versions
+    order by company_id asc, payment_id asc, updated_at desc
 
 ),
 
@@ -44,7 +61,10 @@ final as (
     inner join companies
         on payments.company_id = companies.company_id
     {{ join_exchange_rates('payments') }}
+    where not payments.is_deleted
 
 )
 
 select * from final
+-- A customer's payments side by side, as the marts read them.
+order by company_id, customer_id
