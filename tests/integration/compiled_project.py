@@ -33,6 +33,7 @@ Rows = dict[tuple[Any, ...], dict[str, Any]]
 class Table:
     """A model that is kept as a table, and the query that fills it."""
 
+    unique_id: str
     schema: str
     name: str
     query: bytes
@@ -55,7 +56,7 @@ class CompiledProject:
         self._models = _models_in_order(dbt, dbt.compile("--select", "+features", "--full-refresh"))
         self._connection = connection
         self._tables = [
-            Table(node["schema"], node["name"], _insert(node), node["config"]["incremental_strategy"])
+            Table(node["unique_id"], node["schema"], node["name"], _insert(node), _strategy(node))
             for node in self._models
             if node["config"]["materialized"] != "view"
         ]
@@ -166,13 +167,12 @@ class CompiledProject:
         self._connection.execute(f"truncate {clocks}, {grid}")
         self._connection.commit()
         kept_up: dict[str, list[Table]] = {BY_RECORD: [], BY_PERIOD: []}
-        for table, node in (
-            (table, node) for node in self._models for table in self._tables if table.name == node["name"]
-        ):
+        for table in self._tables:
             if table.strategy in kept_up and table.name not in NOT_BY_PERIOD:
-                query = PERIODS.sub(ASKED, code[node["unique_id"]])
+                query = PERIODS.sub(ASKED, code[table.unique_id])
                 assert (ASKED if table.strategy == BY_PERIOD else "touched_records") in query, table.name
-                kept_up[table.strategy].append(replace(table, query=_insert(node | {"compiled_code": query})))
+                insert = _insert({"schema": table.schema, "name": table.name, "compiled_code": query})
+                kept_up[table.strategy].append(replace(table, query=insert))
         return kept_up
 
     def rows(self, relation: str) -> Rows:
@@ -221,3 +221,9 @@ def _models_in_order(dbt: DbtRuns, compiled: dict[str, str]) -> list[dict[str, A
 
 def _insert(node: dict[str, Any]) -> bytes:
     return f'insert into "{node["schema"]}"."{node["name"]}"\n{node["compiled_code"]}'.encode()
+
+
+def _strategy(node: dict[str, Any]) -> str | None:
+    """How a model that a run only adds to is kept up; none for one that is made anew."""
+    config = node["config"]
+    return config["incremental_strategy"] if config["materialized"] == "incremental" else None
