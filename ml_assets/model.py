@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pandas as pd
 
@@ -106,6 +107,11 @@ class TrainedModel:
             contributions = pd.DataFrame(published.contributions, columns=names, index=frame.index)
         probability = probabilities_of(log_odds)
         return Scores(frame, probability, log_odds, self.baseline_log_odds, contributions, low, high)
+
+    def signatures(self, matrix: FloatArray) -> npt.NDArray[np.int64] | None:
+        """Per row a hash that is equal only where the parts are; None of a model whose parts are cheap to make."""
+        sign = getattr(self.estimator, "signatures", None)
+        return None if sign is None else np.asarray(sign(matrix))
 
     @property
     def bias(self) -> float:

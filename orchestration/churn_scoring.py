@@ -3,25 +3,53 @@
 Which model publishes for a company and what is due are decided here; how a score is explained is not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import orjson
 import pandas as pd
+import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ml_assets.scoring import build_score_rows
+from ml_assets.errors import ArtefactError, ModelError
+from ml_assets.frames import FloatArray
+from ml_assets.model import Scores, TrainedModel
+from ml_assets.moves import largest_changes, split_moves
+from ml_assets.scoring import build_score_rows, percentiles, risk_levels, score_rows
 from ml_assets.task import CHURN, Feature
 from orchestration.feature_catalogue import features_of_attributes
-from orchestration.model_registry import ModelRegistry
+from orchestration.model_registry import ModelRegistry, RegistryError
 from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
-from warehouse.feature_store import built_columns, rows_at
+from warehouse.feature_store import FeaturesNotBuilt, built_columns, rows_at
 from warehouse.model_log import chosen_model
-from warehouse.publication import newest_publication, stage_scores
+from warehouse.publication import (
+    JSON_COLUMNS,
+    PublishedSet,
+    newest_publication,
+    publication_before,
+    stage_scores,
+)
 from warehouse.roles import Role
+from warehouse.score_history import (
+    clear_moves,
+    explained_parts,
+    forget_explained_parts,
+    published_probabilities,
+    save_explained_parts,
+    save_moves,
+)
+
+CHUNK_ROWS = 50_000
+_KEYS = ["company_id", "customer_id", "as_of_date", "feature_version"]
 
 MONEY = "company's currency"
 """The unit of features that hold money; readers see the currency's code."""
@@ -60,45 +88,145 @@ class ChurnScorer:
             built = set(built_columns(conn))
         self._features = [feature for feature in features if feature.name in built]
 
-    def stage(self, company: Company, *, again: bool = False) -> Staged:
+    def stage(self, company: Company, *, again: bool = False, explain: bool = True) -> Staged:
         """Score the company's active customers at its current date and stage the scores.
 
-        A date already published by the same model is not scored again unless ``again``: by the rule of time
-        its features cannot have changed. Raises NoModel before the first training, FeaturesNotBuilt where
-        the date's features are missing, and a FrameError where the model cannot read them or was trained on
-        features of another version.
+        A date already published by the same model is not scored again unless ``again``: by the rule of time its
+        features cannot have changed. Without ``explain`` every score has one reason, "other". Raises NoModel before
+        the first training, FeaturesNotBuilt where the date's features are missing, and a FrameError where the model
+        cannot read them or was trained on features of another version.
         """
         now = self._clock.for_company(company)
+        chosen, champion = self._champion(company)
         with self._warehouse.connect(Role.ml) as conn:
             published = newest_publication(conn, company.company_id)
-            chosen = chosen_model(conn, company.company_id, CHURN.name)
-        champion = self._registry.champion_version(chosen) if chosen else None
-        if chosen is None or champion is None:
-            raise NoModel(f"{company.slug} has no champion yet: run `churn train --company {company.slug}`.")
         version = f"{chosen} v{champion}"
         if published and not again and (published.as_of_date, published.model_version) == (now.date(), version):
             return Staged(now.date(), version, published.evidence_level, 0)
         model = self._registry.load(chosen, champion)
-        attributes = company.custom_attributes
-        rows = rows_at(self._warehouse, company.company_id, now.date(), self._names, attributes)
+        rows = self._rows(company, now.date())
+        model.check_frame(rows.select(_KEYS).to_pandas(), CHURN)
+        scored = _Scored(company, model, version, now, rows, _margins(model, rows), explain)
+        earlier = self._earlier(scored)
+        with self._warehouse.connect(Role.ml) as conn, conn.transaction():
+            staged = stage_scores(conn, company.company_id, self._chunks(conn, scored, earlier))
+            forget_explained_parts(conn, company.company_id, version)
+        probability = scored.published.probability
+        levels = risk_levels(probability, model.facts.base_rate, CHURN.risk)
+        return Staged(now.date(), version, model.rung, staged, float(probability.mean()), int((levels == "high").sum()))
+
+    def score_customer(self, company: Company, customer_id: str) -> dict[str, Any]:
+        """One customer's score at the company's newest date as it would be published, with reasons; nothing is kept.
+
+        Its percentile is null, for it is alone. Raises as ``stage`` does, and FeaturesNotBuilt for a customer who
+        has no features at that date.
+        """
+        chosen, champion = self._champion(company)
+        rows = self._rows(company, self._clock.for_company(company).date(), customer_id)
         scores = build_score_rows(
-            model,
+            self._registry.load(chosen, champion),
             rows.to_pandas(),
             CHURN,
-            model_version=version,
-            described=[*self._in_currency_of(company), *features_of_attributes(attributes)],
+            model_version=f"{chosen} v{champion}",
+            described=self._described(company),
         )
-        scores["scored_at"] = pd.Timestamp(now)
+        row = {str(name): value for name, value in scores.iloc[0].items()}
+        return row | {name: orjson.loads(row[name]) for name in JSON_COLUMNS} | {"percentile": None}
+
+    def _chunks(
+        self, conn: psycopg.Connection[Any], scored: "_Scored", earlier: "_Earlier | None"
+    ) -> Iterator[pa.Table]:
+        """The scores to stage, chunk by chunk; what their parts were, and why they moved, is written beside them."""
+        model, described, company_id = scored.model, self._described(scored.company), scored.company.company_id
+        clear_moves(conn, company_id, scored.now.date())
+        for start in range(0, scored.rows.num_rows, CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            frame = scored.rows.slice(start, CHUNK_ROWS).to_pandas()
+            parts = known = None
+            if scored.explain:
+                matrix = model.encoder.encode(frame)
+                signatures = model.signatures(matrix)
+                known = self._known_parts(scored, frame, signatures)
+                parts, fresh = _explain(model, matrix, known)
+                if signatures is not None and fresh.any():
+                    new = _parts_table(scored, frame[fresh], signatures[fresh], parts[fresh])
+                    save_explained_parts(conn, company_id, new)
+            if earlier is not None:
+                save_moves(conn, earlier.moves(scored, chunk, frame, parts, known))
+            scores = model.publish(frame, scored.margins[chunk], parts)
+            rows = score_rows(
+                model, scores, CHURN, scored.places[chunk], model_version=scored.version, described=described
+            )
+            rows["scored_at"] = pd.Timestamp(scored.now)
+            yield pa.Table.from_pandas(rows, preserve_index=False)
+
+    def _known_parts(
+        self, scored: "_Scored", frame: pd.DataFrame, signatures: npt.NDArray[np.int64] | None
+    ) -> "_KnownParts | None":
+        """The parts that these customers' newest explained scores had, where the same model gave them."""
+        if signatures is None or len(frame) == 0:
+            return None
+        ids = frame[CHURN.entity_key]
+        stored = explained_parts(
+            self._warehouse, scored.company.company_id, scored.version, str(ids.min()), str(ids.max())
+        )
+        width = len(scored.model.encoder.features)
+        stored = stored.filter(pc.equal(pc.binary_length(stored["parts"]), width * 8))
+        values = np.frombuffer(b"".join(stored["parts"].to_pylist()), dtype=np.float64).reshape(-1, width)
+        places = pd.Index(stored["customer_id"].to_pandas()).get_indexer(pd.Index(ids))
+        parts = np.full((len(frame), width), np.nan)
+        is_same = np.zeros(len(frame), dtype=bool)
+        held = places >= 0
+        parts[held] = values[places[held]]
+        is_same[held] = stored["signature"].to_numpy()[places[held]] == signatures[held]
+        return _KnownParts(parts, is_same)
+
+    def _earlier(self, scored: "_Scored") -> "_Earlier | None":
+        """What was published for an earlier date, and what its model says of then and now; None before that."""
+        company_id = scored.company.company_id
         with self._warehouse.connect(Role.ml) as conn:
-            staged = stage_scores(conn, company.company_id, pa.Table.from_pandas(scores, preserve_index=False))
-        return Staged(
-            now.date(),
-            version,
-            model.rung,
-            staged,
-            float(scores[CHURN.probability_column].mean()),
-            int((scores["risk_level"] == "high").sum()),
+            before = publication_before(conn, company_id, scored.now.date())
+        if before is None:
+            return None
+        published = published_probabilities(self._warehouse, company_id, before.as_of_date)
+        customers = pd.Index(scored.rows[CHURN.entity_key].to_pandas())
+        probability = _aligned(customers, published[CHURN.entity_key], published[CHURN.probability_column].to_numpy())
+        unknown = np.full(len(customers), np.nan)
+        is_same_model = before.model_version == scored.version
+        model = scored.model if is_same_model else self._older_model(before.model_version)
+        if model is None:
+            return _Earlier(before, probability, unknown, unknown, None)
+        behaved = scored.published.log_odds if is_same_model else _log_odds(model, scored.rows)
+        try:
+            rows = self._rows(scored.company, before.as_of_date)
+        except FeaturesNotBuilt:
+            return _Earlier(before, probability, unknown, behaved, None)
+        rebuilt = _aligned(customers, rows[CHURN.entity_key], _log_odds(model, rows))
+        return _Earlier(before, probability, rebuilt, behaved, rows if is_same_model else None)
+
+    def _older_model(self, version: str) -> TrainedModel | None:
+        """The model of a published version ("churn-acme v3"); None where the registry has it no more."""
+        name, _, number = version.rpartition(" v")
+        try:
+            return self._registry.load(name, number)
+        except (RegistryError, ArtefactError):
+            return None
+
+    def _champion(self, company: Company) -> tuple[str, str]:
+        with self._warehouse.connect(Role.ml) as conn:
+            chosen = chosen_model(conn, company.company_id, CHURN.name)
+        champion = self._registry.champion_version(chosen) if chosen else None
+        if chosen is None or champion is None:
+            raise NoModel(f"{company.slug} has no champion yet: run `churn train --company {company.slug}`.")
+        return chosen, champion
+
+    def _rows(self, company: Company, as_of_date: date, customer_id: str | None = None) -> pa.Table:
+        return rows_at(
+            self._warehouse, company.company_id, as_of_date, self._names, company.custom_attributes, customer_id
         )
+
+    def _described(self, company: Company) -> list[Feature]:
+        return [*self._in_currency_of(company), *features_of_attributes(company.custom_attributes)]
 
     def weights(self, company: Company, rows: int = 1_000) -> dict[str, float]:
         """Each feature's share of all contributions to the champion's scores: mean of their sizes, summing to 1.
@@ -128,3 +256,138 @@ class ChurnScorer:
     @property
     def _names(self) -> list[str]:
         return [feature.name for feature in self._features]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A company's rows with their margins, and what they are published as."""
+
+    company: Company
+    model: TrainedModel
+    version: str
+    now: datetime
+    rows: pa.Table
+    margins: FloatArray
+    explain: bool
+
+    @cached_property
+    def published(self) -> Scores:
+        return self.model.publish(pd.DataFrame(), self.margins)
+
+    @cached_property
+    def places(self) -> FloatArray:
+        return percentiles(self.published.probability, np.zeros(len(self.margins)))
+
+
+@dataclass(frozen=True)
+class _KnownParts:
+    """Parts that were made before, NaN where none were, and whether they are those of the row as it is now."""
+
+    parts: FloatArray
+    is_same: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """The set published before; arrays are by the customers that are scored now, NaN where it did not hold them."""
+
+    publication: PublishedSet
+    probability: FloatArray
+    rebuilt: FloatArray
+    behaved: FloatArray
+    rows: pa.Table | None
+
+    def moves(
+        self,
+        scored: _Scored,
+        chunk: slice,
+        frame: pd.DataFrame,
+        parts: FloatArray | None,
+        known: _KnownParts | None,
+    ) -> pa.Table:
+        """Why the scores of a chunk moved: a row for each customer whose score did."""
+        model, before = scored.model, self.probability[chunk]
+        now = scored.published.log_odds[chunk]
+        found = split_moves(np.log(before / (1 - before)), self.rebuilt[chunk], self.behaved[chunk], now)
+        moved = np.flatnonzero(~np.isnan(before) & found.has_moved)
+        feature, change = np.full(len(moved), None, dtype=object), np.full(len(moved), np.nan)
+        old = None if parts is None else self._old_parts(model, frame.iloc[moved], None if known is None else known.parts[moved])
+        if old is not None and parts is not None:
+            names = [each.name for each in model.encoder.features]
+            has_old = ~np.isnan(old).any(axis=1)
+            before_now = [model.calibrator.slope * side[has_old] for side in (old, parts[moved])]
+            feature[has_old], change[has_old] = largest_changes(before_now[0], before_now[1], names)
+        return pa.table(
+            {
+                "company_id": np.full(len(moved), scored.company.company_id, dtype=np.int32),
+                "customer_id": pa.array(frame[CHURN.entity_key].iloc[moved], pa.string()),
+                "as_of_date": pa.array([scored.now.date()] * len(moved), pa.date32()),
+                "previous_as_of_date": pa.array([self.publication.as_of_date] * len(moved), pa.date32()),
+                "model_version": pa.array([scored.version] * len(moved), pa.string()),
+                "previous_model_version": pa.array([self.publication.model_version] * len(moved), pa.string()),
+                "previous_probability": before[moved],
+                "log_odds_change": found.total[moved],
+                "behaviour": found.behaviour[moved],
+                "model": found.model[moved],
+                "correction": found.correction[moved],
+                "main_feature": pa.array(feature, pa.string()),
+                "main_feature_change": pa.array(change, pa.float64(), from_pandas=True),
+            }
+        )
+
+    def _old_parts(self, model: TrainedModel, moved: pd.DataFrame, stored: FloatArray | None) -> FloatArray | None:
+        """The earlier parts of customers who moved: as stored, or made anew where that is cheap."""
+        if self.rows is None or stored is not None:
+            return stored if self.rows is not None else None
+        places = pd.Index(self.rows[CHURN.entity_key].to_pandas()).get_indexer(pd.Index(moved[CHURN.entity_key]))
+        old = np.full((len(moved), len(model.encoder.features)), np.nan)
+        held = places >= 0
+        if held.any():
+            frame = self.rows.take(pa.array(places[held])).to_pandas()
+            old[held] = model.estimator.parts(model.encoder.encode(frame))[0]
+        return old
+
+
+def _margins(model: TrainedModel, rows: pa.Table) -> FloatArray:
+    chunks = (rows.slice(start, CHUNK_ROWS).to_pandas() for start in range(0, max(rows.num_rows, 1), CHUNK_ROWS))
+    return np.concatenate([model.estimator.margins(model.encoder.encode(chunk)) for chunk in chunks])
+
+
+def _log_odds(model: TrainedModel, rows: pa.Table) -> FloatArray:
+    """What a model says of rows that it need not vouch for; NaN where it cannot read them."""
+    try:
+        return model.publish(pd.DataFrame(), _margins(model, rows)).log_odds
+    except ModelError:
+        return np.full(rows.num_rows, np.nan)
+
+
+def _aligned(customers: pd.Index, ids: pa.ChunkedArray, values: FloatArray) -> FloatArray:
+    """Values in the order of these customers, NaN where there is none."""
+    places = pd.Index(ids.to_pandas()).get_indexer(customers)
+    return np.where(places >= 0, values[places], np.nan) if len(values) else np.full(len(customers), np.nan)
+
+
+def _explain(
+    model: TrainedModel, matrix: FloatArray, known: _KnownParts | None
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """The rows' parts, and which of them had to be made."""
+    fresh = np.ones(len(matrix), dtype=bool) if known is None else ~known.is_same
+    if known is None or fresh.all():
+        return model.estimator.parts(matrix)[0], fresh
+    parts = known.parts.copy()
+    parts[fresh] = model.estimator.parts(matrix[fresh])[0]
+    return parts, fresh
+
+
+def _parts_table(
+    scored: _Scored, frame: pd.DataFrame, signatures: npt.NDArray[np.int64], parts: FloatArray
+) -> pa.Table:
+    return pa.table(
+        {
+            "company_id": np.full(len(frame), scored.company.company_id, dtype=np.int32),
+            "customer_id": pa.array(frame[CHURN.entity_key], pa.string()),
+            "model_version": pa.array([scored.version] * len(frame), pa.string()),
+            "signature": signatures,
+            "parts": pa.array([row.tobytes() for row in np.ascontiguousarray(parts)], pa.binary()),
+        }
+    )

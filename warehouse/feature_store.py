@@ -130,24 +130,29 @@ def rows_at(
     as_of_date: date,
     features: Sequence[str],
     attributes: Sequence[CustomAttribute] = (),
+    customer_id: str | None = None,
 ) -> pa.Table:
     """The active customers of one company at one date: company_id, customer_id, as_of_date, feature_version, then
-    ``features`` and ``attributes``.
+    ``features`` and ``attributes``; or one of them.
 
-    Raises FeaturesNotBuilt when the matrix has no row for that date.
+    Raises FeaturesNotBuilt when the matrix has no such row.
     """
     rows = _read(
         warehouse,
         """
         select {columns}
         from {matrix} as matrix
-        where matrix.company_id = $1 and matrix.as_of_date = $2
+        where matrix.company_id = $1 and matrix.as_of_date = $2 and ($3 = '' or matrix.customer_id = $3)
         order by matrix.customer_id
         """,
         features,
         attributes,
-        [company_id, as_of_date],
+        [company_id, as_of_date, customer_id or ""],
     )
+    if rows.num_rows == 0 and customer_id is not None:
+        raise FeaturesNotBuilt(
+            f"Company {company_id} has no active customer {customer_id!r} with features for {as_of_date}."
+        )
     if rows.num_rows == 0:
         raise FeaturesNotBuilt(
             f"Company {company_id} has no feature rows for {as_of_date}: its first load is not complete, its "
