@@ -311,7 +311,11 @@ class _Earlier:
         found = split_moves(np.log(before / (1 - before)), self.rebuilt[chunk], self.behaved[chunk], now)
         moved = np.flatnonzero(~np.isnan(before) & found.has_moved)
         feature, change = np.full(len(moved), None, dtype=object), np.full(len(moved), np.nan)
-        old = None if parts is None else self._old_parts(model, frame.iloc[moved], None if known is None else known.parts[moved])
+        old = (
+            None
+            if parts is None
+            else self._old_parts(model, frame.iloc[moved], None if known is None else known.parts[moved])
+        )
         if old is not None and parts is not None:
             names = [each.name for each in model.encoder.features]
             has_old = ~np.isnan(old).any(axis=1)

@@ -59,6 +59,7 @@ TRAINING_RUNS = dg.AssetKey(["ml", "training_runs"])
 EVALUATIONS = dg.AssetKey(["ml", "evaluations"])
 FEATURE_PROOFS = dg.AssetKey(["ml", "feature_proofs"])
 STAGED_SCORES = dg.AssetKey(["ml", "staged_scores"])
+SCORE_MOVES = dg.AssetKey(["ml", "score_moves"])
 
 SCORES = dg.AssetKey(["predictions", "churn_scores"])
 PUBLICATIONS = dg.AssetKey(["predictions", "churn_publications"])

@@ -99,7 +99,15 @@ def train_churn_models(
             owners=[keys.Owner.data_science],
             description="Scores with their reasons, before the gate; nobody outside reads them.",
             kinds={"xgboost", "postgres"},
-        )
+        ),
+        dg.AssetSpec(
+            keys.SCORE_MOVES,
+            deps=[keys.FEATURE_MATRIX, keys.TRAINING_RUNS],
+            group_name=keys.Group.models,
+            owners=[keys.Owner.data_science],
+            description="Why each score moved since the one published before: behaviour, another model, correction.",
+            kinds={"postgres"},
+        ),
     ],
     partitions_def=companies,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -125,4 +133,5 @@ def stage_churn_scores(
         )
     for slug, staged in outcomes.results.items():
         context.add_asset_metadata(figures(staged), keys.STAGED_SCORES, slug)
-    yield dg.MaterializeResult(asset_key=keys.STAGED_SCORES)
+    for key in context.selected_asset_keys:
+        yield dg.MaterializeResult(asset_key=key)

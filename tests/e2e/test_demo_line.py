@@ -79,10 +79,17 @@ def test_every_active_customer_has_one_score_and_its_reasons_add_up(
         cross join lateral (
             select sum((reason ->> 'contribution')::double precision) as total
             from jsonb_array_elements(reasons) as reason
+            union all
+            select sum(value::double precision) from jsonb_each_text(families)
         ) as parts
         """
     )[0]
     assert worst < 1e-6
+    (outside,) = line.ask(
+        "select count(*) from predictions.churn_current where evidence ->> 'is_thin' is null"
+        " or not (probability_low <= churn_probability and churn_probability <= probability_high)"
+    )[0]
+    assert outside == 0
 
 
 def test_every_published_reason_is_valid_by_the_contracts_schema_and_the_feed_holds_the_same_customers(
@@ -148,6 +155,15 @@ def test_a_day_later_only_what_changed_is_pulled_and_the_past_stays_as_it_was(
     assert 0 < loaded < 0.05 * pulled_first
     assert received < 0.1 * pulled_first
     assert line.ask("select distinct as_of_date from predictions.churn_current") == [(FIRST_DAY + timedelta(days=1),)]
+    moved, unexplained = line.ask(
+        """
+        select count(*), count(*) filter (where main_cause = 'behaviour' and move_text not like 'The risk %: %')
+        from analytics.score_moves where previous_as_of_date = %s
+        """,
+        FIRST_DAY,
+    )[0]
+    assert moved > 0
+    assert unexplained == 0
     assert _matrix(line, FIRST_DAY) == before
 
 

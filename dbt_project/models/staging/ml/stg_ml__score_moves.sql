@@ -1,0 +1,29 @@
+with
+
+source as (
+
+    select * from {{ source('ml', 'score_moves') }}
+
+),
+
+final as (
+
+    select
+        company_id,
+        customer_id,
+        model_version,
+        previous_model_version,
+        main_feature,
+        previous_probability,
+        log_odds_change,
+        behaviour,
+        model,
+        correction,
+        main_feature_change,
+        as_of_date,
+        previous_as_of_date
+    from source
+
+)
+
+select * from final
