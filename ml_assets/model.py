@@ -6,6 +6,7 @@ Stored as named byte strings (`to_files`, `from_files`); where they are kept is 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,8 @@ class TrainedModel:
         matrix = self.encoder.encode(frame)
         if not explain:
             return self.publish(frame, self.estimator.margins(matrix))
-        parts, _ = self.estimator.parts(matrix)
-        return self.publish(frame, self.estimator.margins(matrix), parts)
+        parts, bias = self.estimator.parts(matrix)
+        return self.publish(frame, parts.sum(axis=1) + bias, parts)
 
     def publish(self, frame: pd.DataFrame, margins: FloatArray, parts: FloatArray | None = None) -> Scores:
         """Calibrated scores of margins (rows,), with their parts (rows, features) where those are given.
@@ -113,7 +114,7 @@ class TrainedModel:
         sign = getattr(self.estimator, "signatures", None)
         return None if sign is None else np.asarray(sign(matrix))
 
-    @property
+    @cached_property
     def bias(self) -> float:
         """The margin before any part."""
         return self.estimator.parts(np.full((1, len(self.encoder.features)), np.nan))[1]

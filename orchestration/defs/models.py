@@ -100,14 +100,6 @@ def train_churn_models(
             description="Scores with their reasons, before the gate; nobody outside reads them.",
             kinds={"xgboost", "postgres"},
         ),
-        dg.AssetSpec(
-            keys.SCORE_MOVES,
-            deps=[keys.FEATURE_MATRIX, keys.TRAINING_RUNS],
-            group_name=keys.Group.models,
-            owners=[keys.Owner.data_science],
-            description="Why each score moved since the one published before: behaviour, another model, correction.",
-            kinds={"postgres"},
-        ),
     ],
     partitions_def=companies,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -133,5 +125,4 @@ def stage_churn_scores(
         )
     for slug, staged in outcomes.results.items():
         context.add_asset_metadata(figures(staged), keys.STAGED_SCORES, slug)
-    for key in context.selected_asset_keys:
-        yield dg.MaterializeResult(asset_key=key)
+    yield dg.MaterializeResult(asset_key=keys.STAGED_SCORES)

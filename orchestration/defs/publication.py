@@ -46,6 +46,7 @@ def publishable(warehouse: WarehouseResource) -> dg.AssetCheckResult:
             (keys.SCORES, "Published scores with their reasons, one row per company, customer and date."),
             (keys.PUBLICATIONS, "Which date and model each company's readers see."),
             (keys.CHANGES, "The change feed that reverse ETL reads by cursor."),
+            (keys.SCORE_MOVES, "Why each score moved since the one published before: behaviour, model, correction."),
         )
     ],
     partitions_def=companies,

@@ -187,7 +187,7 @@ def test_a_frame_that_must_not_be_published_is_refused(model: TrainedModel) -> N
         build_score_rows(model, pd.concat([matrix, matrix]), CHURN, model_version="v")
     with pytest.raises(FeatureMissingError, match="tenure_days"):
         build_score_rows(model, matrix.drop(columns="tenure_days"), CHURN, model_version="v")
-    other = TrainedModel(**{**model.__dict__, "task_name": "cart"})
+    other = replace(model, task_name="cart")
     with pytest.raises(FrameError, match="a model of task 'cart' cannot score task 'churn'"):
         build_score_rows(other, matrix, CHURN, model_version="v")
 
