@@ -8,8 +8,6 @@ from orchestration import keys, partitions
 from orchestration.resources import WarehouseResource
 from warehouse.companies import list_companies
 
-CRM_POOL = "crm_api"
-
 SYNC_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
 """A CRM that is down for a minute is tried again; the connector's own retries have already dealt with less."""
 
@@ -22,18 +20,24 @@ TRAIN_ANEW = {"ops": {"train_churn_models": {"config": {"retrain": "always"}}}}
 DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
 """Warns when a daily run is missed, fails when two are."""
 
+HOURLY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=3))
+"""Warns when two hourly syncs are missed, fails when a day's are."""
+
+WEEKLY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=15), warn_window=timedelta(days=8))
+"""Warns when a weekly run is missed, fails when two are."""
+
 _proofs = dg.AssetSelection.groups(keys.Group.proofs)
 _guards = dg.AssetSelection.groups(keys.Group.guards)
-_everything = dg.AssetSelection.all() - _proofs - _guards
+EVERYTHING = dg.AssetSelection.all() - _proofs - _guards
 _ingestion = dg.AssetSelection.groups(keys.Group.raw)
 _models = dg.AssetSelection.groups(keys.Group.models)
-_transform = dg.AssetSelection.groups(keys.Group.staging, keys.Group.features)
-_scoring = dg.AssetSelection.groups(keys.Group.predictions, keys.Group.analytics, keys.Group.dashboards)
+TRANSFORM = dg.AssetSelection.groups(keys.Group.staging, keys.Group.features)
+SCORING = dg.AssetSelection.groups(keys.Group.predictions, keys.Group.analytics, keys.Group.dashboards)
 _training = dg.AssetSelection.assets(keys.TRAINING_RUNS, keys.EVALUATIONS)
 
 daily = dg.define_asset_job(
     "sync_and_score",
-    selection=_everything,
+    selection=EVERYTHING,
     description="CRM to published scores for every active company. Trains a company that has no model yet, or one of "
     "other features than it has now.",
     executor_def=dg.in_process_executor,
@@ -46,13 +50,13 @@ sync = dg.define_asset_job(
 )
 train = dg.define_asset_job(
     "train",
-    selection=_transform | _training,
+    selection=TRANSFORM | _training,
     description="Train every active company's model anew; a challenger replaces a champion only if it is better.",
     executor_def=dg.in_process_executor,
 )
 score = dg.define_asset_job(
     "score",
-    selection=_transform | (_models - _training) | _scoring,
+    selection=TRANSFORM | (_models - _training) | SCORING,
     description="Score and publish from what the warehouse holds, without asking the CRM.",
     executor_def=dg.in_process_executor,
 )

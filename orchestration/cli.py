@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from sqlalchemy.engine import make_url
 
-from orchestration import demo_crm
+from orchestration import demo_crm, error_reports
 from orchestration.canary_cli import canaries_app
 from orchestration.company_cli import company_app, secret_app
 from orchestration.connectors.errors import ConnectorError
@@ -68,6 +68,7 @@ def main() -> None:
         CommandFailed,
     )
     try:
+        error_reports.start(load_settings())
         app()
     except expected as error:
         errors.print(f"[red]{escape(str(error))}[/red]")
@@ -153,6 +154,14 @@ def score(company: OneCompany = None) -> None:
 def run(company: OneCompany = None) -> None:
     """The whole line: sync, features, training where due, scores, dashboards' tables."""
     _run("sync_and_score", company)
+
+
+@app.command()
+def backfill(
+    dates: Annotated[list[str], typer.Argument(metavar="DATE...", help="As 2025-03-01: dates to build anew.")],
+) -> None:
+    """Build the features and labels of some past dates anew, all companies, in one run."""
+    _run("backfill_dates", None, {"ops": {"dbt_models": {"config": {"as_of_dates": dates}}}})
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

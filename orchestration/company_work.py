@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import dagster as dg
 
+from orchestration import error_reports
 from warehouse.companies import Company, list_companies
 from warehouse.connection import Warehouse
 from warehouse.operations_log import record_run
@@ -46,6 +47,7 @@ def for_each_company(
     for company in chosen:
         started_at = datetime.now(UTC)
         try:
+            context.log.info(f"{stage} · {company.slug}: begins")
             result = outcomes.results[company.slug] = work(company)
             error = failure(result)
             if error:
@@ -54,6 +56,11 @@ def for_each_company(
         except Exception as error:
             outcomes.failures[company.slug] = f"{type(error).__name__}: {error}"
             context.log.error(f"{stage} failed for {company.slug}: {error}", exc_info=error)
+            error_reports.report(error, company=company.slug, stage=stage, run_id=context.run_id)
+        if company.slug not in outcomes.failures:
+            done = ", ".join(f"{name} {count:,}" for name, count in counts(outcomes.results[company.slug]).items())
+            seconds = (datetime.now(UTC) - started_at).total_seconds()
+            context.log.info(f"{stage} · {company.slug}: done in {seconds:.1f} s{': ' if done else ''}{done}")
         with warehouse.connect() as conn:
             record_run(
                 conn,

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from orchestration import keys
-from orchestration.automation import DAILY_FRESHNESS, JOBS, SCHEDULES
+from orchestration import keys, operator_jobs
+from orchestration.automation import DAILY_FRESHNESS, HOURLY_FRESHNESS, JOBS, SCHEDULES, WEEKLY_FRESHNESS
+from orchestration.error_reports import start as start_error_reports
 from orchestration.resources import WarehouseResource
 from orchestration.transform import dbt_resource
 from warehouse.settings import load_settings
@@ -18,18 +19,24 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
-    return spec if keys.is_external(spec.key) else dg.apply_freshness_policy(spec, DAILY_FRESHNESS)
+    if keys.is_external(spec.key):
+        return spec
+    policies = {keys.Group.raw: HOURLY_FRESHNESS, keys.Group.proofs: WEEKLY_FRESHNESS}
+    fresh: dg.AssetSpec = dg.apply_freshness_policy(spec, policies.get(spec.group_name or "", DAILY_FRESHNESS))
+    return fresh
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Everything under ``defs/``, with one freshness policy over all assets that we build."""
+    """Everything under ``defs/``, with a freshness policy on each asset that we build, by how often its job runs."""
+    start_error_reports(load_settings())
     assets = dg.load_from_defs_folder(path_within_project=Path(__file__).parent / "defs")
     return dg.Definitions.merge(
         assets.map_asset_specs(func=_with_freshness),
         dg.Definitions(
-            jobs=JOBS,
-            schedules=SCHEDULES,
+            jobs=[*JOBS, *operator_jobs.JOBS],
+            schedules=[*SCHEDULES, *operator_jobs.SCHEDULES],
+            sensors=operator_jobs.SENSORS,
             resources={
                 "warehouse": WarehouseResource(),
                 "dbt": dbt_resource(load_settings()),

@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from warehouse.relations import AUDIT_LOG, COMPANIES, RUN_LOG
+from warehouse.relations import AUDIT_LOG, CHURN_PUBLICATIONS_V1, COMPANIES, RUN_LOG
 
 RunStatus = Literal["running", "succeeded", "failed"]
 
@@ -65,6 +65,15 @@ def failed_runs(connection: psycopg.Connection[Any], dagster_run_id: str) -> lis
     ).format(RUN_LOG.identifier, COMPANIES.identifier)
     with connection.cursor(row_factory=class_row(FailedRun)) as cursor:
         return cursor.execute(query, [dagster_run_id]).fetchall()
+
+
+def companies_without_scores(connection: psycopg.Connection[Any]) -> list[tuple[int, str]]:
+    """Active companies, by id and slug, of which nothing was ever published."""
+    query = sql.SQL(
+        "select company_id, slug from {} as company where is_active and not exists"
+        " (select from {} as published where published.company_id = company.company_id) order by company_id"
+    ).format(COMPANIES.identifier, CHURN_PUBLICATIONS_V1.identifier)
+    return connection.execute(query).fetchall()
 
 
 def record_audit(

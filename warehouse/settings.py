@@ -84,6 +84,9 @@ class Settings(BaseSettings):
         description="E-mail addresses, or references to addresses of other channels, with commas: who is told of "
         "failures of all companies.",
     )
+    sentry_dsn: SecretStr | None = Field(
+        default=None, validation_alias="SENTRY_DSN", description="Where errors are reported, without personal data."
+    )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
 
     @field_validator("home")

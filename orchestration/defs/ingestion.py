@@ -1,16 +1,17 @@
 """CRM tables into the version logs. Reading and landing live in ``orchestration.sync``; no logic here."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
-from orchestration import keys
-from orchestration.automation import CRM_POOL, SYNC_RETRIES
+from orchestration import crm_pools, keys
+from orchestration.automation import SYNC_RETRIES
 from orchestration.company_work import figures, for_each_company
 from orchestration.connectors.contract import ENTITIES
 from orchestration.load_checks import acceptance, failed_loads, reconciliation
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
+from warehouse.companies import Company
 
 crm_tables = [
     dg.AssetSpec(
@@ -79,24 +80,28 @@ def _written_by_sync(key: dg.AssetKey, description: str, entities: Iterable[str]
     partitions_def=companies,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=SYNC_RETRIES,
-    pool=CRM_POOL,
 )
 def sync_crm(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Pull what is new from each company's CRM."""
-    from orchestration.sync import sync_company
+    from orchestration.sync import LoadResult, sync_company
     from warehouse.clock import Clock
 
     settings = warehouse.settings()
     with warehouse.open() as opened:
+
+        def sync(company: Company) -> Sequence[LoadResult]:
+            with crm_pools.slot(context.instance, context.run_id, company):
+                return sync_company(
+                    opened, company, Clock.from_settings(settings), settings, dagster_run_id=context.run_id
+                )
+
         outcomes = for_each_company(
             context,
             opened,
             stage="sync",
-            work=lambda company: sync_company(
-                opened, company, Clock.from_settings(settings), settings, dagster_run_id=context.run_id
-            ),
+            work=sync,
             counts=lambda loads: {load.entity: load.loaded for load in loads},
             failure=failed_loads,
         )

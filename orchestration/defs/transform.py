@@ -1,11 +1,13 @@
 """dbt models as assets: staging, intermediate, features and analytics in one project."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import dagster as dg
 import orjson
 from dagster_dbt import DbtCliResource, dbt_assets
+from pydantic import Field
 
 from orchestration.automation import TRANSFORM_RETRIES
 from orchestration.feature_catalogue import target_directory
@@ -20,6 +22,19 @@ _project = dbt_project(_settings)
 WITHOUT_UNIT_TESTS = ("--exclude-resource-types", "unit_test")
 
 
+class TransformConfig(dg.Config):
+    """Which dates are built."""
+
+    as_of_dates: list[str] = Field(
+        default=[],
+        description="Dates to build anew, such as 2025-03-01, all in this one run; empty: those that are missing.",
+    )
+
+    def variables(self) -> dict[str, list[str]]:
+        """dbt's variables. Raises ValueError, which names the date, where one is none."""
+        return {"as_of_dates": [date.fromisoformat(day).isoformat() for day in self.as_of_dates]}
+
+
 @dbt_assets(
     manifest=prepare_manifest(_settings),
     project=_project,
@@ -27,10 +42,12 @@ WITHOUT_UNIT_TESTS = ("--exclude-resource-types", "unit_test")
     name="dbt_models",
     retry_policy=TRANSFORM_RETRIES,
 )
-def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource) -> Iterator[Any]:
+def dbt_models(
+    context: dg.AssetExecutionContext, config: TransformConfig, dbt: DbtCliResource, warehouse: WarehouseResource
+) -> Iterator[Any]:
     """Build and test the selected models for the dates that are missing."""
     settings = warehouse.settings()
     with warehouse.open() as opened:
         opened.write_dbt_profile(_project.profiles_dir)
-        build = ["build", *WITHOUT_UNIT_TESTS, "--vars", orjson.dumps(dbt_vars(settings)).decode()]
+        build = ["build", *WITHOUT_UNIT_TESTS, "--vars", orjson.dumps(dbt_vars(settings) | config.variables()).decode()]
         yield from dbt.cli(build, context=context, target_path=target_directory(settings)).stream()

@@ -80,6 +80,26 @@ def test_every_asset_has_a_group_an_owner_and_a_description(repository: dg.Repos
         assert node.group_name in groups, key
         assert node.owners, key
         assert node.description, key
+        assert [tag for tag in node.tags if tag.startswith("dagster/kind/")], f"{key} has no kind"
+
+
+def test_every_asset_that_we_build_is_expected_at_some_time(repository: dg.RepositoryDefinition) -> None:
+    specs = [spec for definition in repository.assets_defs_by_key.values() for spec in definition.specs]
+    assert [spec.key for spec in specs if not spec.freshness_policy and not keys.is_external(spec.key)] == []
+
+
+def test_work_over_companies_and_over_dates_runs_as_one_run(repository: dg.RepositoryDefinition) -> None:
+    for definition in repository.assets_defs_by_key.values():
+        if definition.partitions_def is not None and definition.is_executable:
+            assert definition.backfill_policy == dg.BackfillPolicy.single_run(), definition.key
+    backfill = repository.get_job("backfill_dates")
+    assert [node.name for node in backfill.nodes] == ["dbt_models"]
+
+
+def test_a_person_finds_a_job_for_each_thing_and_its_words(repository: dg.RepositoryDefinition) -> None:
+    wanted = {"onboard_company", "backfill_dates", "train", "republish", "notify"}
+    for name in wanted:
+        assert repository.get_job(name).description, name
 
 
 def test_the_server_can_send_them_to_its_ui(repository: dg.RepositoryDefinition) -> None:
@@ -102,7 +122,12 @@ def test_the_daily_job_starts_dbt_twice_and_no_more(repository: dg.RepositoryDef
 
 def test_jobs_and_schedules_are_those_of_the_guide(repository: dg.RepositoryDefinition) -> None:
     jobs = {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"}
-    assert jobs == {"sync_and_score", "sync", "train", "score", "prove", "guard"}
+    assert jobs == {"sync_and_score", "sync", "train", "score", "prove", "guard"} | {
+        "onboard_company",
+        "backfill_dates",
+        "republish",
+        "notify",
+    }
     schedules = {schedule.name: schedule.cron_schedule for schedule in repository.schedule_defs}
     assert schedules == {
         "sync_hourly": "10 * * * *",
@@ -110,6 +135,7 @@ def test_jobs_and_schedules_are_those_of_the_guide(repository: dg.RepositoryDefi
         "train_weekly": "30 4 * * 0",
         "prove_weekly": "30 3 * * 6",
         "guard_daily": "30 5 * * *",
+        "notify_hourly": "40 * * * *",
     }
 
 

@@ -27,6 +27,8 @@ Connection = psycopg.Connection[Any]
 ReportPage = Callable[[Company], Path | None]
 
 OPERATORS = "operators"
+REPORT_HOUR = 6
+"""Weekly reports leave from this hour on, in the company's time zone: after the night's scores, before work."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,11 @@ def pending(warehouse: Warehouse, settings: Settings) -> list[tuple[str, str, Al
 
 
 def is_report_day(company: Company, now: datetime) -> bool:
-    """Whether it is the company's day of the weekly report, or the day after, for one that quiet hours held up."""
+    """Whether the company's day of the weekly report has come, or is yesterday, for one that quiet hours held up."""
     day = company.notifications.weekly_report_on
     local = now.astimezone(ZoneInfo(company.time_zone))
-    return day is not None and day in {f"{local:%A}".lower(), f"{local - timedelta(days=1):%A}".lower()}
+    is_today = day == f"{local:%A}".lower() and local.hour >= REPORT_HOUR
+    return day is not None and (is_today or day == f"{local - timedelta(days=1):%A}".lower())
 
 
 def _as_only_sender(warehouse: Warehouse, work: Callable[[Connection], Iterator[Sent]]) -> list[Sent]:
