@@ -10,13 +10,13 @@ import base64
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import parse_qs, urlsplit
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, quote, urlsplit
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_validator
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from warehouse.errors import SecretNotFound, SettingsError
@@ -24,6 +24,7 @@ from warehouse.errors import SecretNotFound, SettingsError
 PREFIX = "CHURN_"
 ENCRYPTED = "encrypted:"
 SECRET_REFERENCES = ("env:", "file:", ENCRYPTED)
+SECRETS_DIRECTORY = Path("/run/secrets")
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -48,6 +49,9 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         default=None, description="Postgres 16 or later to use instead of the embedded one."
+    )
+    database_password: SecretStr | None = Field(
+        default=None, description="The password for CHURN_DATABASE_URL, where the address holds a user and none."
     )
     secret_key: SecretStr | None = Field(
         default=None, description="Fernet key that opens `encrypted:` secrets of companies, and hashes personal data."
@@ -88,6 +92,18 @@ class Settings(BaseSettings):
         default=None, validation_alias="SENTRY_DSN", description="Where errors are reported, without personal data."
     )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _password_into_the_address(cls, data: Any) -> Any:
+        url, password = (_clear(data.get(name)) for name in ("database_url", "database_password"))
+        if not url or not password:
+            return data
+        parts = urlsplit(url)
+        if not parts.username or parts.password is not None:
+            return data
+        user, _, place = parts.netloc.rpartition("@")
+        return data | {"database_url": parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}").geturl()}
 
     @field_validator("home")
     @classmethod
@@ -134,19 +150,25 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment.
+    """Read the settings from the environment, and those that are not there from files of SECRETS_DIRECTORY.
+
+    A file is named like its variable, in small letters, as compose and Kubernetes mount them.
 
     Raises SettingsError, which names the variable that is wrong or misspelt.
     """
     _refuse_misspelt_names()
     try:
-        return Settings()
+        return Settings(_secrets_dir=SECRETS_DIRECTORY if SECRETS_DIRECTORY.is_dir() else None)
     except ValidationError as error:
         problems = [
             f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError(f"Wrong setting in the environment. {'; '.join(problems)}. Mend or unset it.") from None
+
+
+def _clear(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
 
 
 def _refuse_misspelt_names() -> None:

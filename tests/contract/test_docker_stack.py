@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -19,12 +21,12 @@ import yaml
 
 from demo.crm.home import DEFAULT_PORT as DEMO_PORT
 from orchestration.integrations.metabase.client import NEWEST_TRIED_VERSION, OLDEST_VERSION, major_version
-from warehouse.settings import PREFIX, Settings
+from warehouse.settings import PREFIX, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
-ONE_SHOT = {"migrate", "demo-world"}
-SECRET = re.compile(r"PASSWORD|_KEY|USERNAME")
+ONE_SHOT = {"migrate", "demo-world", "metabase-bootstrap"}
+SECRET = re.compile(r"PASSWORD|_KEY|_PASS$|TOKEN")
 
 
 @cache
@@ -67,19 +69,55 @@ def test_every_variable_stands_in_the_example_and_every_example_is_used() -> Non
     assert {match["name"] for match in variables()} == set(example())
 
 
-def test_secrets_have_no_default_and_other_variables_have_that_of_the_example() -> None:
+def test_variables_have_the_defaults_of_the_example_and_none_is_a_secret() -> None:
     for match in variables():
-        name = match["name"]
-        if SECRET.search(name):
-            assert example()[name] == "", name
-            assert match["kind"] == "?" or match["rest"] == "", f"{name} must be given, or may be empty"
-        else:
-            assert match["rest"] == example()[name], name
+        assert (match["kind"], match["rest"]) == ("-", example()[match["name"]]), match["name"]
+        assert not SECRET.search(match["name"]), f"{match['name']}: secrets stand in files"
+
+
+def test_secrets_come_from_files_that_the_script_makes_and_git_ignores(tmp_path: Path) -> None:
+    script = tmp_path / "docker" / "make-secrets.sh"
+    script.parent.mkdir()
+    shutil.copy(ROOT / "docker" / "make-secrets.sh", script)
+    subprocess.run([script], check=True, capture_output=True)
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert {Path(secret["file"]).name for secret in compose()["secrets"].values()} == set(made)
+    assert len(set(made.values())) == len(made)
+    assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
+    assert Settings.model_validate({"secret_key": made["churn_secret_key"].strip()})
+    assert Settings.model_validate({"mail_url": made["churn_mail_url"].strip()})
+    subprocess.run([script], check=True, capture_output=True)
+    assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == made
+    assert "secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_every_secret_that_a_service_reads_is_given_to_it_and_is_a_setting_of_ours() -> None:
+    for name, service in services().items():
+        given = {one if isinstance(one, str) else one["target"] for one in service.get("secrets", [])}
+        sources = {one if isinstance(one, str) else one["source"] for one in service.get("secrets", [])}
+        assert sources <= compose()["secrets"].keys(), name
+        text = yaml.safe_dump(service)
+        for read in re.findall(r"/run/secrets/(\w+)", text):
+            assert read in given, f"{name}: {read}"
+        for variable, value in service.get("environment", {}).items():
+            assert not SECRET.search(variable) or variable.endswith("_FILE"), f"{name}: {variable} = {value}"
+        if "build" in service:
+            for target in given:
+                assert target.removeprefix(PREFIX.lower()) in Settings.model_fields, f"{name}: {target}"
+    read_by_script = set(re.findall(r"/run/secrets/(\w+)", (ROOT / "docker" / "create-databases.sh").read_text()))
+    assert read_by_script <= set(services()["postgres"]["secrets"])
+
+
+def test_every_service_has_a_limit_and_what_runs_on_keeps_its_logs_short() -> None:
+    for name, service in services().items():
+        assert service["mem_limit"], name
+        assert service["logging"]["options"]["max-size"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
 
 
 def test_nothing_listens_beyond_this_machine() -> None:
     for name, service in services().items():
-        assert service.get("network_mode", "service:dagster-daemon") == "service:dagster-daemon", name
+        assert service.get("network_mode", "service:dagster-code") == "service:dagster-code", name
         for mapping in service.get("ports", []):
             assert str(mapping).startswith("127.0.0.1:"), f"{name}: {mapping}"
 
@@ -87,7 +125,7 @@ def test_nothing_listens_beyond_this_machine() -> None:
 def test_ports_on_this_machine_do_not_collide() -> None:
     used = [str(mapping).split(":", 1)[1] for service in services().values() for mapping in service.get("ports", [])]
     resolved = [VARIABLE.sub(lambda match: match["rest"], mapping).split(":")[0] for mapping in used]
-    assert len(set(resolved)) == len(resolved) == 3
+    assert len(set(resolved)) == len(resolved) == 4
 
 
 def test_images_are_pinned_and_metabase_is_one_that_the_client_knows() -> None:
@@ -108,26 +146,28 @@ def test_environment_of_our_services_holds_settings_that_exist() -> None:
     for name, service in ours().items():
         for variable in service["environment"]:
             if variable.startswith(PREFIX):
+                # A variable of the name of a secret, empty or not, would stand before the file.
                 assert variable.removeprefix(PREFIX).lower() in Settings.model_fields, f"{name}: {variable}"
 
 
-def test_the_settings_of_our_services_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_our_services_are_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for variable, value in ours()["migrate"]["environment"].items():
-        given = VARIABLE.sub(lambda match: example()[match["name"]] or "", str(value))
-        monkeypatch.setenv(variable, given.replace("churn_owner:@", "churn_owner:secret@"))
+        monkeypatch.setenv(variable, VARIABLE.sub(lambda match: example()[match["name"]] or "", str(value)))
+    (tmp_path / "churn_database_password").write_text("secret\n")
+    monkeypatch.setattr("warehouse.settings.SECRETS_DIRECTORY", tmp_path)
 
-    settings = Settings()
+    settings = load_settings()
 
     assert settings.home == Path("/churn")
     assert settings.metabase_url == "http://metabase:3000"
     assert settings.database_url is not None
-    assert settings.database_url.get_secret_value().endswith("@postgres:5432/churn")
+    assert settings.database_url.get_secret_value().endswith(":secret@postgres:5432/churn")
 
 
 def test_long_running_services_restart_and_say_whether_they_are_well() -> None:
     for name, service in services().items():
         if name in ONE_SHOT:
-            assert service["restart"] == "no", name
+            assert service["restart"] in {"no", "on-failure:5"}, name
         else:
             assert service["restart"] == "unless-stopped", name
             assert service["healthcheck"]["test"][0] == "CMD", name
@@ -139,7 +179,7 @@ def test_health_checks_and_published_ports_are_those_the_services_listen_on() ->
         listens = {str(DEMO_PORT)} if name == "demo-crm" else container_ports(service)
         assert asked <= listens, name
         command = service.get("command", [])
-        if "--port" in command:
+        if "--port" in command and service.get("ports"):
             assert container_ports(service) == {command[command.index("--port") + 1]}, name
 
 
@@ -162,10 +202,14 @@ def test_volumes_are_declared_and_mounted_files_exist() -> None:
                 assert source in compose()["volumes"], f"{name}: {volume}"
 
 
-def test_only_the_demo_has_a_profile() -> None:
+def test_only_the_demo_and_the_mail_catcher_have_a_profile() -> None:
     with_profile = {name for name, service in services().items() if "profiles" in service}
-    assert with_profile == {"demo-world", "demo-crm"}
-    assert all(services()[name]["profiles"] == ["demo"] for name in with_profile)
+    assert with_profile == {"demo-world", "demo-crm", "mail"}
+    assert {name: services()[name]["profiles"] for name in with_profile} == {
+        "demo-world": ["demo"],
+        "demo-crm": ["demo"],
+        "mail": ["mail"],
+    }
 
 
 def test_commands_are_installed_by_the_lock_or_by_us() -> None:
@@ -181,21 +225,30 @@ def test_commands_are_installed_by_the_lock_or_by_us() -> None:
 
 
 def test_arguments_of_dagsters_programs_exist_and_the_module_is_ours() -> None:
+    from dagster._cli.api import grpc_health_check_command
+    from dagster._cli.code_server import start_command
     from dagster._daemon.cli import run_command
     from dagster_webserver.cli import dagster_webserver
 
-    known: dict[str, click.Command] = {"dagster-webserver": dagster_webserver, "dagster-daemon": run_command}
-    for name, command in known.items():
-        arguments = [str(argument) for argument in services()[name]["command"][1:]]
-        if arguments[0] == "run":
-            arguments.pop(0)
+    known: dict[str, tuple[click.Command, list[str]]] = {
+        "dagster-webserver": (dagster_webserver, services()["dagster-webserver"]["command"][1:]),
+        "dagster-daemon": (run_command, services()["dagster-daemon"]["command"][2:]),
+        "dagster-code": (start_command, services()["dagster-code"]["command"][3:]),
+        "its health check": (grpc_health_check_command, services()["dagster-code"]["healthcheck"]["test"][4:]),
+    }
+    for name, (command, arguments) in known.items():
         options = {option for parameter in command.params for option in parameter.opts}
-        flags = {argument for argument in arguments if argument.startswith("-")}
-        assert flags <= options, name
-        module = arguments[arguments.index("--module-name") + 1]
-        assert find_spec(module), module
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-        assert project["tool"]["dagster"]["module_name"] == module
+        assert {argument for argument in arguments if str(argument).startswith("--")} <= options, name
+    code = services()["dagster-code"]["command"]
+    module, port = (code[code.index(option) + 1] for option in ("--module-name", "--port"))
+    assert find_spec(module), module
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["dagster"]["module_name"] == module
+    for name in ("dagster-webserver", "dagster-daemon"):
+        command_line = services()[name]["command"]
+        assert command_line[command_line.index("--grpc-host") + 1] == "dagster-code"
+        assert command_line[command_line.index("--grpc-port") + 1] == port
+    assert services()["dagster-code"]["healthcheck"]["test"][-1] == port
 
 
 def test_the_demo_has_the_commands_and_options_that_services_call() -> None:
@@ -214,7 +267,10 @@ def test_churn_has_the_commands_that_services_call() -> None:
     group: Any = typer.main.get_command(app)
     for name, service in ours().items():
         if service["command"][0] == "churn":
-            assert service["command"][1] in group.commands, name
+            found = group
+            for word in service["command"][1:]:
+                assert word in found.commands, f"{name}: {word}"
+                found = found.commands[word]
 
 
 def test_dagsters_home_is_where_the_code_writes_its_configuration() -> None:
@@ -234,7 +290,8 @@ def test_the_image_runs_as_an_ordinary_user_with_hashes_checked() -> None:
         number for number, line in enumerate(instructions) if line.startswith("CMD ")
     )
     assert any("--require-hashes" in line and "requirements.lock" in line for line in instructions)
-    assert all("python:3.11-slim" in line for line in instructions if line.startswith("FROM "))
+    pinned = re.compile(r"FROM python:3\.11\.\d+-slim-\w+")
+    assert all(pinned.match(line) for line in instructions if line.startswith("FROM "))
 
 
 def test_what_the_image_copies_exists_and_passes_the_ignore_file() -> None:

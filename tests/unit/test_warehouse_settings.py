@@ -139,3 +139,25 @@ def test_an_encrypted_secret_opens_with_its_key_only(tmp_path: Path) -> None:
     assert resolve_secret(reference, settings) == "s3cret"
     with pytest.raises(SecretNotFound, match="does not open"):
         resolve_secret(reference, other)
+
+
+def test_secrets_may_come_as_files_and_the_password_joins_the_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "churn_database_password").write_text("p@ss/word\n")
+    (tmp_path / "churn_metabase_password").write_text("from-a-file")
+    monkeypatch.setattr("warehouse.settings.SECRETS_DIRECTORY", tmp_path)
+    monkeypatch.setenv("CHURN_DATABASE_URL", "postgresql://churn_owner@postgres:5432/churn")
+    monkeypatch.setenv("CHURN_METABASE_PASSWORD", "from-the-environment")
+    settings = load_settings()
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == "postgresql://churn_owner:p%40ss%2Fword@postgres:5432/churn"
+    assert settings.metabase_password is not None
+    assert settings.metabase_password.get_secret_value() == "from-the-environment"
+
+
+@pytest.mark.parametrize("url", ["smtp://mail:25", "mailto://mail:25", "mailto://?from=a@b.example"])
+def test_a_mail_server_names_its_host_and_the_sender(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CHURN_MAIL_URL", url)
+    with pytest.raises(SettingsError, match="CHURN_MAIL_URL"):
+        load_settings()
