@@ -5,7 +5,7 @@ DEV_INSTALLED := .venv/.dev-installed
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check ui bench down lock
+.PHONY: help run test check ui bench docs down lock
 
 help: ## List what make can do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ check: $(DEV_INSTALLED) ## ruff, mypy, sqlfluff and import-linter
 
 bench: $(DEV_INSTALLED) ## Benchmarks, each beside what it is compared with
 	@$(BIN)/python -m benchmarks
+
+docs: $(INSTALLED) ## Write docs/data-dictionary.md anew from the dbt project
+	@$(BIN)/python -m scripts.data_dictionary
 
 down: $(INSTALLED) ## Stop the embedded Postgres and the demo CRM
 	@$(BIN)/churn down

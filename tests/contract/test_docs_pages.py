@@ -1,0 +1,65 @@
+"""Pages that repeat what stands elsewhere agree with it: the dictionary, the runbook, links, the chart's values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestration.integrations.notifications.alerts import KINDS
+from scripts.data_dictionary import PAGE, dictionary
+from warehouse.settings import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+
+
+def test_the_data_dictionary_is_that_of_the_dbt_project() -> None:
+    assert PAGE.read_text() == dictionary(), "the descriptions have changed: `make docs`"
+
+
+def test_the_runbook_has_a_section_for_each_alert_with_meaning_look_and_do() -> None:
+    sections = re.split(r"^## ", (DOCS / "runbook.md").read_text(), flags=re.MULTILINE)[1:]
+    alerts = {section.splitlines()[0]: section for section in sections}
+    assert [title for title in alerts if title in {kind.title for kind in KINDS.values()}] == [
+        kind.title for kind in KINDS.values()
+    ]
+    for kind in KINDS.values():
+        for part in ("**Means**", "**Look at**", "**Do**"):
+            assert part in alerts[kind.title], f"{kind.title}: {part}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_setting_is_in_the_operators_table() -> None:
+    page = (DOCS / "operate.md").read_text()
+    named = set(re.findall(r"`(\w+)`", page))
+    short = {"CHURN_METABASE_USERNAME": "_USERNAME", "CHURN_METABASE_PASSWORD": "_PASSWORD"}
+    for name, field in Settings.model_fields.items():
+        variable = str(field.validation_alias or f"{PREFIX}{name.upper()}")
+        assert {variable, short.get(variable)} & named, variable
+
+
+def test_the_charts_values_name_our_module_our_image_and_the_settings_that_exist() -> None:
+    values = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    arguments = deployment["dagsterApiGrpcArgs"]
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    image = f"{deployment['image']['repository']}:{deployment['image']['tag']}"
+    assert image.endswith(compose["services"]["migrate"]["image"])
+    assert arguments[arguments.index("--module-name") + 1] == "orchestration.definitions"
+    for variable in deployment["env"]:
+        known = variable["name"].removeprefix(PREFIX).lower() in Settings.model_fields
+        assert known or variable["name"] in {"DAGSTER_HOME", "SENTRY_DSN"}, variable["name"]
+    assert not values["postgresql"]["enabled"]
+    assert values["runLauncher"]["type"] == "K8sRunLauncher"
+    assert values["dagsterDaemon"]["runMonitoring"]["enabled"]
+    assert values["dagsterDaemon"]["runRetries"]["enabled"]
