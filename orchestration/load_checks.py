@@ -10,10 +10,14 @@ from orchestration.sync import LoadResult
 
 @dataclass(frozen=True)
 class Verdict:
-    """A check's outcome over all companies: which figure each one has that is not as it should be."""
+    """A check's outcome over all companies: which figure each one has that is not as it should be.
+
+    `figures` are what was looked at, so that a green check shows what it is green about.
+    """
 
     faults: dict[str, int]
     words: str
+    figures: dict[str, int]
 
     def on(self, asset_key: dg.AssetKey, check_name: str) -> dg.AssetCheckResult:
         """The verdict as Dagster's check result: a warning, since the data that did arrive is good."""
@@ -24,7 +28,7 @@ class Verdict:
             passed=not self.faults,
             severity=dg.AssetCheckSeverity.WARN,
             description=f"{self.words}: {named}" if named else None,
-            metadata=dict(self.faults),
+            metadata={**self.figures, **{f"fault: {company}": count for company, count in self.faults.items()}},
         )
 
 
@@ -38,6 +42,7 @@ def reconciliation(loads: Sequence[LoadResult]) -> Verdict:
     return Verdict(
         {load.company: load.unaccounted for load in loads if load.unaccounted},
         "records in which warehouse and CRM differ",
+        {f"in warehouse: {load.company}": load.warehouse_live for load in loads if load.warehouse_live is not None},
     )
 
 
@@ -46,4 +51,5 @@ def acceptance(loads: Sequence[LoadResult]) -> Verdict:
     return Verdict(
         {load.company: load.rejected for load in loads if load.rejected},
         "records that broke the contract, kept in raw.rejected_records",
+        {f"received: {load.company}": load.received for load in loads},
     )
