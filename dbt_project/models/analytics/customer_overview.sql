@@ -87,12 +87,19 @@ tickets_per_customer as (
 
 ),
 
+segments as (
+
+    select * from {{ ref('int_customers__segments') }}
+
+),
+
 raising_reasons as (
 
     select
         company_id,
         customer_id,
         reason_text,
+        feature_label,
         row_number() over (
             partition by company_id, customer_id
             order by contribution desc, reason_rank asc
@@ -107,6 +114,7 @@ reasons_per_customer as (
     select
         company_id,
         customer_id,
+        max(feature_label) filter (where raising_rank = 1) as main_reason,
         max(reason_text) filter (where raising_rank = 1) as first_reason,
         max(reason_text) filter (where raising_rank = 2) as second_reason,
         max(reason_text) filter (where raising_rank = 3) as third_reason
@@ -155,11 +163,13 @@ final as (
         customers_with_status.customer_name,
         customers_with_status.plan_name,
         customers_with_status.country_code as country,
+        segments.segment,
         customers_with_status.customer_status,
         customers_with_status.company_currency as currency,
         scores.risk_level,
         scores.evidence_level,
         scores.model_version,
+        reasons_per_customer.main_reason,
         reasons_per_customer.first_reason,
         reasons_per_customer.second_reason,
         reasons_per_customer.third_reason,
@@ -181,6 +191,9 @@ final as (
         customers_with_status.cancelled_at,
         customers_with_status.last_paid_at
     from customers_with_status
+    inner join segments
+        on customers_with_status.company_id = segments.company_id
+        and customers_with_status.customer_id = segments.customer_id
     left join scores
         on customers_with_status.company_id = scores.company_id
         and customers_with_status.customer_id = scores.customer_id
