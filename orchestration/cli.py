@@ -17,6 +17,7 @@ from orchestration.canary_cli import canaries_app
 from orchestration.company_cli import company_app, secret_app
 from orchestration.connectors.errors import ConnectorError
 from orchestration.erasure_cli import forget
+from orchestration.dashboards_cli import dashboards_app, report
 from orchestration.feature_catalogue import PROJECT_DIRECTORY
 from orchestration.feature_cli import features_app, impact
 from orchestration.integrations.metabase.errors import MetabaseError
@@ -36,7 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Who is about to leave, why, what that costs, and whether last month's warnings were right.",
 )
-dashboards_app = typer.Typer(no_args_is_help=True, help="Metabase dashboards, defined in dashboards/.")
 demo_app = typer.Typer(no_args_is_help=True, help="Three simulated companies and the CRM that serves them.")
 app.add_typer(company_app, name="company")
 app.add_typer(secret_app, name="secret")
@@ -44,6 +44,7 @@ app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(demo_app, name="demo")
 app.add_typer(publication_app, name="publication")
 app.command("export")(export)
+app.command("report")(report)
 app.add_typer(features_app, name="features")
 app.add_typer(notify_app, name="notify")
 app.command("impact")(impact)
@@ -206,16 +207,6 @@ def ui(
             dagster.send_signal(signal.SIGINT)
             dagster.wait()
     raise typer.Exit(max(code, 0))
-
-
-@dashboards_app.command("apply")
-def dashboards_apply() -> None:
-    """Bring Metabase's dashboards in line with the files under dashboards/."""
-    from orchestration.reporting import apply_dashboards
-
-    with open_warehouse() as (settings, warehouse):
-        for line in apply_dashboards(settings, warehouse):
-            console.print(line)
 
 
 @demo_app.command("run")

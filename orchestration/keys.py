@@ -51,6 +51,7 @@ COMPANIES = dg.AssetKey(["ops", "companies"])
 EXCHANGE_RATES = dg.AssetKey(["ops", "exchange_rates"])
 SYNC_CURSORS = dg.AssetKey(["ops", "sync_cursors"])
 LOAD_LOG = dg.AssetKey(["ops", "load_log"])
+RUN_LOG = dg.AssetKey(["ops", "run_log"])
 
 FEATURE_MATRIX = dbt_model("features", "churn_feature_matrix")
 LABELS = dbt_model("features", "churn_labels")
@@ -71,5 +72,5 @@ CANARIES = dg.AssetKey(["ops", "canaries"])
 
 
 def is_external(key: dg.AssetKey) -> bool:
-    """Whether others write it: a CRM's table, or the registry and the rates that people edit."""
-    return key.path[0] == "crm" or key in {COMPANIES, EXCHANGE_RATES}
+    """Whether no asset makes it: a CRM's table, the registry and the rates that people edit, the log of every stage."""
+    return key.path[0] == "crm" or key in {COMPANIES, EXCHANGE_RATES, RUN_LOG}

@@ -1,19 +1,57 @@
 """The dashboards of this warehouse in this Metabase, and what changed in words."""
 
-from orchestration.integrations.metabase import apply
-from orchestration.integrations.metabase.login import metabase_connection
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestration.feature_catalogue import manifest_path
+from orchestration.integrations.metabase import apply, verify
+from orchestration.integrations.metabase.login import WarehouseLogins
+from orchestration.integrations.metabase.scopes import CompanyFacts
+from warehouse.companies import list_companies
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 
 
-def apply_dashboards(settings: Settings, warehouse: Warehouse) -> list[str]:
+def apply_dashboards(settings: Settings, warehouse: Warehouse, *, plan: bool = False) -> list[str]:
     """Bring Metabase in line with the files; returns a line per change, and where each dashboard is.
 
-    Without CHURN_METABASE_URL one line says so. Raises MetabaseError children.
+    With `plan` nothing is written. Without CHURN_METABASE_URL one line says so. Raises MetabaseError children.
     """
-    result = apply.apply_dashboards(settings, lambda: metabase_connection(warehouse, settings))
+    result = apply.apply_dashboards(
+        settings,
+        company_facts(warehouse),
+        WarehouseLogins(warehouse, settings),
+        manifest=known_manifest(settings),
+        plan=plan,
+    )
+    return list(lines_of(result))
+
+
+def lines_of(result: apply.ApplyResult) -> Iterator[str]:
+    """What an apply or a plan has to say."""
     if result.skipped:
-        return [result.skipped]
-    changes = [str(change) for change in result.changes] or ["Metabase is in line with the files already."]
-    places = [f"{name}: {url}" for name, url in result.dashboard_urls.items()]
-    return [*changes, *result.notes, *places]
+        yield result.skipped
+        return
+    yield from [str(change) for change in result.changes] or ["Metabase is in line with the files already."]
+    yield from result.notes
+    yield from (f"{name}: {url}" for name, url in result.dashboard_urls.items())
+
+
+def verify_dashboards(settings: Settings, warehouse: Warehouse) -> list[str]:
+    """Run every card as every reader and compare with SQL; returns a line per reader. Raises MetabaseError children."""
+    return verify.verify_dashboards(settings, company_facts(warehouse), warehouse)
+
+
+def company_facts(warehouse: Warehouse) -> list[CompanyFacts]:
+    """The active companies, as dashboards need them."""
+    with warehouse.connect() as connection:
+        return [
+            CompanyFacts(company.company_id, company.slug, company.name, company.currency)
+            for company in list_companies(connection)
+        ]
+
+
+def known_manifest(settings: Settings) -> Path | None:
+    """dbt's manifest, where the project has been parsed."""
+    path = manifest_path(settings)
+    return path if path.is_file() else None

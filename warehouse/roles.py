@@ -65,6 +65,11 @@ def company_login(company_id: int, role: Role) -> str:
     return f"company_{company_id}" if role is Role.company else f"company_{company_id}_sync"
 
 
+def company_metabase_login(company_id: int) -> str:
+    """The login by which Metabase reads a company's marts; made by `churn dashboards apply`."""
+    return f"company_{company_id}_metabase"
+
+
 def ensure_roles(connection: Connection) -> None:
     """Create the group roles that are missing, and let the connected owner take each one on.
 
@@ -142,9 +147,9 @@ def limit_company_login(connection: Connection, company_id: int, role: Role) -> 
 
 
 def drop_company_logins(connection: Connection, company_id: int) -> None:
-    """Drop a company's two roles; sessions that use them are ended."""
-    for role in COMPANY_ROLES:
-        login = company_login(company_id, role)
+    """Drop a company's roles, Metabase's included; sessions that use them are ended."""
+    logins = [company_login(company_id, role) for role in COMPANY_ROLES]
+    for login in (*logins, company_metabase_login(company_id)):
         if connection.execute("select from pg_roles where rolname = %s", (login,)).fetchone() is None:
             continue
         connection.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(login)))

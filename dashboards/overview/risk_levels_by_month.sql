@@ -1,7 +1,7 @@
 select
     month,
     risk_level,
-    sum(customers) as customers
+    sum(customers)::bigint as customers
 from analytics.risk_by_month
 where
     true

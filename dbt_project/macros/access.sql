@@ -4,7 +4,7 @@
     histogram of names anybody could search for its bounds. So none is kept of names, and of ids one bound at each
     end. Nothing for a mart without such columns. -#}
 {% macro keep_names_out_of_estimates() %}
-    {%- set targets = {'customer_name': 0, 'customer_id': 1} -%}
+    {%- set targets = {'customer_name': 0, 'subject': 0, 'customer_id': 1} -%}
     {%- set alterations = [] -%}
     {%- for column in targets if column in model.columns -%}
         {%- do alterations.append('alter column ' ~ column ~ ' set statistics ' ~ targets[column]) -%}

@@ -3,13 +3,14 @@
 import dagster as dg
 
 from orchestration import keys
+from orchestration.integrations.metabase.definitions import marts_read
 from orchestration.reporting import apply_dashboards
 from orchestration.resources import WarehouseResource
 
 
 @dg.asset(
     key=keys.METABASE_DASHBOARDS,
-    deps=[keys.dbt_model("analytics", name) for name in ("customer_overview", "customer_reasons", "risk_by_month")],
+    deps=[keys.dbt_model("analytics", name) for name in marts_read()],
     group_name=keys.Group.dashboards,
     owners=[keys.Owner.analytics_engineering],
     description="The dashboards under dashboards/, applied through Metabase's API where there is a Metabase.",

@@ -20,15 +20,23 @@ from pydantic import SecretStr
 
 from orchestration.integrations.metabase import desired
 from orchestration.integrations.metabase.definitions import load_definitions
+from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 
 PACKAGE = "@metabase/cli@0.3.1"
 PATIENCE_SECONDS = 60
 pytestmark = pytest.mark.xdist_group("metabase_cli")
 
 DEFINITIONS = load_definitions()
-DASHBOARD = DEFINITIONS.dashboards[0]
+ACME = Scope(CompanyFacts(3, "acme", "Acme", "KES"))
+SCOPES = (Scope(), ACME)
+DASHBOARDS = [(scope, one) for scope in SCOPES for one in tailored_dashboards(DEFINITIONS, scope)]
+DASHBOARD_IDS = {one.key: number for number, one in enumerate(DEFINITIONS.dashboards, start=1)}
+FACTS = desired.WarehouseConnection("postgres", 5432, "churn", "churn_metabase")
 FIELDS = {column: number for number, column in enumerate(sorted(DEFINITIONS.columns_filtered()), start=1)}
-CARD_IDS = {card.entity_id: number for number, card in enumerate(DEFINITIONS.cards(), start=1)}
+CARD_IDS = {
+    card.entity_id: number
+    for number, card in enumerate((card for _, one in DASHBOARDS for card in one.cards.values()), start=1)
+}
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +86,16 @@ def dry_run(official: Callable[..., dict[str, Any]], query: dict[str, Any]) -> d
 
 
 def bodies_of_cards() -> Iterator[dict[str, Any]]:
-    for card in DEFINITIONS.cards():
-        yield desired.card_body(card, 1, 2, FIELDS)
+    for _, dashboard in DASHBOARDS:
+        for card in dashboard.cards.values():
+            yield desired.card_body(card, 1, 2, FIELDS)
 
 
-def body_of_dashboard() -> dict[str, Any]:
-    return desired.dashboard_body(DASHBOARD, existing={}, card_ids=CARD_IDS, dashboard_ids={DASHBOARD.key: 1})
+def bodies_of_dashboards() -> Iterator[dict[str, Any]]:
+    for _, dashboard in DASHBOARDS:
+        yield desired.dashboard_body(
+            dashboard, reference="churn/x", existing={}, card_ids=CARD_IDS, dashboard_ids=DASHBOARD_IDS
+        )
 
 
 def test_cards_are_what_metabase_takes(official: Callable[..., dict[str, Any]]) -> None:
@@ -95,7 +107,12 @@ def test_cards_are_what_metabase_takes(official: Callable[..., dict[str, Any]]) 
 
 
 def test_queries_are_in_metabases_current_format(official: Callable[..., dict[str, Any]]) -> None:
-    for body in bodies_of_cards():
+    # A start of the tool takes half a second: the longest query of each dashboard stands for the others' shape.
+    bodies = [
+        max((desired.card_body(card, 1, 2, FIELDS) for card in one.cards.values()), key=lambda one: len(str(one)))
+        for _, one in DASHBOARDS
+    ]
+    for body in bodies:
         assert dry_run(official, body["dataset_query"])["ok"] is True, body["name"]
     tag = next(iter(body["dataset_query"]["stages"][0]["template-tags"].values()))
     tag["dimension"] = ["field", tag["dimension"][2], None]
@@ -104,11 +121,13 @@ def test_queries_are_in_metabases_current_format(official: Callable[..., dict[st
     assert "dimension" in refused["errors"][0]["path"]
 
 
-def test_the_dashboard_is_what_metabase_takes(official: Callable[..., dict[str, Any]]) -> None:
+def test_dashboards_are_what_metabase_takes(official: Callable[..., dict[str, Any]]) -> None:
     update = official("dashboard", "update", "--help", "--json")["inputSchema"]
-    body = body_of_dashboard()
-    check(update, body)
-    check(official("dashboard", "create", "--help", "--json")["inputSchema"], desired.shell_body(DASHBOARD, 2))
+    create = official("dashboard", "create", "--help", "--json")["inputSchema"]
+    for _, dashboard in DASHBOARDS:
+        check(create, desired.shell_body(dashboard, 2, "churn/x"))
+    for body in bodies_of_dashboards():
+        check(update, body)
     body["parameters"][0]["type"] = "number"
     body["dashcards"][0].pop("card_id")
     with pytest.raises(jsonschema.ValidationError, match="card_id"):
@@ -117,7 +136,9 @@ def test_the_dashboard_is_what_metabase_takes(official: Callable[..., dict[str, 
 
 def test_the_collection_is_what_metabase_takes(official: Callable[..., dict[str, Any]]) -> None:
     schema = official("collection", "create", "--help", "--json")["inputSchema"]
-    check(schema, desired.collection_body(DEFINITIONS))
+    for scope in SCOPES:
+        check(schema, desired.collection_body(scope.collection(DEFINITIONS), "churn/x", 7))
+    check(schema, desired.collection_body(DEFINITIONS.warehouse.collection, "churn", None))
 
 
 def test_the_first_set_up_is_what_metabase_takes(official: Callable[..., dict[str, Any]]) -> None:
@@ -128,21 +149,25 @@ def test_the_first_set_up_is_what_metabase_takes(official: Callable[..., dict[st
 
 
 def test_every_mapping_and_click_names_a_card_and_a_filter_that_are_there() -> None:
-    body = body_of_dashboard()
-    filters = {parameter["id"] for parameter in body["parameters"]}
-    for dashcard in body["dashcards"]:
-        for mapping in dashcard["parameter_mappings"]:
-            assert mapping["card_id"] == dashcard["card_id"]
-            assert mapping["parameter_id"] in filters
-        click = dashcard["visualization_settings"].get("click_behavior", {})
-        for name, mapping in click.get("parameterMapping", {}).items():
-            assert name == mapping["id"] == mapping["target"]["id"]
-            assert name in filters
+    bodies = list(bodies_of_dashboards())
+    everywhere = {parameter["id"]: parameter["type"] for body in bodies for parameter in body["parameters"]}
+    for body in bodies:
+        filters = {parameter["id"] for parameter in body["parameters"]}
+        driven = set()
+        for dashcard in body["dashcards"]:
+            for mapping in dashcard["parameter_mappings"]:
+                assert mapping["card_id"] == dashcard["card_id"]
+                assert mapping["parameter_id"] in filters
+                driven.add(mapping["parameter_id"])
+            click = dashcard["visualization_settings"].get("click_behavior", {})
+            for name, mapping in click.get("parameterMapping", {}).items():
+                assert name == mapping["id"] == mapping["target"]["id"]
+                assert name in everywhere
+        assert driven == filters
 
 
 def test_the_warehouse_password_stands_in_the_details_only() -> None:
-    facts = desired.WarehouseConnection("postgres", 5432, "churn", "churn_metabase", SecretStr("a-secret"))
-    body = desired.database_body(DEFINITIONS, facts)
+    body = desired.database_body("Warehouse", ["analytics"], FACTS, SecretStr("a-secret"))
     assert body["details"].pop("password") == "a-secret"
-    assert "a-secret" not in repr(facts) + json.dumps(body)
+    assert "a-secret" not in json.dumps(body)
     assert body["details"]["schema-filters-patterns"] == "analytics"

@@ -14,9 +14,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import psycopg
 
@@ -53,22 +55,34 @@ class StandIn:
     answers_ahead: list[tuple[int, Any, dict[str, str]]] = field(default_factory=list)
     graph_writers_ahead: int = 0
     drop_after_write: int | None = None
+    refused_users: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.setup_token = secrets.token_hex(8)
         self.users: dict[str, str] = {}
+        self.accounts: dict[int, Json] = {}
+        self.memberships: list[Json] = []
         self.sessions: set[str] = set()
-        self.api_keys: set[str] = set()
+        self.api_keys: dict[str, Json] = {}
+        self.lock = threading.RLock()
         self.ids = iter(range(100, 100_000))
         self.collections: dict[int, Json] = {}
         self.databases: dict[int, Json] = {}
         self.cards: dict[int, Json] = {}
         self.dashboards: dict[int, Json] = {}
-        self.field_ids: dict[tuple[str, str, str], int] = {}
+        self.groups_by_id: dict[int, Json] = {
+            ADMINISTRATORS: {"id": ADMINISTRATORS, "name": "Administrators", "magic_group_type": "admin"},
+            ALL_USERS: {"id": ALL_USERS, "name": "All Users", "magic_group_type": "all-internal-users"},
+        }
+        self.tables: dict[tuple[int, str, str], Json] = {}
+        # Which connection each column's id belongs to.
+        self.field_owners: dict[int, int] = {}
         self.syncs_left: dict[int, int] = {}
         self.collection_graph: dict[str, dict[str, str]] = {str(ALL_USERS): {"root": "write"}}
         self.data_graph: dict[str, dict[str, Json]] = {str(ALL_USERS): {}}
         self.revisions = {"collection": 1, "data": 1}
+        # Groups that could ask a new connection anything before somebody locked it.
+        self.created_open: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self.writes = 0
 
@@ -84,6 +98,10 @@ class StandIn:
                 "dashboards": self.dashboards,
                 "collection_graph": self.collection_graph,
                 "data_graph": self.data_graph,
+                "groups": self.groups_by_id,
+                "tables": list(self.tables.values()),
+                "accounts": self.accounts,
+                "memberships": self.memberships,
             }
         )
 
@@ -99,20 +117,35 @@ class StandIn:
     def add_api_key(self) -> str:
         """An administrator's API key."""
         self.has_user = True
+        return str(self.make_api_key({"group_id": ADMINISTRATORS, "name": secrets.token_hex(4)})["unmasked_key"])
+
+    def make_api_key(self, body: Json) -> Json:
+        need(body, "group_id", "name")
+        find(self.groups_by_id, body["group_id"])
+        if any(known["name"] == body["name"] for known in self.api_keys.values()):
+            raise Refusal(400, {"errors": {"name": "An API key with this name already exists."}})
         key = f"mb_{secrets.token_hex(16)}"
-        self.api_keys.add(key)
-        return key
+        self.api_keys[key] = {"id": next(self.ids), "name": body["name"], "group_id": body["group_id"]}
+        return self.api_keys[key] | {"unmasked_key": key}
+
+    def delete_api_key(self, key_id: int, _: Any) -> None:
+        self.api_keys = {key: known for key, known in self.api_keys.items() if known["id"] != key_id}
 
     # --- dispatch
 
     def answer(self, method: str, target: str, headers: Any, body: Json) -> tuple[int, Any, dict[str, str]]:
         """Carry one request out."""
-        parts = urlsplit(target)
+        with self.lock:
+            return self._answer(method, urlsplit(target), headers, body)
+
+    def _answer(self, method: str, parts: SplitResult, headers: Any, body: Json) -> tuple[int, Any, dict[str, str]]:
         self.requests.append((method, parts.path))
         if self.answers_ahead:
             return self.answers_ahead.pop(0)
         try:
-            self._authenticate(parts.path, headers)
+            groups = self._authenticate(parts.path, headers)
+            if groups is not None:
+                self._refuse_outsider(method, parts.path, groups)
             status, answer = self._route(method, parts.path, parse_qs(parts.query), body)
         except Refusal as refusal:
             return refusal.status, refusal.body, {}
@@ -122,12 +155,24 @@ class StandIn:
                 raise ConnectionDropped
         return status, answer, {}
 
-    def _authenticate(self, path: str, headers: Any) -> None:
-        if path in PUBLIC:
-            return
-        if headers.get("X-Metabase-Session") in self.sessions or headers.get("x-api-key") in self.api_keys:
-            return
-        raise Refusal(401, "Unauthenticated")
+    def _authenticate(self, path: str, headers: Any) -> set[int] | None:
+        """The groups of who asks; None for an administrator, and where nobody needs to be known."""
+        if path in PUBLIC or headers.get("X-Metabase-Session") in self.sessions:
+            return None
+        key = self.api_keys.get(headers.get("x-api-key"))
+        if key is None:
+            raise Refusal(401, "Unauthenticated")
+        return None if key["group_id"] == ADMINISTRATORS else {ALL_USERS, key["group_id"]}
+
+    def _refuse_outsider(self, method: str, path: str, groups: set[int]) -> None:
+        """Who is no administrator may run the cards of collections that a group of theirs may read."""
+        match = re.fullmatch(r"/api/card/(\d+)(/query)?", path)
+        if match is None:
+            raise Refusal(403, "You don't have permissions to do that.")
+        collection = str(find(self.cards, int(match[1]))["collection_id"])
+        levels = {self.collection_graph.get(str(group), {}).get(collection, "none") for group in groups}
+        if levels == {"none"}:
+            raise Refusal(403, "You don't have permissions to do that.")
 
     def _route(self, method: str, path: str, query: dict[str, list[str]], body: Json) -> tuple[int, Any]:
         for verb, pattern, handler in ROUTES:
@@ -185,9 +230,13 @@ class StandIn:
         refuse_blank(body, "name", "description")
         if body.get("parent_id") is not None and body["parent_id"] not in self.collections:
             raise Refusal(400, {"specific-errors": {"parent_id": ["no such collection"]}})
-        new = {"id": next(self.ids), "location": "/", "archived": False, "description": None} | body
+        parent = body.get("parent_id")
+        location = "/" if parent is None else f"{self.collections[parent]['location']}{parent}/"
+        new = {"id": next(self.ids), "location": location, "archived": False, "description": None} | body
         self.collections[new["id"]] = new
-        self.collection_graph[str(ALL_USERS)][str(new["id"])] = "write"
+        # It has the rights of the collection that it is made in.
+        for levels in self.collection_graph.values():
+            levels[str(new["id"])] = levels.get("root" if parent is None else str(parent), "none")
         self.revisions["collection"] += 1
         return new
 
@@ -201,7 +250,13 @@ class StandIn:
         find(self.collections, collection_id)
         stores = {"card": self.cards, "dashboard": self.dashboards}
         data = [
-            {"id": item["id"], "name": item["name"], "model": model, "entity_id": item.get("entity_id")}
+            {
+                "id": item["id"],
+                "name": item["name"],
+                "model": model,
+                "entity_id": item.get("entity_id"),
+                "description": item.get("description"),
+            }
             for model in query.get("models", list(stores))
             for item in stores[model].values()
             if item["collection_id"] == collection_id and not item["archived"]
@@ -211,10 +266,43 @@ class StandIn:
     # --- permissions
 
     def groups(self, _: Any) -> list[Json]:
-        return [
-            {"id": ADMINISTRATORS, "name": "Administrators", "magic_group_type": "admin"},
-            {"id": ALL_USERS, "name": "All Users", "magic_group_type": "all-internal-users"},
-        ]
+        return list(self.groups_by_id.values())
+
+    def add_group(self, body: Json) -> Json:
+        need(body, "name")
+        if any(group["name"].lower() == body["name"].lower() for group in self.groups_by_id.values()):
+            raise Refusal(400, "A group with that name already exists.")
+        new = {"id": next(self.ids), "name": body["name"], "magic_group_type": None}
+        self.groups_by_id[new["id"]] = new
+        # A new group may what all users may.
+        self.collection_graph[str(new["id"])] = {}
+        self.data_graph[str(new["id"])] = copy.deepcopy(self.data_graph[str(ALL_USERS)])
+        self.revisions["data"] += 1
+        return new
+
+    def list_users(self, _: Any) -> Json:
+        return {"data": list(self.accounts.values()), "total": len(self.accounts)}
+
+    def add_account(self, body: Json) -> Json:
+        need(body, "email")
+        if any(account["email"] == body["email"] for account in self.accounts.values()):
+            raise Refusal(400, {"errors": {"email": "Email address already in use."}})
+        new = {"id": next(self.ids)} | body
+        self.accounts[new["id"]] = new
+        return new
+
+    def list_memberships(self, _: Any) -> dict[str, list[Json]]:
+        found: dict[str, list[Json]] = {}
+        for membership in self.memberships:
+            found.setdefault(str(membership["user_id"]), []).append(membership)
+        return found
+
+    def add_membership(self, body: Json) -> list[Json]:
+        need(body, "group_id", "user_id")
+        find(self.groups_by_id, body["group_id"])
+        find(self.accounts, body["user_id"])
+        self.memberships.append({"membership_id": next(self.ids), "is_group_manager": False} | body)
+        return self.memberships
 
     def read_collection_graph(self, _: Any) -> Json:
         groups = {
@@ -273,10 +361,16 @@ class StandIn:
         new = {"id": next(self.ids), "initial_sync_status": "incomplete"} | body
         self.databases[new["id"]] = new
         self.syncs_left[new["id"]] = self.polls_until_synced
-        self.data_graph[str(ALL_USERS)][str(new["id"])] = {
-            "view-data": "unrestricted",
-            "create-queries": "query-builder-and-native",
-        }
+        # Each group may with it what it may least with any other, and everything with the first.
+        order = ["no", "query-builder", "query-builder-and-native"]
+        for databases in self.data_graph.values():
+            least = min((order.index(levels["create-queries"]) for levels in databases.values()), default=2)
+            databases[str(new["id"])] = {"view-data": "unrestricted", "create-queries": order[least]}
+        self.created_open.extend(
+            group
+            for group, databases in self.data_graph.items()
+            if databases[str(new["id"])]["create-queries"] != "no" and can_read(new["details"], self.warehouse_password)
+        )
         self.revisions["data"] += 1
         return redacted(new)
 
@@ -292,6 +386,8 @@ class StandIn:
         if details["schema-filters-type"] != "all":
             need(details, "schema-filters-patterns")
         problem = connection_problem(details, self.warehouse_password)
+        if details["user"] in self.refused_users:
+            problem = "password authentication failed"
         if problem is not None:
             raise Refusal(400, {"message": problem, "errors": {"password": "check your password"}})
 
@@ -313,19 +409,66 @@ class StandIn:
             self.syncs_left[database_id] -= 1
             return {**redacted(database), "tables": []}
         schemas = database["details"]["schema-filters-patterns"].split(",")
-        tables = [
-            {
+        for (schema, table), columns in self._visible_columns(database["details"]).items():
+            if schema in schemas:
+                self._sync_table(database_id, schema, table, columns)
+        tables = [table for (number, _, _), table in self.tables.items() if number == database_id]
+        return copy.deepcopy({**redacted(database), "initial_sync_status": "complete", "tables": tables})
+
+    def _visible_columns(self, details: Json) -> dict[tuple[str, str], list[str]]:
+        """What the connection's login sees; without a warehouse, what the test says."""
+        if self.warehouse_password is not None:
+            return self.warehouse_tables
+        found: dict[tuple[str, str], list[str]] = {}
+        with connected(details) as connection:
+            for schema, table, column in connection.execute(
+                "select table_schema, table_name, column_name from information_schema.columns"
+                " where table_schema not in ('pg_catalog', 'information_schema') order by 1, 2, ordinal_position"
+            ):
+                found.setdefault((schema, table), []).append(column)
+        return found
+
+    def _sync_table(self, database_id: int, schema: str, table: str, columns: list[str]) -> None:
+        key = (database_id, schema, table)
+        if key not in self.tables:
+            self.tables[key] = {
+                "id": next(self.ids),
                 "schema": schema,
                 "name": table,
-                "fields": [{"id": self._field(schema, table, name), "name": name} for name in columns],
+                "display_name": table.replace("_", " ").title(),
+                "description": None,
+                "visibility_type": None,
+                "fields": [],
             }
-            for (schema, table), columns in self.warehouse_tables.items()
-            if schema in schemas
-        ]
-        return {**redacted(database), "initial_sync_status": "complete", "tables": tables}
+        known = {column["name"] for column in self.tables[key]["fields"]}
+        new = [name for name in columns if name not in known]
+        self.tables[key]["fields"].extend(
+            {
+                "id": next(self.ids),
+                "name": name,
+                "display_name": name.replace("_", " ").title(),
+                "description": None,
+                "semantic_type": None,
+                "visibility_type": "normal",
+                "fk_target_field_id": None,
+                "has_field_values": None,
+                "settings": None,
+            }
+            for name in new
+        )
+        self.field_owners.update({column["id"]: database_id for column in self.tables[key]["fields"]})
 
-    def _field(self, *column: str) -> int:
-        return self.field_ids.setdefault(column, next(self.ids))
+    def change_table(self, table_id: int, body: Json) -> Json:
+        refuse_blank(body, "description", "display_name")
+        by_id = {table["id"]: table for table in self.tables.values()}
+        find(by_id, table_id).update(body)
+        return by_id[table_id]
+
+    def change_field(self, field_id: int, body: Json) -> Json:
+        refuse_blank(body, "description", "display_name")
+        by_id = {column["id"]: column for table in self.tables.values() for column in table["fields"]}
+        find(by_id, field_id).update(body)
+        return by_id[field_id]
 
     # --- cards
 
@@ -365,8 +508,8 @@ class StandIn:
                 raise Refusal(400, "no such database")
             for tag in query["stages"][0].get("template-tags", {}).values():
                 kind, options, number = tag["dimension"]
-                if (kind, options) != ("field", {}) or number not in self.field_ids.values():
-                    raise Refusal(400, "template-tags: no such field")
+                if (kind, options) != ("field", {}) or self.field_owners.get(number) != query["database"]:
+                    raise Refusal(400, "template-tags: no such field of this database")
         if body.get("collection_id") is not None:
             find(self.collections, body["collection_id"])
 
@@ -391,7 +534,18 @@ class StandIn:
         card = find(self.cards, card_id)
         if card["name"] in self.broken_sql:
             return {"status": "failed", "error": self.broken_sql[card["name"]], "data": {"rows": []}}
-        return {"status": "completed", "data": {"rows": [], "cols": []}}
+        if self.warehouse_password is not None:
+            return {"status": "completed", "data": {"rows": [], "cols": []}}
+        query = card["dataset_query"]
+        details = find(self.databases, query["database"])["details"]
+        text = re.sub(r"\[\[.*?\]\]", "", query["stages"][0]["native"], flags=re.DOTALL)
+        try:
+            with connected(details) as connection:
+                cursor = connection.execute(text)
+                rows = [[as_json(value) for value in row] for row in cursor.fetchmany(2000)]
+        except psycopg.Error as error:
+            return {"status": "failed", "error": str(error), "data": {"rows": []}}
+        return {"status": "completed", "data": {"rows": rows, "cols": []}}
 
     # --- dashboards
 
@@ -468,14 +622,39 @@ class StandIn:
         return stored
 
 
+def as_json(value: Any) -> Any:
+    """A value as Metabase's JSON has it."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, date):
+        return f"{value.isoformat()}T00:00:00Z"
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def connected(details: Json) -> psycopg.Connection[Any]:
+    """A connection to the warehouse with Metabase's login."""
+    facts = {name: details[name] for name in ("host", "port", "dbname", "user", "password")}
+    return psycopg.connect(**facts, connect_timeout=5)
+
+
+def can_read(details: Json, password: str | None) -> bool:
+    """Whether the login sees any table of the marts; without a warehouse nobody can tell."""
+    if password is not None:
+        return False
+    with connected(details) as connection:
+        row = connection.execute(
+            "select count(*) from information_schema.columns where table_schema = 'analytics'"
+        ).fetchone()
+    return bool(row and row[0])
+
+
 def connection_problem(details: Json, password: str | None) -> str | None:
     """Why the warehouse does not let Metabase in; None when it does."""
     if password is not None:
         is_right = details["password"] == password
         return None if is_right else f"password authentication failed, tried {details['password']}"
-    facts = {name: details[name] for name in ("host", "port", "dbname", "user", "password")}
     try:
-        psycopg.connect(**facts, connect_timeout=5).close()
+        connected(details).close()
     except psycopg.OperationalError as error:
         return str(error)
     return None
@@ -526,6 +705,15 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("PUT", r"/api/collection/(\d+)", StandIn.change_collection),
     ("GET", r"/api/collection/(\d+)/items", StandIn.collection_items),
     ("GET", "/api/permissions/group", StandIn.groups),
+    ("POST", "/api/permissions/group", StandIn.add_group),
+    ("GET", "/api/permissions/membership", StandIn.list_memberships),
+    ("POST", "/api/permissions/membership", StandIn.add_membership),
+    ("GET", "/api/user", StandIn.list_users),
+    ("POST", "/api/user", StandIn.add_account),
+    ("POST", "/api/api-key", StandIn.make_api_key),
+    ("DELETE", r"/api/api-key/(\d+)", StandIn.delete_api_key),
+    ("PUT", r"/api/table/(\d+)", StandIn.change_table),
+    ("PUT", r"/api/field/(\d+)", StandIn.change_field),
     ("GET", "/api/permissions/graph", StandIn.read_data_graph),
     ("PUT", "/api/permissions/graph", StandIn.write_data_graph),
     ("GET", "/api/database", StandIn.list_databases),

@@ -7,7 +7,8 @@ import json
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,41 @@ from orchestration.integrations.metabase.errors import (
     MetabaseUnreachable,
     WarehouseNotSeen,
 )
+from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, scopes_of, tailored_dashboards
 from warehouse.settings import Settings
 
 USERNAME = "admin@churn.test"
 PASSWORD = "a-long-admin-password"
 WAREHOUSE_PASSWORD = "a-long-warehouse-password"
 ALL_USERS = "1"
+ZAWADI = CompanyFacts(1, "zawadi", "Zawadi Stationers", "KES")
+AMANI = CompanyFacts(2, "amani", "Amani Media", "EUR")
+COMPANIES = (ZAWADI, AMANI)
+FACTS = {"host": "postgres", "port": 5432, "dbname": "churn"}
+
+
+@dataclass
+class FakeLogins:
+    """Logins that nobody needs to make; remembers which are open."""
+
+    password: str = WAREHOUSE_PASSWORD
+    facts: dict[str, Any] = field(default_factory=lambda: dict(FACTS))
+    opened: set[str] = field(default_factory=set)
+
+    def connection(self, scope: Scope) -> WarehouseConnection:
+        user = "churn_metabase" if scope.company is None else f"company_{scope.company.company_id}_metabase"
+        return WarehouseConnection(**self.facts, user=user)
+
+    def is_open(self, scope: Scope) -> bool:
+        return scope.key in self.opened
+
+    def close(self, scope: Scope) -> SecretStr:
+        self.opened.discard(scope.key)
+        return SecretStr(self.password)
+
+    def open(self, scope: Scope) -> SecretStr:
+        self.opened.add(scope.key)
+        return SecretStr(self.password)
 
 
 @pytest.fixture(scope="module")
@@ -47,27 +77,25 @@ def definitions() -> Definitions:
 
 @pytest.fixture
 def metabase(definitions: Definitions) -> StandIn:
+    return StandIn(warehouse_tables=tables_of(definitions), warehouse_password=WAREHOUSE_PASSWORD)
+
+
+@pytest.fixture
+def logins() -> FakeLogins:
+    return FakeLogins()
+
+
+def tables_of(definitions: Definitions) -> dict[tuple[str, str], list[str]]:
     tables: dict[tuple[str, str], list[str]] = {("raw", "customers"): ["email"]}
     for schema, table, column in sorted(definitions.columns_filtered()):
         tables.setdefault((schema, table), []).append(column)
-    return StandIn(warehouse_tables=tables, warehouse_password=WAREHOUSE_PASSWORD)
+    return tables
 
 
 @pytest.fixture
 def url(metabase: StandIn) -> Iterator[str]:
     with served(metabase) as address:
         yield address
-
-
-def connection(**changes: Any) -> WarehouseConnection:
-    facts = {
-        "host": "postgres",
-        "port": 5432,
-        "dbname": "churn",
-        "user": "churn_metabase",
-        "password": SecretStr(WAREHOUSE_PASSWORD),
-    }
-    return WarehouseConnection(**(facts | changes))
 
 
 def settings(url: str | None, **changes: Any) -> Settings:
@@ -79,19 +107,40 @@ def do_not_wait(_: float) -> None:
     """In place of time.sleep."""
 
 
-def apply(url: str, directory: Path = DASHBOARDS_DIRECTORY, *, run_cards: bool = True, **changes: Any) -> ApplyResult:
+def apply(
+    url: str,
+    directory: Path = DASHBOARDS_DIRECTORY,
+    *,
+    companies: Sequence[CompanyFacts] = COMPANIES,
+    logins: FakeLogins | None = None,
+    run_cards: bool = True,
+    plan: bool = False,
+    **changes: Any,
+) -> ApplyResult:
     return apply_dashboards(
         settings(url, **changes),
-        connection(),
+        companies,
+        logins or FakeLogins(),
         directory=directory,
         run_cards=run_cards,
+        plan=plan,
         sleep=do_not_wait,
     )
 
 
-def only(store: dict[int, Any]) -> Any:
-    (item,) = store.values()
+def cards_of(definitions: Definitions, companies: Sequence[CompanyFacts] = COMPANIES) -> int:
+    return sum(
+        len(dashboard.cards) for scope in scopes_of(companies) for dashboard in tailored_dashboards(definitions, scope)
+    )
+
+
+def named(store: dict[int, Any], name: str, *, among: int | None = None) -> Any:
+    (item,) = [item for item in store.values() if item["name"] == name and among in (None, item.get("collection_id"))]
     return item
+
+
+def overview_of(metabase: StandIn, company: str) -> Any:
+    return named(metabase.dashboards, "Churn overview", among=named(metabase.collections, company)["id"])
 
 
 def test_a_fresh_metabase_is_set_up_and_holds_everything_after_one_apply(
@@ -99,90 +148,244 @@ def test_a_fresh_metabase_is_set_up_and_holds_everything_after_one_apply(
 ) -> None:
     result = apply(url)
 
-    made = [(change.action, change.kind) for change in result.changes]
-    assert made == [
-        ("created", "collection"),
-        ("locked", "collection"),
-        ("created", "database"),
-        ("locked", "database"),
-        *[("created", "card")] * len(definitions.cards()),
-        ("created", "dashboard"),
-    ]
+    made: dict[str, int] = {}
+    for change in result.changes:
+        if change.action == "created":
+            made[change.kind] = made.get(change.kind, 0) + 1
+    for_companies = sum("company" in dashboard.audience for dashboard in definitions.dashboards)
+    assert made == {
+        "collection": 1 + 2 + 3 * 2,
+        "group": 1 + 2 * 2,
+        "database": 3,
+        "card": cards_of(definitions),
+        "dashboard": len(definitions.dashboards) + 2 * for_companies,
+    }
     assert metabase.users == {USERNAME: PASSWORD}
-    dashboard = only(metabase.dashboards)
+    dashboard = overview_of(metabase, "Amani Media")
     assert len(dashboard["dashcards"]) == len(definitions.dashboards[0].dashcards)
-    assert result.dashboard_urls == {dashboard["name"]: f"{url}/dashboard/{dashboard['id']}"}
+    assert result.dashboard_urls["Amani Media: Churn overview"] == f"{url}/dashboard/{dashboard['id']}"
     assert result.metabase_version == "v0.58.34"
     assert result.skipped is None
+    assert result.notes == []
 
 
-def test_all_users_are_locked_out_before_there_is_anything_to_see(metabase: StandIn, url: str) -> None:
+def test_nobody_may_see_anything_before_it_is_locked(metabase: StandIn, url: str) -> None:
+    metabase.add_user(USERNAME, PASSWORD)
+    marketing = str(metabase.add_group({"name": "Marketing"})["id"])
+    metabase.collection_graph[marketing]["root"] = "write"
+
     apply(url)
 
-    collection, database = only(metabase.collections), only(metabase.databases)
-    assert metabase.collection_graph[ALL_USERS][str(collection["id"])] == "none"
-    assert metabase.data_graph[ALL_USERS][str(database["id"])]["create-queries"] == "no"
+    for group in (ALL_USERS, marketing):
+        assert {metabase.collection_graph[group][str(one)] for one in metabase.collections} == {"none"}
+        assert {metabase.data_graph[group][str(one)]["create-queries"] for one in metabase.databases} == {"no"}
     writes = metabase.writes_to_content()
-    first_card = writes.index(("POST", "/api/card"))
-    assert writes.index(("PUT", "/api/collection/graph")) < writes.index(("POST", "/api/database"))
-    assert writes.index(("PUT", "/api/permissions/graph")) < first_card
+    graph = [place for place, write in enumerate(writes) if write == ("PUT", "/api/collection/graph")]
+    made = [place for place, write in enumerate(writes) if write == ("POST", "/api/collection")]
+    assert made[0] < graph[0] < made[1], "what is made inside a locked collection is born locked"
+    assert max(graph) < writes.index(("POST", "/api/database"))
+    assert writes.index(("PUT", "/api/permissions/graph")) < writes.index(("POST", "/api/card"))
+
+
+def test_a_company_reads_its_own_collections_and_asks_its_own_connection_only(metabase: StandIn, url: str) -> None:
+    apply(url)
+
+    def group(name: str) -> str:
+        return str(named(metabase.groups_by_id, name)["id"])
+
+    def levels(name: str) -> dict[str, str]:
+        found = metabase.collection_graph[group(name)]
+        return {
+            metabase.collections[int(number)]["name"]: level
+            for number, level in found.items()
+            if level != "none" and number != "root"
+        }
+
+    def may_ask(name: str) -> dict[str, str]:
+        return {
+            metabase.databases[int(number)]["name"]: level["create-queries"]
+            for number, level in metabase.data_graph[group(name)].items()
+            if level["create-queries"] != "no"
+        }
+
+    assert levels("Churn viewers: Amani Media") == {
+        "Amani Media": "read",
+        "Questions": "read",
+        "Saved by Amani Media": "read",
+    }
+    assert levels("Churn managers: Amani Media")["Saved by Amani Media"] == "write"
+    assert may_ask("Churn viewers: Amani Media") == {}
+    assert may_ask("Churn managers: Amani Media") == {"Churn Warehouse (Amani Media)": "query-builder"}
+    assert set(may_ask("Churn admins").values()) == {"query-builder-and-native"}
+    assert len(may_ask("Churn admins")) == 3
+    readers = {
+        card["dataset_query"]["database"]
+        for card in metabase.cards.values()
+        if metabase.collections[card["collection_id"]]["description"].count("Amani Media")
+    }
+    assert readers == {named(metabase.databases, "Churn Warehouse (Amani Media)")["id"]}
 
 
 @pytest.mark.parametrize("legacy_queries", [False, True])
-def test_a_second_apply_changes_nothing(metabase: StandIn, url: str, legacy_queries: bool) -> None:
+def test_a_second_apply_changes_nothing(metabase: StandIn, url: str, logins: FakeLogins, legacy_queries: bool) -> None:
     metabase.legacy_queries = legacy_queries
-    apply(url)
+    apply(url, logins=logins)
     before, writes = metabase.content(), len(metabase.writes_to_content())
 
-    again = apply(url)
+    assert apply(url, logins=logins, plan=True).changes == []
+    again = apply(url, logins=logins)
 
     assert again.changes == []
     assert metabase.content() == before
     assert len(metabase.writes_to_content()) == writes
 
 
+def test_a_plan_says_what_an_apply_does_and_writes_nothing(metabase: StandIn, url: str, logins: FakeLogins) -> None:
+    fresh = apply(url, logins=logins, plan=True)
+    assert fresh.changes == []
+    assert any("is fresh" in note for note in fresh.notes)
+    metabase.add_user(USERNAME, PASSWORD)
+    before = metabase.content()
+
+    planned = apply(url, logins=logins, plan=True)
+
+    assert metabase.content() == before
+    assert logins.opened == set()
+    done = apply(url, logins=logins)
+    kinds = ("collection", "group", "database", "card", "dashboard")
+
+    def made(result: ApplyResult) -> list[str]:
+        return [str(one) for one in result.changes if one.action == "created" and one.kind in kinds]
+
+    assert made(planned) == made(done)
+
+
+def test_a_new_company_touches_nothing_of_the_others(metabase: StandIn, url: str, logins: FakeLogins) -> None:
+    apply(url, companies=[ZAWADI], logins=logins)
+    before, writes = metabase.content(), len(metabase.writes_to_content())
+
+    result = apply(url, companies=COMPANIES, logins=logins)
+
+    assert result.changes
+    assert all("Amani Media" in str(change) or change.name == "Questions" for change in result.changes)
+    after = metabase.content()
+    for store in ("cards", "dashboards", "databases", "collections", "groups"):
+        assert {key: after[store][key] for key in before[store]} == before[store], store
+    touched = [
+        path for method, path in metabase.writes_to_content()[writes:] if method == "PUT" and "graph" not in path
+    ]
+    own = {f"/api/dashboard/{number}" for number in after["dashboards"].keys() - before["dashboards"].keys()}
+    assert set(touched) == own
+    old = before["collections"].keys()
+    for group, levels in before["collection_graph"].items():
+        assert {key: after["collection_graph"][group][key] for key in levels} == levels, old
+
+
+def test_two_companies_of_one_name_have_connections_and_groups_of_their_own(metabase: StandIn, url: str) -> None:
+    apply(url, companies=[ZAWADI, CompanyFacts(9, "zawadi_two", "Zawadi Stationers", "EUR")])
+
+    assert {database["name"] for database in metabase.databases.values()} >= {
+        "Churn Warehouse (Zawadi Stationers) [zawadi]",
+        "Churn Warehouse (Zawadi Stationers) [zawadi_two]",
+    }
+    assert len({group["name"] for group in metabase.groups_by_id.values()}) == 2 + 1 + 4
+
+
+def test_a_company_whose_connection_fails_does_not_hold_up_the_others(
+    metabase: StandIn, url: str, logins: FakeLogins
+) -> None:
+    metabase.refused_users = {"company_1_metabase"}
+
+    with pytest.raises(CardsFailed, match=r"Zawadi Stationers: .*authentication failed"):
+        apply(url, logins=logins)
+
+    assert overview_of(metabase, "Amani Media")["dashcards"]
+    metabase.refused_users = set()
+    apply(url, logins=logins)
+    assert overview_of(metabase, "Zawadi Stationers")["dashcards"]
+    assert apply(url, logins=logins).changes == []
+
+
+def test_people_get_an_account_and_their_group_and_nobody_is_taken_out(
+    metabase: StandIn, url: str, tmp_path: Path, logins: FakeLogins
+) -> None:
+    directory = Path(shutil.copytree(DASHBOARDS_DIRECTORY, tmp_path / "dashboards"))
+    person = {
+        "email": "Bob@amani.test",
+        "first_name": "Bob",
+        "last_name": "Brown",
+        "role": "viewer",
+        "company": "amani",
+    }
+    (directory / "people.yaml").write_text(
+        yaml.safe_dump({"people": [person, person | {"email": "x@y.z", "company": "gone"}]})
+    )
+
+    result = apply(url, directory, logins=logins)
+
+    assert [str(change) for change in result.changes if change.action == "added"] == [
+        "added person 'Bob@amani.test' (Churn viewers: Amani Media)"
+    ]
+    assert any("x@y.z: no active company gone" in note for note in result.notes)
+    (account,) = metabase.accounts.values()
+    assert account["email"] == "Bob@amani.test"
+    assert apply(url, directory, logins=logins).changes == []
+    assert apply(url, logins=logins).changes == []
+    assert len(metabase.memberships) == 1
+
+
 def test_an_apply_killed_after_any_write_is_finished_by_the_next(definitions: Definitions) -> None:
-    tables: dict[tuple[str, str], list[str]] = {}
-    for schema, table, column in sorted(definitions.columns_filtered()):
-        tables.setdefault((schema, table), []).append(column)
+    tables = tables_of(definitions)
 
     def shape(state: StandIn) -> Any:
-        return [
+        named_things = [
             sorted(item["name"] for item in store.values())
-            for store in (state.collections, state.databases, state.cards, state.dashboards)
-        ] + [len(dashboard["dashcards"]) for dashboard in state.dashboards.values()]
+            for store in (state.collections, state.databases, state.cards, state.dashboards, state.groups_by_id)
+        ]
+        locked = [sorted(level for level in levels.values()) for levels in state.collection_graph.values()]
+        return [*named_things, sorted(locked), sorted(len(one["dashcards"]) for one in state.dashboards.values())]
 
     whole = StandIn(tables, WAREHOUSE_PASSWORD, polls_until_synced=0)
     with served(whole) as address:
-        apply(address, run_cards=False)
-    assert whole.writes > len(definitions.cards())
-    for killed_after in range(1, whole.writes + 1):
+        apply(address, companies=[AMANI], run_cards=False)
+    assert whole.writes > cards_of(definitions, [AMANI])
+    moments: dict[str, int] = {}
+    # The first and the last of each kind of write, and every write of the frame that keeps people out.
+    for number, (method, path) in enumerate(whole.writes_to_content(), start=1):
+        kind = f"{method} {re.sub('[0-9]+', '0', path)}"
+        moments.setdefault(f"first {kind}", number)
+        moments[f"last {kind}" if "graph" not in path else f"{kind} {number}"] = number
+    for killed_after in sorted(set(moments.values())):
         state = StandIn(tables, WAREHOUSE_PASSWORD, polls_until_synced=0, drop_after_write=killed_after)
+        logins = FakeLogins()
         with served(state) as address:
-            with contextlib.suppress(MetabaseUnreachable):
-                apply(address, run_cards=False)
-            apply(address, run_cards=False)
+            with contextlib.suppress(MetabaseUnreachable, CardsFailed):
+                apply(address, companies=[AMANI], logins=logins, run_cards=False)
+            apply(address, companies=[AMANI], logins=logins, run_cards=False)
             assert shape(state) == shape(whole), f"killed after write {killed_after}"
-            assert apply(address, run_cards=False).changes == []
+            assert apply(address, companies=[AMANI], logins=logins, plan=True).changes == []
 
 
-def test_drift_made_by_hand_is_repaired_and_reported(metabase: StandIn, url: str) -> None:
-    apply(url)
+def test_drift_made_by_hand_is_planned_repaired_and_reported(metabase: StandIn, url: str, logins: FakeLogins) -> None:
+    apply(url, logins=logins)
     wanted = metabase.content()
-    dashboard, collection = only(metabase.dashboards), only(metabase.collections)
+    dashboard, collection = overview_of(metabase, "Amani Media"), named(metabase.collections, "Amani Media")
     card = next(iter(metabase.cards.values()))
     card["name"], card["archived"] = "Renamed by hand", True
     card["dataset_query"]["stages"][0]["native"] = "select 1"
     collection["description"] += " And more."
-    only(metabase.databases)["details"]["schema-filters-type"] = "all"
+    named(metabase.databases, "Churn Warehouse (Amani Media)")["details"]["schema-filters-type"] = "all"
     dashboard["dashcards"][0]["row"] += 1
     dashboard["dashcards"].append(
         dashboard["dashcards"][-1] | {"id": 99_999, "visualization_settings": {"virtual_card": {}}}
     )
     dashboard["parameters"][0]["name"] = "Renamed by hand"
     metabase.collection_graph[ALL_USERS][str(collection["id"])] = "read"
+    drifted = metabase.content()
 
-    result = apply(url)
+    planned = apply(url, logins=logins, plan=True)
+    assert metabase.content() == drifted
+    result = apply(url, logins=logins)
 
     assert {(change.action, change.kind, change.parts) for change in result.changes} == {
         ("updated", "collection", ("description",)),
@@ -191,37 +394,58 @@ def test_drift_made_by_hand_is_repaired_and_reported(metabase: StandIn, url: str
         ("updated", "card", ("name", "query", "archived")),
         ("updated", "dashboard", ("parameters", "dashcards")),
     }
+    assert set(map(str, planned.changes)) == set(map(str, result.changes))
     assert metabase.content() == wanted
-    assert apply(url).changes == []
+    assert apply(url, logins=logins).changes == []
 
 
-def test_a_dashcard_deleted_by_hand_comes_back_and_the_others_keep_their_ids(metabase: StandIn, url: str) -> None:
-    apply(url)
-    dashboard = only(metabase.dashboards)
+def test_a_dashcard_deleted_by_hand_comes_back_and_the_others_keep_their_ids(
+    metabase: StandIn, url: str, logins: FakeLogins
+) -> None:
+    apply(url, logins=logins)
+    dashboard = overview_of(metabase, "Amani Media")
     deleted = dashboard["dashcards"].pop(0)
     kept = {dashcard["id"] for dashcard in dashboard["dashcards"]}
 
-    apply(url)
+    apply(url, logins=logins)
 
-    ids = {dashcard["id"] for dashcard in only(metabase.dashboards)["dashcards"]}
+    ids = {dashcard["id"] for dashcard in overview_of(metabase, "Amani Media")["dashcards"]}
     assert kept < ids
     assert deleted["id"] not in ids
 
 
-def test_what_others_made_is_not_touched(metabase: StandIn, url: str, definitions: Definitions) -> None:
-    apply(url)
-    collection_id, database_id = next(iter(metabase.collections)), next(iter(metabase.databases))
+def test_what_others_made_is_reported_and_not_touched(
+    metabase: StandIn, url: str, definitions: Definitions, logins: FakeLogins
+) -> None:
+    apply(url, logins=logins)
+    collection_id, database_id = named(metabase.collections, "Amani Media")["id"], next(iter(metabase.databases))
     query = {"database": database_id, "stages": [{"lib/type": "mbql.stage/native", "native": "select 1"}]}
     by_hand = {"display": "table", "visualization_settings": {}, "dataset_query": query}
     metabase.add_card(by_hand | {"name": "Mine", "collection_id": collection_id})
     same_name = definitions.cards()[0].name
     metabase.add_card(by_hand | {"name": same_name, "collection_id": None})
-    metabase.add_dashboard({"name": "Mine", "collection_id": collection_id})
-    metabase.add_dashboard({"name": definitions.dashboards[0].name, "collection_id": None})
-    metabase.add_collection({"name": "Mine", "parent_id": None})
+    metabase.add_dashboard({"name": "Churn overview", "description": "By hand", "collection_id": collection_id})
+    metabase.add_collection({"name": "Amani Media", "parent_id": None})
     before = metabase.content()
 
-    assert apply(url).changes == []
+    result = apply(url, logins=logins)
+
+    assert result.changes == []
+    assert result.notes == [
+        "Made by hand, and left alone: Amani Media: card 'Mine'.",
+        "Made by hand, and left alone: Amani Media: dashboard 'Churn overview'.",
+    ]
+    assert metabase.content() == before
+
+
+def test_what_a_company_leaves_behind_is_reported_and_kept(metabase: StandIn, url: str, logins: FakeLogins) -> None:
+    apply(url, logins=logins)
+    before = metabase.content()
+
+    result = apply(url, companies=[ZAWADI], logins=logins)
+
+    assert result.changes == []
+    assert any("'Amani Media' (churn/company/2) is of a company that is not active" in note for note in result.notes)
     assert metabase.content() == before
 
 
@@ -240,14 +464,14 @@ def test_a_collection_of_the_same_name_made_by_others_stops_the_apply(
 
 
 def test_without_a_metabase_the_result_says_so_and_no_login_is_made() -> None:
-    def no_login() -> WarehouseConnection:
-        raise AssertionError("not needed")
+    logins = FakeLogins()
 
-    result = apply_dashboards(settings(None), no_login)
+    result = apply_dashboards(settings(None), COMPANIES, logins)
 
     assert result.skipped is not None
     assert "CHURN_METABASE_URL is not set" in result.skipped
     assert result.changes == []
+    assert logins.opened == set()
 
 
 def test_a_wrong_file_is_told_before_any_request(metabase: StandIn, url: str, tmp_path: Path) -> None:
@@ -264,8 +488,9 @@ def test_an_api_key_is_enough_for_a_metabase_that_is_set_up(metabase: StandIn, u
     key = metabase.add_api_key()
     access = {"metabase_username": None, "metabase_password": None}
 
-    assert apply(url, metabase_api_key=SecretStr(key), **access).changes
-    assert apply(url, metabase_api_key=SecretStr(key), **access).changes == []
+    logins = FakeLogins()
+    assert apply(url, logins=logins, metabase_api_key=SecretStr(key), **access).changes
+    assert apply(url, logins=logins, metabase_api_key=SecretStr(key), **access).changes == []
 
 
 def test_a_fresh_metabase_without_an_account_says_what_to_set(url: str) -> None:
@@ -297,29 +522,29 @@ def test_errors_carry_the_body_and_never_a_secret(metabase: StandIn, url: str) -
     assert WAREHOUSE_PASSWORD not in str(refused.value)
 
 
-def test_a_changed_warehouse_password_is_given_to_metabase(metabase: StandIn, url: str) -> None:
-    apply(url)
-    metabase.warehouse_password = "a-new-warehouse-password"
-    fresh = connection(password=SecretStr("a-new-warehouse-password"))
+def test_a_changed_warehouse_password_is_given_to_metabase(metabase: StandIn, url: str, logins: FakeLogins) -> None:
+    apply(url, logins=logins)
+    metabase.warehouse_password = logins.password = "a-new-warehouse-password"
 
-    result = apply_dashboards(settings(url), fresh, sleep=do_not_wait)
+    result = apply(url, logins=logins)
 
-    assert [(change.kind, change.parts) for change in result.changes] == [("database", ("password",))]
-    assert apply_dashboards(settings(url), fresh).changes == []
+    assert [(change.kind, change.parts) for change in result.changes] == [("database", ("password",))] * 3
+    assert apply(url, logins=logins).changes == []
 
 
-def test_a_moved_warehouse_is_followed(metabase: StandIn, url: str) -> None:
-    apply(url)
+def test_a_moved_warehouse_is_followed(metabase: StandIn, url: str, logins: FakeLogins) -> None:
+    apply(url, logins=logins)
+    logins.facts = FACTS | {"host": "elsewhere", "port": 6543}
 
-    result = apply_dashboards(settings(url), connection(host="elsewhere", port=6543))
+    result = apply(url, logins=logins)
 
-    assert [(change.kind, change.parts) for change in result.changes] == [("database", ("host", "port"))]
+    assert [(change.kind, change.parts) for change in result.changes] == [("database", ("host", "port"))] * 3
 
 
 def test_a_passing_fault_is_waited_out_and_a_lasting_one_is_told(metabase: StandIn, url: str) -> None:
     waits: list[float] = []
     metabase.answers_ahead = [(503, "starting", {}), (429, "slow down", {"Retry-After": "7"})]
-    assert apply_dashboards(settings(url), connection(), sleep=waits.append).changes
+    assert apply_dashboards(settings(url), COMPANIES, FakeLogins(), sleep=waits.append).changes
     assert waits[:2] == [0.5, 7.0]
 
     metabase.answers_ahead = [(503, "Metabase is still starting", {})] * 4
@@ -363,7 +588,7 @@ def test_a_card_that_does_not_run_fails_the_apply_with_its_error(
     with pytest.raises(CardsFailed, match=f"{name}.*does not exist") as failed:
         apply(url)
 
-    assert failed.value.result.failed_cards.keys() == {name}
+    assert failed.value.result.failed_cards.keys() == {name, f"Zawadi Stationers: {name}", f"Amani Media: {name}"}
     assert failed.value.result.changes
 
 
@@ -378,11 +603,13 @@ def test_columns_that_metabase_does_not_see_are_named(metabase: StandIn, url: st
 
 def test_readers_and_the_next_apply_can_tell_what_is_ours(metabase: StandIn, url: str) -> None:
     apply(url)
-    assert OWNERSHIP_NOTE in only(metabase.collections)["description"]
-    assert OWNERSHIP_NOTE in only(metabase.dashboards)["description"]
+    assert all(OWNERSHIP_NOTE in one["description"] for one in metabase.collections.values())
+    assert all(OWNERSHIP_NOTE in one["description"] for one in metabase.dashboards.values())
 
 
-def test_tabs_keep_their_ids_and_every_card_its_tab(metabase: StandIn, url: str, tmp_path: Path) -> None:
+def test_tabs_keep_their_ids_and_every_card_its_tab(
+    metabase: StandIn, url: str, tmp_path: Path, logins: FakeLogins
+) -> None:
     directory = Path(shutil.copytree(DASHBOARDS_DIRECTORY, tmp_path / "dashboards"))
     file = directory / "overview" / "dashboard.yaml"
     content = yaml.safe_load(file.read_text())
@@ -390,68 +617,46 @@ def test_tabs_keep_their_ids_and_every_card_its_tab(metabase: StandIn, url: str,
     for dashcard in content["dashcards"]:
         dashcard["tab"] = "Now" if "card" in dashcard else "Words"
     file.write_text(yaml.safe_dump(content))
-    apply(url, directory)
-    tabs = [(tab["id"], tab["name"]) for tab in only(metabase.dashboards)["tabs"]]
-    assert [name for _, name in tabs] == ["Now", "Words"]
-    assert apply(url, directory).changes == []
+    apply(url, directory, logins=logins)
+
+    def tabs() -> list[tuple[int, str]]:
+        return [(tab["id"], tab["name"]) for tab in overview_of(metabase, "Amani Media")["tabs"]]
+
+    first = tabs()
+    assert [name for _, name in first] == ["Now", "Words"]
+    assert apply(url, directory, logins=logins).changes == []
 
     content["dashcards"][0]["row"] += 50
     file.write_text(yaml.safe_dump(content))
-    assert [str(change) for change in apply(url, directory).changes] == [
-        "updated dashboard 'Churn overview' (dashcards)"
-    ]
-    assert [(tab["id"], tab["name"]) for tab in only(metabase.dashboards)["tabs"]] == tabs
+    changes = [str(change) for change in apply(url, directory, logins=logins).changes]
+    assert "updated dashboard 'Amani Media: Churn overview' (dashcards)" in changes
+    assert len(changes) == 3
+    assert tabs() == first
 
-    back = apply(url)
-    assert [change.parts for change in back.changes] == [("tabs", "dashcards")]
-    assert only(metabase.dashboards)["tabs"] == []
+    back = apply(url, logins=logins)
+    assert {change.parts for change in back.changes} == {("tabs", "dashcards")}
+    assert tabs() == []
 
 
-def test_dashboards_can_link_to_each_other_on_the_first_apply(metabase: StandIn, url: str, tmp_path: Path) -> None:
-    directory = Path(shutil.copytree(DASHBOARDS_DIRECTORY, tmp_path / "dashboards"))
-    second = directory / "actions"
-    second.mkdir()
-    for suffix in ("yaml", "sql"):
-        (directory / "overview" / f"customers_to_call.{suffix}").rename(second / f"list.{suffix}")
-    parameters = [{"id": "plan", "name": "Plan", "slug": "plan", "type": "string/=", "sectionId": "string"}]
-    link = {"type": "link", "linkType": "dashboard", "parameterMapping": {"plan": "plan_name"}}
-    place = {"row": 0, "col": 0, "size_x": 24, "size_y": 9}
-    card = yaml.safe_load((second / "list.yaml").read_text())
-    card["template-tags"] = {"plan": card["template-tags"]["plan"]}
-    (second / "list.yaml").write_text(yaml.safe_dump(card))
-    sql = (second / "list.sql").read_text()
-    (second / "list.sql").write_text(re.sub(r"\[\[and \{\{(?!plan).*", "", sql))
-    mapping = {"parameter_id": "plan", "target": ["dimension", ["template-tag", "plan"]]}
-    there = {
-        "card": "list",
-        **place,
-        "parameter_mappings": [mapping],
-        "column_click_behavior": {"plan_name": link | {"target": "overview"}},
+def test_a_click_leads_to_the_same_readers_dashboard(metabase: StandIn, url: str) -> None:
+    apply(url)
+
+    at_risk = [one for one in metabase.dashboards.values() if one["name"] == "Customers at risk"]
+    customers = {
+        one["collection_id"]: one["id"] for one in metabase.dashboards.values() if one["name"] == "One customer"
     }
-    content = {"name": "Actions", "description": "What to do.", "parameters": parameters, "dashcards": [there]}
-    (second / "dashboard.yaml").write_text(yaml.safe_dump(content))
-    file = directory / "overview" / "dashboard.yaml"
-    overview = yaml.safe_load(file.read_text())
-    overview["dashcards"] = [
-        dashcard for dashcard in overview["dashcards"] if dashcard.get("card") != "customers_to_call"
-    ]
-    for dashcard in overview["dashcards"]:
-        if dashcard.get("card") == "customers_by_plan":
-            dashcard["click_behavior"] = link | {"target": "actions", "parameterMapping": {"plan": "plan"}}
-    file.write_text(yaml.safe_dump(overview))
-
-    apply(url, directory)
-
-    ids = {dashboard["name"]: dashboard["id"] for dashboard in metabase.dashboards.values()}
-    sent = json.dumps([dashboard["dashcards"] for dashboard in metabase.dashboards.values()])
-    assert {f'"targetId": {number}' for number in ids.values()} <= set(re.findall(r'"targetId": \d+', sent))
-    assert apply(url, directory).changes == []
+    assert len(at_risk) == 3
+    for dashboard in at_risk:
+        sent = json.dumps(dashboard["dashcards"])
+        assert set(re.findall(r'"targetId": (\d+)', sent)) == {str(customers[dashboard["collection_id"]])}
+    everybody = next(one for one in at_risk if len(one["parameters"]) == 6)
+    assert {parameter["id"] for parameter in everybody["parameters"]} >= {"company", "risk_level", "reason"}
 
 
 def test_the_stand_in_refuses_what_metabase_refuses(metabase: StandIn, url: str) -> None:
     apply(url)
     assert issubclass(MetabaseRefused, MetabaseError)
-    dashboard_id = only(metabase.dashboards)["id"]
+    dashboard_id = next(iter(metabase.dashboards))
     headers = {"X-Metabase-Session": next(iter(metabase.sessions))}
 
     def status(method: str, path: str, body: dict[str, Any]) -> int:
@@ -470,3 +675,5 @@ def test_the_stand_in_refuses_what_metabase_refuses(metabase: StandIn, url: str)
     graph = {"revision": 0, "groups": {}}
     assert status("PUT", "/api/collection/graph", graph) == 409
     assert metabase.answer("GET", "/api/card/1", {}, {})[0] == 401
+    outsider = {"x-api-key": metabase.make_api_key({"group_id": 1, "name": "outsider"})["unmasked_key"]}
+    assert metabase.answer("POST", f"/api/card/{next(iter(metabase.cards))}/query", outsider, {})[0] == 403

@@ -11,31 +11,38 @@ import yaml
 from orchestration.integrations.metabase.definitions import Definitions, load_definitions
 from orchestration.integrations.metabase.errors import DefinitionError
 
+SCOPE = {
+    "collection": {"name": "All", "description": "All companies."},
+    "database": {"name": "Warehouse", "schemas": ["analytics"]},
+}
 WAREHOUSE: dict[str, Any] = {
     "site_name": "Churn Warehouse",
-    "database": {"name": "Warehouse", "schemas": ["analytics"]},
     "collection": {"name": "Churn", "description": "Who leaves."},
+    "internal": SCOPE,
+    "company": {
+        "collection": {"name": "{company}", "description": "Of {company}."},
+        "database": {"name": "Warehouse of {company}", "schemas": ["analytics"]},
+    },
+    "groups": {"admin": {"name": "Admins"}, "viewer": {"name": "Viewers of {company}"}},
+}
+FILTERS: dict[str, Any] = {
+    "plan": {"name": "Plan", "type": "string/=", "sectionId": "string"},
+    "country": {"name": "Country", "type": "string/=", "sectionId": "string"},
 }
 CARD: dict[str, Any] = {
     "entity_id": "abcdefghijklmnopqrstu",
     "name": "Customers at risk",
     "description": "How many.",
     "display": "bar",
-    "template-tags": {
-        "plan": {
-            "type": "dimension",
-            "dimension": ["analytics", "customers", "plan"],
-            "widget-type": "string/=",
-            "display-name": "Plan",
-        }
-    },
+    "template-tags": {"plan": ["analytics", "customers", "plan"]},
     "visualization_settings": {"graph.dimensions": ["plan"], "graph.metrics": ["customers"]},
 }
 SQL = "select plan, count(*) as customers from analytics.customers where true [[and {{plan}}]] group by plan"
 DASHBOARD: dict[str, Any] = {
     "name": "Overview",
     "description": "Who leaves.",
-    "parameters": [{"id": "plan", "name": "Plan", "slug": "plan", "type": "string/=", "sectionId": "string"}],
+    "position": 1,
+    "parameters": ["plan"],
     "dashcards": [
         {
             "card": "at_risk",
@@ -43,7 +50,6 @@ DASHBOARD: dict[str, Any] = {
             "col": 0,
             "size_x": 12,
             "size_y": 6,
-            "parameter_mappings": [{"parameter_id": "plan", "target": ["dimension", ["template-tag", "plan"]]}],
         },
         {"text": "What the words mean.", "row": 0, "col": 12, "size_x": 12, "size_y": 3},
     ],
@@ -71,11 +77,15 @@ def load(
     card: dict[str, Any] = CARD,
     sql: str | None = SQL,
     dashboard: dict[str, Any] = DASHBOARD,
+    filters: dict[str, Any] | None = None,
+    people: list[dict[str, Any]] | None = None,
 ) -> Definitions:
     """Write one small dashboard as files and load it."""
     overview = folder / "overview"
     overview.mkdir(exist_ok=True)
     (folder / "warehouse.yaml").write_text(yaml.safe_dump(warehouse))
+    (folder / "filters.yaml").write_text(yaml.safe_dump(filters or FILTERS))
+    (folder / "people.yaml").write_text(yaml.safe_dump({"people": people or []}))
     (overview / "at_risk.yaml").write_text(yaml.safe_dump(card))
     if sql is not None:
         (overview / "at_risk.sql").write_text(sql)
@@ -99,12 +109,11 @@ def test_well_formed_files_become_a_dashboard_with_its_cards(tmp_path: Path) -> 
         ("description", "  ", r"overview/at_risk\.yaml: description: .*must not be empty"),
         ("name", None, r"overview/at_risk\.yaml: name: Field required"),
         ("display", "bargraph", r"overview/at_risk\.yaml: display 'bargraph' is none of"),
-        ("template-tags/plan/widget-type", "string/==", r"template-tags\.plan\.widget-type"),
-        ("template-tags/plan/default", "x", r"template-tags\.plan\.default: is not a known key"),
-        ("template-tags/plan/widget-type", "date/range", r"filter plan is string/=, .* plan is date/range"),
-        ("template-tags/plan/dimension", ["raw", "customers", "plan"], r"schema raw is not one of analytics"),
-        ("template-tags/plan/dimension", ["analytics", "other", "plan"], r"does not read analytics\.other"),
-        ("template-tags/more", CARD["template-tags"]["plan"], r"template-tags\.more is not used in the SQL"),
+        ("template-tags/plan", ["analytics", "customers"], r"template-tags\.plan"),
+        ("template-tags/plan", ["raw", "customers", "plan"], r"schema raw is not one of analytics"),
+        ("template-tags/plan", ["analytics", "other", "plan"], r"does not read analytics\.other"),
+        ("template-tags/country", CARD["template-tags"]["plan"], r"template-tags\.country is not used in the SQL"),
+        ("template-tags/more", CARD["template-tags"]["plan"], r"template-tags\.more: is not in filters\.yaml"),
         ("template-tags", {}, r"at_risk\.sql: \{\{plan\}\} has no entry under template-tags"),
         ("visualization_settings/graph.metrics", None, r"graph\.metrics is missing"),
         ("visualization_settings/graph.metric", ["x"], r"graph\.metric means nothing to a bar"),
@@ -140,17 +149,13 @@ def test_a_fault_in_a_card_names_file_and_key(tmp_path: Path, path: str, value: 
         ("dashcards/0/tab", "First", r"tab 'First' is none of the tabs"),
         ("tabs", ["First"], r"tab '' is none of the tabs \['First'\]"),
         ("dashcards/1/heading", "Both", r"exactly one of card, text and heading"),
-        ("dashcards/0/parameter_mappings", [], r"no filter is mapped to its template tag plan"),
-        ("dashcards/0/parameter_mappings", [], r"parameters\.plan: the filter is mapped to no card"),
-        ("dashcards/0/parameter_mappings/0/parameter_id", "pla", r"there is no parameter pla"),
-        (
-            "dashcards/0/parameter_mappings/0/target",
-            ["dimension", ["template-tag", "country"]],
-            r"the card has no template tag country",
-        ),
-        ("dashcards/0/parameter_mapings", [], r"dashcards\.0\.parameter_mapings: is not a known key"),
+        ("parameters", [], r"no filter is mapped to its template tag plan"),
+        ("parameters", ["plan", "country"], r"parameters\.country: the filter is mapped to no card"),
+        ("parameters", ["plan", "plan"], r"parameter id 'plan' is used 2 times"),
+        ("parameters", ["plan", "pla"], r"parameters: pla is not in filters\.yaml"),
+        ("dashcards/0/parameter_mappings", [], r"dashcards\.0\.parameter_mappings: is not a known key"),
         ("dashcards/0/visualization_settings", {"graph.x": 1}, r"graph\.x does not belong on a dashcard"),
-        ("parameters/0/type", "string", r"parameters\.0\.type"),
+        ("audience", ["everybody"], r"audience\.0"),
         (
             "dashcards/0/click_behavior",
             {"type": "crossfilter", "parameterMapping": {"country": "country"}},
@@ -237,3 +242,26 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         load(tmp_path, card=card)
     assert "name: Field required" in str(caught.value)
     assert "extra: is not a known key" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("company/database/name", "Warehouse", r"the name 'Warehouse' must hold \{company\}"),
+        ("groups/viewer/name", "Viewers", r"groups\.viewer: \{company\} belongs in the names"),
+        ("groups/admin/name", "Admins of {company}", r"groups\.admin: \{company\} belongs in the names"),
+    ],
+)
+def test_what_companies_would_share_by_mistake_is_refused(tmp_path: Path, path: str, value: str, message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        load(tmp_path, warehouse=changed(WAREHOUSE, path, value))
+
+
+def test_a_person_without_a_company_or_an_admin_with_one_is_refused(tmp_path: Path) -> None:
+    person = {"email": "ada@churn.test", "first_name": "Ada", "last_name": "Lovelace", "role": "viewer"}
+    with pytest.raises(DefinitionError, match=r"people\.0: .*a manager or viewer needs a company"):
+        load(tmp_path, people=[person])
+    with pytest.raises(DefinitionError, match=r"an admin has none"):
+        load(tmp_path, people=[person | {"role": "admin", "company": "acme"}])
+    with pytest.raises(DefinitionError, match=r"person 'ada@churn\.test' is used 2 times"):
+        load(tmp_path, people=[person | {"role": "admin"}, person | {"role": "admin", "email": "Ada@churn.test"}])

@@ -1,18 +1,22 @@
 """Make Metabase hold what the files under `dashboards/` say, and nothing more than that.
 
-Every step finds before it creates, by a mark that the very request which creates also leaves (a name and our
-note, an entity id), so an apply that was killed anywhere is finished by the next one. What lacks the mark is
-never written to. What the bodies look like belongs in `desired.py`.
+Every step finds before it creates, by a mark that the very request which creates also leaves (a reference in the
+description, a name, an entity id), so an apply that was killed anywhere is finished by the next one. What lacks
+the mark is never written to. A plan is an apply that writes nothing. What the bodies look like belongs in
+`desired.py`, what there is already in `state.py`, who may see what in `permissions.py`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
+from pydantic import SecretStr
+
+from orchestration.integrations.metabase import permissions, state
 from orchestration.integrations.metabase.client import (
     NEWEST_TRIED_VERSION,
     MetabaseAccess,
@@ -22,6 +26,7 @@ from orchestration.integrations.metabase.client import (
 from orchestration.integrations.metabase.definitions import (
     DASHBOARDS_DIRECTORY,
     CardDefinition,
+    CollectionDefinition,
     DashboardDefinition,
     Definitions,
     load_definitions,
@@ -36,7 +41,7 @@ from orchestration.integrations.metabase.desired import (
     dashboard_drift,
     database_body,
     database_drift,
-    is_ours,
+    described,
     shell_body,
 )
 from orchestration.integrations.metabase.errors import (
@@ -45,13 +50,23 @@ from orchestration.integrations.metabase.errors import (
     MetabaseRefused,
     WarehouseNotSeen,
 )
+from orchestration.integrations.metabase.metadata import metadata_drift, write_metadata
+from orchestration.integrations.metabase.people import bring_people_in
+from orchestration.integrations.metabase.scopes import (
+    CompanyFacts,
+    Scope,
+    names_used_twice,
+    scopes_of,
+    tailored_dashboards,
+)
 from warehouse.settings import Settings
 
-Action = Literal["created", "updated", "locked"]
-Kind = Literal["collection", "database", "card", "dashboard"]
+Action = Literal["created", "updated", "locked", "granted", "described", "added"]
 SYNC_WAIT_SECONDS = 180.0
 SYNC_POLL_SECONDS = 1.0
 STALE_GRAPH_ATTEMPTS = 3
+ROOT = "churn"
+NOT_THERE_YET = -1
 
 
 @dataclass(frozen=True)
@@ -59,7 +74,7 @@ class Change:
     """One thing made or changed in Metabase; `parts` says what about it, when it was there before."""
 
     action: Action
-    kind: Kind
+    kind: str
     name: str
     parts: tuple[str, ...] = ()
 
@@ -70,10 +85,11 @@ class Change:
 
 @dataclass
 class ApplyResult:
-    """What an apply did.
+    """What an apply did, or (of a plan) would do.
 
-    `skipped` says why nothing was done, and is None otherwise. `dashboard_urls` is keyed by dashboard name.
+    `skipped` says why nothing was done, and is None otherwise. `dashboard_urls` is keyed by reader and dashboard.
     `failed_cards` maps a card's name to the error that Metabase gave when the card was run at the end.
+    `failed_companies` maps a company's name to what stopped its part; the others were done.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -83,32 +99,58 @@ class ApplyResult:
     cards: int = 0
     dashboard_urls: dict[str, str] = field(default_factory=dict)
     failed_cards: dict[str, str] = field(default_factory=dict)
+    failed_companies: dict[str, str] = field(default_factory=dict)
 
 
 class CardsFailed(MetabaseError):
-    """Everything was applied, but some cards do not run. `result` is the ApplyResult."""
+    """Everything that could be applied was, but some cards do not run or a company's part failed."""
 
     def __init__(self, result: ApplyResult) -> None:
         self.result = result
-        failures = "; ".join(f"{name!r}: {error}" for name, error in result.failed_cards.items())
-        super().__init__(
-            f"The dashboards were applied, but {len(result.failed_cards)} of {result.cards} cards fail in "
-            f"Metabase: {failures}. Are the analytics marts built (churn run)?"
-        )
+        words = []
+        if result.failed_companies:
+            failures = "; ".join(f"{name}: {error}" for name, error in result.failed_companies.items())
+            words.append(f"The dashboards of {len(result.failed_companies)} companies were not applied: {failures}.")
+        if result.failed_cards:
+            failures = "; ".join(f"{name!r}: {error}" for name, error in result.failed_cards.items())
+            words.append(
+                f"The dashboards were applied, but {len(result.failed_cards)} of {result.cards} cards fail in "
+                f"Metabase: {failures}. Are the analytics marts built (churn run)?"
+            )
+        super().__init__(" ".join(words))
+
+
+class Logins(Protocol):
+    """How Metabase reaches the warehouse for each reader. A closed login exists and may read nothing."""
+
+    def connection(self, scope: Scope) -> WarehouseConnection:
+        """Where the warehouse is and with which login; makes nothing."""
+
+    def is_open(self, scope: Scope) -> bool:
+        """Whether the login has its rights."""
+
+    def close(self, scope: Scope) -> SecretStr:
+        """Make the login, or take its rights away; returns its password."""
+
+    def open(self, scope: Scope) -> SecretStr:
+        """Make the login with its rights; returns its password."""
 
 
 def apply_dashboards(
     settings: Settings,
-    connection: WarehouseConnection | Callable[[], WarehouseConnection],
+    companies: Sequence[CompanyFacts],
+    logins: Logins,
     *,
+    manifest: Path | None = None,
     directory: Path = DASHBOARDS_DIRECTORY,
     run_cards: bool = True,
+    plan: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ApplyResult:
     """Apply the dashboards to the Metabase of the settings; a second apply changes nothing.
 
-    `connection` says how Metabase reaches the warehouse; a function is called only when there is a Metabase,
-    so that a login need not be made for nothing. With `run_cards` every card is run at the end.
+    With `plan` nothing is written: the result says what an apply would do. With `run_cards` the cards of every
+    reader whose things changed are run at the end. `manifest` is dbt's, for descriptions of tables and columns.
     Without CHURN_METABASE_URL the result says so in `skipped` and nothing else happens.
 
     Raises DefinitionError before any request when a file is wrong, CardsFailed when cards do not run, and
@@ -117,181 +159,374 @@ def apply_dashboards(
     definitions = load_definitions(directory)
     if settings.metabase_url is None:
         return ApplyResult(skipped="CHURN_METABASE_URL is not set: no Metabase to apply the dashboards to")
-    access = MetabaseAccess(
+    access = access_of(settings)
+    with MetabaseClient(access, sleep=sleep) as client:
+        applier = Applier(client, definitions, companies, logins, manifest, sleep, is_plan=plan)
+        result = applier.run(access.url, run_cards=run_cards and not plan)
+    if result.failed_cards or result.failed_companies:
+        raise CardsFailed(result)
+    return result
+
+
+def access_of(settings: Settings) -> MetabaseAccess:
+    """Where Metabase is and who we are there. CHURN_METABASE_URL must be set."""
+    assert settings.metabase_url is not None  # noqa: S101  (callers look first)
+    return MetabaseAccess(
         settings.metabase_url,
         settings.metabase_api_key,
         settings.metabase_username,
         settings.metabase_password,
     )
-    reached = connection if isinstance(connection, WarehouseConnection) else connection()
-    with MetabaseClient(access, sleep=sleep) as client:
-        client.hide(reached.password)
-        result = Applier(client, definitions, reached, sleep).run(access.url, run_cards=run_cards)
-    if result.failed_cards:
-        raise CardsFailed(result)
-    return result
 
 
 class Applier:
-    """One apply: the order of its steps."""
+    """One apply, or one plan: the order of its steps."""
 
     def __init__(
         self,
         client: MetabaseClient,
         definitions: Definitions,
-        connection: WarehouseConnection,
+        companies: Sequence[CompanyFacts],
+        logins: Logins,
+        manifest: Path | None,
         sleep: Callable[[float], None],
+        *,
+        is_plan: bool,
     ) -> None:
         self._client = client
         self._definitions = definitions
-        self._connection = connection
+        self._scopes = scopes_of(companies)
+        self._namesakes = names_used_twice(companies)
+        self._dashboards = {scope.key: tailored_dashboards(definitions, scope) for scope in self._scopes}
+        self._logins = logins
+        self._manifest = manifest
         self._sleep = sleep
-        self._result = ApplyResult(cards=len(definitions.cards()))
+        self._is_plan = is_plan
+        self._result = ApplyResult(cards=sum(len(self._cards_of(scope)) for scope in self._scopes))
+        self._touched: set[str] = set()
+        self._has_new_collections = False
 
     def run(self, url: str, *, run_cards: bool) -> ApplyResult:
-        """All steps. All Users are locked out before there is anything to see."""
-        self._sign_in()
-        collection_id = self._collection()
-        everyone = self._group_of_all_users()
-        self._lock_collection(everyone, collection_id)
-        database_id = self._database()
-        self._lock_database(everyone, database_id)
-        fields = self._fields(database_id)
-        card_ids = self._cards(database_id, collection_id, fields)
-        dashboard_ids = self._dashboards(collection_id, card_ids)
-        for dashboard in self._definitions.dashboards:
-            self._result.dashboard_urls[dashboard.name] = f"{url.rstrip('/')}/dashboard/{dashboard_ids[dashboard.key]}"
+        """All steps. Everybody is locked out before there is anything to see."""
+        if not self._sign_in():
+            return self._result
+        self._read()
+        root = self._root_collection()
+        groups = self._groups()
+        places = self._collections(root, groups)
+        databases = self._databases(groups)
+        for scope in self._scopes:
+            try:
+                self._fill(scope, places[scope.key], databases.get(scope.key, NOT_THERE_YET), url)
+            except MetabaseError as error:
+                if scope.company is None:
+                    raise
+                self._result.failed_companies[scope.company.name] = str(error)
+        self._people(groups)
         if run_cards:
-            self._run_cards(card_ids)
+            self._run_cards()
+        self._note_what_is_not_ours()
         return self._result
 
-    def _record(self, action: Action, kind: Kind, name: str, *parts: str) -> None:
-        self._result.changes.append(Change(action, kind, name, parts))
+    def _cards_of(self, scope: Scope) -> list[CardDefinition]:
+        return [card for dashboard in self._dashboards[scope.key] for card in dashboard.cards.values()]
 
-    def _sign_in(self) -> None:
-        tag = self._client.sign_in(site_name=self._definitions.warehouse.site_name)
+    def _label(self, scope: Scope, name: str) -> str:
+        return name if scope.company is None else f"{scope.company.name}: {name}"
+
+    def _write(
+        self,
+        scope: Scope | None,
+        change: Change | None,
+        method: Literal["POST", "PUT"],
+        path: str,
+        body: Mapping[str, Any],
+    ) -> Any:
+        """Send what changes something, and record it; a plan only records it. Returns the answer, or {}."""
+        send = self._client.post if method == "POST" else self._client.put
+        answer = {} if self._is_plan else send(path, body)
+        if change is not None:
+            self._result.changes.append(change)
+        if scope is not None:
+            self._touched.add(scope.key)
+        return answer or {}
+
+    def _sign_in(self) -> bool:
+        """False for a plan on a Metabase that is not set up: there is nothing to compare with."""
+        tag, is_set_up = self._client.version()
         self._result.metabase_version = tag
         version = major_version(tag)
         if version is None or version > NEWEST_TRIED_VERSION:
             self._result.notes.append(
                 f"Metabase {tag} is newer than 0.{NEWEST_TRIED_VERSION}, the newest that we know."
             )
+        if self._is_plan and not is_set_up:
+            self._result.notes.append("This Metabase is fresh: an apply sets it up and makes everything.")
+            return False
+        self._client.sign_in(site_name=self._definitions.warehouse.site_name)
+        return True
 
-    def _collection(self) -> int:
-        wanted = collection_body(self._definitions)
-        name = wanted["name"]
-        there = [item for item in as_list(self._client.get("/api/collection")) if item.get("name") == name]
-        roots = [item for item in there if item.get("location") == "/" and not item.get("archived")]
-        ours = [item for item in roots if is_ours(item)]
-        if roots and not ours:
+    # --- what there is
+
+    def _read(self) -> None:
+        self._state = state.read_state(self._client)
+        entity_ids = [card.entity_id for scope in self._scopes for card in self._cards_of(scope)]
+        self._card_ids = state.ids_of_entities(self._client, entity_ids)
+
+        def read(scope: Scope) -> state.ScopeState:
+            mine = {card.entity_id for card in self._cards_of(scope)}
+            return state.read_scope(
+                self._client,
+                self._state,
+                collection_references=references_of(scope),
+                database_name=scope.database_name(self._definitions, self._namesakes),
+                card_ids={entity_id: number for entity_id, number in self._card_ids.items() if entity_id in mine},
+            )
+
+        answers = state.in_parallel(read, self._scopes)
+        self._state.scopes = {scope.key: found for scope, found in zip(self._scopes, answers, strict=True)}
+
+    # --- collections, groups, permissions
+
+    def _root_collection(self) -> int:
+        wanted = self._definitions.warehouse.collection
+        existing = self._state.collections.get(ROOT)
+        if existing is None and wanted.name in self._state.names_in_root:
             raise MetabaseNotOurs(
-                f"Metabase has a collection {name!r} that was not made from these files (its description "
+                f"Metabase has a collection {wanted.name!r} that was not made from these files (its description "
                 "lacks our note). Rename it there, or change collection.name in dashboards/warehouse.yaml."
             )
-        if not ours:
-            created = self._client.post("/api/collection", wanted)
-            self._record("created", "collection", name)
-            return int(created["id"])
-        collection_id = int(ours[0]["id"])
-        if ours[0].get("description") != wanted["description"]:
-            self._client.put(f"/api/collection/{collection_id}", {"description": wanted["description"]})
-            self._record("updated", "collection", name, "description")
-        return collection_id
+        root = self._collection(None, wanted, ROOT, None, existing)
+        everyone = [*self._state.groups.values()]
+        wanted_levels: permissions.Levels = {self._state.everyone: {str(root): "none"}}
+        if not any(found.collections for found in self._state.scopes.values()):
+            # Whoever may see the top level would see what is made in it; later on, opening it is a person's choice.
+            wanted_levels = {
+                str(group["id"]): {str(root): "none"} for group in everyone if not permissions.is_administrators(group)
+            }
+        self._set_collection_levels(wanted_levels, {str(root): wanted.name})
+        return root
 
-    def _group_of_all_users(self) -> str:
-        groups = as_list(self._client.get("/api/permissions/group"))
-        found = [
-            group
-            for group in groups
-            if group.get("magic_group_type") == "all-internal-users" or group.get("name") == "All Users"
-        ]
-        if not found:
-            raise MetabaseError("Metabase shows no group 'All Users', which must not see every company's rows.")
-        return str(found[0]["id"])
+    def _collection(
+        self,
+        scope: Scope | None,
+        wanted: CollectionDefinition,
+        reference: str,
+        parent_id: int | None,
+        existing: Mapping[str, Any] | None,
+    ) -> int:
+        name = wanted.name
+        if existing is None:
+            change = Change("created", "collection", name)
+            body = collection_body(wanted, reference, parent_id)
+            answer = self._write(scope, change, "POST", "/api/collection", body)
+            self._has_new_collections = True
+            return int(answer.get("id", NOT_THERE_YET))
+        body = {"name": name, "description": described(wanted.description, reference)}
+        drift = [key for key, value in body.items() if existing.get(key) != value]
+        if drift:
+            change = Change("updated", "collection", name, tuple(drift))
+            self._write(scope, change, "PUT", f"/api/collection/{existing['id']}", {key: body[key] for key in drift})
+        return int(existing["id"])
 
-    def _lock_collection(self, group: str, collection_id: int) -> None:
-        key = str(collection_id)
+    def _groups(self) -> dict[str, int]:
+        """Ids of our groups by name, made where they are missing."""
+        ids = {}
+        for scope in self._scopes:
+            for name in scope.groups(self._definitions, self._namesakes).values():
+                existing = self._state.groups.get(name)
+                if existing is None:
+                    change = Change("created", "group", name)
+                    existing = self._write(scope, change, "POST", "/api/permissions/group", {"name": name})
+                ids[name] = int(existing.get("id", NOT_THERE_YET))
+        return ids
 
-        def partial(graph: Mapping[str, Any]) -> dict[str, Any] | None:
-            allowed = (graph["groups"].get(group) or {}).get(key, "none")
-            return None if allowed == "none" else {group: {key: "none"}}
+    def _collections(self, root: int, groups: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        """Each reader's collections by part. The outer one is locked before there is anything inside it."""
+        places: dict[str, dict[str, int]] = {}
+        levels: permissions.Levels = {}
+        names: dict[str, str] = {}
+        for scope in self._scopes:
+            there = self._state.scopes[scope.key].collections
+            wanted = scope.collection(self._definitions)
+            outer = self._collection(scope, wanted, references_of(scope)["dashboards"], root, there.get("dashboards"))
+            places[scope.key] = {"dashboards": outer}
+            names[str(outer)] = wanted.name
+            roles = scope.groups(self._definitions, self._namesakes)
+            admins = groups_named(groups, Scope().groups(self._definitions).values())
+            readers = [groups[name] for name in roles.values()] + admins
+            closed = self._state.groups.values() if "cards" not in there else ()
+            permissions.merge(levels, permissions.outer_collection(outer, self._state.everyone, closed, readers))
+        self._set_collection_levels(levels, names)
+        self._inner_collections(places, groups)
+        return places
 
-        if self._change_graph("/api/collection/graph", partial):
-            self._record("locked", "collection", self._definitions.warehouse.collection.name, "All Users: none")
+    def _inner_collections(self, places: dict[str, dict[str, int]], groups: Mapping[str, int]) -> None:
+        levels: permissions.Levels = {}
+        names: dict[str, str] = {}
+        admins = groups_named(groups, Scope().groups(self._definitions).values())
+        for scope in self._scopes:
+            there = self._state.scopes[scope.key].collections
+            references, roles = references_of(scope), scope.groups(self._definitions, self._namesakes)
+            outer = places[scope.key]["dashboards"]
+            questions = CollectionDefinition(
+                name="Questions", description=f"The cards of the dashboards of {self._reader(scope)}."
+            )
+            parts = {"cards": questions}
+            own = scope.own_collection(self._definitions)
+            if own is not None:
+                parts["own"] = own
+            for part, wanted in parts.items():
+                number = self._collection(scope, wanted, references[part], outer, there.get(part))
+                places[scope.key][part] = number
+                names[str(number)] = self._label(scope, wanted.name)
+                readers = {groups[name]: "read" for name in roles.values()} | dict.fromkeys(admins, "read")
+                if part == "own":
+                    readers |= {groups[roles["manager"]]: "write"}
+                permissions.merge(levels, permissions.inner_collection(number, self._state.everyone, readers))
+        self._set_collection_levels(levels, names)
 
-    def _lock_database(self, group: str, database_id: int) -> None:
-        key = str(database_id)
+    def _reader(self, scope: Scope) -> str:
+        return "all companies" if scope.company is None else scope.company.name
 
-        def partial(graph: Mapping[str, Any]) -> dict[str, Any] | None:
-            allowed = ((graph["groups"].get(group) or {}).get(key) or {}).get("create-queries", "no")
-            if allowed == "no":
-                return None
-            return {group: {key: {"view-data": "unrestricted", "create-queries": "no"}}}
+    def _set_collection_levels(self, wanted: permissions.Levels, names: Mapping[str, str]) -> None:
+        if self._has_new_collections and not self._is_plan:
+            # A new collection has the rights of the one that it was made in.
+            self._state.collection_graph = self._client.get("/api/collection/graph")
+            self._has_new_collections = False
+        partial = permissions.collection_changes(self._state.collection_graph, wanted)
+        if not partial:
+            return
+        self._state.collection_graph = self._put_graph(
+            "/api/collection/graph",
+            lambda graph: permissions.collection_changes(graph, wanted),
+            self._state.collection_graph,
+        )
+        self._record_levels(partial, names, "collection")
 
-        if self._change_graph("/api/permissions/graph", partial):
-            self._record("locked", "database", self._definitions.warehouse.database.name, "All Users: no queries")
+    def _record_levels(self, partial: permissions.Levels, names: Mapping[str, str], kind: str) -> None:
+        """A line per thing whose rights changed."""
+        by_id = {str(group["id"]): str(group["name"]) for group in self._state.groups.values()}
+        by_thing: dict[str, list[str]] = {}
+        for group, levels in partial.items():
+            for thing, level in levels.items():
+                by_thing.setdefault(thing, []).append(f"{by_id.get(group, 'a new group')}: {level}")
+        for thing, parts in by_thing.items():
+            everything_closed = all(part.endswith((": none", ": no queries")) for part in parts)
+            action: Action = "locked" if everything_closed else "granted"
+            self._result.changes.append(Change(action, kind, names.get(thing, thing), tuple(sorted(parts))))
 
-    def _change_graph(self, path: str, partial: Callable[[Mapping[str, Any]], dict[str, Any] | None]) -> bool:
-        """Read, change and write a permission graph; read again when somebody else was quicker (409)."""
+    def _put_graph(
+        self,
+        path: str,
+        changes: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        graph: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Write what differs of a permission graph; read it again when somebody else was quicker (409)."""
+        if self._is_plan:
+            return graph
         for attempt in range(1, STALE_GRAPH_ATTEMPTS + 1):
-            graph = self._client.get(path)
-            groups = partial(graph)
-            if groups is None:
-                return False
+            groups = changes(graph)
+            if not groups:
+                return graph
             try:
-                self._client.put(path, {"revision": graph.get("revision"), "groups": groups})
+                return dict(self._client.put(path, {"revision": graph.get("revision"), "groups": groups}))
             except MetabaseRefused as refusal:
                 if refusal.status != 409 or attempt == STALE_GRAPH_ATTEMPTS:
                     raise
-                continue
-            return True
+                graph = self._client.get(path)
         raise AssertionError("the last attempt returns or raises")
 
-    def _database(self) -> int:
-        wanted = database_body(self._definitions, self._connection)
-        name = wanted["name"]
-        there = [item for item in as_list(self._client.get("/api/database")) if item.get("name") == name]
-        if not there:
-            created = self._client.post("/api/database", wanted)
-            self._record("created", "database", name)
-            return int(created["id"])
-        database_id = int(there[0]["id"])
-        self._mend_database(database_id, wanted)
-        return database_id
+    # --- connections
 
-    def _mend_database(self, database_id: int, wanted: Mapping[str, Any]) -> None:
-        existing = self._client.get(f"/api/database/{database_id}")
-        name = wanted["name"]
-        if existing.get("engine") != wanted["engine"]:
+    def _databases(self, groups: Mapping[str, int]) -> dict[str, int]:
+        """Ids of the connections by reader. A new one's login may read nothing until the connection is locked."""
+        ids: dict[str, int] = {}
+        levels: permissions.Levels = {}
+        names: dict[str, str] = {}
+        admins = groups_named(groups, Scope().groups(self._definitions).values())
+        for scope in self._scopes:
+            try:
+                ids[scope.key] = number = self._database(scope)
+            except MetabaseError as error:
+                if scope.company is None:
+                    raise
+                self._result.failed_companies[scope.company.name] = str(error)
+                continue
+            names[str(number)] = scope.database_name(self._definitions, self._namesakes)
+            roles = scope.groups(self._definitions, self._namesakes)
+            allowed = {groups[roles["manager"]]: "query-builder"} if "manager" in roles else {}
+            allowed |= dict.fromkeys(admins, "query-builder-and-native")
+            closed = () if self._logins.is_open(scope) else self._state.groups.values()
+            ours = set(groups.values())
+            permissions.merge(levels, permissions.database(number, self._state.everyone, closed, ours, allowed))
+        # A new connection comes with rights for everybody, and a new group with those that All Users had.
+        if not self._is_plan and {change.kind for change in self._result.changes} & {"group", "database"}:
+            self._state.data_graph = self._client.get("/api/permissions/graph")
+        partial = permissions.data_changes(self._state.data_graph, levels)
+        if partial:
+            self._state.data_graph = self._put_graph(
+                "/api/permissions/graph",
+                lambda graph: permissions.as_data_graph(permissions.data_changes(graph, levels)),
+                self._state.data_graph,
+            )
+            self._record_levels(
+                {
+                    group: {thing: "no queries" if level == "no" else level for thing, level in inner.items()}
+                    for group, inner in partial.items()
+                },
+                names,
+                "database",
+            )
+        for scope in self._scopes:
+            if not self._is_plan and scope.key in ids and not self._logins.is_open(scope):
+                self._client.hide(self._logins.open(scope))
+        return ids
+
+    def _database(self, scope: Scope) -> int:
+        name = scope.database_name(self._definitions, self._namesakes)
+        schemas = scope.schemas(self._definitions)
+        connection = self._logins.connection(scope)
+        found = self._state.scopes[scope.key]
+        if found.database is None:
+            password = SecretStr("") if self._is_plan else self._logins.close(scope)
+            self._client.hide(password)
+            body = database_body(name, schemas, connection, password)
+            answer = self._write(scope, Change("created", "database", name), "POST", "/api/database", body)
+            return int(answer.get("id", NOT_THERE_YET))
+        database_id = int(found.database["id"])
+        if found.database.get("engine") != "postgres":
             raise MetabaseNotOurs(
                 f"Metabase has a database {name!r} that is no Postgres. Rename it there, or change "
                 "database.name in dashboards/warehouse.yaml."
             )
-        drift = database_drift(existing, self._definitions, self._connection)
-        if not drift and self._warehouse_answers(database_id) is None:
-            return
-        self._client.put(f"/api/database/{database_id}", wanted)
-        self._record("updated", "database", name, *(drift or ["password"]))
-        problem = self._warehouse_answers(database_id)
+        drift = database_drift(found.database, schemas, connection)
+        if not drift and found.problem is None:
+            return database_id
+        password = SecretStr("") if self._is_plan else self._password(scope)
+        self._client.hide(password)
+        body = database_body(name, schemas, connection, password)
+        change = Change("updated", "database", name, tuple(drift or ["password"]))
+        self._write(scope, change, "PUT", f"/api/database/{database_id}", body)
+        problem = None if self._is_plan else state.warehouse_problem(self._client, database_id)
         if problem is not None:
             raise WarehouseNotSeen(
-                f"Metabase cannot reach the warehouse at {self._connection.host}:{self._connection.port} as "
-                f"{self._connection.user}: {problem}. The host must be reachable from where Metabase runs."
+                f"Metabase cannot reach the warehouse at {connection.host}:{connection.port} as "
+                f"{connection.user}: {problem}. The host must be reachable from where Metabase runs."
             )
+        return database_id
 
-    def _warehouse_answers(self, database_id: int) -> str | None:
-        """None when Metabase can connect with the details and password it has, else its error."""
-        answer = self._client.get(f"/api/database/{database_id}/healthcheck")
-        if answer.get("status") == "ok":
-            return None
-        return str(answer.get("message") or answer.get("errors") or "no reason given")
+    def _password(self, scope: Scope) -> SecretStr:
+        return self._logins.open(scope) if self._logins.is_open(scope) else self._logins.close(scope)
 
-    def _fields(self, database_id: int) -> FieldIds:
+    def _fields(self, scope: Scope, database_id: int, wanted: set[tuple[str, str, str]]) -> FieldIds:
         """Ids of the columns that filters are bound to; Metabase is asked to look again when it lacks one."""
-        wanted = self._definitions.columns_filtered()
-        known = self._known_fields(database_id)
+        found = self._state.scopes[scope.key]
+        known = state.field_ids(found.metadata)
         if wanted <= known.keys():
             return known
+        if self._is_plan:
+            return dict.fromkeys(wanted, NOT_THERE_YET) | known
         self._client.post(f"/api/database/{database_id}/sync_schema")
         waited = 0.0
         while not wanted <= known.keys():
@@ -299,98 +534,141 @@ class Applier:
                 raise WarehouseNotSeen(missing_columns(wanted - known.keys(), waited))
             self._sleep(SYNC_POLL_SECONDS)
             waited += SYNC_POLL_SECONDS
-            known = self._known_fields(database_id)
+            found.metadata = self._client.get(f"/api/database/{database_id}/metadata", include_hidden="true")
+            known = state.field_ids(found.metadata)
         return known
 
-    def _known_fields(self, database_id: int) -> dict[tuple[str, str, str], int]:
-        metadata = self._client.get(f"/api/database/{database_id}/metadata")
-        return {
-            (table["schema"], table["name"], column["name"]): int(column["id"])
-            for table in metadata.get("tables") or []
-            for column in table.get("fields") or []
-        }
+    # --- what one reader gets
 
-    def _cards(self, database_id: int, collection_id: int, fields: FieldIds) -> dict[str, int]:
-        """Create or mend every card; returns their ids by entity id."""
-        known = self._ids_of_entities([card.entity_id for card in self._definitions.cards()])
-        return {
-            card.entity_id: self._card(
-                card, card_body(card, database_id, collection_id, fields), known.get(card.entity_id)
-            )
-            for card in self._definitions.cards()
+    def _fill(self, scope: Scope, places: Mapping[str, int], database_id: int, url: str) -> None:
+        if self._result.failed_companies.get(scope.company.name if scope.company else ""):
+            return
+        wanted = {tag.dimension for card in self._cards_of(scope) for tag in card.template_tags.values()}
+        fields = self._fields(scope, database_id, wanted)
+        self._describe(scope)
+        card_ids = {
+            card.entity_id: self._card(scope, card, card_body(card, database_id, places["cards"], fields))
+            for card in self._cards_of(scope)
         }
+        self._card_ids.update(card_ids)
+        dashboards = self._dashboards[scope.key]
+        # First an empty dashboard for each, so that clicks can lead to any; then their contents.
+        dashboard_ids = {dashboard.key: self._shell(scope, dashboard, places["dashboards"]) for dashboard in dashboards}
+        for dashboard in dashboards:
+            self._contents(scope, dashboard, dashboard_ids, card_ids)
+            label = self._label(scope, dashboard.name)
+            self._result.dashboard_urls[label] = f"{url.rstrip('/')}/dashboard/{dashboard_ids[dashboard.key]}"
 
-    def _card(self, card: CardDefinition, wanted: Mapping[str, Any], card_id: int | None) -> int:
+    def _describe(self, scope: Scope) -> None:
+        if self._manifest is None:
+            return
+        metadata = self._state.scopes[scope.key].metadata
+        drift = metadata_drift(metadata, self._manifest)
+        if not drift:
+            return
+        name = scope.database_name(self._definitions, self._namesakes)
+        if not self._is_plan:
+            write_metadata(self._client, name, self._manifest, metadata)
+        self._touched.add(scope.key)
+        self._result.changes.append(Change("described", "database", name, (f"{drift} tables and columns",)))
+
+    def _card(self, scope: Scope, card: CardDefinition, wanted: Mapping[str, Any]) -> int:
+        card_id = self._card_ids.get(card.entity_id)
+        label = self._label(scope, card.name)
         if card_id is None:
-            created = self._client.post("/api/card", wanted)
-            self._record("created", "card", card.name)
-            return int(created["id"])
-        drift = card_drift(self._client.get(f"/api/card/{card_id}"), dict(wanted))
+            answer = self._write(scope, Change("created", "card", label), "POST", "/api/card", wanted)
+            return int(answer.get("id", NOT_THERE_YET))
+        drift = card_drift(self._state.scopes[scope.key].cards[card.entity_id], dict(wanted))
         if drift:
-            body = {key: value for key, value in wanted.items() if key != "entity_id"}
-            self._client.put(f"/api/card/{card_id}", body | {"archived": False})
-            self._record("updated", "card", card.name, *drift)
+            body = {key: value for key, value in wanted.items() if key != "entity_id"} | {"archived": False}
+            self._write(scope, Change("updated", "card", label, tuple(drift)), "PUT", f"/api/card/{card_id}", body)
         return card_id
 
-    def _ids_of_entities(self, entity_ids: list[str]) -> dict[str, int]:
-        answer = self._client.post("/api/eid-translation/translate", {"entity_ids": {"card": entity_ids}})
-        return {
-            entity_id: int(found["id"])
-            for entity_id, found in answer["entity_ids"].items()
-            if found.get("status") == "ok"
-        }
+    def _shell(self, scope: Scope, dashboard: DashboardDefinition, collection_id: int) -> int:
+        reference = reference_of_dashboard(scope, dashboard)
+        existing = self._state.scopes[scope.key].dashboards.get(reference)
+        if existing is not None:
+            return int(existing["id"])
+        label = self._label(scope, dashboard.name)
+        body = shell_body(dashboard, collection_id, reference)
+        answer = self._write(scope, Change("created", "dashboard", label), "POST", "/api/dashboard", body)
+        return int(answer.get("id", NOT_THERE_YET))
 
-    def _dashboards(self, collection_id: int, card_ids: Mapping[str, int]) -> dict[str, int]:
-        """First an empty dashboard for each, so that clicks can lead to any; then their contents."""
-        there = self._dashboards_of_collection(collection_id)
-        dashboard_ids = {
-            dashboard.key: self._shell(dashboard, there, collection_id) for dashboard in self._definitions.dashboards
-        }
-        new = {change.name for change in self._result.changes if change.kind == "dashboard"}
-        for dashboard in self._definitions.dashboards:
-            self._fill(dashboard, dashboard_ids, card_ids, is_new=dashboard.name in new)
-        return dashboard_ids
-
-    def _dashboards_of_collection(self, collection_id: int) -> dict[str, int]:
-        items = as_list(self._client.get(f"/api/collection/{collection_id}/items", models="dashboard"))
-        return {item["name"]: int(item["id"]) for item in items if item.get("model") == "dashboard"}
-
-    def _shell(self, dashboard: DashboardDefinition, there: Mapping[str, int], collection_id: int) -> int:
-        if dashboard.name in there:
-            return there[dashboard.name]
-        created = self._client.post("/api/dashboard", shell_body(dashboard, collection_id))
-        self._record("created", "dashboard", dashboard.name)
-        return int(created["id"])
-
-    def _fill(
+    def _contents(
         self,
+        scope: Scope,
         dashboard: DashboardDefinition,
         dashboard_ids: Mapping[str, int],
         card_ids: Mapping[str, int],
-        *,
-        is_new: bool,
     ) -> None:
-        path = f"/api/dashboard/{dashboard_ids[dashboard.key]}"
-        existing = self._client.get(path)
-        wanted = dashboard_body(dashboard, existing=existing, card_ids=card_ids, dashboard_ids=dashboard_ids)
-        drift = dashboard_drift(existing, wanted)
+        reference = reference_of_dashboard(scope, dashboard)
+        existing = self._state.scopes[scope.key].dashboards.get(reference)
+        wanted = dashboard_body(
+            dashboard, reference=reference, existing=existing or {}, card_ids=card_ids, dashboard_ids=dashboard_ids
+        )
+        drift = dashboard_drift(existing or {}, wanted)
         if not drift:
             return
-        self._client.put(path, wanted)
-        if not is_new:
-            self._record("updated", "dashboard", dashboard.name, *drift)
+        label = self._label(scope, dashboard.name)
+        change = None if existing is None else Change("updated", "dashboard", label, tuple(drift))
+        self._write(scope, change, "PUT", f"/api/dashboard/{dashboard_ids[dashboard.key]}", wanted)
 
-    def _run_cards(self, card_ids: Mapping[str, int]) -> None:
-        for card in self._definitions.cards():
-            error = self._client.run_card(card_ids[card.entity_id])
-            if error is not None:
-                self._result.failed_cards[card.name] = error
+    # --- people, and the end
+
+    def _people(self, groups: Mapping[str, int]) -> None:
+        by_slug = {scope.company.slug: scope for scope in self._scopes if scope.company is not None}
+        wanted: dict[str, tuple[Any, int]] = {}
+        for person in self._definitions.people:
+            scope = Scope() if person.company is None else by_slug.get(person.company)
+            if scope is None:
+                self._result.notes.append(
+                    f"{person.email}: no active company {person.company}, so no account was made."
+                )
+                continue
+            name = scope.groups(self._definitions, self._namesakes)[person.role]
+            wanted[person.email.lower()] = (person, groups[name])
+        for label, group in bring_people_in(self._client, wanted, is_plan=self._is_plan):
+            names = [name for name, number in groups.items() if number == group]
+            self._result.changes.append(Change("added", "person", label, tuple(names)))
+
+    def _run_cards(self) -> None:
+        """Run the cards of every reader whose things changed."""
+        for scope in self._scopes:
+            if scope.key not in self._touched:
+                continue
+            for card in self._cards_of(scope):
+                number = self._card_ids.get(card.entity_id)
+                error = None if number is None else self._client.run_card(number)
+                if error is not None:
+                    self._result.failed_cards[self._label(scope, card.name)] = error
+
+    def _note_what_is_not_ours(self) -> None:
+        for scope in self._scopes:
+            for thing in self._state.scopes[scope.key].by_hand:
+                self._result.notes.append(f"Made by hand, and left alone: {self._label(scope, thing)}.")
+        known = {ROOT} | {reference for scope in self._scopes for reference in references_of(scope).values()}
+        for reference, item in self._state.collections.items():
+            if reference not in known and reference.count("/") == 2:
+                self._result.notes.append(
+                    f"The collection {item['name']!r} ({reference}) is of a company that is not active any more: "
+                    "archive it by hand when nobody needs it."
+                )
 
 
-def as_list(answer: Any) -> list[dict[str, Any]]:
-    """Metabase lists some things bare and others under `data`."""
-    listed = answer.get("data", []) if isinstance(answer, dict) else answer
-    return list(listed)
+def references_of(scope: Scope) -> dict[str, str]:
+    """The words by which we know a reader's collections again, by part."""
+    outer = f"{ROOT}/{scope.key}"
+    return {"dashboards": outer, "cards": f"{outer}/questions", "own": f"{outer}/own"}
+
+
+def reference_of_dashboard(scope: Scope, dashboard: DashboardDefinition) -> str:
+    """The word by which we know a reader's dashboard again."""
+    return f"{ROOT}/{scope.key}/dashboards/{dashboard.key}"
+
+
+def groups_named(groups: Mapping[str, int], names: Any) -> list[int]:
+    """The ids of these groups."""
+    return [groups[name] for name in names if name in groups]
 
 
 def missing_columns(missing: set[tuple[str, str, str]], waited: float) -> str:

@@ -89,11 +89,8 @@ class MetabaseClient:
 
         Raises MetabaseNotReady when it is fresh and no user name and password were given, or too old.
         """
-        for secret in (self._access.api_key, self._access.password):
-            self.hide(secret)
-        properties = self.get("/api/session/properties")
-        tag = str((properties.get("version") or {}).get("tag") or "unknown")
-        refuse_old_version(tag)
+        properties = self._properties()
+        tag = tag_of(properties)
         if not properties.get("has-user-setup"):
             self._set_up(str(properties.get("setup-token") or ""), site_name)
         elif self._access.api_key is not None:
@@ -101,6 +98,31 @@ class MetabaseClient:
         else:
             self._log_in()
         return tag
+
+    def version(self) -> tuple[str, bool]:
+        """The version tag, and whether it is set up; needs no sign-in. Raises MetabaseNotReady when it is too old."""
+        properties = self._properties()
+        return tag_of(properties), bool(properties.get("has-user-setup"))
+
+    def _properties(self) -> dict[str, Any]:
+        for secret in (self._access.api_key, self._access.password):
+            self.hide(secret)
+        properties: dict[str, Any] = self.get("/api/session/properties")
+        refuse_old_version(tag_of(properties))
+        return properties
+
+    def credentials(self) -> dict[str, str]:
+        """How another client of the same Metabase signs in: arguments of dbt-metabase."""
+        found = {"metabase_url": self._access.url}
+        if self._access.api_key is not None:
+            return found | {"metabase_api_key": self._access.api_key.get_secret_value()}
+        return found | dict(
+            zip(("metabase_username", "metabase_password"), self._account("it wants a sign-in"), strict=True)
+        )
+
+    def delete(self, path: str) -> Any:
+        """DELETE `path`."""
+        return self._request("DELETE", path)
 
     def run_card(self, card_id: int) -> str | None:
         """Run a saved card without filters; None when it worked, else what Metabase says went wrong.
@@ -183,6 +205,11 @@ class MetabaseClient:
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
+
+
+def tag_of(properties: Mapping[str, Any]) -> str:
+    """The version tag in what /api/session/properties says."""
+    return str((properties.get("version") or {}).get("tag") or "unknown")
 
 
 def set_up_body(token: str, username: str, password: str, site_name: str) -> dict[str, Any]:

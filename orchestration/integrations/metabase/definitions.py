@@ -1,8 +1,9 @@
 """The files under `dashboards/`, parsed and checked before anything is sent.
 
-Layout: `warehouse.yaml` (the connection and the collection), and one folder per dashboard with
-`dashboard.yaml` and, per card, `<card>.yaml` and `<card>.sql`. The words are Metabase's own; names and file
-stems stand where its API wants numbers. No HTTP here.
+Layout: `warehouse.yaml` (connections, collections, groups), `people.yaml`, `filters.yaml` (every filter, once), and
+one folder per dashboard with `dashboard.yaml` and, per card, `<card>.yaml` and `<card>.sql`. The words are
+Metabase's own; names and file stems stand where its API wants numbers. No HTTP here; what differs between companies
+belongs in `scopes.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 
 from orchestration.integrations.metabase.errors import DefinitionError
 from orchestration.integrations.metabase.visualization import (
@@ -33,6 +34,8 @@ AFTER_A_TABLE = (
     *("group", "having", "window", "order", "limit", "offset", "fetch", "union", "except", "intersect"),
 )
 COMMENT = re.compile(r"--[^\n]*")
+# The parser in C where PyYAML has it: a hundred files are read in a tenth of the time.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 FilterType = Literal[
     "string/=",
@@ -51,6 +54,9 @@ FilterType = Literal[
     "id",
     "boolean/=",
 ]
+Role = Literal["admin", "manager", "viewer"]
+Audience = Literal["company", "internal"]
+COMPANY = "{company}"
 EntityId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{21}$")]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -80,45 +86,127 @@ class DatabaseDefinition(Definition):
 
 
 class CollectionDefinition(Definition):
-    """The collection that holds what we make. Its description tells readers, and us, whose it is."""
+    """A collection that holds what we make. Its description tells readers, and us, whose it is."""
 
     name: Text
     description: Text
+
+
+class ScopeDefinition(Definition):
+    """What all companies together, or each company, get: a collection and a connection."""
+
+    collection: CollectionDefinition
+    database: DatabaseDefinition
+    own_collection: CollectionDefinition | None = None
+
+
+class GroupDefinition(Definition):
+    """A group of people; `{company}` in its name makes it one per company."""
+
+    name: Text
 
 
 class WarehouseDefinition(Definition):
     """`warehouse.yaml`."""
 
     site_name: Text
-    database: DatabaseDefinition
     collection: CollectionDefinition
+    internal: ScopeDefinition
+    company: ScopeDefinition
+    groups: dict[Role, GroupDefinition]
+
+    @model_validator(mode="after")
+    def _check_names(self) -> WarehouseDefinition:
+        for name in (self.company.collection.name, self.company.database.name):
+            if COMPANY not in name:
+                raise ValueError(f"company: the name {name!r} must hold {COMPANY}, or all companies would share one")
+        for role, group in self.groups.items():
+            if (COMPANY in group.name) != (role != "admin"):
+                raise ValueError(
+                    f"groups.{role}: {COMPANY} belongs in the names of managers and viewers, and only there"
+                )
+        return self
+
+
+class Person(Definition):
+    """Somebody with an account in Metabase; `company` is a slug."""
+
+    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+    first_name: Text
+    last_name: Text
+    role: Role
+    company: str | None = None
+
+    @model_validator(mode="after")
+    def _check_company(self) -> Person:
+        if (self.company is None) != (self.role == "admin"):
+            raise ValueError("a manager or viewer needs a company, an admin has none")
+        return self
+
+
+class PeopleFile(Definition):
+    """`people.yaml`."""
+
+    people: list[Person]
+
+
+class Filter(Definition):
+    """An entry of `filters.yaml`: one widget, the same on every dashboard that has it."""
+
+    name: Text
+    type: FilterType
+    section_id: Literal["string", "number", "date", "id", "boolean", "location"] = Field(alias="sectionId")
+
+
+class FiltersFile(RootModel[dict[Identifier, Filter]]):
+    """`filters.yaml`: filters by id."""
 
 
 class TemplateTag(Definition):
     """A field filter: written bare in the SQL, `[[and {{plan}}]]`, bound to a physical column by name."""
 
-    type: Literal["dimension"]
+    type: Literal["dimension"] = "dimension"
     dimension: tuple[Identifier, Identifier, Identifier]
     widget_type: FilterType = Field(alias="widget-type")
     display_name: Text = Field(alias="display-name")
 
 
 class CardFile(Definition):
-    """`<card>.yaml`."""
+    """`<card>.yaml`; a template tag is a filter's id and the [schema, table, column] that it narrows."""
 
     entity_id: EntityId
     name: Text
     description: Text
     display: str
-    template_tags: dict[Identifier, TemplateTag] = Field(default_factory=dict, alias="template-tags")
+    template_tags: dict[Identifier, tuple[Identifier, Identifier, Identifier]] = Field(
+        default_factory=dict, alias="template-tags"
+    )
     visualization_settings: dict[str, Any]
 
 
-class CardDefinition(CardFile):
+class CardDefinition(Definition):
     """A card with its SQL; `key` is the stem of its files, by which dashboards refer to it."""
 
+    entity_id: EntityId
+    name: str
+    description: str
+    display: str
+    template_tags: dict[str, TemplateTag]
+    visualization_settings: dict[str, Any]
     key: str
     sql: str
+
+    def tables(self) -> set[str]:
+        """The `schema.table`s that the SQL reads."""
+        sql = COMMENT.sub("", self.sql)
+        return set(TABLE_AFTER.findall(sql)) - set(CTE.findall(sql))
+
+
+class ParameterChoice(Definition):
+    """A filter that a dashboard has, with what it starts with there."""
+
+    id: Identifier
+    default: list[str] | None = None
 
 
 class Parameter(Definition):
@@ -130,18 +218,6 @@ class Parameter(Definition):
     type: FilterType
     section_id: Literal["string", "number", "date", "id", "boolean", "location"] = Field(alias="sectionId")
     default: list[str] | None = None
-
-
-class ParameterMapping(Definition):
-    """Which template tag of the card a filter drives."""
-
-    parameter_id: Identifier
-    target: tuple[Literal["dimension"], tuple[Literal["template-tag"], Identifier]]
-
-    @property
-    def tag(self) -> str:
-        """The name of the template tag."""
-        return self.target[1][1]
 
 
 class ClickBehavior(Definition):
@@ -185,7 +261,6 @@ class DashcardDefinition(Definition):
     col: int = Field(ge=0, lt=GRID_COLUMNS)
     size_x: int = Field(ge=1, le=GRID_COLUMNS)
     size_y: int = Field(ge=1)
-    parameter_mappings: list[ParameterMapping] = Field(default_factory=list)
     click_behavior: ClickBehavior | None = None
     column_click_behavior: dict[str, ClickBehavior] = Field(default_factory=dict)
     visualization_settings: dict[str, Any] = Field(default_factory=dict)
@@ -196,8 +271,8 @@ class DashcardDefinition(Definition):
             raise ValueError("exactly one of card, text and heading must be given")
         if self.col + self.size_x > GRID_COLUMNS:
             raise ValueError(f"col {self.col} plus size_x {self.size_x} leaves the grid of {GRID_COLUMNS}")
-        if self.card is None and (self.parameter_mappings or self.clicks()):
-            raise ValueError("only a card takes parameter_mappings and click_behavior")
+        if self.card is None and self.clicks():
+            raise ValueError("only a card takes click_behavior")
         return self
 
     def clicks(self) -> list[ClickBehavior]:
@@ -217,24 +292,41 @@ class DashboardFile(Definition):
 
     name: Text
     description: Text
+    position: int = Field(ge=1)
+    audience: list[Audience] = Field(default=["company", "internal"], min_length=1)
     width: Literal["fixed", "full"] = "full"
     auto_apply_filters: bool = True
-    parameters: list[Parameter] = Field(default_factory=list)
+    parameters: list[Identifier | ParameterChoice] = Field(default_factory=list)
     tabs: list[Text] = Field(default_factory=list)
     dashcards: list[DashcardDefinition] = Field(min_length=1)
 
 
-class DashboardDefinition(DashboardFile):
-    """A dashboard with its cards; `key` is its folder's name."""
+class DashboardDefinition(Definition):
+    """A dashboard with its cards and filters; `key` is its folder's name."""
 
     key: str
+    name: str
+    description: str
+    position: int
+    audience: list[Audience]
+    width: Literal["fixed", "full"]
+    auto_apply_filters: bool
+    parameters: list[Parameter]
+    tabs: list[str]
+    dashcards: list[DashcardDefinition]
     cards: dict[str, CardDefinition]
+
+    def shown_cards(self) -> list[CardDefinition]:
+        """Its cards as they stand, from the top left."""
+        placed = sorted(self.dashcards, key=lambda dashcard: (dashcard.row, dashcard.col))
+        return [self.cards[dashcard.card] for dashcard in placed if dashcard.card in self.cards]
 
 
 class Definitions(Definition):
-    """Everything under `dashboards/`."""
+    """Everything under `dashboards/`, the dashboards by their position."""
 
     warehouse: WarehouseDefinition
+    people: list[Person]
     dashboards: list[DashboardDefinition]
 
     def cards(self) -> list[CardDefinition]:
@@ -252,10 +344,13 @@ def load_definitions(directory: Path = DASHBOARDS_DIRECTORY) -> Definitions:
     Raises DefinitionError that names every file and key that is wrong, not only the first.
     """
     warehouse = parse(directory / "warehouse.yaml", WarehouseDefinition)
+    people = parse(directory / "people.yaml", PeopleFile).people
+    filters = load_filters(directory / "filters.yaml")
     folders = sorted(path.parent for path in directory.glob("*/dashboard.yaml"))
     if not folders:
         raise DefinitionError(f"{directory}: no folder with a dashboard.yaml")
-    definitions = Definitions(warehouse=warehouse, dashboards=[load_dashboard(folder) for folder in folders])
+    dashboards = sorted((load_dashboard(folder, filters) for folder in folders), key=lambda one: one.position)
+    definitions = Definitions(warehouse=warehouse, people=people, dashboards=dashboards)
     faults = list(faults_across(definitions))
     for dashboard in definitions.dashboards:
         faults.extend(f"{dashboard.key}/{fault}" for fault in dashboard_faults(dashboard, definitions))
@@ -264,34 +359,70 @@ def load_definitions(directory: Path = DASHBOARDS_DIRECTORY) -> Definitions:
     return definitions
 
 
-def load_dashboard(folder: Path) -> DashboardDefinition:
+def marts_read(directory: Path = DASHBOARDS_DIRECTORY) -> list[str]:
+    """Names of the marts that the cards' SQL reads, whatever state the rest of the files is in."""
+    found: set[str] = set()
+    for path in directory.glob("*/*.sql"):
+        found.update(TABLE_AFTER.findall(COMMENT.sub("", path.read_text(encoding="utf-8"))))
+    return sorted(table.removeprefix("analytics.") for table in found if table.startswith("analytics."))
+
+
+def load_filters(path: Path) -> dict[str, Filter]:
+    """`filters.yaml`, by id."""
+    return parse(path, FiltersFile).root
+
+
+def load_dashboard(folder: Path, filters: Mapping[str, Filter]) -> DashboardDefinition:
     """One folder: `dashboard.yaml` and its cards, each with its SQL."""
     stems = {path.stem for path in folder.glob("*.yaml")} - {"dashboard"}
     orphans = sorted({path.stem for path in folder.glob("*.sql")} - stems)
     if orphans:
         raise DefinitionError(f"{folder.name}/{orphans[0]}.sql: there is no {orphans[0]}.yaml for it")
-    cards = {stem: load_card(folder, stem) for stem in sorted(stems)}
+    cards = {stem: load_card(folder, stem, filters) for stem in sorted(stems)}
     file = parse(folder / "dashboard.yaml", DashboardFile)
-    return DashboardDefinition(**dict(file), key=folder.name, cards=cards)
+    chosen = [ParameterChoice(id=entry) if isinstance(entry, str) else entry for entry in file.parameters]
+    for unknown in sorted({choice.id for choice in chosen} - filters.keys()):
+        raise DefinitionError(f"{folder.name}/dashboard.yaml: parameters: {unknown} is not in filters.yaml")
+    parameters = [
+        Parameter(
+            id=choice.id,
+            slug=choice.id,
+            name=filters[choice.id].name,
+            type=filters[choice.id].type,
+            section_id=filters[choice.id].section_id,
+            default=choice.default,
+        )
+        for choice in chosen
+    ]
+    return DashboardDefinition(**dict(file) | {"parameters": parameters}, key=folder.name, cards=cards)
 
 
-def load_card(folder: Path, stem: str) -> CardDefinition:
+def load_card(folder: Path, stem: str, filters: Mapping[str, Filter]) -> CardDefinition:
     """One card: `<stem>.yaml` and `<stem>.sql`."""
     file = parse(folder / f"{stem}.yaml", CardFile)
     sql_file = folder / f"{stem}.sql"
     if not sql_file.is_file():
         raise DefinitionError(f"{folder.name}/{stem}.yaml: its SQL file {stem}.sql is missing")
-    return CardDefinition(**dict(file), key=stem, sql=sql_file.read_text(encoding="utf-8").strip())
+    for unknown in sorted(file.template_tags.keys() - filters.keys()):
+        raise DefinitionError(f"{folder.name}/{stem}.yaml: template-tags.{unknown}: is not in filters.yaml")
+    tags = {
+        name: TemplateTag.model_validate(
+            {"dimension": column, "widget-type": filters[name].type, "display-name": filters[name].name}
+        )
+        for name, column in file.template_tags.items()
+    }
+    sql = sql_file.read_text(encoding="utf-8").strip()
+    return CardDefinition(**dict(file) | {"template_tags": tags}, key=stem, sql=sql)
 
 
-Model = TypeVar("Model", bound=Definition)
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse(path: Path, model: type[Model]) -> Model:
     """Read one YAML file into `model`, or raise DefinitionError naming the file and each faulty key."""
     name = f"{path.parent.name}/{path.name}"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506 - a safe one
     except FileNotFoundError:
         raise DefinitionError(f"{name}: the file is missing") from None
     except yaml.YAMLError as error:
@@ -318,6 +449,8 @@ def faults_across(definitions: Definitions) -> Iterator[str]:
     yield from repeated("card name", [card.name for card in cards])
     yield from repeated("entity_id", [card.entity_id for card in cards])
     yield from repeated("dashboard name", [dashboard.name for dashboard in definitions.dashboards])
+    yield from repeated("position", [str(dashboard.position) for dashboard in definitions.dashboards])
+    yield from repeated("person", [person.email.lower() for person in definitions.people])
 
 
 def repeated(what: str, values: list[str]) -> Iterator[str]:
@@ -329,7 +462,7 @@ def repeated(what: str, values: list[str]) -> Iterator[str]:
 
 def dashboard_faults(dashboard: DashboardDefinition, definitions: Definitions) -> Iterator[str]:
     """Everything that concerns one dashboard and its cards."""
-    schemas = set(definitions.warehouse.database.schemas)
+    schemas = set(definitions.warehouse.company.database.schemas)
     for card in dashboard.cards.values():
         yield from (f"{card.key}.yaml: {fault}" for fault in settings_errors(card.display, card.visualization_settings))
         yield from (f"{card.key}.sql: {fault}" for fault in sql_faults(card, schemas))
@@ -363,7 +496,7 @@ def tag_faults(tag: TemplateTag, sql: str, schemas: set[str]) -> Iterator[str]:
     reads = re.findall(rf"\b{name}\b(?!\.)", sql)
     if not reads:
         yield f"the SQL does not read {schema}.{table}"
-    elif len(re.findall(rf"\b{name}\b(?!\.)(?!{alias})", sql)) < len(reads):
+    elif not re.search(rf"\b{name}\b(?!\.)(?!{alias})", sql):
         yield f"{schema}.{table} has an alias in the SQL, under which Metabase's filter does not find it"
 
 
@@ -390,39 +523,15 @@ def placement_faults(dashboard: DashboardDefinition) -> Iterator[str]:
 
 
 def filter_faults(dashboard: DashboardDefinition) -> Iterator[str]:
-    """Filters that drive nothing, tags that nothing drives, and pairs that do not fit."""
-    parameters = {parameter.id: parameter for parameter in dashboard.parameters}
+    """Filters that drive nothing, and tags that nothing drives."""
+    parameters = {parameter.id for parameter in dashboard.parameters}
     yield from repeated("parameter id", [parameter.id for parameter in dashboard.parameters])
-    mapped: set[str] = set()
-    for dashcard in dashboard.dashcards:
-        card = dashboard.cards.get(dashcard.card or "")
-        if card is None:
-            continue
-        driven = {mapping.tag for mapping in dashcard.parameter_mappings}
-        for name in sorted(card.template_tags.keys() - driven):
+    for card in dashboard.cards.values():
+        for name in sorted(card.template_tags.keys() - parameters):
             yield f"dashcards.{card.key}: no filter is mapped to its template tag {name}"
-        for mapping in dashcard.parameter_mappings:
-            mapped.add(mapping.parameter_id)
-            yield from mapping_faults(mapping, card, parameters)
-    for name in sorted(parameters.keys() - mapped):
+    driven = {name for card in dashboard.cards.values() for name in card.template_tags}
+    for name in sorted(parameters - driven):
         yield f"parameters.{name}: the filter is mapped to no card, so it would do nothing"
-
-
-def mapping_faults(
-    mapping: ParameterMapping, card: CardDefinition, parameters: Mapping[str, Parameter]
-) -> Iterator[str]:
-    """One parameter mapping of one dashcard."""
-    parameter = parameters.get(mapping.parameter_id)
-    tag = card.template_tags.get(mapping.tag)
-    if parameter is None:
-        yield f"dashcards.{card.key}: there is no parameter {mapping.parameter_id}"
-    if tag is None:
-        yield f"dashcards.{card.key}: the card has no template tag {mapping.tag}"
-    if parameter and tag and parameter.type != tag.widget_type:
-        yield (
-            f"dashcards.{card.key}: filter {parameter.id} is {parameter.type}, "
-            f"its template tag {mapping.tag} is {tag.widget_type}"
-        )
 
 
 def click_faults(dashboard: DashboardDefinition, folders: Mapping[str, DashboardDefinition]) -> Iterator[str]:

@@ -7,6 +7,7 @@ hands queries back in an older or newer format than they were sent in.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from pydantic import SecretStr
 from orchestration.integrations.metabase.definitions import (
     CardDefinition,
     ClickBehavior,
+    CollectionDefinition,
     DashboardDefinition,
     DashcardDefinition,
-    Definitions,
     TemplateTag,
 )
 
 OWNERSHIP_NOTE = "Made from files by Churn Warehouse: changes made here by hand are undone."
+REFERENCE = re.compile(re.escape(OWNERSHIP_NOTE) + r" Reference: ([\w/]+)\.")
 TAG_IDS = uuid.UUID("6f6f3f0e-2f43-5a53-9f0c-6b1f2a1d7c11")
 Body = dict[str, Any]
 FieldIds = Mapping[tuple[str, str, str], int]
@@ -37,34 +39,35 @@ class WarehouseConnection:
     port: int
     dbname: str
     user: str
-    password: SecretStr
     ssl: bool = False
 
 
-def described(text: str) -> str:
-    """A description that says whose the thing is."""
-    return f"{text}\n\n{OWNERSHIP_NOTE}"
+def described(text: str, reference: str) -> str:
+    """A description that says whose the thing is, and by which word we know it again."""
+    return f"{text}\n\n{OWNERSHIP_NOTE} Reference: {reference}."
 
 
-def is_ours(existing: Mapping[str, Any]) -> bool:
-    """Whether a collection or dashboard carries our note."""
-    return OWNERSHIP_NOTE in (existing.get("description") or "")
+def reference_of(existing: Mapping[str, Any]) -> str | None:
+    """The word by which we know a collection or dashboard of ours; None where it is not ours."""
+    found = REFERENCE.search(existing.get("description") or "")
+    return None if found is None else found[1]
 
 
-def collection_body(definitions: Definitions) -> Body:
+def collection_body(collection: CollectionDefinition, reference: str, parent_id: int | None) -> Body:
     """Body of POST /api/collection."""
-    collection = definitions.warehouse.collection
-    return {"name": collection.name, "description": described(collection.description), "parent_id": None}
-
-
-def database_body(definitions: Definitions, connection: WarehouseConnection) -> Body:
-    """Body of POST and PUT /api/database."""
-    database = definitions.warehouse.database
     return {
-        "name": database.name,
+        "name": collection.name,
+        "description": described(collection.description, reference),
+        "parent_id": parent_id,
+    }
+
+
+def database_body(name: str, schemas: Sequence[str], connection: WarehouseConnection, password: SecretStr) -> Body:
+    """Body of POST and PUT /api/database."""
+    return {
+        "name": name,
         "engine": "postgres",
-        "details": database_details(database.schemas, connection)
-        | {"password": connection.password.get_secret_value()},
+        "details": database_details(schemas, connection) | {"password": password.get_secret_value()},
         "is_full_sync": True,
         "is_on_demand": False,
     }
@@ -83,11 +86,10 @@ def database_details(schemas: Sequence[str], connection: WarehouseConnection) ->
     }
 
 
-def database_drift(existing: Mapping[str, Any], definitions: Definitions, connection: WarehouseConnection) -> list[str]:
+def database_drift(existing: Mapping[str, Any], schemas: Sequence[str], connection: WarehouseConnection) -> list[str]:
     """Names of the details that differ. The password cannot be compared: Metabase never shows it."""
-    wanted = database_details(definitions.warehouse.database.schemas, connection)
     details = existing.get("details") or {}
-    return sorted(key for key, value in wanted.items() if details.get(key) != value)
+    return sorted(key for key, value in database_details(schemas, connection).items() if details.get(key) != value)
 
 
 def card_body(card: CardDefinition, database_id: int, collection_id: int, fields: FieldIds) -> Body:
@@ -180,11 +182,11 @@ def canonical_key(key: str) -> str:
         return key
 
 
-def shell_body(dashboard: DashboardDefinition, collection_id: int) -> Body:
+def shell_body(dashboard: DashboardDefinition, collection_id: int, reference: str) -> Body:
     """Body of POST /api/dashboard, which takes neither cards nor tabs."""
     return {
         "name": dashboard.name,
-        "description": described(dashboard.description),
+        "description": described(dashboard.description, reference),
         "collection_id": collection_id,
     }
 
@@ -192,6 +194,7 @@ def shell_body(dashboard: DashboardDefinition, collection_id: int) -> Body:
 def dashboard_body(
     dashboard: DashboardDefinition,
     *,
+    reference: str,
     existing: Mapping[str, Any],
     card_ids: Mapping[str, int],
     dashboard_ids: Mapping[str, int],
@@ -213,7 +216,7 @@ def dashboard_body(
         dashcards.append(body)
     return {
         "name": dashboard.name,
-        "description": described(dashboard.description),
+        "description": described(dashboard.description, reference),
         "width": dashboard.width,
         "auto_apply_filters": dashboard.auto_apply_filters,
         "parameters": [parameter.model_dump(by_alias=True, exclude_none=True) for parameter in dashboard.parameters],
@@ -262,11 +265,11 @@ def dashcard_body(
         # A mapping without card_id is silently ignored by Metabase.
         "parameter_mappings": [
             {
-                "parameter_id": mapping.parameter_id,
+                "parameter_id": name,
                 "card_id": card_id,
-                "target": ["dimension", ["template-tag", mapping.tag]],
+                "target": ["dimension", ["template-tag", name]],
             }
-            for mapping in dashcard.parameter_mappings
+            for name in (card.template_tags if card else ())
         ],
         "visualization_settings": dashcard_settings(dashcard, card, dashboard_ids),
     }

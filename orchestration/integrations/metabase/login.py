@@ -1,6 +1,7 @@
-"""The login by which Metabase's internal connection reads the warehouse: all companies, nothing to write.
+"""The logins by which Metabase reads the warehouse: one of all companies, one per company, with nothing to write.
 
-A company's own connection uses that company's login, and row-level security shows it its own rows only.
+Metabase has logins of its own, so that neither its passwords nor a company's (`churn company password`) get in each
+other's way. The name of a company's begins with `company_<id>_`: row-level security shows it that company's rows.
 """
 
 from __future__ import annotations
@@ -15,40 +16,91 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from orchestration.integrations.metabase.desired import WarehouseConnection
+from orchestration.integrations.metabase.scopes import Scope
 from warehouse.connection import Warehouse
-from warehouse.roles import Role
+from warehouse.roles import Role, company_metabase_login
 from warehouse.settings import Settings
 
 LOGIN = "churn_metabase"
 PASSWORD_FILE = "metabase_warehouse_password"  # noqa: S105 - the file's name
+PASSWORD_FOLDER = "metabase_logins"  # noqa: S105 - the folder's name
 LOGIN_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "60s"}
 
 
-def metabase_connection(warehouse: Warehouse, settings: Settings) -> WarehouseConnection:
-    """Create or refresh Metabase's login, and say how to reach the warehouse with it.
+def login_of(scope: Scope) -> str:
+    """The login of a reader's connection."""
+    return LOGIN if scope.company is None else company_metabase_login(scope.company.company_id)
 
-    The password is made once and kept in the home folder, in a file that only its owner can read. The login
-    is a member of the operators' group and of nothing else: it may read all companies and write nothing.
+
+class WarehouseLogins:
+    """Metabase's logins on one warehouse.
+
+    A password is made once and kept in the home folder, in a file that only its owner can read. A login is a member
+    of one group, the operators' or the companies'; while it is closed it is a member of none and may read nothing.
     """
-    password = kept_password(settings.home / PASSWORD_FILE)
-    with warehouse.connect(autocommit=True) as connection:
-        refresh_login(connection, password)
-        info = connection.info
-        host = info.host if info.host and not info.host.startswith("/") else "127.0.0.1"
-        return WarehouseConnection(host, info.port, info.dbname, LOGIN, SecretStr(password))
+
+    def __init__(self, warehouse: Warehouse, settings: Settings) -> None:
+        self._warehouse = warehouse
+        self._home = settings.home
+
+    def connection(self, scope: Scope) -> WarehouseConnection:
+        """Where the warehouse is and with which login; makes nothing."""
+        with self._warehouse.connect(autocommit=True) as connection:
+            info = connection.info
+            host = info.host if info.host and not info.host.startswith("/") else "127.0.0.1"
+            return WarehouseConnection(host, info.port, info.dbname, login_of(scope))
+
+    def is_open(self, scope: Scope) -> bool:
+        """Whether the login exists and is a member of its group."""
+        query = (
+            "select exists (select from pg_auth_members where member = to_regrole(%s) and roleid = to_regrole(%s)"
+            " and inherit_option)"
+        )
+        with self._warehouse.connect(autocommit=True) as connection:
+            row = connection.execute(query, (login_of(scope), group_of(scope))).fetchone()
+        return bool(row and row[0])
+
+    def close(self, scope: Scope) -> SecretStr:
+        """Make the login, or take its rights away; returns its password."""
+        password = self._password(scope)
+        with self._warehouse.connect(autocommit=True) as connection:
+            refresh_login(connection, login_of(scope), password)
+            connection.execute(
+                sql.SQL("revoke {} from {}").format(sql.Identifier(group_of(scope)), sql.Identifier(login_of(scope)))
+            )
+        return SecretStr(password)
+
+    def open(self, scope: Scope) -> SecretStr:
+        """Make the login with its rights; returns its password."""
+        password = self._password(scope)
+        with self._warehouse.connect(autocommit=True) as connection:
+            refresh_login(connection, login_of(scope), password)
+            connection.execute(
+                sql.SQL("grant {} to {} with inherit true, set false").format(
+                    sql.Identifier(group_of(scope)), sql.Identifier(login_of(scope))
+                )
+            )
+        return SecretStr(password)
+
+    def _password(self, scope: Scope) -> str:
+        if scope.company is None:
+            return kept_password(self._home / PASSWORD_FILE)
+        return kept_password(self._home / PASSWORD_FOLDER / login_of(scope))
 
 
-def refresh_login(connection: psycopg.Connection[Any], password: str) -> None:
-    """Make the login what it should be. The password travels hashed, so that no server log shows it."""
-    name = sql.Identifier(LOGIN)
-    hashed = connection.pgconn.encrypt_password(password.encode(), LOGIN.encode(), b"scram-sha-256")
-    if connection.execute("select 1 from pg_roles where rolname = %s", (LOGIN,)).fetchone() is None:
+def group_of(scope: Scope) -> Role:
+    """The group that gives a login its rights."""
+    return Role.operator if scope.company is None else Role.company
+
+
+def refresh_login(connection: psycopg.Connection[Any], login: str, password: str) -> None:
+    """Make the login what it should be, but for its group. The password travels hashed: no server log shows it."""
+    name = sql.Identifier(login)
+    hashed = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
+    if connection.execute("select 1 from pg_roles where rolname = %s", (login,)).fetchone() is None:
         connection.execute(sql.SQL("create role {} with login").format(name))
     connection.execute(
         sql.SQL("alter role {} with login inherit password {}").format(name, sql.Literal(hashed.decode()))
-    )
-    connection.execute(
-        sql.SQL("grant {} to {} with inherit true, set false").format(sql.Identifier(Role.operator), name)
     )
     for setting, value in LOGIN_SETTINGS.items():
         connection.execute(

@@ -5,7 +5,7 @@ months as (
     select
         month,
         count(distinct currency) as currencies,
-        sum(value_at_stake) as value_at_stake
+        sum(monthly_revenue_at_risk) as revenue_at_risk
     from analytics.risk_by_month
     where
         true
@@ -16,6 +16,6 @@ months as (
 
 select
     month,
-    case when max(currencies) over () = 1 then value_at_stake end as value_at_stake
+    case when max(currencies) over () = 1 then revenue_at_risk end as revenue_at_risk
 from months
 order by month

@@ -1,12 +1,15 @@
 select
-    customer_overview.plan_name as plan,
+    plan_name as plan,
     count(*) as customers
 from analytics.customer_overview
 where
-    customer_overview.churn_probability is not null
-    and customer_overview.plan_name is not null
+    churn_probability is not null
+    and plan_name is not null
     [[and {{company}}]]
     [[and {{risk_level}}]]
+    [[and {{segment}}]]
     [[and {{country}}]]
-group by customer_overview.plan_name
+    [[and {{reason}}]]
+group by plan_name
 order by customers desc, plan asc
+limit 10

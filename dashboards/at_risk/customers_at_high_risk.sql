@@ -1,6 +1,6 @@
 select
     month,
-    coalesce(sum(customers) filter (where risk_level = 'high'), 0) as customers_at_high_risk
+    coalesce(sum(customers) filter (where risk_level = 'high'), 0)::bigint as customers_at_high_risk
 from analytics.risk_by_month
 where
     true

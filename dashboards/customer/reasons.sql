@@ -1,0 +1,20 @@
+select
+    reason_text,
+    case when is_raising_risk then 'raises the risk' else 'lowers the risk' end as effect,
+    contribution,
+    feature_family
+from analytics.customer_reasons
+where (company_id, customer_id) = (
+        select
+            company_id,
+            customer_id
+        from analytics.customer_overview
+        where
+            true
+            [[and {{company}}]]
+            [[and {{customer}}]]
+            [[and {{customer_name}}]]
+        order by value_at_stake desc nulls last, customer_id asc
+        limit 1
+    )
+order by reason_rank

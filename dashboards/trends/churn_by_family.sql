@@ -1,0 +1,12 @@
+select
+    month,
+    coalesce(initcap(main_reason_family), 'Not known') as about,
+    count(*) as customers
+from analytics.churned_customers
+where
+    true
+    [[and {{company}}]]
+    [[and {{segment}}]]
+    [[and {{month}}]]
+group by month, coalesce(initcap(main_reason_family), 'Not known')
+order by month, about

@@ -1,0 +1,215 @@
+"""Does everybody see in Metabase what SQL says, and nobody what is another's? Every card is run as every reader.
+
+A key that lives as long as the check puts us into a reader's group: what runs then runs as a viewer of that company
+would run it. Nothing else is written.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from pydantic import SecretStr
+
+from orchestration.integrations.metabase import state
+from orchestration.integrations.metabase.apply import access_of, references_of
+from orchestration.integrations.metabase.client import MetabaseAccess, MetabaseClient
+from orchestration.integrations.metabase.definitions import CardDefinition, load_definitions
+from orchestration.integrations.metabase.errors import MetabaseError, MetabaseRefused
+from orchestration.integrations.metabase.filled_sql import filled_sql
+from orchestration.integrations.metabase.scopes import (
+    CompanyFacts,
+    Scope,
+    names_used_twice,
+    scopes_of,
+    tailored_dashboards,
+)
+from warehouse.connection import Warehouse
+from warehouse.roles import Role, take_on_company_login
+from warehouse.settings import Settings
+
+MOST_ROWS = 2000
+"""Metabase hands out no more rows of a card that it runs."""
+
+
+class VerifyFailed(MetabaseError):
+    """What somebody sees in Metabase is not what it should be; `faults` holds a line each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = list(faults)
+        listed = "\n".join(f"- {fault}" for fault in faults)
+        super().__init__(f"What Metabase shows is not what it should be:\n{listed}")
+
+
+def verify_dashboards(
+    settings: Settings,
+    companies: Sequence[CompanyFacts],
+    warehouse: Warehouse,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[str]:
+    """Run every card as every reader, and compare its rows with what SQL says under that reader's own role.
+
+    Also: each card is on the reader's own connection, and one of every other company's cards is refused. Returns a
+    line per reader. Raises VerifyFailed with every fault, and other MetabaseError children.
+    """
+    definitions = load_definitions()
+    if settings.metabase_url is None:
+        return ["CHURN_METABASE_URL is not set: no Metabase to verify"]
+    scopes, namesakes = scopes_of(companies), names_used_twice(companies)
+    cards = {
+        scope.key: [card for one in tailored_dashboards(definitions, scope) for card in one.cards.values()]
+        for scope in scopes
+    }
+    lines, faults = [], []
+    access = access_of(settings)
+    with MetabaseClient(access, sleep=sleep) as client:
+        client.sign_in(site_name=definitions.warehouse.site_name)
+        found = state.read_state(client)
+        known = state.ids_of_entities(client, [card.entity_id for group in cards.values() for card in group])
+        for scope in scopes:
+            reader = "All companies" if scope.company is None else scope.company.name
+            group = list(scope.groups(definitions, namesakes).values())[-1]
+            database = found.databases.get(scope.database_name(definitions, namesakes))
+            if database is None or group not in found.groups or references_of(scope)["cards"] not in found.collections:
+                faults.append(f"{reader}: not there yet: churn dashboards apply")
+                continue
+            others = [
+                (other, known[cards[other.key][0].entity_id])
+                for other in scopes
+                if other is not scope and scope.company is not None and cards[other.key][0].entity_id in known
+            ]
+            with (
+                reading_as(client, access, int(found.groups[group]["id"]), scope, sleep) as eyes,
+                connected_as(warehouse, scope) as connection,
+            ):
+                mine = list(card_faults(client, eyes, connection, cards[scope.key], known, int(database["id"])))
+                mine.extend(f"may read a card of {other.key}" for other, card_id in others if may_read(eyes, card_id))
+            faults.extend(f"{reader}: {fault}" for fault in mine)
+            lines.append(f"{reader}: {len(cards[scope.key])} cards run and compared, {len(mine)} faults")
+    if faults:
+        raise VerifyFailed(faults)
+    return lines
+
+
+@contextmanager
+def reading_as(
+    client: MetabaseClient, access: MetabaseAccess, group_id: int, scope: Scope, sleep: Callable[[float], None]
+) -> Iterator[MetabaseClient]:
+    """A client with a key in that group; the key is deleted at the end."""
+    name = f"churn verify {scope.key} {secrets.token_hex(4)}"
+    made = client.post("/api/api-key", {"group_id": group_id, "name": name})
+    key = SecretStr(str(made["unmasked_key"]))
+    client.hide(key)
+    try:
+        with MetabaseClient(MetabaseAccess(access.url, api_key=key), sleep=sleep) as eyes:
+            eyes.sign_in(site_name="")
+            yield eyes
+    finally:
+        client.delete(f"/api/api-key/{made['id']}")
+
+
+@contextmanager
+def connected_as(warehouse: Warehouse, scope: Scope) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of our own that sees what the reader's login sees."""
+    if scope.company is None:
+        with warehouse.connect(Role.operator) as connection:
+            yield connection
+    else:
+        with warehouse.connect() as connection:
+            take_on_company_login(connection, scope.company.company_id, Role.company)
+            connection.commit()
+            yield connection
+
+
+def card_faults(
+    client: MetabaseClient,
+    eyes: MetabaseClient,
+    connection: psycopg.Connection[Any],
+    cards: Sequence[CardDefinition],
+    known: Mapping[str, int],
+    database_id: int,
+) -> Iterator[str]:
+    """What is wrong with a reader's cards, a line each."""
+    for card in cards:
+        if card.entity_id not in known:
+            yield f"{card.name!r} is missing: churn dashboards apply"
+            continue
+        path = f"/api/card/{known[card.entity_id]}"
+        used = client.get(path).get("dataset_query", {}).get("database")
+        if used != database_id:
+            yield f"{card.name!r} asks connection {used}, not its own ({database_id})"
+            continue
+        fault = difference(eyes, connection, card, path)
+        # The marts may have been rebuilt between the two questions.
+        if fault is not None and difference(eyes, connection, card, path) is not None:
+            yield f"{card.name!r}: {fault}"
+
+
+def difference(
+    eyes: MetabaseClient, connection: psycopg.Connection[Any], card: CardDefinition, path: str
+) -> str | None:
+    """How what Metabase answers differs from what SQL says; None when it does not."""
+    try:
+        answer = eyes.post(f"{path}/query")
+    except MetabaseRefused as refusal:
+        return str(refusal)
+    if answer.get("status") != "completed":
+        return f"does not run: {answer.get('error') or answer.get('status')}"
+    shown = answer["data"]["rows"]
+    rows = connection.execute(filled_sql(card)).fetchall()
+    connection.rollback()
+    if len(shown) != min(len(rows), MOST_ROWS):
+        return f"shows {len(shown)} rows, SQL says {len(rows)}"
+    if len(rows) <= MOST_ROWS and Counter(map(comparable_row, shown)) != Counter(map(comparable_row, rows)):
+        return "shows other values than SQL says"
+    return None
+
+
+def may_read(eyes: MetabaseClient, card_id: int) -> bool:
+    """Whether a card that is another's can be run."""
+    try:
+        eyes.post(f"/api/card/{card_id}/query")
+    except MetabaseRefused as refusal:
+        if refusal.status in {403, 404}:
+            return False
+        raise
+    return True
+
+
+def comparable_row(row: Sequence[Any]) -> tuple[str, ...]:
+    """A row in a form in which JSON's values and Postgres' are the same."""
+    return tuple(comparable(value) for value in row)
+
+
+def comparable(value: Any) -> str:
+    """Numbers to nine digits, moments in UTC to the second, dates as such."""
+    if value is None or isinstance(value, bool):
+        return repr(value)
+    if isinstance(value, int | float | Decimal):
+        number = float(value)
+        return f"{number:.9g}" if math.isfinite(number) else repr(number)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, date):
+        return f"{value.isoformat()} 00:00:00"
+    return moment_of(str(value)) or str(value)
+
+
+def moment_of(text: str) -> str | None:
+    """The moment that a text such as 2026-10-01T00:00:00Z names, as `comparable` writes it; None for other texts."""
+    if len(text) < 10 or text[4] != "-" or text[7] != "-":
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime("%Y-%m-%d %H:%M:%S")
