@@ -23,7 +23,7 @@ from orchestration.integrations.metabase.definitions import (
 )
 
 COMPANY_FILTER = "company"
-COMPANY_COLUMN = "company_name"
+SAME_FOR_A_COMPANY = {"company_name", "currency"}
 COMPANY_CURRENCY = "company"
 LETTERS_AND_DIGITS = string.ascii_letters + string.digits
 
@@ -121,7 +121,7 @@ def tailored_card(card: CardDefinition, scope: Scope) -> CardDefinition:
     if scope.company is None:
         return card.model_copy(update={"visualization_settings": settings})
     for column in settings.get("table.columns", []):
-        if column["name"] == COMPANY_COLUMN:
+        if column["name"] in SAME_FOR_A_COMPANY:
             column["enabled"] = False
     return card.model_copy(
         update={
