@@ -16,8 +16,8 @@ from orchestration import demo_crm, error_reports
 from orchestration.canary_cli import canaries_app
 from orchestration.company_cli import company_app, secret_app
 from orchestration.connectors.errors import ConnectorError
-from orchestration.erasure_cli import forget
 from orchestration.dashboards_cli import dashboards_app, report
+from orchestration.erasure_cli import forget
 from orchestration.feature_catalogue import PROJECT_DIRECTORY
 from orchestration.feature_cli import features_app, impact
 from orchestration.integrations.metabase.errors import MetabaseError

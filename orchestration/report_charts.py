@@ -21,7 +21,7 @@ from orchestration.integrations.metabase.definitions import CardDefinition
 PALETTE = ("#2F5D8A", "#A3123A", "#3B8F86", "#F2A86F", "#7A6C9D", "#8A94A0", "#C9A227", "#5B8C5A")
 INK, GRID = "#33404D", "#E3E8ED"
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹"}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 9,

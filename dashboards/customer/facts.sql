@@ -1,24 +1,24 @@
 select
-    customer_name,
-    customer_id,
-    company_name,
-    risk_level,
-    churn_probability,
-    value_at_stake,
-    monthly_revenue,
-    revenue_90d,
-    currency,
-    plan_name,
-    seats,
-    segment,
-    country,
-    customer_status,
-    signed_up_at,
-    last_paid_at,
-    tickets_open,
-    score_date
-from analytics.customer_overview as chosen
-where (company_id, customer_id) = (
+    facts.customer_name,
+    facts.customer_id,
+    facts.company_name,
+    facts.risk_level,
+    facts.churn_probability,
+    facts.value_at_stake,
+    facts.monthly_revenue,
+    facts.revenue_90d,
+    facts.currency,
+    facts.plan_name,
+    facts.seats,
+    facts.segment,
+    facts.country,
+    facts.customer_status,
+    facts.signed_up_at,
+    facts.last_paid_at,
+    facts.tickets_open,
+    facts.score_date
+from analytics.customer_overview as facts
+where (facts.company_id, facts.customer_id) = (
         select
             company_id,
             customer_id

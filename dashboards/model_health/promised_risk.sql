@@ -1,0 +1,9 @@
+select
+    month,
+    sum(expected_churners) as expected
+from analytics.risk_by_month
+where
+    true
+    [[and {{company}}]]
+group by month
+order by month

@@ -1,0 +1,136 @@
+"""The report as a page, opened in a real browser without a window."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from orchestration.integrations.metabase.definitions import load_definitions, marts_read
+from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
+from orchestration.report import report_html, write_report
+from orchestration.report_charts import number_written
+from tests.contract.test_dashboards_marts import build_marts, fill
+from tests.integration.dbt_runs import warehouse_for_a_module
+from warehouse.companies import add_company, parse_definition
+from warehouse.connection import Warehouse
+from warehouse.settings import Settings
+
+pytestmark = pytest.mark.xdist_group("dashboards_marts")
+
+NAME = "Zawadi & <Sons>"
+PATIENCE_SECONDS = 60
+TITLES = [
+    card.name
+    for dashboard in tailored_dashboards(load_definitions(), Scope(CompanyFacts(1, "zawadi", NAME, "EUR")))
+    for card in dashboard.cards.values()
+]
+
+
+@pytest.fixture(scope="module")
+def warehouse(
+    postgres: object, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Warehouse]:
+    """Marts with a few rows of one company, and none of another."""
+    with warehouse_for_a_module(postgres, template_database) as warehouse:  # type: ignore[arg-type]
+        with warehouse.connect() as connection:
+            connection.execute("alter table ops.companies alter company_id restart with 7201")
+            for slug, name in (("zawadi", NAME), ("fresh", "Fresh Start")):
+                definition = {"slug": slug, "name": name, "connector": "files", "currency": "EUR"}
+                company = add_company(
+                    connection, parse_definition(definition | {"churn_kind": "cancellation"}), "tests"
+                )
+                if slug == "zawadi":
+                    facts = CompanyFacts(company.company_id, slug, name, "EUR")
+        build_marts(warehouse, tmp_path_factory.mktemp("dbt"))
+        with warehouse.connect() as connection:
+            for mart in marts_read():
+                fill(connection, mart, (facts,))
+        yield warehouse
+
+
+@pytest.fixture(scope="module")
+def browser() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("there is no chromium here, so the report is not opened in a browser")
+    return found
+
+
+def opened(browser: str, page: Path, profile: Path) -> str:
+    """The page as the browser has it after loading; fails where the browser complains of anything in it."""
+    done = subprocess.run(
+        [
+            *(browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+            *("--enable-logging=stderr", f"--user-data-dir={profile}", "--dump-dom", page.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert complaints == []
+    return done.stdout
+
+
+def words(dom: str) -> str:
+    """What a reader reads."""
+    return html.unescape(
+        re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", dom, flags=re.S)))
+    )
+
+
+@pytest.mark.parametrize("slug", ["zawadi", "fresh"], ids=["with rows", "without any"])
+def test_the_page_opens_with_every_cards_title_and_no_error(
+    warehouse: Warehouse, browser: str, tmp_path: Path, slug: str
+) -> None:
+    page = tmp_path / "report.html"
+    write_report(Settings(home=tmp_path), warehouse, slug, page)
+
+    text = words(opened(browser, page, tmp_path / "profile"))
+
+    assert [title for title in TITLES if title not in text] == []
+    if slug == "zawadi":
+        assert f"Churn report: {NAME}" in text
+        assert "€12" in text
+        assert "Somebody" in text
+        assert text.count("There is nothing to show here yet.") == 0
+    else:
+        assert "Nothing has been scored yet." in text
+        assert "There is nothing to show here yet." in text
+        assert "There is no scored customer to show here." in text
+    for word in ("None", "NaN", "nan", "Traceback", "{{", "[["):
+        assert word not in text.replace("None of", "")
+    assert [path.name for path in tmp_path.iterdir() if "unfinished" in path.name] == []
+
+
+def test_the_page_needs_no_network_no_script_and_no_other_file(warehouse: Warehouse, tmp_path: Path) -> None:
+    page = report_html(Settings(home=tmp_path), warehouse, "zawadi")
+
+    assert not re.search(r"<script|<link|<img|@import|src=|url\((?!#)", page)
+    assert not re.search(r"""(?:href|src)=["'](?!#)""", page.replace("xlink:href", "href"))
+    assert len(page) < 1_000_000
+
+
+def test_a_report_of_a_past_month_shows_nothing_that_came_after(warehouse: Warehouse, tmp_path: Path) -> None:
+    page = words(report_html(Settings(home=tmp_path), warehouse, "zawadi", last_month=date(2026, 1, 1)))
+
+    assert "Up to January 2026." in page
+    assert "It speaks of today only" in page
+    assert "Feb 26" not in page
+    assert [title for title in TITLES if title not in page] == []
+
+
+def test_numbers_are_written_with_their_unit() -> None:
+    assert number_written(1234.5, {"number_style": "currency", "currency": "EUR", "decimals": 0}) == "€1,234"
+    assert number_written(-1234.5, {"number_style": "currency", "currency": "KES", "decimals": 2}) == "−KES 1,234.50"
+    assert number_written(0.1234, {"number_style": "percent", "decimals": 1}) == "12.3%"
+    assert number_written(1_250_000, {}, short=True) == "1.2M"
+    assert number_written(3.0, {}) == "3"
