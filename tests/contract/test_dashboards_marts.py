@@ -146,6 +146,10 @@ def fill(connection: psycopg.Connection[Any], mart: str, companies: tuple[Compan
         sql.Identifier("analytics", mart), sql.SQL(", ").join(sql.Placeholder() for _ in columns)
     )
     for company in companies:
+        connection.execute(
+            sql.SQL("delete from {} where company_id = %s").format(sql.Identifier("analytics", mart)),
+            [company.company_id],
+        )
         for number in range(3):
             row = [value(name, kind, company, number) for name, kind in columns]
             connection.execute(query, row)

@@ -1,6 +1,6 @@
 """Descriptions, types and visibility of tables and columns, from dbt's manifest, by dbt-metabase.
 
-What differs is found from what Metabase told anyway, so that the library, which asks and waits for a sync, runs only
+What differs is found from what Metabase told anyway: the library asks again and waits for a sync, so it runs only
 where there is something to write.
 """
 
