@@ -31,7 +31,7 @@ chosen as (
         [[and {{country}}]]
         [[and {{reason}}]]
     order by
-        value_at_stake desc,
+        value_at_stake desc nulls last,
         churn_probability desc,
         customer_id asc
     limit 200

@@ -1,11 +1,9 @@
 select
     feature_label as reason,
-    count(*) as customers
-from analytics.customer_reasons
+    sum(customers)::bigint as customers
+from analytics.reasons_by_risk_level
 where
-    is_raising_risk
-    and feature <> 'other'
-    and risk_level in ('high', 'medium')
+    risk_level in ('high', 'medium')
     [[and {{company}}]]
 group by feature_label
 order by customers desc, reason asc

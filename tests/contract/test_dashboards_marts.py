@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -22,15 +19,16 @@ from orchestration.integrations.metabase.login import PASSWORD_FILE, PASSWORD_FO
 from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 from orchestration.integrations.metabase.verify import VerifyFailed, verify_dashboards
 from orchestration.integrations.metabase.visualization import columns_named
+from tests.conftest import TestServer
+from tests.integration.dbt_runs import warehouse_for_a_module
 from tests.integration.metabase_stand_in import StandIn, served
 from warehouse.connection import Warehouse
-from warehouse.roles import ensure_company_logins, ensure_database_privileges
+from warehouse.roles import ensure_company_logins
 from warehouse.settings import Settings
 
 # The logins belong to the whole server: no other test may make them anew meanwhile.
 pytestmark = pytest.mark.xdist_group("dashboards_marts")
 
-DBT_PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 DEFINITIONS = load_definitions()
 CARDS = DEFINITIONS.cards()
 TYPES_OF_WIDGET = {
@@ -93,13 +91,9 @@ BY_TYPE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def empty_marts(postgres: Any, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    """A warehouse whose marts dbt has built on no data."""
-    with postgres.database(template_database) as url:
-        warehouse = Warehouse(url)
-        with warehouse.connect() as connection:
-            ensure_database_privileges(connection)
-        build_marts(warehouse, tmp_path_factory.mktemp("dbt"))
+def empty_marts(postgres: TestServer, marts_template: str) -> Iterator[Warehouse]:
+    """A warehouse whose marts dbt has built on no data; every card runs on it."""
+    with warehouse_for_a_module(postgres, marts_template) as warehouse:
         with warehouse.connect() as connection:
             for card in CARDS:
                 cursor = connection.execute(filled_sql(card))
@@ -117,22 +111,6 @@ def marts(empty_marts: Warehouse) -> Warehouse:
         for mart in marts_read():
             fill(connection, mart)
     return empty_marts
-
-
-def build_marts(warehouse: Warehouse, folder: Path) -> None:
-    warehouse.write_dbt_profile(folder)
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("dbt"),
-            *("build", "--select", "+path:models/analytics", "--exclude-resource-type", "test", "unit_test"),
-            *("--project-dir", DBT_PROJECT, "--profiles-dir", folder),
-            *("--target-path", folder / "target", "--log-path", folder / "logs", "--quiet"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def fill(connection: psycopg.Connection[Any], mart: str, companies: tuple[CompanyFacts, ...] = (OURS, THEIRS)) -> None:

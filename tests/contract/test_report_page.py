@@ -16,7 +16,8 @@ from orchestration.integrations.metabase.definitions import load_definitions, ma
 from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 from orchestration.report import report_html, write_report
 from orchestration.report_charts import number_written
-from tests.contract.test_dashboards_marts import build_marts, fill
+from tests.conftest import TestServer
+from tests.contract.test_dashboards_marts import fill
 from tests.integration.dbt_runs import warehouse_for_a_module
 from warehouse.companies import add_company, parse_definition
 from warehouse.connection import Warehouse
@@ -34,11 +35,9 @@ TITLES = [
 
 
 @pytest.fixture(scope="module")
-def warehouse(
-    postgres: object, template_database: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Warehouse]:
+def warehouse(postgres: TestServer, marts_template: str) -> Iterator[Warehouse]:
     """Marts with a few rows of one company, and none of another."""
-    with warehouse_for_a_module(postgres, template_database) as warehouse:  # type: ignore[arg-type]
+    with warehouse_for_a_module(postgres, marts_template) as warehouse:
         with warehouse.connect() as connection:
             connection.execute("alter table ops.companies alter company_id restart with 7201")
             for slug, name in (("zawadi", NAME), ("fresh", "Fresh Start")):
@@ -48,8 +47,6 @@ def warehouse(
                 )
                 if slug == "zawadi":
                     facts = CompanyFacts(company.company_id, slug, name, "EUR")
-        build_marts(warehouse, tmp_path_factory.mktemp("dbt"))
-        with warehouse.connect() as connection:
             for mart in marts_read():
                 fill(connection, mart, (facts,))
         yield warehouse

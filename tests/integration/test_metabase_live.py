@@ -16,7 +16,8 @@ from orchestration.integrations.metabase.apply import apply_dashboards
 from orchestration.integrations.metabase.definitions import marts_read
 from orchestration.integrations.metabase.login import WarehouseLogins
 from orchestration.integrations.metabase.verify import verify_dashboards
-from tests.contract.test_dashboards_marts import OURS, THEIRS, build_marts, fill
+from tests.contract.conftest import build_marts
+from tests.contract.test_dashboards_marts import OURS, THEIRS, fill
 from warehouse.connection import Warehouse
 from warehouse.roles import ensure_company_logins
 from warehouse.settings import Settings

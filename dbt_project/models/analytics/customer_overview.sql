@@ -3,6 +3,7 @@
         indexes=[
             {'columns': ['company_id', 'customer_id'], 'unique': true},
             {'columns': ['company_id', 'churn_probability']},
+            {'columns': ['company_id', 'value_at_stake desc nulls last', 'customer_id']},
         ],
     )
 }}
