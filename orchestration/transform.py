@@ -30,7 +30,7 @@ class LayeredTranslator(DagsterDbtTranslator):
         if node is None or node["resource_type"] not in {"model", "seed", "snapshot"}:
             return spec
         deps = list(spec.deps)
-        if {dep.asset_key for dep in deps} <= {keys.COMPANIES, keys.EXCHANGE_RATES, keys.FEATURE_PROOFS}:
+        if {dep.asset_key for dep in deps} <= {keys.COMPANIES, keys.EXCHANGE_RATES, keys.FEATURE_PROOFS, keys.RUN_LOG}:
             # What hangs on no loaded table would run before the sync, at the cost of one more start of dbt.
             deps.append(dg.AssetDep(keys.LOAD_LOG))
         layer = node["fqn"][1] if node["resource_type"] == "model" else "seeds"

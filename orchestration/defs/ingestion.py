@@ -40,6 +40,14 @@ own_rates = dg.AssetSpec(
     kinds={"postgres"},
 )
 
+run_log = dg.AssetSpec(
+    keys.RUN_LOG,
+    group_name=keys.Group.raw,
+    owners=[keys.Owner.operations],
+    description="One row per run of a stage: every stage writes its own.",
+    kinds={"postgres"},
+)
+
 
 def _written_by_sync(key: dg.AssetKey, description: str, entities: Iterable[str] = ENTITIES) -> dg.AssetSpec:
     return dg.AssetSpec(
