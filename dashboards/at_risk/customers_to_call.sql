@@ -53,6 +53,7 @@ select
     chosen.tickets_open,
     chosen.days_since_last_payment,
     chosen.churn_probability,
+    score_moves.move_text,
     chosen.churn_probability - earlier.churn_probability as change_in_chance,
     chosen.revenue_90d,
     chosen.value_at_stake
@@ -67,6 +68,9 @@ left join lateral (
     order by score_history.month desc
     limit 1
 ) as earlier on true
+left join analytics.score_moves
+    on chosen.company_id = score_moves.company_id
+    and chosen.customer_id = score_moves.customer_id
 order by
     chosen.value_at_stake desc,
     chosen.churn_probability desc,
