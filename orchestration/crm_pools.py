@@ -10,7 +10,7 @@ import dagster as dg
 from warehouse.companies import Company
 
 _POLL_SECONDS = 1.0
-LONGEST_WAIT_SECONDS = 1800
+LONGEST_WAIT_SECONDS = 600
 """Whoever waited so long reads all the same: a pool shall slow a sync down, never stop it."""
 
 
