@@ -42,7 +42,7 @@ class DbtRuns:
         self.parsed = self._invoke(dbtRunner(), "parse")
 
     def run(self, *arguments: str, variables: dict[str, Any] | None = None) -> dict[str, int | None]:
-        """Run dbt; returns the rows that each model wrote. Fails the test with dbt's words."""
+        """Run dbt; returns the rows that each node wrote, hooks aside. Fails the test with dbt's words."""
         if self.parsed is None:
             self.parse()
         assert self.parsed is not None
@@ -51,7 +51,11 @@ class DbtRuns:
         result = self._invoke(runner, *arguments, variables=variables)
         failed = [f"{node.node.name}: {node.message}" for node in result if node.status in BAD]
         assert not failed, "\n".join(failed)
-        return {node.node.name: node.adapter_response.get("rows_affected") for node in result}
+        return {
+            node.node.name: node.adapter_response.get("rows_affected")
+            for node in result
+            if node.node.resource_type != "operation"
+        }
 
     def compile(self, *arguments: str, variables: dict[str, Any] | None = None) -> dict[str, str]:
         """The SQL of the nodes that the arguments select, by unique id."""

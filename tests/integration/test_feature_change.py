@@ -120,7 +120,7 @@ def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trai
             [company.company_id],
         ).fetchone()
     assert reasons is not None
-    assert "Weeks as a customer: " in reasons[0]
+    assert " weeks as a customer" in reasons[0]
     assert catalogue == ("Weeks as a customer", "weeks", 0)
     described = dbt.manifest()["nodes"]["model.churn_warehouse.customer_features"]["columns"]["weeks_as_customer"]
     assert described["description"] == "Whole weeks since the customer signed up."
