@@ -33,7 +33,7 @@ _ingestion = dg.AssetSelection.groups(keys.Group.raw)
 _models = dg.AssetSelection.groups(keys.Group.models)
 TRANSFORM = dg.AssetSelection.groups(keys.Group.staging, keys.Group.features)
 SCORING = dg.AssetSelection.groups(keys.Group.predictions, keys.Group.analytics, keys.Group.dashboards)
-_training = dg.AssetSelection.assets(keys.TRAINING_RUNS, keys.EVALUATIONS)
+_training = dg.AssetSelection.assets(keys.TRAINING_RUNS, keys.PROMOTIONS, keys.EVALUATIONS)
 
 daily = dg.define_asset_job(
     "sync_and_score",

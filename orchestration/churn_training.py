@@ -10,12 +10,15 @@ from typing import Any, Literal
 import orjson
 import pandas as pd
 
+from ml_assets.errors import ArtefactError
 from ml_assets.frames import is_same_version
 from ml_assets.ladder import Rung, RungDecision, assert_pool_allowed, count_outcomes, decide_rung
+from ml_assets.model import TrainedModel
+from ml_assets.search import SearchBudget
 from ml_assets.task import CHURN, Feature
-from ml_assets.train import TrainingResult, train, train_rule
+from ml_assets.train import TrainingResult, repeat, train, train_rule
 from orchestration.feature_catalogue import features_of_attributes
-from orchestration.model_registry import ModelRegistry, RegisteredModel
+from orchestration.model_registry import ModelFilesMissing, ModelRegistry, RegisteredModel
 from warehouse.clock import Clock
 from warehouse.companies import Company, CompanyDefinition, CustomAttribute, list_companies
 from warehouse.connection import Warehouse
@@ -35,6 +38,14 @@ Retrain = Literal["when_due", "always"]
 
 
 @dataclass(frozen=True)
+class Search:
+    """How long a training may search for settings: trials in all, seconds from now, or both."""
+
+    trials: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Trained:
     """What training did for a company. ``status`` is not_due where the model that stands is kept untouched."""
 
@@ -46,6 +57,8 @@ class Trained:
     outcomes: int = 0
     auc: float | None = None
     rule_auc: float | None = None
+    failed: str | None = None
+    decision: dict[str, Any] | None = None
 
 
 class ChurnTrainer:
@@ -68,12 +81,14 @@ class ChurnTrainer:
         self._features = [feature for feature in features if feature.name in built]
         self._pools: dict[str, tuple[TrainingResult, RegisteredModel]] = {}
 
-    def train(self, company: Company, retrain: Retrain, cause: Cause | None = None) -> Trained:
+    def train(
+        self, company: Company, retrain: Retrain, cause: Cause | None = None, search: Search | None = None
+    ) -> Trained:
         """Train the company's model, its pool's, or its rule, whichever its outcomes carry.
 
         With ``when_due`` a company that has a model for its rung, trained on features of the version that its
         matrix has now, is left as it is. ``cause`` is recorded; left out, it is first, feature_version (a model
-        fell due), or asked. Raises FeatureVersionError where the rows to learn from are of several.
+        fell due), or asked. With ``search`` settings are searched, else they are the defaults. Raises FeatureVersionError where the rows to learn from are of several.
         """
         sharing = self._sharing(company)
         own = count_outcomes(self._labelled([company], []), CHURN)
@@ -85,11 +100,11 @@ class ChurnTrainer:
         if retrain == "when_due" and chosen == name and self._is_up_to_date(company, name):
             return Trained("not_due", decision.rung, name, "it has a model; `churn train` trains it anew")
         if decision.rung == "pooled_model":
-            result, registered = self._train_pool(name, sharing, company)
+            result, registered = self._train_pool(name, sharing, company, search)
         else:
             frame = self._labelled([company], self._names, company.custom_attributes)
             features = [*self._features, *features_of_attributes(company.custom_attributes)]
-            result, registered = self._train_and_register(name, frame, features, company, decision.rung)
+            result, registered = self._train_and_register(name, frame, features, company, decision.rung, search)
         why = cause or ("first" if chosen is None else "feature_version" if retrain == "when_due" else "asked")
         return self._record(company, decision, result, registered, why)
 
@@ -127,16 +142,22 @@ class ChurnTrainer:
             ]
 
     def _train_pool(
-        self, name: str, sharing: Sequence[Company], company: Company
+        self, name: str, sharing: Sequence[Company], company: Company, search: Search | None
     ) -> tuple[TrainingResult, RegisteredModel]:
         if name not in self._pools:
             pool = self._labelled(sharing, self._names)
             assert_pool_allowed(pool, [other.company_id for other in sharing])
-            self._pools[name] = self._train_and_register(name, pool, self._features, company, "pooled_model")
+            self._pools[name] = self._train_and_register(name, pool, self._features, company, "pooled_model", search)
         return self._pools[name]
 
     def _train_and_register(
-        self, name: str, frame: pd.DataFrame, features: Sequence[Feature], company: Company, rung: Rung
+        self,
+        name: str,
+        frame: pd.DataFrame,
+        features: Sequence[Feature],
+        company: Company,
+        rung: Rung,
+        search: Search | None,
     ) -> tuple[TrainingResult, RegisteredModel]:
         now = self._clock.for_company(company)
         if rung == "rule":
@@ -149,7 +170,7 @@ class ChurnTrainer:
                 feature_version=next(iter(self._versions_now(company)), None),
             )
         else:
-            current = self._registry.champion(name)
+            current, lost = self._champion(name)
             result = train(
                 frame,
                 features,
@@ -158,10 +179,41 @@ class ChurnTrainer:
                 trained_at=now,
                 threads=self._threads,
                 rung=rung,
-                champion=current[0] if current else None,
+                champion=current,
+                budget=self._budget(name, search),
             )
-        registered = self._registry.log_training(name, result, tags={"company": company.slug, "rung": rung})
+            if lost is not None:
+                result.decision["champion"] = {"promoted": True, "is_compared": False, "reason": lost}
+        registered = self._registry.log_training(name, result, CHURN, tags={"company": company.slug, "rung": rung})
         return result, registered
+
+    def _champion(self, name: str) -> tuple[TrainedModel | None, str | None]:
+        """The champion to judge against; where its files are gone or damaged, None and why: it is then replaced."""
+        try:
+            found = self._registry.champion(name)
+        except (ModelFilesMissing, ArtefactError) as error:
+            return None, f"the champion cannot be read any more: {error}"
+        return (found[0] if found else None), None
+
+    def _budget(self, name: str, search: Search | None) -> SearchBudget | None:
+        if search is None or (search.trials is None and search.seconds is None):
+            return None
+        return SearchBudget(search.trials, search.seconds, self._registry.study_storage(name), name)
+
+    def repeat(self, company: Company, name: str, version: str) -> float:
+        """Train a recorded version anew from its record; returns the largest difference of a score, which is 0.
+
+        Raises a TrainingChangedError where the rows are no more those that it learned from, and a RegistryError
+        where the version or its record is not there.
+        """
+        model = self._registry.load(name, version)
+        split = self._registry.report(name, version)["split"]
+        companies = self._sharing(company) if model.rung == "pooled_model" else [company]
+        attributes = () if model.rung == "pooled_model" else company.custom_attributes
+        frame = self._labelled(companies, self._names, attributes)
+        again = repeat(model, split, frame, CHURN)
+        scores = [one.score(frame, explain=False).probability for one in (model, again)]
+        return float(abs(scores[0] - scores[1]).max())
 
     def _record(
         self,
@@ -200,6 +252,12 @@ class ChurnTrainer:
             outcomes=record.outcomes,
             auc=published.get("auc"),
             rule_auc=result.evaluations.get("rule", {}).get("auc"),
+            failed=", ".join(f"{kind}: {error}" for kind, error in result.decision.get("failed", {}).items()) or None,
+            decision={
+                name: record.decision[name]
+                for name in ("chosen", "gate", "champion", "failed")
+                if name in record.decision
+            },
         )
 
 

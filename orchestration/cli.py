@@ -21,6 +21,7 @@ from orchestration.erasure_cli import forget
 from orchestration.feature_catalogue import PROJECT_DIRECTORY
 from orchestration.feature_cli import features_app, impact
 from orchestration.integrations.metabase.errors import MetabaseError
+from orchestration.model_cli import model_app
 from orchestration.notify_cli import notify_app
 from orchestration.publication_cli import export, publication_app
 from orchestration.terminal import CommandFailed, console, errors, open_warehouse
@@ -42,6 +43,7 @@ app.add_typer(company_app, name="company")
 app.add_typer(secret_app, name="secret")
 app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(demo_app, name="demo")
+app.add_typer(model_app, name="model")
 app.add_typer(publication_app, name="publication")
 app.command("export")(export)
 app.command("report")(report)
@@ -138,11 +140,17 @@ def sync(company: OneCompany = None) -> None:
 
 
 @app.command()
-def train(company: OneCompany = None) -> None:
+def train(
+    company: OneCompany = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials of settings to search, resumed ones counted; none: no search.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.001, help="Seconds to search settings for.")] = None,
+) -> None:
     """Train anew; a challenger replaces a champion only if it is better on the same rows."""
-    from orchestration.automation import TRAIN_ANEW
-
-    _run("train", company, TRAIN_ANEW)
+    config = {"retrain": "always", "cause": "asked"}
+    budget = {name: value for name, value in (("trials", trials), ("seconds", seconds)) if value is not None}
+    _run("train", company, {"ops": {"train_churn_models": {"config": {**config, **budget}}}})
 
 
 @app.command()

@@ -58,6 +58,8 @@ LABELS = dbt_model("features", "churn_labels")
 
 TRAINING_RUNS = dg.AssetKey(["ml", "training_runs"])
 EVALUATIONS = dg.AssetKey(["ml", "evaluations"])
+PROMOTIONS = dg.AssetKey(["ml", "promotions"])
+SHADOW_SCORES = dg.AssetKey(["ml", "shadow_scores"])
 FEATURE_PROOFS = dg.AssetKey(["ml", "feature_proofs"])
 STAGED_SCORES = dg.AssetKey(["ml", "staged_scores"])
 SCORE_MOVES = dg.AssetKey(["ml", "score_moves"])

@@ -26,7 +26,9 @@ import psycopg
 from psycopg import sql
 
 from ml_assets.model import TrainedModel
+from ml_assets.task import PredictionTask
 from ml_assets.train import TrainingResult
+from orchestration.model_card import render_card
 from warehouse.connection import Warehouse
 from warehouse.relations import MLFLOW_SCHEMA
 
@@ -38,6 +40,8 @@ _VERSION_TAGS = sql.Identifier(MLFLOW_SCHEMA, "model_version_tags")
 _FEATURE_VERSION = "feature_version"
 _RUNS = sql.Identifier(MLFLOW_SCHEMA, "runs")
 _REPORT_FILE = "training.json"
+_CARD_FILE = "card.html"
+_STUDIES = "studies"
 _LOCK = 7_231_001
 _QUIET = ("alembic", "mlflow.store.db.utils")
 _LONGEST_PARAMETER = 500
@@ -46,6 +50,10 @@ _NOT_IN_A_METRIC = re.compile(r"[^\w./ -]")
 
 class RegistryError(Exception):
     """The model registry cannot be used, or holds no such model; the message says which and what to do."""
+
+
+class ModelFilesMissing(RegistryError):
+    """The registry knows the version, but its files are gone."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ class ModelRegistry:
         self,
         name: str,
         result: TrainingResult,
+        task: PredictionTask,
         *,
         tags: Mapping[str, str] | None = None,
         promote: bool | None = None,
@@ -86,7 +95,7 @@ class ModelRegistry:
         """
         before = self.champion_version(name)
         with self._reported(f"model {name!r} could not be logged"):
-            run_id = self._log_run(name, result, tags or {})
+            run_id = self._log_run(name, result, task, tags or {})
             registered = RegisteredModel(name, self._register(name, run_id, result), run_id, before)
             if promote if promote is not None else result.status != "kept_champion":
                 self._client.set_registered_model_alias(name, CHAMPION, registered.version)
@@ -147,8 +156,27 @@ class ModelRegistry:
             found = self._client.get_model_version(name, version)
         return self._read(name, version, found.run_id)
 
+    def card(self, name: str, version: str) -> str:
+        """The model card of a version, as an HTML page. Raises `RegistryError` when it is not there."""
+        return self._artefact(name, version, _CARD_FILE).decode()
+
+    def report(self, name: str, version: str) -> dict[str, Any]:
+        """What a version's training found (see `report_of`). Raises `RegistryError` when it is not there."""
+        found: dict[str, Any] = orjson.loads(self._artefact(name, version, _REPORT_FILE))
+        return found
+
+    def study_storage(self, name: str) -> Any:
+        """Optuna's storage of the searches for a model: a journal in the home folder, which two may write at once."""
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        folder = self._files / _STUDIES
+        folder.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(folder / f"{name}.log")))
+
     def forget(self, name: str) -> int:
         """Erase every version of a model, with its runs and files; returns how many runs there were."""
+        (self._files / _STUDIES / f"{name}.log").unlink(missing_ok=True)
         query = sql.SQL("select run_uuid from {} where name = %s").format(_RUNS)
         with self._warehouse.connect() as connection:
             try:
@@ -184,7 +212,7 @@ class ModelRegistry:
             client.search_experiments(max_results=1)
         return client
 
-    def _log_run(self, name: str, result: TrainingResult, tags: Mapping[str, str]) -> str:
+    def _log_run(self, name: str, result: TrainingResult, task: PredictionTask, tags: Mapping[str, str]) -> str:
         run = self._client.create_run(
             self._experiment(result.model.task_name),
             run_name=name,
@@ -200,7 +228,7 @@ class ModelRegistry:
         run_id = str(run.info.run_id)
         try:
             self._log_figures(run_id, result)
-            self._log_files(run_id, result)
+            self._log_files(run_id, name, result, task)
         except BaseException:
             self._client.set_terminated(run_id, "FAILED")
             raise
@@ -217,13 +245,14 @@ class ModelRegistry:
             params=[Param(key, value) for key, value in parameters_of(result).items()],
         )
 
-    def _log_files(self, run_id: str, result: TrainingResult) -> None:
+    def _log_files(self, run_id: str, name: str, result: TrainingResult, task: PredictionTask) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             (folder / _MODEL_FOLDER).mkdir()
             for file, content in result.model.to_files().items():
                 (folder / _MODEL_FOLDER / file).write_bytes(content)
             (folder / _REPORT_FILE).write_bytes(report_of(result))
+            (folder / _CARD_FILE).write_text(render_card(name, result, task, parameters_of(result)))
             self._client.log_artifacts(run_id, temporary)
 
     def _register(self, name: str, run_id: str, result: TrainingResult) -> str:
@@ -259,11 +288,21 @@ class ModelRegistry:
     def _folder(self, task_name: str, run_id: str) -> Path:
         return self._files / task_name / run_id / "artifacts" / _MODEL_FOLDER
 
+    def _artefact(self, name: str, version: str, file: str) -> bytes:
+        with self._reported(f"version {version} of model {name!r} could not be read"):
+            run_id = self._client.get_model_version(name, version).run_id
+        found = list(self._files.glob(f"*/{run_id}/artifacts/{file}"))
+        if not found:
+            raise ModelFilesMissing(
+                f"model {name!r}, version {version}, has no {file} under {self._files}: train again"
+            )
+        return found[0].read_bytes()
+
     def _read(self, name: str, version: str, run_id: str) -> TrainedModel:
         """Files are looked up below today's home, so that the whole home folder may move."""
         folders = list(self._files.glob(f"*/{run_id}/artifacts/{_MODEL_FOLDER}"))
         if not folders:
-            raise RegistryError(
+            raise ModelFilesMissing(
                 f"the files of model {name!r}, version {version}, are not under {self._files}: they were "
                 "trained with another home folder or removed; put them back, or train again"
             )
@@ -298,7 +337,17 @@ def metrics_of(result: TrainingResult) -> dict[str, float]:
         for metric, value in metrics.items()
         if value is not None
     }
-    return counts | judged
+    return counts | judged | _fold_metrics(result)
+
+
+def _fold_metrics(result: TrainingResult) -> dict[str, float]:
+    """Each fold's log loss of the settings that the search chose, as "fold/candidate/number/log_loss"."""
+    candidates = result.decision.get("search", {}).get("candidates", {})
+    return {
+        f"fold/{candidate}/{number}/log_loss": loss
+        for candidate, found in candidates.items()
+        for number, loss in enumerate(found["fold_log_loss"], 1)
+    }
 
 
 def parameters_of(result: TrainingResult) -> dict[str, str]:
@@ -313,6 +362,9 @@ def parameters_of(result: TrainingResult) -> dict[str, str]:
         "features": len(result.model.encoder.features),
         "feature_version": facts.feature_version,
         "split": result.split.get("mode"),
+        "threads": facts.threads,
+        "fingerprint": facts.fingerprint,
+        "folds": orjson.dumps(result.decision.get("search", {}).get("folds", [])).decode(),
         "calibration_slope": result.model.calibrator.slope,
         "calibration_intercept": result.model.calibrator.intercept,
         **{f"setting.{key}": value for key, value in result.model.estimator.settings().items()},
@@ -322,7 +374,7 @@ def parameters_of(result: TrainingResult) -> dict[str, str]:
 
 
 def report_of(result: TrainingResult) -> bytes:
-    """Split, decision, evaluations and features as JSON, for a person to read in MLflow."""
+    """Split, decision, evaluations, report and features as JSON: to read in MLflow, and to repeat the training from."""
     report = {
         "status": result.status,
         "rung": result.model.rung,
@@ -330,6 +382,7 @@ def report_of(result: TrainingResult) -> bytes:
         "split": result.split,
         "decision": result.decision,
         "evaluations": result.evaluations,
+        "report": result.report,
         "features": [vars(feature) for feature in result.model.encoder.features],
         "facts": vars(result.model.facts),
     }

@@ -68,6 +68,14 @@ class Settings(BaseSettings):
         default=0.05, ge=0, le=1, description="Share of rejected records (0 to 1) past which a load fails."
     )
     threads: int = Field(default=2, ge=1, le=64, description="Threads of dbt and of model training.")
+    search_trials: int | None = Field(
+        default=None,
+        ge=1,
+        description="Trials that `churn train` and the weekly training search settings for; none: no search.",
+    )
+    search_seconds: float | None = Field(
+        default=None, gt=0, description="Seconds that they search settings for; with trials too, what ends first."
+    )
     feed_probability_band: float = Field(
         default=0.02, ge=0, le=1, description="A probability that moved by less since it was sent is no change."
     )

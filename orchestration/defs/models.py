@@ -8,15 +8,17 @@ from pydantic import Field
 
 from orchestration import keys
 from orchestration.churn_scoring import ChurnScorer
-from orchestration.churn_training import ChurnTrainer, Retrain
+from orchestration.churn_training import ChurnTrainer, Retrain, Search
 from orchestration.company_work import figures, for_each_company
 from orchestration.feature_catalogue import MATRIX, manifest_path, read_features, sql_version
 from orchestration.model_registry import ModelRegistry
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
+from orchestration.shadow_scoring import ShadowScorer
 from orchestration.transform import prepare_manifest
 from warehouse.clock import Clock
-from warehouse.settings import load_settings
+from warehouse.model_log import Cause
+from warehouse.settings import Settings, load_settings
 
 # With other features a model is out of date, as the matrix is.
 FEATURE_CODE = sql_version(json.loads(prepare_manifest(load_settings()).read_text()), MATRIX)
@@ -30,12 +32,28 @@ class TrainingConfig(dg.Config):
         description="when_due trains a company that has no model for its amount of data, or one of other features than "
         "it has now; always trains every one.",
     )
+    cause: Cause | None = Field(
+        default=None, description="Why, as it is recorded; none: first, feature_version or asked, whichever it is."
+    )
+    trials: int | None = Field(
+        default=None, description="Trials of settings to search; none: as CHURN_SEARCH_TRIALS says."
+    )
+    seconds: float | None = Field(default=None, description="Seconds to search; none: as CHURN_SEARCH_SECONDS says.")
 
 
 class ScoringConfig(dg.Config):
     """How eager a scoring is."""
 
     again: bool = Field(default=False, description="Score a date anew even if the same model has published it already.")
+
+
+def _search(config: TrainingConfig, settings: Settings) -> Search | None:
+    """What the run asks for; else the settings' budget, which a training that fell due in a daily run does not take."""
+    if config.trials is not None or config.seconds is not None:
+        return Search(config.trials, config.seconds)
+    if config.retrain == "always":
+        return Search(settings.search_trials, settings.search_seconds)
+    return None
 
 
 @dg.multi_asset(
@@ -49,6 +67,14 @@ class ScoringConfig(dg.Config):
             code_version=FEATURE_CODE,
             description="Each training: on which rung, from how many churners, what was decided and why.",
             kinds={"xgboost", "mlflow"},
+        ),
+        dg.AssetSpec(
+            keys.PROMOTIONS,
+            deps=[keys.FEATURE_MATRIX, keys.LABELS],
+            group_name=keys.Group.models,
+            owners=[keys.Owner.data_science],
+            description="Each decision about a champion, with the figures and conditions that it rests on.",
+            kinds={"mlflow"},
         ),
         dg.AssetSpec(
             keys.EVALUATIONS,
@@ -80,11 +106,13 @@ def train_churn_models(
             context,
             opened,
             stage="train",
-            work=lambda company: trainer.train(company, config.retrain),
+            work=lambda company: trainer.train(company, config.retrain, config.cause, _search(config, settings)),
             counts=lambda trained: {"rows": trained.rows, "outcomes": trained.outcomes},
         )
     for slug, trained in outcomes.results.items():
         context.add_asset_metadata(figures(trained), keys.TRAINING_RUNS, slug)
+        if trained.decision:
+            context.add_asset_metadata({"decision": dg.JsonMetadataValue(trained.decision)}, keys.PROMOTIONS, slug)
     for key in context.selected_asset_keys:
         yield dg.MaterializeResult(asset_key=key)
 
@@ -126,3 +154,42 @@ def stage_churn_scores(
     for slug, staged in outcomes.results.items():
         context.add_asset_metadata(figures(staged), keys.STAGED_SCORES, slug)
     yield dg.MaterializeResult(asset_key=keys.STAGED_SCORES)
+
+
+@dg.multi_asset(
+    name="shadow_churn_scores",
+    specs=[
+        dg.AssetSpec(
+            keys.SHADOW_SCORES,
+            deps=[keys.STAGED_SCORES, keys.TRAINING_RUNS],
+            group_name=keys.Group.models,
+            owners=[keys.Owner.data_science],
+            description="What each company's newest challenger would have published; nobody outside reads it.",
+            kinds={"xgboost", "postgres"},
+        )
+    ],
+    partitions_def=companies,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def shadow_churn_scores(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Score each company's active customers by its challenger, without reasons, where it has one."""
+    settings = warehouse.settings()
+    with warehouse.open() as opened:
+        shadow = ShadowScorer(
+            opened,
+            ModelRegistry(opened, settings.home),
+            read_features(manifest_path(settings)),
+            Clock.from_settings(settings),
+        )
+        outcomes = for_each_company(
+            context,
+            opened,
+            stage="shadow",
+            work=shadow.score,
+            counts=lambda shadowed: {"rows": shadowed.rows},
+        )
+    for slug, shadowed in outcomes.results.items():
+        context.add_asset_metadata(figures(shadowed), keys.SHADOW_SCORES, slug)
+    yield dg.MaterializeResult(asset_key=keys.SHADOW_SCORES)

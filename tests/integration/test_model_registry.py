@@ -34,8 +34,8 @@ def test_versions_the_champion_and_the_figures_survive_in_mlflow(
     assert registry.champion("churn-acme") is None
     assert registry.champion_version("churn-acme") is None
 
-    first = registry.log_training("churn-acme", result, tags={"company": "acme"})
-    challenger = registry.log_training("churn-acme", result, promote=False)
+    first = registry.log_training("churn-acme", result, CHURN, tags={"company": "acme"})
+    challenger = registry.log_training("churn-acme", result, CHURN, promote=False)
     assert (first.version, challenger.version) == ("1", "2")
 
     found = ModelRegistry(warehouse, tmp_path).champion("churn-acme")
@@ -66,7 +66,7 @@ def test_a_home_folder_that_moved_still_loads_and_a_lost_one_is_named(
     warehouse: Warehouse, tmp_path: Path, result: TrainingResult
 ) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
-    ModelRegistry(warehouse, old).log_training("churn-acme", result)
+    ModelRegistry(warehouse, old).log_training("churn-acme", result, CHURN)
     shutil.move(old, new)
     assert ModelRegistry(warehouse, new).load("churn-acme", "1").rung == result.model.rung
     with pytest.raises(RegistryError, match=r"'churn-acme', version 1, are not under .*old"):
@@ -80,7 +80,7 @@ def test_the_rule_of_a_company_with_no_outcomes_becomes_champion(
     rule = fit_rule(frame, FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT)
     too_few = TrainingResult("too_few_outcomes", rule, result.counts, {}, {"mode": "none"}, {})
     registry = ModelRegistry(warehouse, tmp_path)
-    registry.log_training("churn-young", too_few)
+    registry.log_training("churn-young", too_few, CHURN)
     found = registry.champion("churn-young")
     assert found is not None
     assert found[0].rung == "rule"
@@ -104,8 +104,8 @@ def test_a_forgotten_model_leaves_neither_rows_nor_files_and_another_stays(
     registry = ModelRegistry(warehouse, tmp_path)
     assert registry.forget("churn-acme") == 0
     for _ in range(2):
-        registry.log_training("churn-acme", result)
-    other = registry.log_training("churn-other", result)
+        registry.log_training("churn-acme", result, CHURN)
+    other = registry.log_training("churn-other", result, CHURN)
     assert registry.forget("churn-acme") == 2
     assert registry.champion("churn-acme") is None
     with warehouse.connect() as connection:

@@ -1,0 +1,74 @@
+"""Scores of challengers, beside the champion's and never published: what they would have said is graded later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from psycopg import sql
+
+from ml_assets.task import CHURN, Feature
+from orchestration.model_registry import ModelRegistry
+from warehouse.clock import Clock
+from warehouse.companies import Company
+from warehouse.connection import Warehouse
+from warehouse.feature_store import built_columns, rows_at
+from warehouse.model_log import chosen_model, newest_challenger
+from warehouse.relations import SHADOW_SCORES
+from warehouse.roles import Role
+
+
+@dataclass(frozen=True)
+class Shadowed:
+    """What a challenger scored. ``model_version`` is None where the company has no challenger, or one of old features."""
+
+    as_of_date: date
+    model_version: str | None
+    rows: int = 0
+
+
+class ShadowScorer:
+    """Scores companies by their newest challenger, without reasons."""
+
+    def __init__(
+        self, warehouse: Warehouse, registry: ModelRegistry, features: Sequence[Feature], clock: Clock
+    ) -> None:
+        self._warehouse = warehouse
+        self._registry = registry
+        self._clock = clock
+        with warehouse.connect() as conn:
+            built = set(built_columns(conn))
+        self._names = [feature.name for feature in features if feature.name in built]
+
+    def score(self, company: Company) -> Shadowed:
+        """Score the company's active customers at its current date by its newest challenger, where it has one."""
+        now = self._clock.for_company(company)
+        with self._warehouse.connect(Role.ml) as conn:
+            name = chosen_model(conn, company.company_id, CHURN.name)
+        champion = self._registry.champion_version(name) if name else None
+        if name is None or champion is None:
+            return Shadowed(now.date(), None)
+        with self._warehouse.connect(Role.ml) as conn:
+            challenger = newest_challenger(conn, name, champion)
+        if challenger is None:
+            return Shadowed(now.date(), None)
+        model = self._registry.load(name, challenger)
+        frame = rows_at(
+            self._warehouse, company.company_id, now.date(), self._names, company.custom_attributes
+        ).to_pandas()
+        model.check_frame(frame, CHURN)
+        version = f"{name} v{challenger}"
+        probabilities = model.score(frame, explain=False).probability
+        with self._warehouse.connect(Role.ml) as conn, conn.cursor() as cursor:
+            cursor.execute(
+                sql.SQL("delete from {} where company_id = %s and as_of_date = %s and model_version = %s").format(
+                    SHADOW_SCORES.identifier
+                ),
+                [company.company_id, now.date(), version],
+            )
+            copy = sql.SQL(
+                "copy {} (company_id, customer_id, as_of_date, model_version, probability, scored_at) from stdin"
+            ).format(SHADOW_SCORES.identifier)
+            with cursor.copy(copy) as rows:
+                for customer, probability in zip(frame[CHURN.entity_key], probabilities.tolist(), strict=True):
+                    rows.write_row((company.company_id, customer, now.date(), version, probability, now))
+        return Shadowed(now.date(), version, len(frame))
