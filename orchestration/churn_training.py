@@ -36,6 +36,8 @@ from warehouse.roles import Role
 
 Retrain = Literal["when_due", "always"]
 
+_SHOWN_DECISIONS = ("chosen", "gate", "champion", "failed")
+
 
 @dataclass(frozen=True)
 class Search:
@@ -88,7 +90,8 @@ class ChurnTrainer:
 
         With ``when_due`` a company that has a model for its rung, trained on features of the version that its
         matrix has now, is left as it is. ``cause`` is recorded; left out, it is first, feature_version (a model
-        fell due), or asked. With ``search`` settings are searched, else they are the defaults. Raises FeatureVersionError where the rows to learn from are of several.
+        fell due), or asked. With ``search`` settings are searched, else they are the defaults. Raises
+        FeatureVersionError where the rows to learn from are of several.
         """
         sharing = self._sharing(company)
         own = count_outcomes(self._labelled([company], []), CHURN)

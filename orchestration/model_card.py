@@ -47,9 +47,7 @@ def render_card(name: str, result: TrainingResult, task: PredictionTask, paramet
 
 def limits_of(result: TrainingResult) -> list[str]:
     """What a reader must know before trusting it, in sentences."""
-    limits = [
-        "A score says what usually followed such figures in the past; after a change of prices or product it lags."
-    ]
+    limits = ["A score says what usually followed such figures; after a change of prices or product it lags."]
     judged = (result.evaluations.get(str(result.decision.get("chosen"))) or {}).get("outcomes")
     if judged is not None and judged < _FEW_OUTCOMES:
         limits.append(f"It was judged on {judged:.0f} outcomes: small differences between candidates are noise.")
@@ -69,8 +67,8 @@ def _words_on_shape(report: Mapping[str, Any]) -> str:
         return "Its reasons cost next to nothing: no shallower shape would be cheaper to explain."
     cost = shallower["reason_cost"] / report["reason_cost"]
     return (
-        f"With trees one level less deep its reasons would cost {cost:.0%} of what they cost now, and its log loss would "
-        f"change by {shallower['log_loss_lost']:+.4f} ({shallower['log_loss_lost_low']:+.4f} to "
+        f"With trees one level less deep its reasons would cost {cost:.0%} of what they cost now, and its log loss "
+        f"would change by {shallower['log_loss_lost']:+.4f} ({shallower['log_loss_lost_low']:+.4f} to "
         f"{shallower['log_loss_lost_high']:+.4f}; more is worse); its AUC would be {_number(shallower['auc'])}."
     )
 

@@ -6,6 +6,7 @@ from datetime import date
 
 from psycopg import sql
 
+from ml_assets.errors import FeatureVersionError
 from ml_assets.task import CHURN, Feature
 from orchestration.model_registry import ModelRegistry
 from warehouse.clock import Clock
@@ -19,7 +20,7 @@ from warehouse.roles import Role
 
 @dataclass(frozen=True)
 class Shadowed:
-    """What a challenger scored. ``model_version`` is None where the company has no challenger, or one of old features."""
+    """What a challenger scored. ``model_version`` is None where the company has none that fits its features."""
 
     as_of_date: date
     model_version: str | None
@@ -55,7 +56,10 @@ class ShadowScorer:
         frame = rows_at(
             self._warehouse, company.company_id, now.date(), self._names, company.custom_attributes
         ).to_pandas()
-        model.check_frame(frame, CHURN)
+        try:
+            model.check_frame(frame, CHURN)
+        except FeatureVersionError:
+            return Shadowed(now.date(), None)
         version = f"{name} v{challenger}"
         probabilities = model.score(frame, explain=False).probability
         with self._warehouse.connect(Role.ml) as conn, conn.cursor() as cursor:

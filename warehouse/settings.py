@@ -71,10 +71,12 @@ class Settings(BaseSettings):
     search_trials: int | None = Field(
         default=None,
         ge=1,
-        description="Trials that `churn train` and the weekly training search settings for; none: no search.",
+        description="Trials of settings that `churn train` and the weekly training search; none: no limit.",
     )
     search_seconds: float | None = Field(
-        default=None, gt=0, description="Seconds that they search settings for; with trials too, what ends first."
+        default=None,
+        gt=0,
+        description="Seconds that they search; with trials, what ends first; neither: no search.",
     )
     feed_probability_band: float = Field(
         default=0.02, ge=0, le=1, description="A probability that moved by less since it was sent is no change."

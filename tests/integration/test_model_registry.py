@@ -57,7 +57,14 @@ def test_versions_the_champion_and_the_figures_survive_in_mlflow(
     assert run.data.params["library.xgboost"]
     assert run.data.metrics["rule/log_loss"] == pytest.approx(result.evaluations["rule"]["log_loss"])
     files = {file.path for file in registry._client.list_artifacts(first.run_id)}
-    assert files == {"model", "training.json"}
+    assert files == {"model", "training.json", "card.html"}
+    page = registry.card("churn-acme", "1")
+    for words in ("What moves the scores", "Promised and kept", "Lift by tenth", "By segment", "Limits", "Fingerprint"):
+        assert words in page
+    assert page.count("<svg") == 2
+    assert "http-equiv" not in page
+    assert "src=" not in page
+    assert registry.report("churn-acme", "1")["split"] == result.split
     report = json.loads(next(tmp_path.glob(f"mlflow/*/{first.run_id}/artifacts/training.json")).read_text())
     assert len(report["features"]) == len(FEATURES)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,14 +12,17 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from ml_assets.errors import FeatureVersionError
+from ml_assets.errors import FeatureVersionError, TrainingChangedError
 from ml_assets.task import Feature
+from orchestration.champions import ChampionNotChanged, Champions
 from orchestration.churn_scoring import ChurnScorer
 from orchestration.churn_training import ChurnTrainer
-from orchestration.model_registry import ModelRegistry
+from orchestration.model_registry import ModelFilesMissing, ModelRegistry
+from orchestration.shadow_scoring import ShadowScorer
 from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
+from warehouse.errors import WarehouseUnreachable
 from warehouse.feature_store import labelled_rows, rows_at
 from warehouse.model_log import promotions, trainings
 
@@ -151,3 +155,106 @@ def test_a_companys_own_attributes_are_read_as_typed_columns(warehouse: Warehous
     assert [rows[1][f"attribute_{name}"] for name in ("account_tier", "users", "trial")] == [None, None, None]
     assert labelled.num_rows == 12
     assert {"feature_version", "attribute_users", "is_churned"} <= set(labelled.column_names)
+
+
+def _champions(warehouse: Warehouse, home: Path) -> Champions:
+    return Champions(warehouse, ModelRegistry(warehouse, home), Clock(None))
+
+
+def test_one_command_goes_back_to_the_champion_before_and_the_audit_log_says_who(
+    warehouse: Warehouse, company: Company, tmp_path: Path
+) -> None:
+    registry, champions = ModelRegistry(warehouse, tmp_path), _champions(warehouse, tmp_path)
+    with pytest.raises(ChampionNotChanged, match="churn train --company acme"):
+        champions.rollback(company, "ann")
+    for _ in range(3):
+        _trainer(warehouse, tmp_path).train(company, "always")
+    assert _scorer(warehouse, tmp_path).stage(company).model_version == "churn-acme v3"
+
+    assert champions.rollback(company, "ann").after == "2"
+    assert _scorer(warehouse, tmp_path).stage(company).model_version == "churn-acme v2"
+    assert champions.rollback(company, "ann").after == "1"
+    with pytest.raises(ChampionNotChanged, match="nothing to go back to"):
+        champions.rollback(company, "ann")
+    assert champions.promote(company, "3", "bob").before == "1"
+    with warehouse.connect() as connection:
+        audit = connection.execute(
+            "select actor, action, before ->> 'version', after ->> 'version' from ops.audit_log"
+            " where action like 'model.%' order by audit_id"
+        ).fetchall()
+        connection.execute("update features.churn_feature_matrix set feature_version = 'sql2.set1'")
+        connection.commit()
+    assert audit == [
+        ("ann", "model.rolled_back", "3", "2"),
+        ("ann", "model.rolled_back", "2", "1"),
+        ("bob", "model.chosen", "1", "3"),
+    ]
+    with pytest.raises(ChampionNotChanged, match=r"features of version sql1\.set1.*v3 publishes on"):
+        champions.rollback(company, "ann")
+    assert registry.champion_version("churn-acme") == "3"
+
+
+def test_a_challenger_scores_in_shadow_and_publishes_nothing(
+    warehouse: Warehouse, company: Company, tmp_path: Path
+) -> None:
+    registry = ModelRegistry(warehouse, tmp_path)
+    shadow = ShadowScorer(warehouse, registry, FEATURES, Clock(None))
+    assert shadow.score(company).model_version is None
+    for _ in range(2):
+        _trainer(warehouse, tmp_path).train(company, "always")
+    assert shadow.score(company).model_version is None
+    registry.set_champion("churn-acme", "1")
+    with warehouse.connect() as connection:
+        connection.execute("update ml.training_runs set status = 'kept_champion' where model_version = '2'")
+        connection.commit()
+    for _ in range(2):
+        assert (shadow.score(company).model_version, shadow.score(company).rows) == ("churn-acme v2", 6)
+    with warehouse.connect() as connection:
+        assert connection.execute(
+            "select count(*), count(distinct customer_id), min(model_version) from ml.shadow_scores"
+        ).fetchone() == (6, 6, "churn-acme v2")
+        assert connection.execute("select count(*) from ml.staged_scores").fetchone() == (0,)
+
+
+def test_a_recorded_training_is_repeated_until_its_data_change(
+    warehouse: Warehouse, company: Company, tmp_path: Path
+) -> None:
+    _trainer(warehouse, tmp_path).train(company, "always")
+    assert _trainer(warehouse, tmp_path).repeat(company, "churn-acme", "1") == 0.0
+    page = ModelRegistry(warehouse, tmp_path).card("churn-acme", "1")
+    assert page.startswith("<!doctype html>")
+    assert "Too few outcomes" in page
+    with warehouse.connect() as connection:
+        connection.execute("update features.churn_feature_matrix set revenue_90d = 11 where customer_id = 'c1'")
+        connection.commit()
+    with pytest.raises(TrainingChangedError, match="train anew"):
+        _trainer(warehouse, tmp_path).repeat(company, "churn-acme", "1")
+
+
+def test_without_a_readable_champion_nothing_is_staged_and_training_mends_it(
+    warehouse: Warehouse, company: Company, tmp_path: Path
+) -> None:
+    _trainer(warehouse, tmp_path).train(company, "always")
+    shutil.rmtree(tmp_path / "mlflow")
+    with pytest.raises(ModelFilesMissing, match="put them back, or train again"):
+        _scorer(warehouse, tmp_path).stage(company)
+    with warehouse.connect() as connection:
+        assert connection.execute("select count(*) from ml.staged_scores").fetchone() == (0,)
+    _trainer(warehouse, tmp_path).train(company, "always")
+    assert _scorer(warehouse, tmp_path).stage(company).rows == 6
+
+
+def test_a_registry_that_cannot_be_reached_is_a_clear_error_and_stages_nothing(
+    warehouse: Warehouse, company: Company, tmp_path: Path
+) -> None:
+    _trainer(warehouse, tmp_path).train(company, "always")
+    away = ModelRegistry(Warehouse("postgresql://nobody:secret@127.0.0.1:1/nowhere"), tmp_path)
+    trainer = ChurnTrainer(warehouse, away, FEATURES, Clock(None), 1)
+    scorer = ChurnScorer(warehouse, away, FEATURES, Clock(None))
+    for work in (lambda: trainer.train(company, "always"), lambda: scorer.stage(company)):
+        with pytest.raises(WarehouseUnreachable) as refused:
+            work()
+        assert "secret" not in str(refused.value)
+    with warehouse.connect() as connection:
+        assert connection.execute("select count(*) from ml.staged_scores").fetchone() == (0,)
+        assert connection.execute("select count(*) from ml.training_runs").fetchone() == (1,)
