@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import cast, get_args
 
 import dagster as dg
 from pydantic import Field
@@ -32,7 +33,7 @@ class TrainingConfig(dg.Config):
         description="when_due trains a company that has no model for its amount of data, or one of other features than "
         "it has now; always trains every one.",
     )
-    cause: Cause | None = Field(
+    cause: str | None = Field(
         default=None, description="Why, as it is recorded; none: first, feature_version or asked, whichever it is."
     )
     trials: int | None = Field(
@@ -45,6 +46,12 @@ class ScoringConfig(dg.Config):
     """How eager a scoring is."""
 
     again: bool = Field(default=False, description="Score a date anew even if the same model has published it already.")
+
+
+def _cause(config: TrainingConfig) -> Cause | None:
+    if config.cause is None or config.cause in get_args(Cause):
+        return cast(Cause | None, config.cause)
+    raise dg.Failure(f"cause {config.cause!r} is unknown; use one of {', '.join(get_args(Cause))}", allow_retries=False)
 
 
 def _search(config: TrainingConfig, settings: Settings) -> Search | None:
@@ -106,7 +113,7 @@ def train_churn_models(
             context,
             opened,
             stage="train",
-            work=lambda company: trainer.train(company, config.retrain, config.cause, _search(config, settings)),
+            work=lambda company: trainer.train(company, config.retrain, _cause(config), _search(config, settings)),
             counts=lambda trained: {"rows": trained.rows, "outcomes": trained.outcomes},
         )
     for slug, trained in outcomes.results.items():
