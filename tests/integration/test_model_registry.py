@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ pytestmark = pytest.mark.xdist_group("mlflow")
 @pytest.fixture(scope="module")
 def result() -> TrainingResult:
     """A small trained model."""
+    task = replace(CHURN, segment_feature="plan")
     return train(
-        simulate(300, 10, rate=0.1), FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT, threads=1
+        simulate(300, 10, rate=0.1), FEATURES, task, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT, threads=1
     )
 
 
