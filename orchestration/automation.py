@@ -17,6 +17,9 @@ TRANSFORM_RETRIES = dg.RetryPolicy(max_retries=1, delay=10)
 TRAIN_ANEW = {"ops": {"train_churn_models": {"config": {"retrain": "always"}}}}
 """Run config that trains companies whether or not they have a model."""
 
+TRAIN_BY_CALENDAR = {"ops": {"train_churn_models": {"config": {"retrain": "always", "cause": "schedule"}}}}
+"""The same, but for those that were trained within the least time between two trainings."""
+
 DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
 """Warns when a daily run is missed, fails when two are."""
 
@@ -28,18 +31,20 @@ WEEKLY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=15)
 
 _proofs = dg.AssetSelection.groups(keys.Group.proofs)
 _guards = dg.AssetSelection.groups(keys.Group.guards)
-EVERYTHING = dg.AssetSelection.all() - _proofs - _guards
+_replays = dg.AssetSelection.assets(keys.REPLAYS)
+EVERYTHING = dg.AssetSelection.all() - _proofs - _guards - _replays
 _ingestion = dg.AssetSelection.groups(keys.Group.raw)
 _models = dg.AssetSelection.groups(keys.Group.models)
 TRANSFORM = dg.AssetSelection.groups(keys.Group.staging, keys.Group.features)
 SCORING = dg.AssetSelection.groups(keys.Group.predictions, keys.Group.analytics, keys.Group.dashboards)
+_watching = dg.AssetSelection.groups(keys.Group.watching) - _replays
 _training = dg.AssetSelection.assets(keys.TRAINING_RUNS, keys.PROMOTIONS, keys.EVALUATIONS)
 
 daily = dg.define_asset_job(
     "sync_and_score",
     selection=EVERYTHING,
-    description="CRM to published scores for every active company. Trains a company that has no model yet, or one of "
-    "other features than it has now.",
+    description="CRM to published scores for every active company. Trains a company whose model is missing, of "
+    "other features than it has now, old, of features that have drifted, or of promises that were not kept.",
     executor_def=dg.in_process_executor,
 )
 sync = dg.define_asset_job(
@@ -56,7 +61,7 @@ train = dg.define_asset_job(
 )
 score = dg.define_asset_job(
     "score",
-    selection=TRANSFORM | (_models - _training) | SCORING,
+    selection=TRANSFORM | _watching | (_models - _training) | SCORING,
     description="Score and publish from what the warehouse holds, without asking the CRM.",
     executor_def=dg.in_process_executor,
 )
@@ -75,7 +80,15 @@ guard = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
-JOBS = [daily, sync, train, score, prove, guard]
+replay = dg.define_asset_job(
+    "replay",
+    selection=_replays,
+    description="Publish the past dates that were held, as they would have been had the source been read in time. "
+    "After the source is repaired.",
+    executor_def=dg.in_process_executor,
+)
+
+JOBS = [daily, sync, train, score, prove, guard, replay]
 
 
 def _request_for_all_companies(
@@ -105,11 +118,11 @@ def sync_and_score_daily(
 
 @dg.schedule(job=train, cron_schedule="30 4 * * 0", description="Every Sunday at 04:30 UTC.")
 def train_weekly(context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource) -> dg.RunRequest | dg.SkipReason:
-    """All active companies in one run, trained whether or not they have a model."""
+    """All active companies in one run, trained anew but for those that drift or grades had trained a few days ago."""
     request = _request_for_all_companies(context, warehouse)
     if isinstance(request, dg.SkipReason):
         return request
-    return request.with_replaced_attrs(run_config=TRAIN_ANEW)
+    return request.with_replaced_attrs(run_config=TRAIN_BY_CALENDAR)
 
 
 @dg.schedule(job=prove, cron_schedule="30 3 * * 6", description="Every Saturday at 03:30 UTC.")

@@ -133,6 +133,19 @@ class ChurnScorer:
         row = {str(name): value for name, value in scores.iloc[0].items()}
         return row | {name: orjson.loads(row[name]) for name in JSON_COLUMNS} | {"percentile": None}
 
+    def stage_rows(self, company: Company, rows: pa.Table, name: str, version: str) -> int:
+        """Score one date's rows with that version of that model, stage the scores, and return how many there are."""
+        scores = build_score_rows(
+            self._registry.load(name, version),
+            rows.to_pandas(),
+            CHURN,
+            model_version=f"{name} v{version}",
+            described=self._described(company),
+        )
+        scores["scored_at"] = pd.Timestamp(self._clock.for_company(company))
+        with self._warehouse.connect(Role.ml) as conn:
+            return stage_scores(conn, company.company_id, pa.Table.from_pandas(scores, preserve_index=False))
+
     def _chunks(
         self, conn: psycopg.Connection[Any], scored: "_Scored", earlier: "_Earlier | None"
     ) -> Iterator[pa.Table]:
@@ -222,7 +235,7 @@ class ChurnScorer:
 
     def _rows(self, company: Company, as_of_date: date, customer_id: str | None = None) -> pa.Table:
         return rows_at(
-            self._warehouse, company.company_id, as_of_date, self._names, company.custom_attributes, customer_id
+            self._warehouse, company.company_id, as_of_date, self.names, company.custom_attributes, customer_id
         )
 
     def _described(self, company: Company) -> list[Feature]:
@@ -240,7 +253,7 @@ class ChurnScorer:
         if found is None:
             raise NoModel(f"{company.slug} has no champion yet: run `churn train --company {company.slug}`.")
         today = self._clock.for_company(company).date()
-        table = rows_at(self._warehouse, company.company_id, today, self._names, company.custom_attributes)
+        table = rows_at(self._warehouse, company.company_id, today, self.names, company.custom_attributes)
         frame = table.slice(0, rows).to_pandas()
         found[0].check_frame(frame, CHURN)
         contributions = found[0].score(frame).contributions
@@ -254,7 +267,8 @@ class ChurnScorer:
         ]
 
     @property
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """The features that the matrix has."""
         return [feature.name for feature in self._features]
 
 

@@ -25,6 +25,7 @@ from orchestration.model_cli import model_app
 from orchestration.notify_cli import notify_app
 from orchestration.publication_cli import export, publication_app
 from orchestration.terminal import CommandFailed, console, errors, open_warehouse
+from orchestration.watch_cli import drift, grade, holds_app, replay
 from warehouse import companies as registry
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
@@ -52,6 +53,10 @@ app.add_typer(notify_app, name="notify")
 app.command("impact")(impact)
 app.command("forget")(forget)
 app.add_typer(canaries_app, name="canaries")
+app.command("grade")(grade)
+app.command("drift")(drift)
+app.command("replay")(replay)
+app.add_typer(holds_app, name="holds")
 
 OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")]
 

@@ -4,7 +4,7 @@ dbt writes into schemas of their own (its variable `schema_suffix`), which are d
 those of every day, unchanged: what is proven is what runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import LiteralString
@@ -19,6 +19,7 @@ from warehouse.connection import Warehouse
 from warehouse.feature_proofs import Proof, compare_with_stored, past_dates, record_proof
 from warehouse.feature_store import FeaturesNotBuilt
 from warehouse.relations import CHURN_FEATURE_MATRIX, Relation
+from warehouse.roles import Role
 from warehouse.settings import Settings
 
 SUFFIX: LiteralString = "_proof"
@@ -43,12 +44,9 @@ def prove_features(
         known = ", ".join(map(str, dates[:12])) or "none"
         raise FeaturesNotBuilt(f"{company.slug} has no past date {as_of_date} to prove; it has: {known}.")
     chosen = as_of_date or dates[0]
-    with _scratch_schemas(warehouse):
-        _build(settings, warehouse, company, chosen)
-        with warehouse.connect() as conn:
-            rebuilt = Relation(CHURN_FEATURE_MATRIX.schema + SUFFIX, CHURN_FEATURE_MATRIX.name)
-            proof = compare_with_stored(conn, rebuilt, company.company_id, chosen, company.custom_attributes)
-            record_proof(conn, proof)
+    with built_beside(settings, warehouse, company, [chosen]) as rebuilt, warehouse.connect() as conn:
+        proof = compare_with_stored(conn, rebuilt, company.company_id, chosen, company.custom_attributes)
+        record_proof(conn, proof)
     return proof
 
 
@@ -62,20 +60,43 @@ def words_of_failure(proof: Proof | None) -> str | None:
     )
 
 
-def _build(settings: Settings, warehouse: Warehouse, company: Company, as_of_date: date) -> None:
-    warehouse.write_dbt_profile(profiles_directory(settings))
-    variables = {
-        **dbt_vars(settings),
-        "schema_suffix": SUFFIX,
-        "company_ids": [company.company_id],
-        "as_of_dates": [as_of_date.isoformat()],
-    }
-    build = ["build", "--select", "+churn_feature_matrix", "--exclude-resource-types", "test", "unit_test"]
-    # A folder of its own, so that the next ordinary run finds its own parse.
-    target = target_directory(settings).with_name("target_proof")
-    dbt_resource(settings).cli(
-        [*build, "--quiet", "--vars", orjson.dumps(variables).decode()], target_path=target
-    ).wait()
+@contextmanager
+def built_beside(
+    settings: Settings,
+    warehouse: Warehouse,
+    company: Company,
+    as_of_dates: Sequence[date],
+    *,
+    as_the_source_said: bool = False,
+) -> Iterator[Relation]:
+    """The matrix of some dates of one company, built anew beside what is stored; it is gone when the context ends.
+
+    One at a time. With ``as_the_source_said`` what was loaded late counts from when the source made it. Raises
+    DagsterDbtCliRuntimeError with dbt's words.
+    """
+    with _scratch_schemas(warehouse):
+        warehouse.write_dbt_profile(profiles_directory(settings))
+        variables = {
+            **dbt_vars(settings),
+            "schema_suffix": SUFFIX,
+            "company_ids": [company.company_id],
+            "as_of_dates": [as_of_date.isoformat() for as_of_date in as_of_dates],
+            "as_the_source_said": as_the_source_said,
+        }
+        build = ["build", "--select", "+churn_feature_matrix", "--exclude-resource-types", "test", "unit_test"]
+        # A folder of its own, so that the next ordinary run finds its own parse.
+        target = target_directory(settings).with_name("target_proof")
+        dbt_resource(settings).cli(
+            [*build, "--quiet", "--vars", orjson.dumps(variables).decode()], target_path=target
+        ).wait()
+        rebuilt = Relation(CHURN_FEATURE_MATRIX.schema + SUFFIX, CHURN_FEATURE_MATRIX.name)
+        with warehouse.connect() as conn:
+            conn.execute(
+                sql.SQL("grant usage on schema {} to {}").format(
+                    sql.Identifier(rebuilt.schema), sql.Identifier(Role.ml)
+                )
+            )
+        yield rebuilt
 
 
 @contextmanager

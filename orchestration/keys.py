@@ -14,6 +14,7 @@ class Group:
     staging = "3_staging"
     features = "4_features"
     models = "5_models"
+    watching = "5_watching"
     predictions = "6_predictions"
     analytics = "7_analytics"
     dashboards = "8_dashboards"
@@ -55,12 +56,18 @@ RUN_LOG = dg.AssetKey(["ops", "run_log"])
 
 FEATURE_MATRIX = dbt_model("features", "churn_feature_matrix")
 LABELS = dbt_model("features", "churn_labels")
+LABEL_VERSIONS = dbt_model("features", "churn_label_versions")
 
 TRAINING_RUNS = dg.AssetKey(["ml", "training_runs"])
 EVALUATIONS = dg.AssetKey(["ml", "evaluations"])
 PROMOTIONS = dg.AssetKey(["ml", "promotions"])
 SHADOW_SCORES = dg.AssetKey(["ml", "shadow_scores"])
 FEATURE_PROOFS = dg.AssetKey(["ml", "feature_proofs"])
+SCORE_GRADES = dg.AssetKey(["ml", "grades"])
+FEATURE_DRIFT = dg.AssetKey(["ml", "feature_drift"])
+PUBLICATION_HOLDS = dg.AssetKey(["ml", "publication_holds"])
+HELD_FLIPS = dg.AssetKey(["ml", "held_flips"])
+REPLAYS = dg.AssetKey(["ml", "replays"])
 STAGED_SCORES = dg.AssetKey(["ml", "staged_scores"])
 SCORE_MOVES = dg.AssetKey(["ml", "score_moves"])
 

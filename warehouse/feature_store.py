@@ -131,9 +131,10 @@ def rows_at(
     features: Sequence[str],
     attributes: Sequence[CustomAttribute] = (),
     customer_id: str | None = None,
+    matrix: Relation = relations.CHURN_FEATURE_MATRIX,
 ) -> pa.Table:
     """The active customers of one company at one date: company_id, customer_id, as_of_date, feature_version, then
-    ``features`` and ``attributes``; or one of them.
+    ``features`` and ``attributes``; or one of them. ``matrix`` may be one that was built beside the stored one.
 
     Raises FeaturesNotBuilt when the matrix has no such row.
     """
@@ -148,6 +149,7 @@ def rows_at(
         features,
         attributes,
         [company_id, as_of_date, customer_id or ""],
+        matrix,
     )
     if rows.num_rows == 0 and customer_id is not None:
         raise FeaturesNotBuilt(
@@ -213,11 +215,12 @@ def _read(
     features: Sequence[str],
     attributes: Sequence[CustomAttribute],
     parameters: list[object],
+    matrix: Relation = relations.CHURN_FEATURE_MATRIX,
 ) -> pa.Table:
     columns = [sql.Identifier("matrix", name) for name in [*_KEY, *features]]
     composed = sql.SQL(query).format(
         columns=sql.SQL(", ").join([*columns, *map(_attribute_column, attributes)]),
-        matrix=relations.CHURN_FEATURE_MATRIX.identifier,
+        matrix=matrix.identifier,
         labels=relations.CHURN_LABELS.identifier,
     )
     return read_arrow(warehouse, composed.as_string(), parameters, role=Role.ml)

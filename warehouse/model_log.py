@@ -136,6 +136,17 @@ def chosen_model(conn: psycopg.Connection[Any], company_id: int, task: str) -> s
     return row[0] if row else None
 
 
+def last_training_date(conn: psycopg.Connection[Any], company_id: int, task: str) -> date | None:
+    """The company's own date of its last training that did not fail, or None."""
+    row = conn.execute(
+        relations.compose(
+            "select max(as_of_date) from {training_runs} where company_id = %s and task = %s and status <> 'failed'"
+        ),
+        [company_id, task],
+    ).fetchone()
+    return row[0] if row else None
+
+
 def record_promotion(conn: psycopg.Connection[Any], promotion: Promotion) -> int:
     """Write a decision about a champion; returns its ``promotion_id``."""
     row = conn.execute(

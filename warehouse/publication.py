@@ -126,6 +126,13 @@ def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Tabl
     return rows
 
 
+def discard_staged(conn: psycopg.Connection[Any], company_id: int) -> None:
+    """Take back what is staged."""
+    with conn.transaction():
+        _hold_staged_scores(conn, company_id)
+        conn.execute(relations.compose("delete from {staged_scores} where company_id = %s"), [company_id])
+
+
 def _hold_staged_scores(conn: psycopg.Connection[Any], company_id: int) -> None:
     """Wait for whoever stages or publishes this company's scores, and keep others waiting until the commit."""
     conn.execute("select pg_advisory_xact_lock(%s, %s)", [STAGING_LOCK, company_id])

@@ -17,7 +17,6 @@ from psycopg.types.json import Jsonb
 from warehouse import relations
 from warehouse.companies import Company
 from warehouse.feature_store import missing_shares
-from warehouse.publication import PublishedSet, newest_publication
 from warehouse.publication_holds import Knowledge, accepted_checks, hold
 from warehouse.source_silence import silent_entities
 
@@ -59,7 +58,7 @@ def run_gate(
     known = knowledge or Knowledge.of(as_of_date)
     company_id = company.company_id
     with conn.transaction():
-        standing = newest_publication(conn, company_id)
+        standing = _published_before(conn, company_id, as_of_date)
         accepted = accepted_checks(conn, company_id, as_of_date)
         checks = [
             _unless_accepted(check, accepted)
@@ -70,7 +69,7 @@ def run_gate(
                 _no_sudden_loss(conn, company_id, as_of_date),
                 _rests_on_fresh_loads(conn, company_id, as_of_date, known),
                 _no_source_is_silent(conn, company, as_of_date, known, standing),
-                _no_table_shrank(conn, company_id, as_of_date, known, standing),
+                _no_table_shrank(conn, company_id, known, standing),
                 _no_feature_went_missing(conn, company_id, as_of_date, known, standing),
             )
         ]
@@ -100,7 +99,17 @@ def _unless_accepted(check: GateCheck, accepted: Mapping[str, str]) -> GateCheck
     return replace(check, passed=True, detail=f"{check.detail}; accepted {accepted[check.name]}")
 
 
-def _one(conn: psycopg.Connection[Any], query: sql.Composed, values: list[object]) -> tuple[int, ...]:
+def _published_before(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> date | None:
+    standing: date | None
+    (standing,) = _one(
+        conn,
+        relations.compose("select max(as_of_date) from {churn_publications} where company_id = %s and as_of_date < %s"),
+        [company_id, as_of_date],
+    )
+    return standing
+
+
+def _one(conn: psycopg.Connection[Any], query: sql.Composed, values: list[object]) -> tuple[Any, ...]:
     row = conn.execute(query, values).fetchone()
     assert row is not None  # noqa: S101 - an aggregate always gives a row
     return tuple(row)
@@ -215,7 +224,7 @@ def _no_source_is_silent(
     company: Company,
     as_of_date: date,
     known: Knowledge,
-    standing: PublishedSet | None,
+    standing: date | None,
 ) -> GateCheck:
     """A source that answers and gives nothing. Before the first publication no better scores stand instead."""
     name = "no source fell silent"
@@ -245,13 +254,12 @@ def _no_source_is_silent(
 def _no_table_shrank(
     conn: psycopg.Connection[Any],
     company_id: int,
-    as_of_date: date,
     known: Knowledge,
-    standing: PublishedSet | None,
+    standing: date | None,
 ) -> GateCheck:
     """By the source's own count of its records, where it can count, at the loads behind the two publications."""
     name = "no table shrank"
-    if standing is None or standing.as_of_date >= as_of_date:
+    if standing is None:
         return GateCheck(name, True, "no earlier publication to compare with")
     rows = conn.execute(
         relations.compose("""
@@ -274,7 +282,7 @@ def _no_table_shrank(
         {
             "company": company_id,
             "known": known.before,
-            "standing": Knowledge.of(standing.as_of_date).before,
+            "standing": Knowledge.of(standing).before,
             "shrinkage": LARGEST_SHRINKAGE,
         },
     ).fetchall()
@@ -287,21 +295,21 @@ def _no_feature_went_missing(
     company_id: int,
     as_of_date: date,
     known: Knowledge,
-    standing: PublishedSet | None,
+    standing: date | None,
 ) -> GateCheck:
     """Each feature's share of customers without it, against the date of the published set."""
     name = "no feature went missing for many at once"
-    if standing is None or standing.as_of_date >= as_of_date:
+    if standing is None:
         return GateCheck(name, True, "no earlier publication to compare with")
     now = missing_shares(conn, known.matrix, company_id, as_of_date)
-    before = missing_shares(conn, relations.CHURN_FEATURE_MATRIX, company_id, standing.as_of_date)
+    before = missing_shares(conn, relations.CHURN_FEATURE_MATRIX, company_id, standing)
     risen = {
         feature: (before[feature], share)
         for feature, share in now.items()
         if feature in before and share - before[feature] > LARGEST_RISE_OF_MISSING
     }
     gone = "; ".join(
-        f"{feature} is missing for {share:.0%} of customers, {was:.0%} on {standing.as_of_date}"
+        f"{feature} is missing for {share:.0%} of customers, {was:.0%} on {standing}"
         for feature, (was, share) in sorted(risen.items(), key=lambda item: item[1][0] - item[1][1])
     )
     return GateCheck(name, not gone, gone or f"none is missing for {LARGEST_RISE_OF_MISSING:.0%} more customers")

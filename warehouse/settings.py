@@ -85,6 +85,12 @@ class Settings(BaseSettings):
         default=0.1, ge=0, description="Another risk level is no change while the odds moved by a smaller share."
     )
     feed_retention_days: int = Field(default=30, ge=1, description="Days that the change feed keeps every change.")
+    retrain_after_days: int = Field(
+        default=30, ge=1, description="A model older than this is trained anew by the daily run."
+    )
+    retrain_minimum_days: int = Field(
+        default=7, ge=1, description="Days between two trainings that drift, grades or the calendar ask for."
+    )
     metabase_url: str | None = Field(default=None, description="Metabase's address, for dashboards.")
     metabase_api_key: SecretStr | None = Field(default=None, description="API key of Metabase.")
     metabase_username: str | None = Field(default=None, description="Metabase user, where there is no API key.")

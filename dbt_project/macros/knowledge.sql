@@ -2,6 +2,17 @@
     its mutable attributes while attributes_known_from < D; its event times when they lie before D. -#}
 
 
+{#- When the warehouse could first know a version. With `as_the_source_said` a load that came late does not count:
+    a version is known from when the source made it. Only a replay after an outage is built so, beside the stored rows. -#}
+{% macro known_at() -%}
+    {%- if var('as_the_source_said') -%}
+        case when is_backfill then known_at else least(known_at, updated_at) end as known_at
+    {%- else -%}
+        known_at
+    {%- endif -%}
+{%- endmacro %}
+
+
 {#- The interval in which a version is what the warehouse knew of the record.
     The first version of a backfilled record reaches back to minus infinity, with its event times and
     fixed attributes only. A version ends when any later one (by updated_at) is known, so that an older

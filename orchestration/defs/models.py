@@ -15,6 +15,7 @@ from orchestration.feature_catalogue import MATRIX, manifest_path, read_features
 from orchestration.model_registry import ModelRegistry
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
+from orchestration.retraining import train_where_due
 from orchestration.shadow_scoring import ShadowScorer
 from orchestration.transform import prepare_manifest
 from warehouse.clock import Clock
@@ -31,10 +32,12 @@ class TrainingConfig(dg.Config):
     retrain: Retrain = Field(
         default="when_due",
         description="when_due trains a company that has no model for its amount of data, or one of other features than "
-        "it has now; always trains every one.",
+        "it has now, an old one, drift or broken promises; always trains every one.",
     )
     cause: str | None = Field(
-        default=None, description="Why, as it is recorded; none: first, feature_version or asked, whichever it is."
+        default=None,
+        description="Why, as it is recorded; none: first, feature_version, drift, grade, schedule or asked, whichever it "
+        "is. schedule leaves a company alone that was trained within the least time between two trainings.",
     )
     trials: int | None = Field(
         default=None, description="Trials of settings to search; none: as CHURN_SEARCH_TRIALS says."
@@ -68,7 +71,7 @@ def _search(config: TrainingConfig, settings: Settings) -> Search | None:
     specs=[
         dg.AssetSpec(
             keys.TRAINING_RUNS,
-            deps=[keys.FEATURE_MATRIX, keys.LABELS],
+            deps=[keys.FEATURE_MATRIX, keys.LABELS, keys.SCORE_GRADES, keys.FEATURE_DRIFT],
             group_name=keys.Group.models,
             owners=[keys.Owner.data_science],
             code_version=FEATURE_CODE,
@@ -102,9 +105,10 @@ def train_churn_models(
     """Train each company's churn model where due; a challenger replaces a champion only if it is better."""
     settings = warehouse.settings()
     with warehouse.open() as opened:
+        registry = ModelRegistry(opened, settings.home)
         trainer = ChurnTrainer(
             opened,
-            ModelRegistry(opened, settings.home),
+            registry,
             read_features(manifest_path(settings)),
             Clock.from_settings(settings),
             settings.threads,
@@ -113,7 +117,16 @@ def train_churn_models(
             context,
             opened,
             stage="train",
-            work=lambda company: trainer.train(company, config.retrain, _cause(config), _search(config, settings)),
+            work=lambda company: train_where_due(
+                settings,
+                opened,
+                registry,
+                trainer,
+                company,
+                config.retrain,
+                _cause(config),
+                _search(config, settings),
+            ),
             counts=lambda trained: {"rows": trained.rows, "outcomes": trained.outcomes},
         )
     for slug, trained in outcomes.results.items():

@@ -17,7 +17,8 @@ from orchestration.resources import WarehouseResource
     name="publishable",
     blocking=True,
     description="Every active customer scored, probabilities in range, reasons that add up, no sudden loss, "
-    "fresh loads. A company that fails keeps its published scores; nothing is published when none passes.",
+    "fresh loads, no silent source, no shrunken table, no feature missing for many at once. A company that fails keeps "
+    "its published scores; nothing is published when none passes.",
 )
 def publishable(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Judge each company's staged scores; the old set of one that fails stands."""
@@ -47,6 +48,20 @@ def publishable(warehouse: WarehouseResource) -> dg.AssetCheckResult:
             (keys.PUBLICATIONS, "Which date and model each company's readers see."),
             (keys.CHANGES, "The change feed that reverse ETL reads by cursor."),
             (keys.SCORE_MOVES, "Why each score moved since the one published before: behaviour, model, correction."),
+        )
+    ]
+    + [
+        dg.AssetSpec(
+            key,
+            deps=[keys.STAGED_SCORES],
+            group_name=keys.Group.watching,
+            owners=[keys.Owner.operations],
+            description=words,
+            kinds={"postgres"},
+        )
+        for key, words in (
+            (keys.PUBLICATION_HOLDS, "Dates that the gate held back, why, and what became of them."),
+            (keys.HELD_FLIPS, "Whose risk level would have changed, had a held date been published."),
         )
     ],
     partitions_def=companies,

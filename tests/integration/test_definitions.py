@@ -122,7 +122,7 @@ def test_the_daily_job_starts_dbt_twice_and_no_more(repository: dg.RepositoryDef
 
 def test_jobs_and_schedules_are_those_of_the_guide(repository: dg.RepositoryDefinition) -> None:
     jobs = {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"}
-    assert jobs == {"sync_and_score", "sync", "train", "score", "prove", "guard"} | {
+    assert jobs == {"sync_and_score", "sync", "train", "score", "prove", "guard", "replay"} | {
         "onboard_company",
         "backfill_dates",
         "republish",

@@ -1,5 +1,11 @@
 -- A table, for the planner cannot tell how many rows it has, and the marts on it join by that.
-{{ config(materialized='table', post_hook='analyze {{ this }}') }}
+{{
+    config(
+        materialized='table',
+        post_hook='analyze {{ this }}',
+        grants={'select': ['churn_operator', 'churn_ml']},
+    )
+}}
 
 with
 

@@ -20,5 +20,5 @@ select
     cancelled_at,
     contract_end_at,
     updated_at,
-    known_at
+    {{ known_at() }}
 from {{ source('raw', 'customers') }}

@@ -11,5 +11,5 @@ select
     is_deleted,
     occurred_at,
     updated_at,
-    known_at
+    {{ known_at() }}
 from {{ source('raw', 'events') }}

@@ -20,5 +20,5 @@ select
     -- The version that says so is the only trace of when a payment was made void.
     case when lower(status) = 'void' then updated_at end as voided_at,
     updated_at,
-    known_at
+    {{ known_at() }}
 from {{ source('raw', 'payments') }}

@@ -17,5 +17,5 @@ select
     resolved_at,
     reopened_at,
     updated_at,
-    known_at
+    {{ known_at() }}
 from {{ source('raw', 'tickets') }}

@@ -1,0 +1,39 @@
+{{ config(indexes=[{'columns': ['company_id', 'decile'], 'unique': true}]) }}
+
+with
+
+grades as (
+
+    select * from {{ ref('stg_ml__grades') }}
+    where as_of_month is null and segment = 'all' and model_version = 'all' and evidence_level = 'all'
+
+),
+
+companies as (
+
+    select * from {{ ref('stg_ops__companies') }}
+
+),
+
+final as (
+
+    select
+        grades.company_id,
+        companies.company_name,
+        deciles.decile,
+        deciles.scores,
+        deciles.outcomes,
+        deciles.lift
+    from grades
+    inner join companies
+        on grades.company_id = companies.company_id
+    cross join lateral jsonb_to_recordset(grades.deciles) as deciles (
+        decile integer,
+        scores bigint,
+        outcomes double precision,
+        lift double precision
+    )
+
+)
+
+select * from final

@@ -1,0 +1,23 @@
+with
+
+source as (
+
+    select * from {{ source('ml', 'held_flips') }}
+
+),
+
+final as (
+
+    select
+        company_id,
+        customer_id,
+        published_level,
+        held_level,
+        published_probability,
+        held_probability,
+        as_of_date
+    from source
+
+)
+
+select * from final

@@ -1,0 +1,28 @@
+with
+
+source as (
+
+    select * from {{ source('ml', 'publication_holds') }}
+
+),
+
+final as (
+
+    select
+        company_id,
+        model_version,
+        release,
+        accepted_by,
+        accepted_because,
+        reasons,
+        scores as customers_scored,
+        flips,
+        as_of_date,
+        standing_date,
+        held_at,
+        released_at
+    from source
+
+)
+
+select * from final

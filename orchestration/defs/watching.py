@@ -1,0 +1,137 @@
+"""Grades, drift, holds and replays as assets and checks. What is measured lives in ``orchestration.watching``."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from orchestration import keys
+from orchestration.churn_scoring import ChurnScorer
+from orchestration.company_work import figures, for_each_company
+from orchestration.feature_catalogue import manifest_path, read_features
+from orchestration.model_registry import ModelRegistry
+from orchestration.partitions import companies
+from orchestration.replay import replay_held_dates
+from orchestration.resources import WarehouseResource
+from orchestration.watch_checks import broken_promises, drifted_companies, open_holds
+from orchestration.watching import grade_company, measure_company
+from warehouse.clock import Clock
+
+
+# It names no publication, though it reads the published scores: those of today come after it.
+@dg.multi_asset(
+    name="watch_churn_scores",
+    specs=[
+        dg.AssetSpec(
+            keys.SCORE_GRADES,
+            deps=[keys.LABEL_VERSIONS],
+            group_name=keys.Group.watching,
+            owners=[keys.Owner.data_science],
+            description="What became of published scores: promised against kept, by month, segment, model and rung.",
+            kinds={"scikitlearn", "postgres"},
+        ),
+        dg.AssetSpec(
+            keys.FEATURE_DRIFT,
+            deps=[keys.FEATURE_MATRIX],
+            group_name=keys.Group.watching,
+            owners=[keys.Owner.data_science],
+            description="How far features and scores are from training, beside what a stable past shows.",
+            kinds={"scipy", "postgres"},
+        ),
+    ],
+    partitions_def=companies,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def watch_churn_scores(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Grade what has matured, and hold today's features against those that the champion learned from."""
+    settings = warehouse.settings()
+    clock = Clock.from_settings(settings)
+    with warehouse.open() as opened:
+        registry = ModelRegistry(opened, settings.home)
+        graded = for_each_company(
+            context,
+            opened,
+            stage="grade",
+            work=lambda company: grade_company(opened, company, clock.for_company(company)),
+            counts=lambda done: {"graded": done.graded, "corrected": done.corrected},
+        )
+        measured = for_each_company(
+            context,
+            opened,
+            stage="drift",
+            work=lambda company: measure_company(opened, registry, company, clock.for_company(company)),
+            counts=lambda done: {"features": done.features, "drifted": done.drifted},
+        )
+    for slug, grades in graded.results.items():
+        context.add_asset_metadata(figures(grades), keys.SCORE_GRADES, slug)
+    for slug, drift in measured.results.items():
+        context.add_asset_metadata(figures(drift), keys.FEATURE_DRIFT, slug)
+    for key in context.selected_asset_keys:
+        yield dg.MaterializeResult(asset_key=key)
+
+
+@dg.asset(
+    key=keys.REPLAYS,
+    group_name=keys.Group.watching,
+    owners=[keys.Owner.operations],
+    description="Past dates that were held, published as they would have been had the source been read in time.",
+    kinds={"postgres", "dbt"},
+    partitions_def=companies,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def replays(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
+    """Replay the held dates of each company; one that is still held fails, with the gate's words."""
+    settings = warehouse.settings()
+    with warehouse.open() as opened:
+        scorer = ChurnScorer(
+            opened,
+            ModelRegistry(opened, settings.home),
+            read_features(manifest_path(settings)),
+            Clock.from_settings(settings),
+        )
+        outcomes = for_each_company(
+            context,
+            opened,
+            stage="replay",
+            work=lambda company: replay_held_dates(settings, opened, scorer, company),
+            counts=lambda done: {"published": len(done.published), "held": len(done.held)},
+            failure=lambda done: done.words_of_failure(),
+        )
+    for slug, done in outcomes.results.items():
+        shown = {"published": ", ".join(map(str, done.published)) or "none", "held": len(done.held)}
+        context.add_asset_metadata(shown, keys.REPLAYS, slug)
+    return dg.MaterializeResult(asset_key=keys.REPLAYS)
+
+
+@dg.asset_check(
+    asset=keys.SCORE_GRADES,
+    name="promises_are_kept",
+    description="Over all graded scores, each company's mean probability lies within the interval of what came true.",
+)
+def promises_are_kept(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Names the companies whose scores promised more or less than came true."""
+    with warehouse.open() as opened, opened.connect() as conn:
+        return broken_promises(conn).result()
+
+
+@dg.asset_check(
+    asset=keys.FEATURE_DRIFT,
+    name="features_are_as_in_training",
+    description="Neither all features together nor the score are further from training than a stable past shows.",
+)
+def features_are_as_in_training(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Names the companies that drifted, and their heaviest features that did."""
+    with warehouse.open() as opened, opened.connect() as conn:
+        return drifted_companies(conn).result()
+
+
+@dg.asset_check(
+    asset=keys.PUBLICATION_HOLDS,
+    name="nothing_is_held",
+    description="No company has a date that is held back from publication.",
+)
+def nothing_is_held(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Names the companies with held dates, how many customers' risk level these would have changed, and why."""
+    with warehouse.open() as opened, opened.connect() as conn:
+        return open_holds(conn).result()

@@ -1,0 +1,87 @@
+"""What an operator should know of the watched scores, over all active companies: verdicts with their figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import psycopg
+
+from ml_assets.drift import TOGETHER
+from ml_assets.task import CHURN
+from orchestration.watching import whole_grade
+from warehouse.companies import list_companies
+from warehouse.drift_log import read_drift
+from warehouse.publication_holds import list_holds
+from warehouse.score_grades import read_grades
+
+
+@dataclass(frozen=True)
+class WatchVerdict:
+    """What is wrong, by company, and every company's figures in words."""
+
+    faults: Mapping[str, str]
+    shown: Mapping[str, str]
+
+    def result(self) -> dg.AssetCheckResult:
+        """As Dagster's check: a warning, for it asks for a look and stops nothing."""
+        return dg.AssetCheckResult(
+            passed=not self.faults,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(f"{slug}: {words}" for slug, words in self.faults.items()) or None,
+            metadata=dict(self.shown),
+        )
+
+
+def broken_promises(conn: psycopg.Connection[Any]) -> WatchVerdict:
+    """Companies whose mean probability lies outside the interval of what came true."""
+    faults, shown = {}, {}
+    for company in list_companies(conn):
+        whole = whole_grade(read_grades(conn, company.company_id, CHURN.name))
+        if whole is None:
+            shown[company.slug] = "nothing graded yet"
+            continue
+        words = (
+            f"{whole.promised:.1%} promised, {whole.kept:.1%} kept ({whole.kept_low:.1%} to {whole.kept_high:.1%}), "
+            f"{whole.outcomes:,} of {whole.scores:,} scores"
+        )
+        shown[company.slug] = words
+        if not whole.is_kept:
+            faults[company.slug] = words
+    return WatchVerdict(faults, shown)
+
+
+def drifted_companies(conn: psycopg.Connection[Any]) -> WatchVerdict:
+    """Companies whose newest measurement says that all features together, or the score, have drifted."""
+    faults, shown = {}, {}
+    for company in list_companies(conn):
+        measured = read_drift(conn, company.company_id, CHURN.name)
+        if measured is None:
+            shown[company.slug] = "not measured yet"
+            continue
+        as_of_date, rows = measured
+        drifted = [row.feature for row in rows if row.is_drifted]
+        heaviest = [name for name in drifted if name not in (TOGETHER, CHURN.probability_column)][:3]
+        words = f"{as_of_date}: {', '.join(heaviest) or 'no feature'} drifted"
+        shown[company.slug] = words
+        if {TOGETHER, CHURN.probability_column} & set(drifted):
+            faults[company.slug] = words
+    return WatchVerdict(faults, shown)
+
+
+def open_holds(conn: psycopg.Connection[Any]) -> WatchVerdict:
+    """Companies with dates that are held, how many risk levels these would have changed, and the newest reasons."""
+    faults, shown = {}, {}
+    for company in list_companies(conn):
+        holds = list_holds(conn, company.company_id, only_open=True)
+        if not holds:
+            shown[company.slug] = "nothing held"
+            continue
+        newest = holds[0]
+        reasons = "; ".join(reason["detail"] for reason in newest.reasons)
+        words = (
+            f"{len(holds)} date(s) held, the newest {newest.as_of_date} ({newest.flips} risk levels would have "
+            f"changed): {reasons}. After the repair: churn replay --company {company.slug}"
+        )
+        faults[company.slug] = shown[company.slug] = words
+    return WatchVerdict(faults, shown)
