@@ -73,6 +73,8 @@ def two_companies(
         dbt.run("build")
         for company_id in company_ids:
             _publish_scores(warehouse, company_id)
+            with warehouse.connect() as connection:
+                _watch(connection, company_id)
         dbt.run("run", "--select", "analytics")
         yield TwoCompanies(warehouse, dbt, company_ids, _passwords(warehouse, company_ids))
 
@@ -92,6 +94,34 @@ def _publish_scores(warehouse: Warehouse, company_id: int) -> None:
         connection.execute(
             "update predictions.churn_scores_v1 set reasons = %s where as_of_date = %s", [Jsonb(REASONS), today]
         )
+
+
+def _watch(connection: psycopg.Connection[Any], company_id: int) -> None:
+    """A grade of one month and one over all, a feature's drift, and a date that was held for one customer."""
+    bins = [{"bin": 1, "scores": 9, "promised": 0.1, "kept": 0.2, "kept_low": 0.05, "kept_high": 0.4}]
+    deciles = [{"decile": 1, "scores": 9, "outcomes": 1.5, "lift": 2.0}]
+    for month in (None, END.date().replace(day=1)):
+        connection.execute(
+            "insert into ml.grades (company_id, task, as_of_month, segment, model_version, evidence_level, scores,"
+            " customers, outcomes, promised, kept, kept_low, kept_high, bins, deciles, computed_at)"
+            " values (%s, 'churn', %s, 'all', 'all', 'all', 9, 9, 2, 0.1, 0.2, 0.05, 0.4, %s, %s, %s)",
+            [company_id, month, Jsonb(bins), Jsonb(deciles), END],
+        )
+    connection.execute(
+        "insert into ml.feature_drift (company_id, task, as_of_date, feature, label, model_version, psi, is_drifted,"
+        " note, measured_at) values (%s, 'churn', %s, 'seats', 'Seats', 'v1', 0.1, false, '', %s)",
+        [company_id, END.date(), END],
+    )
+    connection.execute(
+        "insert into ml.publication_holds (company_id, as_of_date, held_at, reasons, scores, flips)"
+        " values (%s, %s, %s, %s, 9, 1)",
+        [company_id, END.date(), END, Jsonb([{"name": "no table shrank", "detail": "customers: 5 after 9"}])],
+    )
+    connection.execute(
+        "insert into ml.held_flips select %s, %s, min(customer_id), 'low', 'high', 0.1, 0.6"
+        " from predictions.churn_scores_v1 where company_id = %s",
+        [company_id, END.date(), company_id],
+    )
 
 
 def _passwords(warehouse: Warehouse, company_ids: list[int]) -> dict[tuple[int, Role], str]:

@@ -32,6 +32,21 @@ def test_every_mart_forces_row_level_security_with_policies_for_all_its_readers(
         assert relations_open_to_all_companies(connection) == []
 
 
+def test_what_is_watched_is_shown_as_it_was_kept(two_companies: TwoCompanies) -> None:
+    queries = {
+        "select is_kept::text from analytics.score_grades_by_month where company_id = %s": "true",
+        "select (bin, scores, kept_high)::text from analytics.score_calibration where company_id = %s": "(1,9,0.4)",
+        "select (decile, outcomes, lift)::text from analytics.score_lift where company_id = %s": "(1,1.5,2)",
+        "select hold_status || ', ' || reasons from analytics.publication_holds where company_id = %s": (
+            "held, no table shrank: customers: 5 after 9"
+        ),
+        "select (held_level, is_held)::text from analytics.held_scores where company_id = %s": "(high,t)",
+    }
+    with two_companies.warehouse.connect(Role.operator) as connection:
+        for query, expected in queries.items():
+            assert connection.execute(query.encode(), [two_companies.company_ids[0]]).fetchall() == [(expected,)]
+
+
 def test_the_overview_shows_the_reasons_that_raise_the_risk_and_what_is_at_stake(
     two_companies: TwoCompanies,
 ) -> None:

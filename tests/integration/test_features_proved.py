@@ -5,32 +5,39 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+from orchestration.churn_scoring import ChurnScorer
+from orchestration.churn_training import ChurnTrainer
 from orchestration.cli import app
-from orchestration.feature_catalogue import place_of
+from orchestration.feature_catalogue import place_of, read_features
 from orchestration.feature_proof import SCHEMAS, SUFFIX, prove_features, words_of_failure
 from orchestration.impact import UnknownName, columns_that_hang_on, find_impact
+from orchestration.model_registry import ModelRegistry
+from orchestration.replay import replay_held_dates
 from orchestration.transform import prepare_manifest, profiles_directory
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
-from tests.integration.dbt_world import register_companies
+from tests.integration.dbt_world import record_load, register_companies
+from warehouse.clock import Clock
 from warehouse.companies import Company, get_company
 from warehouse.connection import Warehouse
 from warehouse.feature_proofs import compare_with_stored
 from warehouse.feature_store import FeaturesNotBuilt, read_catalogue
+from warehouse.publication_holds import hold
 from warehouse.relations import Relation
 from warehouse.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("features_proved")
 
 PAST = date(2025, 6, 1)
+PAID = "days_since_last_payment"
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +158,48 @@ def test_the_catalogue_says_how_much_is_missing_and_since_when(warehouse: Wareho
     assert rows["attribute_industry"].label == "Industry"
     assert "attribute_industry" not in shared
     assert "tenure_days" in shared
+
+
+def test_a_held_date_is_replayed_as_the_source_said_it_and_nothing_else_moves(
+    warehouse: Warehouse, settings: Settings, company: Company
+) -> None:
+    """Payments of weeks come late: the date as it was known lacks them, the replay counts each from its day."""
+    held = END.date() - timedelta(days=3)
+    features = [feature for feature in read_features(prepare_manifest(settings)) if feature.name == PAID]
+    with warehouse.connect() as connection:
+        connection.execute("update ops.companies set clock_at = %s where company_id = %s", [END, company.company_id])
+        record_load(connection, company.company_id, END - timedelta(hours=1), is_backfill=False)
+        connection.execute("update ops.companies set clock_at = %s where company_id = %s", [END, company.company_id])
+        late = connection.execute(
+            "update raw.payments set known_at = %s, is_backfill = false"
+            " where company_id = %s and known_at between %s and %s",
+            [END - timedelta(hours=1), company.company_id, END - timedelta(days=40), END],
+        )
+        assert late.rowcount > 10
+        connection.commit()
+    registry = ModelRegistry(warehouse, settings.home)
+    ChurnTrainer(warehouse, registry, features, Clock(END), 1).train(company, "always")
+    scorer = ChurnScorer(warehouse, registry, features, Clock(END))
+    with warehouse.connect() as connection:
+        newest = scorer.stage(company).as_of_date
+        hold(connection, company.company_id, newest, END, {"no source fell silent": "payments: 0"})
+        connection.execute("update ml.publication_holds set as_of_date = %s", [held])
+        connection.commit()
+
+    done = replay_held_dates(settings, warehouse, scorer, company)
+
+    assert done.held == {}
+    assert done.published == [held]
+    with warehouse.connect() as connection:
+        (paid_of_late,) = connection.execute(
+            "select count(*) from predictions.churn_scores_v1, jsonb_array_elements(reasons) as reason"
+            " where company_id = %s and as_of_date = %s and reason ->> 'feature' = %s"
+            " and (reason ->> 'value')::numeric < 35",
+            [company.company_id, held, PAID],
+        ).fetchone() or (0,)
+        released = connection.execute("select release from ml.publication_holds").fetchall()
+    assert paid_of_late > 0
+    assert released == [("replayed",)]
 
 
 def test_features_and_impact_are_told_in_the_terminal(
