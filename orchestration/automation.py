@@ -36,7 +36,10 @@ EVERYTHING = dg.AssetSelection.all() - _proofs - _guards - _replays
 _ingestion = dg.AssetSelection.groups(keys.Group.raw)
 _models = dg.AssetSelection.groups(keys.Group.models)
 TRANSFORM = dg.AssetSelection.groups(keys.Group.staging, keys.Group.features)
-SCORING = dg.AssetSelection.groups(keys.Group.predictions, keys.Group.analytics, keys.Group.dashboards)
+SCORING = dg.AssetSelection.groups(keys.Group.predictions, keys.Group.analytics, keys.Group.dashboards) | (
+    # Publishing writes these too, and an asset's parts run together.
+    dg.AssetSelection.assets(keys.PUBLICATION_HOLDS, keys.HELD_FLIPS)
+)
 _watching = dg.AssetSelection.groups(keys.Group.watching) - _replays
 _training = dg.AssetSelection.assets(keys.TRAINING_RUNS, keys.PROMOTIONS, keys.EVALUATIONS)
 
