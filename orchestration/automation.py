@@ -14,11 +14,8 @@ SYNC_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONE
 TRANSFORM_RETRIES = dg.RetryPolicy(max_retries=1, delay=10)
 """A lost connection is worth one more try; a wrong SQL is not worth two."""
 
-TRAIN_ANEW = {"ops": {"train_churn_models": {"config": {"retrain": "always"}}}}
-"""Run config that trains companies whether or not they have a model."""
-
 TRAIN_BY_CALENDAR = {"ops": {"train_churn_models": {"config": {"retrain": "always", "cause": "schedule"}}}}
-"""The same, but for those that were trained within the least time between two trainings."""
+"""Run config that trains companies whether or not they have a model, but for those that were trained days ago."""
 
 DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
 """Warns when a daily run is missed, fails when two are."""

@@ -36,8 +36,8 @@ class TrainingConfig(dg.Config):
     )
     cause: str | None = Field(
         default=None,
-        description="Why, as it is recorded; none: first, feature_version, drift, grade, schedule or asked, whichever it "
-        "is. schedule leaves a company alone that was trained within the least time between two trainings.",
+        description="Why, as it is recorded; none: first, feature_version, drift, grade, schedule or asked, whichever "
+        "it is. schedule leaves a company alone that was trained within the least time between two trainings.",
     )
     trials: int | None = Field(
         default=None, description="Trials of settings to search; none: as CHURN_SEARCH_TRIALS says."
