@@ -19,6 +19,7 @@ from tests.integration.dbt_runs import DbtRuns, copy_project, warehouse_for_a_mo
 from tests.integration.dbt_world import register_companies
 from tests.integration.published import Score, publish
 from warehouse.connection import Warehouse
+from warehouse.model_log import Event, Promotion, TrainingRecord, record_promotion, record_training
 from warehouse.roles import Role, set_company_password
 
 CUSTOMERS = 40
@@ -75,6 +76,7 @@ def two_companies(
             _publish_scores(warehouse, company_id)
             with warehouse.connect() as connection:
                 _watch(connection, company_id)
+                _train(connection, company_id)
         dbt.run("run", "--select", "analytics")
         yield TwoCompanies(warehouse, dbt, company_ids, _passwords(warehouse, company_ids))
 
@@ -121,6 +123,43 @@ def _watch(connection: psycopg.Connection[Any], company_id: int) -> None:
         "insert into ml.held_flips select %s, %s, min(customer_id), 'low', 'high', 0.1, 0.6"
         " from predictions.churn_scores_v1 where company_id = %s",
         [company_id, END.date(), company_id],
+    )
+
+
+def _train(connection: psycopg.Connection[Any], company_id: int) -> None:
+    """A first model, a second one that replaces it, as it cannot be read, and a way back."""
+    for version, status in (("1", "promoted"), ("2", "promoted"), ("3", "kept_champion")):
+        record = TrainingRecord(
+            task="churn",
+            company_id=company_id,
+            rung="own_model",
+            status=status,
+            model_name="churn-x",
+            model_version=version,
+            mlflow_run_id=None,
+            as_of_date=END.date(),
+            rows=9,
+            customers=9,
+            outcomes=2,
+            decision={"chosen": "boosted"},
+            evaluations={"boosted": {"auc": 0.7 + int(version) / 100, "auc_low": 0.6}, "rule": {"auc": 0.5}},
+            cause="schedule",
+        )
+        events: dict[str, tuple[Event, str]] = {
+            "1": ("first", "there was no champion"),
+            "2": ("replaced", "the champion cannot be read any more: /somewhere/on/disk"),
+            "3": ("kept", "not met: no segment worse"),
+        }
+        event, why = events[version]
+        before = {"1": None, "2": "1", "3": "2"}[version]
+        run = record_training(connection, record)
+        record_promotion(
+            connection,
+            Promotion(company_id, "churn", event, "churn-x", before, version, why, {}, "training", run),
+        )
+    record_promotion(
+        connection,
+        Promotion(company_id, "churn", "rolled_back", "churn-x", "2", "1", "rolled back from v2", {}, "somebody"),
     )
 
 

@@ -47,6 +47,25 @@ def test_what_is_watched_is_shown_as_it_was_kept(two_companies: TwoCompanies) ->
             assert connection.execute(query.encode(), [two_companies.company_ids[0]]).fetchall() == [(expected,)]
 
 
+def test_the_history_of_models_has_a_row_per_training_and_per_change_of_the_champion(
+    two_companies: TwoCompanies,
+) -> None:
+    with two_companies.login(two_companies.company_ids[0]) as connection:
+        rows = connection.execute(
+            "select event, model_version, previous_model_version, decision, auc, cause, status"
+            " from analytics.model_history order by event = 'trained', happened_at, event_id"
+        ).fetchall()
+    replaced = "the champion cannot be read any more"
+    assert rows == [
+        ("first", "churn-x v1", None, "there was no champion", 0.71, "schedule", "promoted"),
+        ("replaced", "churn-x v2", "churn-x v1", replaced, 0.72, "schedule", "promoted"),
+        ("rolled_back", "churn-x v1", "churn-x v2", "rolled back from v2", 0.71, "schedule", "promoted"),
+        ("trained", "churn-x v1", None, "there was no champion", 0.71, "schedule", "promoted"),
+        ("trained", "churn-x v2", "churn-x v1", replaced, 0.72, "schedule", "promoted"),
+        ("trained", "churn-x v3", "churn-x v2", "not met: no segment worse", 0.73, "schedule", "kept_champion"),
+    ]
+
+
 def test_the_overview_shows_the_reasons_that_raise_the_risk_and_what_is_at_stake(
     two_companies: TwoCompanies,
 ) -> None:

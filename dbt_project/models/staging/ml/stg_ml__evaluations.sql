@@ -1,0 +1,21 @@
+with
+
+source as (
+
+    select * from {{ source('ml', 'evaluations') }}
+
+),
+
+final as (
+
+    select
+        training_run_id,
+        company_id,
+        candidate,
+        metric,
+        value as metric_value
+    from source
+
+)
+
+select * from final
