@@ -92,7 +92,7 @@ def _scorer(warehouse: Warehouse, home: Path) -> ChurnScorer:
 
 
 def _register(warehouse: Warehouse, home: Path, company: Company, result: TrainingResult) -> None:
-    registered = ModelRegistry(warehouse, home).log_training("churn-acme", result, tags={})
+    registered = ModelRegistry(warehouse, home).log_training("churn-acme", result, CHURN)
     with warehouse.connect() as conn:
         conn.execute(
             "insert into ml.training_runs (task, company_id, rung, status, model_name, model_version)"
