@@ -65,6 +65,7 @@ VALUES: dict[str, Any] = {
     "payment_state": "paid",
     "is_raising_risk": True,
     "is_active": True,
+    "is_drifted": True,
     "last_status": "succeeded",
     "from_level": "low",
     "reason": "no date",
@@ -78,6 +79,15 @@ VALUES: dict[str, Any] = {
     "tickets_opened": 10,
     "payments_due": 10,
     "satisfaction_total": 12,
+}
+# Cards show grades of everything together, and by what the scores rest on.
+GRADED = {
+    ("score_grades_by_month", "segment"): ("all",) * 3,
+    ("score_grades_by_month", "model_version"): ("all",) * 3,
+    ("score_grades_by_month", "evidence_level"): ("all",) * 3,
+    ("score_grades", "segment"): ("all",) * 3,
+    ("score_grades", "model_version"): ("all",) * 3,
+    ("score_grades", "evidence_level"): ("all", "own_model", "rule"),
 }
 BY_TYPE: dict[str, Any] = {
     "text": "word",
@@ -129,11 +139,13 @@ def fill(connection: psycopg.Connection[Any], mart: str, companies: tuple[Compan
             [company.company_id],
         )
         for number in range(3):
-            row = [value(name, kind, company, number) for name, kind in columns]
+            row = [value(mart, name, kind, company, number) for name, kind in columns]
             connection.execute(query, row)
 
 
-def value(column: str, kind: str, company: CompanyFacts, number: int) -> Any:
+def value(mart: str, column: str, kind: str, company: CompanyFacts, number: int) -> Any:
+    if (mart, column) in GRADED:
+        return GRADED[mart, column][number]
     of_the_row: dict[str, Any] = {
         "company_id": company.company_id,
         "company_name": company.name,
@@ -143,6 +155,8 @@ def value(column: str, kind: str, company: CompanyFacts, number: int) -> Any:
         "entity": ("customers", "tickets", "payments")[number],
         "to_level": (*LEVELS[:2], "left")[number],
         "status": ("failed", "succeeded", "succeeded")[number],
+        "bin": number + 1,
+        "decile": number + 1,
     }
     # Three segments, for a card may show the sum over them; the filter hits the first.
     if column == "cohort_month":

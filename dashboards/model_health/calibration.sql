@@ -1,0 +1,10 @@
+select
+    bin,
+    sum(promised * scores) / sum(scores) as promised,
+    sum(kept * scores) / sum(scores) as kept
+from analytics.score_calibration
+where
+    scores > 0
+    [[and {{company}}]]
+group by bin
+order by bin
