@@ -19,7 +19,7 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
-    if keys.is_external(spec.key):
+    if keys.is_external(spec.key) or spec.key == keys.REPLAYS:
         return spec
     policies = {keys.Group.raw: HOURLY_FRESHNESS, keys.Group.proofs: WEEKLY_FRESHNESS}
     fresh: dg.AssetSpec = dg.apply_freshness_policy(spec, policies.get(spec.group_name or "", DAILY_FRESHNESS))
@@ -28,7 +28,10 @@ def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Everything under ``defs/``, with a freshness policy on each asset that we build, by how often its job runs."""
+    """Everything under ``defs/``, with a freshness policy on each asset that we build, by how often its job runs.
+
+    Replays have none: a person asks for them, after an outage.
+    """
     start_error_reports(load_settings())
     assets = dg.load_from_defs_folder(path_within_project=Path(__file__).parent / "defs")
     return dg.Definitions.merge(

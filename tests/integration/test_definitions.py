@@ -85,7 +85,8 @@ def test_every_asset_has_a_group_an_owner_and_a_description(repository: dg.Repos
 
 def test_every_asset_that_we_build_is_expected_at_some_time(repository: dg.RepositoryDefinition) -> None:
     specs = [spec for definition in repository.assets_defs_by_key.values() for spec in definition.specs]
-    assert [spec.key for spec in specs if not spec.freshness_policy and not keys.is_external(spec.key)] == []
+    never_due = {spec.key for spec in specs if not spec.freshness_policy and not keys.is_external(spec.key)}
+    assert never_due == {keys.REPLAYS}, "nobody replays but after an outage"
 
 
 def test_work_over_companies_and_over_dates_runs_as_one_run(repository: dg.RepositoryDefinition) -> None:
@@ -97,7 +98,7 @@ def test_work_over_companies_and_over_dates_runs_as_one_run(repository: dg.Repos
 
 
 def test_a_person_finds_a_job_for_each_thing_and_its_words(repository: dg.RepositoryDefinition) -> None:
-    wanted = {"onboard_company", "backfill_dates", "train", "republish", "notify"}
+    wanted = {"onboard_company", "backfill_dates", "train", "republish", "notify", "replay"}
     for name in wanted:
         assert repository.get_job(name).description, name
 
@@ -115,9 +116,10 @@ def test_companies_are_one_partition_set(repository: dg.RepositoryDefinition) ->
         assert definition.name == "company"
 
 
-def test_the_daily_job_starts_dbt_twice_and_no_more(repository: dg.RepositoryDefinition) -> None:
-    steps = [node.name for node in repository.get_job("sync_and_score").nodes]
-    assert len([name for name in steps if name.startswith("dbt_models")]) == 2
+@pytest.mark.parametrize(("job", "starts"), [("sync_and_score", 2), ("score", 2), ("train", 1), ("onboard_company", 2)])
+def test_a_job_starts_dbt_so_many_times_and_no_more(repository: dg.RepositoryDefinition, job: str, starts: int) -> None:
+    steps = [node.name for node in repository.get_job(job).nodes]
+    assert len([name for name in steps if name.startswith("dbt_models")]) == starts
 
 
 def test_jobs_and_schedules_are_those_of_the_guide(repository: dg.RepositoryDefinition) -> None:
