@@ -11,7 +11,7 @@ affine scale, which the affine calibrator takes to log-odds, and its TreeSHAP pa
 import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import orjson
 
 from ml_assets.errors import AttributionError
-from ml_assets.estimators import Files, FitRows, Settings
+from ml_assets.estimators import FEW_ROWS, Files, FitRows, Settings, predicting_threads
 from ml_assets.frames import FloatArray
 
 LEARNING_RATE = 0.05
@@ -67,7 +67,7 @@ class BoostedTrees:
         """Uncalibrated log-odds, shape (rows,); float32 inside XGBoost."""
         if len(matrix) == 0:
             return np.zeros(0)
-        predicted = self.booster.predict(self._matrix(matrix), output_margin=True)
+        predicted = self._booster_for(matrix).predict(self._matrix(matrix), output_margin=True)
         return np.asarray(predicted, dtype=np.float64)
 
     def parts(self, matrix: FloatArray) -> tuple[FloatArray, float]:
@@ -79,9 +79,9 @@ class BoostedTrees:
         """
         if len(matrix) == 0:
             return np.zeros((0, len(self.column_types))), 0.0
-        data = self._matrix(matrix)
-        margins = np.asarray(self.booster.predict(data, output_margin=True), dtype=np.float64)
-        found = np.asarray(self.booster.predict(data, pred_contribs=True), dtype=np.float64)
+        data, booster = self._matrix(matrix), self._booster_for(matrix)
+        margins = np.asarray(booster.predict(data, output_margin=True), dtype=np.float64)
+        found = np.asarray(booster.predict(data, pred_contribs=True), dtype=np.float64)
         parts, bias = np.ascontiguousarray(found[:, :-1]), float(found[0, -1])
         missed = margins - bias - parts.sum(axis=1)
         if np.abs(missed).max() > _FLOAT32_SLACK:
@@ -141,7 +141,17 @@ class BoostedTrees:
         return cls(booster, tuple(words["column_types"]), words["trees"], words["threads"], parameters)
 
     def _matrix(self, matrix: FloatArray) -> Any:
-        return _dmatrix(matrix, self.column_types, self.threads)
+        return _dmatrix(matrix, self.column_types, predicting_threads(matrix, self.threads))
+
+    def _booster_for(self, matrix: FloatArray) -> Any:
+        return self._alone if len(matrix) <= FEW_ROWS else self.booster
+
+    @cached_property
+    def _alone(self) -> Any:
+        """The same trees with one thread."""
+        booster = self.booster.copy()
+        booster.set_param({"nthread": 1, "device": device()})
+        return booster
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ from ml_assets.errors import ArtefactError
 from ml_assets.frames import FeatureEncoder, FloatArray
 
 Files = dict[str, bytes]
+FEW_ROWS = 64
+"""Up to so many rows one thread predicts: waking others takes longer than the work."""
+
 Settings = Mapping[str, Any]
 """What a fit is told, JSON-ready. What is left out is the default, or chosen on the later part of the fit rows."""
 
@@ -81,6 +84,11 @@ def load_estimator(kind: str, files: Mapping[str, bytes]) -> Estimator:
     if kind not in loaders:
         raise ArtefactError(f"the stored model is of unknown kind {kind!r}; this version reads {sorted(loaders)}")
     return loaders[kind](files)
+
+
+def predicting_threads(matrix: FloatArray, threads: int) -> int:
+    """One thread for few rows, else as many as there are."""
+    return 1 if len(matrix) <= FEW_ROWS else threads
 
 
 def log_loss_of(margins: FloatArray, outcomes: FloatArray) -> float:

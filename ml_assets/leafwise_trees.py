@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from ml_assets.errors import AttributionError
-from ml_assets.estimators import Files, FitRows, Settings
+from ml_assets.estimators import Files, FitRows, Settings, predicting_threads
 from ml_assets.frames import FloatArray
 
 LARGEST_TREES = 600
@@ -47,7 +47,8 @@ class LeafwiseTrees:
         """Uncalibrated log-odds, shape (rows,)."""
         if len(matrix) == 0:
             return np.zeros(0)
-        return np.asarray(self.booster.predict(matrix, raw_score=True, num_threads=self.threads), dtype=np.float64)
+        threads = predicting_threads(matrix, self.threads)
+        return np.asarray(self.booster.predict(matrix, raw_score=True, num_threads=threads), dtype=np.float64)
 
     def parts(self, matrix: FloatArray) -> tuple[FloatArray, float]:
         """Exact TreeSHAP parts (Lundberg et al. 2020) and the bias; they add up to the margin in float64.
@@ -56,7 +57,8 @@ class LeafwiseTrees:
         """
         if len(matrix) == 0:
             return np.zeros((0, self.columns)), 0.0
-        found = np.asarray(self.booster.predict(matrix, pred_contrib=True, num_threads=self.threads), dtype=np.float64)
+        threads = predicting_threads(matrix, self.threads)
+        found = np.asarray(self.booster.predict(matrix, pred_contrib=True, num_threads=threads), dtype=np.float64)
         parts, bias = np.ascontiguousarray(found[:, :-1]), float(found[0, -1])
         missed = self.margins(matrix) - bias - parts.sum(axis=1)
         if np.abs(missed).max() > _SLACK:

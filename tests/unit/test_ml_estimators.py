@@ -12,7 +12,7 @@ from ml_assets.blend import blend
 from ml_assets.boosted_trees import BoostedTrees, device, fit_boosted_trees, fit_random_forest
 from ml_assets.candidates import fit_candidate, shallower
 from ml_assets.errors import ArtefactError, AttributionError, FeatureMissingError
-from ml_assets.estimators import Estimator, FitRows, load_estimator
+from ml_assets.estimators import FEW_ROWS, Estimator, FitRows, load_estimator
 from ml_assets.frames import FeatureEncoder, FloatArray, as_of_dates, outcomes_of
 from ml_assets.leafwise_trees import fit_leafwise_trees
 from ml_assets.logistic import fit_linear, fit_logistic
@@ -79,6 +79,17 @@ def test_a_stored_estimator_gives_the_same_bits(kind: str, rows: FitRows, fitted
     assert np.array_equal(again.margins(matrix), fitted[kind].margins(matrix))
     assert np.array_equal(again.parts(matrix)[0], fitted[kind].parts(matrix)[0])
     assert again.settings() == fitted[kind].settings()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_alone_scores_the_same_bits_as_among_many(kind: str, rows: FitRows, fitted: dict[str, Estimator]) -> None:
+    many = _strange_rows(rows.encoder)
+    assert len(many) > FEW_ROWS
+    margins, (parts, bias) = fitted[kind].margins(many), fitted[kind].parts(many)
+    assert fitted[kind].margins(many[:1])[0] == margins[0]
+    alone, alone_bias = fitted[kind].parts(many[:1])
+    np.testing.assert_array_equal(alone[0], parts[0])
+    assert alone_bias == bias
 
 
 @pytest.mark.parametrize("kind", KINDS)
