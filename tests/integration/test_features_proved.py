@@ -160,6 +160,24 @@ def test_the_catalogue_says_how_much_is_missing_and_since_when(warehouse: Wareho
     assert "tenure_days" in shared
 
 
+def test_features_and_impact_are_told_in_the_terminal(
+    settings: Settings, warehouse: Warehouse, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHURN_HOME", str(settings.home))
+    monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url())
+    listed = CliRunner().invoke(app, ["features", "--company", company.slug])
+    assert listed.exit_code == 0, listed.output
+    assert "has no champion yet" in listed.output
+    assert "attribute_industry" in listed.output
+    assert "models/features/customer_features.sql:" in listed.output
+
+    told = CliRunner().invoke(app, ["impact", "stg_crm__ticket_versions.satisfaction"])
+    assert told.exit_code == 0, told.output
+    assert "average_satisfaction_180d (ticket_features)" in told.output
+    assert "tenure_days" not in told.output
+    assert "predictions.churn_scores.churn_probability" in told.output
+
+
 def test_a_held_date_is_replayed_as_the_source_said_it_and_nothing_else_moves(
     warehouse: Warehouse, settings: Settings, company: Company
 ) -> None:
@@ -200,24 +218,6 @@ def test_a_held_date_is_replayed_as_the_source_said_it_and_nothing_else_moves(
         released = connection.execute("select release from ml.publication_holds").fetchall()
     assert paid_of_late > 0
     assert released == [("replayed",)]
-
-
-def test_features_and_impact_are_told_in_the_terminal(
-    settings: Settings, warehouse: Warehouse, company: Company, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CHURN_HOME", str(settings.home))
-    monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url())
-    listed = CliRunner().invoke(app, ["features", "--company", company.slug])
-    assert listed.exit_code == 0, listed.output
-    assert "has no champion yet" in listed.output
-    assert "attribute_industry" in listed.output
-    assert "models/features/customer_features.sql:" in listed.output
-
-    told = CliRunner().invoke(app, ["impact", "stg_crm__ticket_versions.satisfaction"])
-    assert told.exit_code == 0, told.output
-    assert "average_satisfaction_180d (ticket_features)" in told.output
-    assert "tenure_days" not in told.output
-    assert "predictions.churn_scores.churn_probability" in told.output
 
 
 def test_impact_follows_lineage_and_suggests_names(settings: Settings, dbt: DbtRuns) -> None:

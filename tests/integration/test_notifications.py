@@ -29,6 +29,7 @@ from orchestration.integrations.notifications.sending import (
 from warehouse import notification_log
 from warehouse.companies import Company, change_company, parse_definition
 from warehouse.companies import add_company as register
+from warehouse.company_removal import erase_rows
 from warehouse.connection import Warehouse
 from warehouse.publication_holds import hold
 from warehouse.settings import Settings
@@ -505,12 +506,8 @@ def test_a_test_message_reaches_every_address_and_an_address_that_leads_nowhere_
 
 
 def test_a_companys_messages_go_when_it_is_removed(told: Warehouse, acme: Company, settings: Settings) -> None:
-    from warehouse.companies import disable_company
-    from warehouse.company_removal import remove_company
-
     publish(told, acme, date(2026, 10, 5), {"c 3/ü": 10})
     send_digests(told, settings)
     with told.connect() as conn:
-        disable_company(conn, "acme", "tests")
-        erased = remove_company(conn, "acme", "tests")
+        erased = erase_rows(conn, acme.company_id)
     assert erased["ops.notifications"] == erased["ops.notified_alerts"] == 2
