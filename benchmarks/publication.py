@@ -263,7 +263,11 @@ def dashboard_ratios(warehouse: Warehouse, company_id: int, rounds: int = 40) ->
         for path in sorted((PROJECT / "dashboards" / "overview").glob("*.sql")):
             query = re.sub(r"\[\[.*?\]\]", "", path.read_text())
             filtered = re.sub(
-                r"analytics\.(\w+)", rf"(select * from analytics.\1 where company_id = {company_id}) as \1", query
+                r"analytics\.(\w+)(?:\s+as\s+(\w+))?",
+                lambda named: (
+                    f"(select * from analytics.{named[1]} where company_id = {company_id}) as {named[2] or named[1]}"
+                ),
+                query,
             )
             times: dict[bool, list[float]] = {True: [], False: []}
             for _ in range(rounds):
