@@ -8,7 +8,7 @@ that feed; staging, which is a COPY of its own, is shown beside it. The bare COP
 indexes and checks of the published one. The page is read over TCP by the company's own login, every column, up to
 the client's memory; its rows carry full reasons (about 1.3 kB each), those of the history around it none, to
 spare the disk: it takes about 9 GB at its height, which is given back. The dashboards' queries are those of
-dashboards/overview, on marts that dbt made, filled with made-up rows of five companies.
+dashboards/overview and dashboards/at_risk, on marts that dbt made, filled with made-up rows of five companies.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ CHUNK = 100_000
 PAGE = 10_000
 BARE = Relation("predictions", "bare_copy")
 PROJECT = Path(__file__).parents[1]
+DASHBOARDS = ("overview", "at_risk")
+EVIDENCE = '{"customers":1000,"outcomes":200,"is_thin":false}'
 FEATURES = (
     ("days_since_last_payment", "Days since the last payment", "days", "payments"),
     ("tickets_opened_90d", "Tickets opened in 90 days", "tickets", "tickets"),
@@ -62,7 +64,10 @@ FEATURES = (
 def scores(rows: int, company_id: int) -> Iterator[pa.Table]:
     """Scores to stage, in chunks; each chunk's reasons are those of the first, for memory's sake."""
     chance = np.random.default_rng(7)
-    reasons = pa.array([_reasons(chance) for _ in range(min(rows, CHUNK))])
+    size = min(rows, CHUNK)
+    reasons = pa.array([_reasons(chance) for _ in range(size)])
+    families = pa.array([_families(chance) for _ in range(size)])
+    evidence = pa.array([EVIDENCE] * size)
     for start in range(0, rows, CHUNK):
         size = min(CHUNK, rows - start)
         probability = np.clip(chance.beta(1, 8, size), 1e-4, 1 - 1e-4)
@@ -81,6 +86,10 @@ def scores(rows: int, company_id: int) -> Iterator[pa.Table]:
                 "evidence_level": ["own_model"] * size,
                 "row_hash": [f"{number:032x}" for number in range(start, start + size)],
                 "scored_at": pa.array([NOW] * size, pa.timestamp("us", "UTC")),
+                "probability_low": probability * 0.9,
+                "probability_high": 1 - (1 - probability) * 0.9,
+                "families": families.slice(0, size),
+                "evidence": evidence.slice(0, size),
             },
             schema=SCORES,
         )
@@ -104,6 +113,11 @@ def _reasons(chance: np.random.Generator) -> str:
     words = "All other features together"
     other = {"feature": "other", "label": words, "value": None, "unit": "", "family": "other"}
     return orjson.dumps([*named, {**other, "text": f"{words} raise the risk", "contribution": parts[5]}]).decode()
+
+
+def _families(chance: np.random.Generator) -> str:
+    names = ("payments", "tickets", "customer", "other")
+    return orjson.dumps(dict(zip(names, np.round(chance.normal(0, 0.5, 4), 8).tolist(), strict=True))).decode()
 
 
 def copy(warehouse: Warehouse, role: Role | None, relation: Relation, chunks: list[pa.Table]) -> float:
@@ -215,19 +229,24 @@ def make_marts(warehouse: Warehouse, folder: Path, customers: int) -> None:
     subprocess.run([Path(sys.executable).parent / "dbt", *arguments, *places], check=True)
     per_company = customers // COMPANIES
     with warehouse.connect(autocommit=True) as conn:
-        _fill(conn, "customer_overview", per_company, 1)
-        _fill(conn, "customer_reasons", per_company, 6)
-        _fill(conn, "risk_by_month", 36, 3)
+        for mart in ("customer_overview", "score_moves"):
+            _fill(conn, mart, per_company, 1)
+        _fill(conn, "score_history", per_company, 6, month="part")
+        _fill(conn, "publication_history", 400, 1)
+        _fill(conn, "reasons_by_risk_level", 1, 60)
+        for mart in ("churn_by_month", "risk_by_month"):
+            _fill(conn, mart, 36, 3)
+        _fill(conn, "risk_movements_by_month", 36, 9)
 
 
-def _fill(conn: psycopg.Connection[Any], mart: str, things: int, rows_each: int) -> None:
-    """Rows of every company: `things` customers or months, with `rows_each` rows each."""
+def _fill(conn: psycopg.Connection[Any], mart: str, things: int, rows_each: int, month: str = "thing") -> None:
+    """Rows of every company: `things` customers, months or days, with `rows_each` rows each."""
     columns = conn.execute(
         "select attname, format_type(atttypid, null) from pg_attribute"
         " where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum",
         [f"analytics.{mart}"],
     ).fetchall()
-    values = ", ".join(_value(name, type_name) for name, type_name in columns)
+    values = ", ".join(_value(name, type_name, month) for name, type_name in columns)
     conn.execute(
         f"insert into analytics.{mart} select {values} from generate_series(1, {COMPANIES}) as company,"
         f" generate_series(1, {things}) as thing, generate_series(1, {rows_each}) as part"
@@ -236,13 +255,17 @@ def _fill(conn: psycopg.Connection[Any], mart: str, things: int, rows_each: int)
     conn.execute(f"vacuum analyze analytics.{mart}")
 
 
-def _value(column: str, type_name: str) -> str:
+def _value(column: str, type_name: str, month: str) -> str:
     known = {
         "company_id": "company",
         "customer_id": "'cus_' || lpad(thing::text, 8, '0')",
         "risk_level": "(array['low', 'medium', 'high'])[1 + (thing + part) % 3]",
         "reason_rank": "part",
-        "month": "(date '2023-01-01' + make_interval(months => thing))::date",
+        "month": f"(date '2023-01-01' + make_interval(months => {month}))::date",
+        "as_of_date": "date '2025-01-01' + thing % 400",
+        "segment": "'segment ' || (thing + part) % 7",
+        "from_level": "(array['low', 'medium', 'high'])[1 + (part - 1) / 3]",
+        "to_level": "(array['low', 'medium', 'high'])[1 + part % 3]",
         "feature": "'feature ' || (thing + part) % 40",
         "feature_label": "'Feature ' || (thing + part) % 40",
         "currency": "'EUR'",
@@ -260,7 +283,7 @@ def dashboard_ratios(warehouse: Warehouse, company_id: int, rounds: int = 40) ->
     """Per query of the dashboard: quickest milliseconds of the company's login, and of the owner with the filter."""
     found = {}
     with login(warehouse, company_id, Role.company) as company, warehouse.connect() as owner:
-        for path in sorted((PROJECT / "dashboards" / "overview").glob("*.sql")):
+        for path in [path for name in DASHBOARDS for path in sorted((PROJECT / "dashboards" / name).glob("*.sql"))]:
             query = re.sub(r"\[\[.*?\]\]", "", path.read_text())
             filtered = re.sub(
                 r"analytics\.(\w+)(?:\s+as\s+(\w+))?",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ml_assets.frames import FloatArray
+from ml_assets.resampling import entity_draws, members
 
 SLOPE_PRIOR_SD = 1.0
 BOOTSTRAP_ROUNDS = 200
@@ -98,7 +99,7 @@ def _bootstrap(
 
     The prior on the slope keeps a round with few outcomes finite; so does the bound on a step.
     """
-    _, member = np.unique(entities, return_inverse=True)
+    member = members(entities)
     customers, random = int(member.max()) + 1, np.random.default_rng(seed)
     centre = float(margins.mean())
     centred = margins - centre
@@ -134,10 +135,9 @@ def not_worse_than_raw(
     if len(outcomes) == 0 or (calibrator.slope, calibrator.intercept) == (1.0, 0.0):
         return calibrator
     raw, fitted = (_squared_errors(log_odds, outcomes) for log_odds in (margins, calibrator.log_odds(margins)))
-    _, member = np.unique(entities, return_inverse=True)
+    member = members(entities)
     worse_by = np.bincount(member, weights=fitted - raw)
-    random = np.random.default_rng(seed)
-    sums = [worse_by[random.integers(0, len(worse_by), len(worse_by))].sum() for _ in range(BOOTSTRAP_ROUNDS)]
+    sums = [drawn @ worse_by for drawn in entity_draws(member, seed, BOOTSTRAP_ROUNDS)]
     if np.quantile(sums, 0.025) <= 0:
         return calibrator
     reason = (

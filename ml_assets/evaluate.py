@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ml_assets.frames import FloatArray
+from ml_assets.resampling import entity_draws, members
 
 CALIBRATION_BINS = 10
 BOOTSTRAP_ROUNDS = 300
@@ -80,23 +81,17 @@ def auc_interval(
 ) -> tuple[float, float] | None:
     """Percentile bootstrap interval of the AUC that resamples entities, not rows.
 
-    The rows of one customer are not independent, and resampling them one by one would claim too narrow
-    an interval. `entities` gives each row's entity, shape (rows,). None when there is only one class.
+    `entities` gives each row's entity, shape (rows,). None when there is only one class.
     """
     if not 0 < outcomes.sum() < len(outcomes):
         return None
-    _, member = np.unique(entities, return_inverse=True)
     order = np.argsort(probabilities, kind="stable")
-    ranked, hits, member = probabilities[order], outcomes[order], member[order]
+    ranked, hits, member = probabilities[order], outcomes[order], members(entities)[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    random = np.random.default_rng(seed)
-    size = int(member.max()) + 1
-    values = []
-    for _ in range(rounds):
-        drawn = np.bincount(random.integers(0, size, size), minlength=size)
-        value = _weighted_auc(hits, drawn[member].astype(np.float64), starts)
-        if value is not None:
-            values.append(value)
+    found = (
+        _weighted_auc(hits, drawn[member].astype(np.float64), starts) for drawn in entity_draws(member, seed, rounds)
+    )
+    values = [value for value in found if value is not None]
     if not values:
         return None
     tail = (1 - coverage) / 2
@@ -121,15 +116,14 @@ def calibration_intervals(
     names = ("brier_low", "brier_high", "calibration_error_low", "calibration_error_high")
     if len(outcomes) == 0:
         return dict.fromkeys(names)
-    _, member = np.unique(entities, return_inverse=True)
+    member = members(entities)
     size = int(member.max()) + 1
     bins = calibration_bins(probabilities)
     width = int(bins.max()) + 1
     gaps = np.bincount(member * width + bins, probabilities - outcomes, size * width).reshape(size, width)
     errors = np.bincount(member, (probabilities - outcomes) ** 2, size)
     rows = np.bincount(member, minlength=size)
-    random = np.random.default_rng(seed)
-    drawn = (np.bincount(random.integers(0, size, size), minlength=size) for _ in range(rounds))
+    drawn = entity_draws(member, seed, rounds)
     found = np.array([(each @ errors / (each @ rows), np.abs(each @ gaps).sum() / (each @ rows)) for each in drawn])
     tail = (1 - coverage) / 2
     low, high = np.quantile(found, [tail, 1 - tail], axis=0).tolist()

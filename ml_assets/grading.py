@@ -16,6 +16,7 @@ import pandas as pd
 
 from ml_assets.evaluate import CALIBRATION_BINS, evaluate
 from ml_assets.frames import FloatArray, as_of_dates
+from ml_assets.resampling import entity_draws, members
 
 ALL = "all"
 DECILES = 10
@@ -177,13 +178,8 @@ def _intervals(rows: pd.DataFrame, seed: int) -> dict[str, Interval]:
     ranked, hits = probabilities[order], outcomes[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
     losses = -np.where(hits == 1, np.log(ranked), np.log1p(-ranked))
-    _, member = np.unique(rows["customer_id"].to_numpy()[order], return_inverse=True)
-    size = int(member.max()) + 1
-    random = np.random.default_rng(seed)
-    drawn = (
-        _weighted(hits, losses, np.bincount(random.integers(0, size, size), minlength=size)[member], starts)
-        for _ in range(ROUNDS)
-    )
+    member = members(rows["customer_id"].to_numpy()[order])
+    drawn = (_weighted(hits, losses, each[member], starts) for each in entity_draws(member, seed, ROUNDS))
     values = np.array([found for found in drawn if found is not None])
     if not len(values):
         return dict.fromkeys(("auc", "average_precision", "log_loss"), Interval(None, None))

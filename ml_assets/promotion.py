@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from ml_assets.evaluate import BOOTSTRAP_ROUNDS, calibration_bins, calibration_error
 from ml_assets.frames import FloatArray
+from ml_assets.resampling import entity_draws, members
 from ml_assets.task import Promotion
 
 Interval = tuple[float, float]
@@ -82,13 +84,10 @@ def judge_promotion(
 
 def draws(entities: np.ndarray, seed: int, rounds: int = BOOTSTRAP_ROUNDS) -> Iterator[FloatArray]:
     """How often each row counts in each round of a bootstrap that draws entities: arrays (some rounds, rows)."""
-    _, member = np.unique(entities, return_inverse=True)
-    size = int(member.max()) + 1
-    random = np.random.default_rng(seed)
-    for start in range(0, rounds, _ROUNDS_AT_ONCE):
-        count = min(_ROUNDS_AT_ONCE, rounds - start)
-        drawn = np.stack([np.bincount(random.integers(0, size, size), minlength=size) for _ in range(count)])
-        yield np.asarray(drawn[:, member], dtype=np.float64)
+    member = members(entities)
+    drawn = entity_draws(member, seed, rounds)
+    while at_once := list(islice(drawn, _ROUNDS_AT_ONCE)):
+        yield np.asarray(np.stack(at_once)[:, member], dtype=np.float64)
 
 
 def average_precisions(probabilities: FloatArray, outcomes: FloatArray, weights: FloatArray) -> FloatArray:

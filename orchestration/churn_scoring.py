@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,13 @@ from ml_assets.model import Scores, TrainedModel
 from ml_assets.moves import largest_changes, split_moves
 from ml_assets.scoring import build_score_rows, percentiles, risk_levels, score_rows
 from ml_assets.task import CHURN, Feature
-from orchestration.feature_catalogue import features_of_attributes
+from orchestration.feature_catalogue import built_features, features_of_attributes, manifest_path, read_features
 from orchestration.model_registry import ModelRegistry, RegistryError
 from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
-from warehouse.feature_store import FeaturesNotBuilt, built_columns, rows_at
+from warehouse.feature_store import FeaturesNotBuilt, rows_at
 from warehouse.model_log import chosen_model
 from warehouse.publication import (
     JSON_COLUMNS,
@@ -47,6 +47,7 @@ from warehouse.score_history import (
     save_explained_parts,
     save_moves,
 )
+from warehouse.settings import Settings
 
 CHUNK_ROWS = 50_000
 _KEYS = ["company_id", "customer_id", "as_of_date", "feature_version"]
@@ -84,9 +85,13 @@ class ChurnScorer:
         self._warehouse = warehouse
         self._registry = registry
         self._clock = clock
-        with warehouse.connect() as conn:
-            built = set(built_columns(conn))
-        self._features = [feature for feature in features if feature.name in built]
+        self._features = built_features(warehouse, features)
+
+    @classmethod
+    def from_settings(cls, warehouse: Warehouse, settings: Settings) -> Self:
+        """A scorer of the features that the settings' manifest describes."""
+        features = read_features(manifest_path(settings))
+        return cls(warehouse, ModelRegistry(warehouse, settings.home), features, Clock.from_settings(settings))
 
     def stage(self, company: Company, *, again: bool = False, explain: bool = True) -> Staged:
         """Score the company's active customers at its current date and stage the scores.

@@ -5,7 +5,7 @@ Which rung of the ladder a company stands on and what is due are decided here; h
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import orjson
 import pandas as pd
@@ -17,12 +17,12 @@ from ml_assets.model import TrainedModel
 from ml_assets.search import SearchBudget
 from ml_assets.task import CHURN, Feature
 from ml_assets.train import TrainingResult, repeat, train, train_rule
-from orchestration.feature_catalogue import features_of_attributes
+from orchestration.feature_catalogue import built_features, features_of_attributes, manifest_path, read_features
 from orchestration.model_registry import ModelFilesMissing, ModelRegistry, RegisteredModel
 from warehouse.clock import Clock
 from warehouse.companies import Company, CompanyDefinition, CustomAttribute, list_companies
 from warehouse.connection import Warehouse
-from warehouse.feature_store import built_columns, feature_versions_at, labelled_rows
+from warehouse.feature_store import feature_versions_at, labelled_rows
 from warehouse.model_log import (
     Cause,
     Event,
@@ -33,10 +33,9 @@ from warehouse.model_log import (
     record_training,
 )
 from warehouse.roles import Role
+from warehouse.settings import Settings
 
 Retrain = Literal["when_due", "always"]
-
-_SHOWN_DECISIONS = ("chosen", "gate", "champion", "failed")
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,15 @@ class ChurnTrainer:
         self._registry = registry
         self._clock = clock
         self._threads = threads
-        with warehouse.connect() as conn:
-            built = set(built_columns(conn))
-        self._features = [feature for feature in features if feature.name in built]
+        self._features = built_features(warehouse, features)
         self._pools: dict[str, tuple[TrainingResult, RegisteredModel]] = {}
+
+    @classmethod
+    def from_settings(cls, warehouse: Warehouse, settings: Settings) -> Self:
+        """A trainer of the features that the settings' manifest describes."""
+        features = read_features(manifest_path(settings))
+        registry = ModelRegistry(warehouse, settings.home)
+        return cls(warehouse, registry, features, Clock.from_settings(settings), settings.threads)
 
     def train(
         self, company: Company, retrain: Retrain, cause: Cause | None = None, search: Search | None = None

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import yaml
 
 from ml_assets.task import Feature
 from warehouse.companies import CustomAttribute
-from warehouse.feature_store import attribute_feature
+from warehouse.connection import Warehouse
+from warehouse.feature_store import attribute_feature, built_columns
 from warehouse.settings import Settings
 
 PROJECT_DIRECTORY = Path(__file__).parent.parent / "dbt_project"
@@ -54,6 +55,13 @@ def read_features(manifest: Path) -> list[Feature]:
     if not found:
         raise FeatureCatalogueError("No column in dbt_project/models/features carries meta.feature.")
     return list({feature.name: feature for feature in found}.values())
+
+
+def built_features(warehouse: Warehouse, features: Sequence[Feature]) -> list[Feature]:
+    """Those of the features that the matrix has; dbt may not yet have built one that was added."""
+    with warehouse.connect() as conn:
+        built = set(built_columns(conn))
+    return [feature for feature in features if feature.name in built]
 
 
 def place_of(manifest: Mapping[str, Any], model_name: str, feature: str, project: Path) -> str:

@@ -146,20 +146,11 @@ def _weights(settings: Settings, warehouse: Warehouse, slug: str) -> dict[str, f
     """Each feature's share of the contributions to the champion's scores; empty without a fitting champion."""
     from ml_assets.errors import ModelError
     from orchestration.churn_scoring import ChurnScorer, NoModel
-    from orchestration.feature_catalogue import read_features
-    from orchestration.model_registry import ModelRegistry
-    from warehouse.clock import Clock
 
     with warehouse.connect() as conn:
         company = get_company(conn, slug)
-    scorer = ChurnScorer(
-        warehouse,
-        ModelRegistry(warehouse, settings.home),
-        read_features(manifest_path(settings)),
-        Clock.from_settings(settings),
-    )
     try:
-        return scorer.weights(company)
+        return ChurnScorer.from_settings(warehouse, settings).weights(company)
     except (ModelError, NoModel) as error:
         console.print(f"[yellow]No weights: {escape(str(error))}[/yellow]")
         return {}

@@ -119,14 +119,10 @@ def model_card(
 def model_repeat(company: CompanySlug, version: Version = None) -> None:
     """Train a version anew from its record, and say whether it gives the same scores; nothing is stored."""
     from orchestration.churn_training import ChurnTrainer
-    from orchestration.feature_catalogue import manifest_path, read_features
-    from warehouse.clock import Clock
 
     with _opened(company) as (settings, warehouse, found, registry, champions):
         name, wanted = _named(champions, registry, found, version)
-        features = read_features(manifest_path(settings))
-        trainer = ChurnTrainer(warehouse, registry, features, Clock.from_settings(settings), settings.threads)
-        difference = trainer.repeat(found, name, wanted)
+        difference = ChurnTrainer.from_settings(warehouse, settings).repeat(found, name, wanted)
     if difference > 0:
         raise CommandFailed(f"{name} v{wanted} trained anew gives other scores, by up to {difference:.2g}.")
     console.print(f"{name} v{wanted} trained anew from its record gives the same scores.")

@@ -3,19 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Self
 
 from psycopg import sql
 
 from ml_assets.errors import FeatureVersionError
 from ml_assets.task import CHURN, Feature
+from orchestration.feature_catalogue import built_features, manifest_path, read_features
 from orchestration.model_registry import ModelRegistry
 from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
-from warehouse.feature_store import built_columns, rows_at
+from warehouse.feature_store import rows_at
 from warehouse.model_log import chosen_model, newest_challenger
 from warehouse.relations import SHADOW_SCORES
 from warehouse.roles import Role
+from warehouse.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,13 @@ class ShadowScorer:
         self._warehouse = warehouse
         self._registry = registry
         self._clock = clock
-        with warehouse.connect() as conn:
-            built = set(built_columns(conn))
-        self._names = [feature.name for feature in features if feature.name in built]
+        self._names = [feature.name for feature in built_features(warehouse, features)]
+
+    @classmethod
+    def from_settings(cls, warehouse: Warehouse, settings: Settings) -> Self:
+        """A scorer of the features that the settings' manifest describes."""
+        features = read_features(manifest_path(settings))
+        return cls(warehouse, ModelRegistry(warehouse, settings.home), features, Clock.from_settings(settings))
 
     def score(self, company: Company) -> Shadowed:
         """Score the company's active customers at its current date by its newest challenger, where it has one."""

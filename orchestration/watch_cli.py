@@ -127,8 +127,6 @@ def replay(company: Slug, date: Day = None) -> None:
     The current scores and the feed stay as they are. Ends with 1 where a date is held still.
     """
     from orchestration.churn_scoring import ChurnScorer
-    from orchestration.feature_catalogue import manifest_path, read_features
-    from orchestration.model_registry import ModelRegistry
     from orchestration.replay import replay_held_dates
     from orchestration.transform import prepare_manifest
 
@@ -136,8 +134,7 @@ def replay(company: Slug, date: Day = None) -> None:
         prepare_manifest(settings)
         with warehouse.connect() as conn:
             each = get_company(conn, company)
-        registry = ModelRegistry(warehouse, settings.home)
-        scorer = ChurnScorer(warehouse, registry, read_features(manifest_path(settings)), Clock.from_settings(settings))
+        scorer = ChurnScorer.from_settings(warehouse, settings)
         done = replay_held_dates(settings, warehouse, scorer, each, date.date() if date else None)
     for day in done.published:
         console.print(f"{company}: {day} is published, as the source said it.")

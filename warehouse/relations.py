@@ -76,7 +76,6 @@ CHURN_CHANGES_V1 = Relation("predictions", "churn_changes_v1")
 CHURN_CURSORS_V1 = Relation("predictions", "churn_cursors_v1")
 CHURN_SENT_V1 = Relation("predictions", "churn_sent_v1")
 
-RISK_BY_MONTH = Relation("analytics", "risk_by_month")
 CUSTOMER_OVERVIEW = Relation("analytics", "customer_overview")
 CHURNED_CUSTOMERS = Relation("analytics", "churned_customers")
 

@@ -30,7 +30,6 @@ class Role(StrEnum):
     company_sync = "churn_company_sync"
 
 
-SERVICE_ROLES = (Role.loader, Role.ml, Role.publisher, Role.operator)
 COMPANY_ROLES = (Role.company, Role.company_sync)
 ROLES_WITH_TEMPORARY_TABLES = (Role.loader, Role.publisher)
 

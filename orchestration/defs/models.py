@@ -11,14 +11,13 @@ from orchestration import keys
 from orchestration.churn_scoring import ChurnScorer
 from orchestration.churn_training import ChurnTrainer, Retrain, Search
 from orchestration.company_work import figures, for_each_company
-from orchestration.feature_catalogue import MATRIX, manifest_path, read_features, sql_version
+from orchestration.feature_catalogue import MATRIX, sql_version
 from orchestration.model_registry import ModelRegistry
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
 from orchestration.retraining import train_where_due
 from orchestration.shadow_scoring import ShadowScorer
 from orchestration.transform import prepare_manifest
-from warehouse.clock import Clock
 from warehouse.model_log import Cause
 from warehouse.settings import Settings, load_settings
 
@@ -106,13 +105,7 @@ def train_churn_models(
     settings = warehouse.settings()
     with warehouse.open() as opened:
         registry = ModelRegistry(opened, settings.home)
-        trainer = ChurnTrainer(
-            opened,
-            registry,
-            read_features(manifest_path(settings)),
-            Clock.from_settings(settings),
-            settings.threads,
-        )
+        trainer = ChurnTrainer.from_settings(opened, settings)
         outcomes = for_each_company(
             context,
             opened,
@@ -158,12 +151,7 @@ def stage_churn_scores(
     """Score each company's active customers at its current date, with reasons."""
     settings = warehouse.settings()
     with warehouse.open() as opened:
-        scorer = ChurnScorer(
-            opened,
-            ModelRegistry(opened, settings.home),
-            read_features(manifest_path(settings)),
-            Clock.from_settings(settings),
-        )
+        scorer = ChurnScorer.from_settings(opened, settings)
         outcomes = for_each_company(
             context,
             opened,
@@ -197,12 +185,7 @@ def shadow_churn_scores(
     """Score each company's active customers by its challenger, without reasons, where it has one."""
     settings = warehouse.settings()
     with warehouse.open() as opened:
-        shadow = ShadowScorer(
-            opened,
-            ModelRegistry(opened, settings.home),
-            read_features(manifest_path(settings)),
-            Clock.from_settings(settings),
-        )
+        shadow = ShadowScorer.from_settings(opened, settings)
         outcomes = for_each_company(
             context,
             opened,

@@ -7,7 +7,6 @@ import dagster as dg
 from orchestration import keys
 from orchestration.churn_scoring import ChurnScorer
 from orchestration.company_work import figures, for_each_company
-from orchestration.feature_catalogue import manifest_path, read_features
 from orchestration.model_registry import ModelRegistry
 from orchestration.partitions import companies
 from orchestration.replay import replay_held_dates
@@ -84,12 +83,7 @@ def replays(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> 
     """Replay the held dates of each company; one that is still held fails, with the gate's words."""
     settings = warehouse.settings()
     with warehouse.open() as opened:
-        scorer = ChurnScorer(
-            opened,
-            ModelRegistry(opened, settings.home),
-            read_features(manifest_path(settings)),
-            Clock.from_settings(settings),
-        )
+        scorer = ChurnScorer.from_settings(opened, settings)
         outcomes = for_each_company(
             context,
             opened,

@@ -4,13 +4,7 @@ with
 
 scores as (
 
-    select * from {{ ref('stg_predictions__churn_scores') }}
-
-),
-
-publications as (
-
-    select * from {{ ref('stg_predictions__churn_publications') }}
+    select * from {{ ref('int_churn_scores__by_month') }}
 
 ),
 
@@ -38,18 +32,6 @@ clocks as (
 
 ),
 
--- A month shows its last published day; adding its days up would count a customer many times.
-last_publication_of_month as (
-
-    select
-        company_id,
-        date_trunc('month', as_of_date)::date as month,
-        max(as_of_date) as as_of_date
-    from publications
-    group by company_id, date_trunc('month', as_of_date)::date
-
-),
-
 final as (
 
     select
@@ -66,16 +48,13 @@ final as (
         coalesce(sum({{ monthly_revenue('payment_features.revenue_90d') }}), 0)::numeric(18, 2) as monthly_revenue,
         coalesce(sum(scores.churn_probability * {{ monthly_revenue('payment_features.revenue_90d') }}), 0)
         ::numeric(18, 2) as monthly_revenue_at_risk,
-        last_publication_of_month.month,
-        last_publication_of_month.as_of_date
-    from last_publication_of_month
+        scores.month,
+        scores.as_of_date
+    from scores
     inner join companies
-        on last_publication_of_month.company_id = companies.company_id
+        on scores.company_id = companies.company_id
     inner join clocks
-        on last_publication_of_month.company_id = clocks.company_id
-    inner join scores
-        on last_publication_of_month.company_id = scores.company_id
-        and last_publication_of_month.as_of_date = scores.as_of_date
+        on scores.company_id = clocks.company_id
     left join payment_features
         on scores.company_id = payment_features.company_id
         and scores.customer_id = payment_features.customer_id
@@ -89,8 +68,8 @@ final as (
         companies.company_name,
         scores.risk_level,
         clocks.currency,
-        last_publication_of_month.month,
-        last_publication_of_month.as_of_date
+        scores.month,
+        scores.as_of_date
 
 )
 
