@@ -15,4 +15,14 @@ create role metabase login password :'metabase_password';
 create database metabase owner metabase;
 revoke connect on database churn from public;
 revoke connect on database metabase from public;
+\connect churn
+-- By advisory locks a company's login could hold up everybody's publications, and fill the disk with large objects.
+select
+    format('revoke execute on function %s from public', oid::regprocedure),
+    format('grant execute on function %s to churn_owner with grant option', oid::regprocedure)
+from pg_proc
+where
+    pronamespace = 'pg_catalog'::regnamespace
+    and proname ~ 'advisory|^(lo_creat|lo_create|lo_from_bytea|lo_put|lowrite|lo_truncate|lo_truncate64)$'
+\gexec
 SQL

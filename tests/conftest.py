@@ -102,6 +102,7 @@ def template_database(postgres: TestServer) -> str:
             connection.execute(
                 sql.SQL("create database {} owner {}").format(sql.Identifier(unfinished), sql.Identifier(OWNER))
             )
+            postgres.server.keep_shared_means_for_owner(unfinished)
             migrate(Warehouse(postgres.server.url(database=unfinished)))
             connection.execute(
                 sql.SQL("alter database {} rename to {}").format(sql.Identifier(unfinished), sql.Identifier(TEMPLATE))

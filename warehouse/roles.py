@@ -107,6 +107,18 @@ def ensure_database_privileges(connection: Connection) -> None:
             database, sql.SQL(", ").join(sql.Identifier(role) for role in ROLES_WITH_TEMPORARY_TABLES)
         )
     )
+    _grant_advisory_locks(connection)
+
+
+def _grant_advisory_locks(connection: Connection) -> None:
+    """To the roles that load, train and publish, which wait for each other by such locks."""
+    takers = sql.SQL(", ").join(sql.Identifier(role) for role in Role if role not in COMPANY_ROLES)
+    functions = connection.execute(
+        "select oid::regprocedure::text from pg_proc where pronamespace = 'pg_catalog'::regnamespace"
+        " and proname like '%advisory%' and has_function_privilege(oid, 'execute with grant option')"
+    ).fetchall()
+    for (function,) in functions:
+        connection.execute(sql.SQL("grant execute on function {} to {}").format(sql.SQL(function), takers))
 
 
 def ensure_company_logins(connection: Connection, company_id: int) -> None:

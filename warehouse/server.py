@@ -42,6 +42,7 @@ HOST = "127.0.0.1"
 SUPERUSER = "postgres"
 OWNER = "churn_owner"
 DATABASE = "churn"
+SHARED_MEANS = "advisory|^(lo_creat|lo_create|lo_from_bytea|lo_put|lowrite|lo_truncate|lo_truncate64)$"
 
 START_SECONDS = 300
 RETRY_SECONDS = 30
@@ -330,6 +331,28 @@ class EmbeddedServer:
                 )
             if not has_database:
                 connection.execute(sql.SQL("create database {} owner {}").format(database, owner))
+        self.keep_shared_means_for_owner(DATABASE)
+
+    def keep_shared_means_for_owner(self, database: str) -> None:
+        """Take from public, in a database, what Postgres gives to everybody and a company could hold up others with.
+
+        By advisory locks publications, loads and trainings wait for each other; large objects fill the disk. The
+        owner keeps both, and hands the locks on to those that load, train and publish.
+        """
+        with psycopg.connect(self.url(database=database, superuser=True), autocommit=True) as connection:
+            functions = connection.execute(
+                "select proc.oid::regprocedure::text from pg_proc as proc"
+                " where proc.pronamespace = 'pg_catalog'::regnamespace and proc.proname ~ %s"
+                " and exists (select from aclexplode(coalesce(proc.proacl, acldefault('f', proc.proowner)))"
+                " where grantee = 0)",
+                [SHARED_MEANS],
+            ).fetchall()
+            for (function,) in functions:
+                name = sql.SQL(function)
+                connection.execute(sql.SQL("revoke execute on function {} from public").format(name))
+                connection.execute(
+                    sql.SQL("grant execute on function {} to {} with grant option").format(name, sql.Identifier(OWNER))
+                )
 
     def _answer(self) -> psycopg.Connection:
         deadline = time.monotonic() + START_SECONDS

@@ -277,18 +277,27 @@ def test_a_plan_made_for_one_company_is_not_run_for_the_next(postgres: TestServe
             assert connection.execute("execute theirs").fetchall() == [(company_id,)]
 
 
-def test_a_large_object_or_a_notification_of_one_company_is_nothing_to_another(two_companies: TwoCompanies) -> None:
-    one, two = two_companies.company_ids
-    with two_companies.login(one) as mine, two_companies.login(two) as theirs:
-        theirs.execute("listen churn")
+def test_a_company_can_neither_hold_up_publications_nor_fill_the_disk(two_companies: TwoCompanies) -> None:
+    one = two_companies.company_ids[0]
+    with two_companies.login(one) as mine:
+        locks = mine.execute(
+            "select oid::regprocedure::text, has_function_privilege(oid, 'execute') from pg_proc"
+            " where pronamespace = 'pg_catalog'::regnamespace and proname like '%advisory%'"
+        ).fetchall()
+        assert len(locks) >= 20
+        assert [name for name, is_allowed in locks if is_allowed] == []
         mine.execute("set default_transaction_read_only = off")
-        (number,) = mine.execute("select lo_from_bytea(0, 'mine')").fetchone() or (0,)
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            theirs.execute("select lo_get(%s)", [number])
-        mine.execute("select lo_unlink(%s)", [number])
-        # Whoever is connected may notify; nothing of ours does, so there is nothing of others to hear.
-        publishing = two_companies.warehouse
-        with publishing.connect() as owner:
+        mine.commit()
+        for creation in ("lo_from_bytea(0, 'mine')", "lo_create(0)", "lo_creat(-1)"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                mine.execute(f"select {creation}")  # type: ignore[call-overload]
+            mine.rollback()
+
+
+def test_nothing_of_ours_notifies_so_that_a_company_hears_nothing_of_others(two_companies: TwoCompanies) -> None:
+    with two_companies.login(two_companies.company_ids[1]) as theirs:
+        theirs.execute("listen churn")
+        with two_companies.warehouse.connect() as owner:
             owner.execute("update predictions.churn_cursors_v1 set newest_cursor = newest_cursor")
         assert list(theirs.notifies(timeout=0.1)) == []
 
