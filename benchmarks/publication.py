@@ -38,7 +38,7 @@ from warehouse.companies import add_company, parse_definition
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow
 from warehouse.migrate import migrate
-from warehouse.publication import SCORES, publish_staged_scores
+from warehouse.publication import JSON_COLUMNS, SCORES, publish_staged_scores
 from warehouse.relations import Relation
 from warehouse.roles import Role, set_company_password
 from warehouse.settings import Settings
@@ -125,7 +125,7 @@ def copy(warehouse: Warehouse, role: Role | None, relation: Relation, chunks: li
     started = time.perf_counter()
     with warehouse.connect(role) as conn, conn.cursor() as cursor:
         for chunk in chunks:
-            copy_arrow(cursor, chunk, relation, json_columns=["reasons"])
+            copy_arrow(cursor, chunk, relation, json_columns=JSON_COLUMNS)
     return time.perf_counter() - started
 
 
