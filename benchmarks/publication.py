@@ -50,6 +50,7 @@ CHUNK = 100_000
 PAGE = 10_000
 BARE = Relation("predictions", "bare_copy")
 PROJECT = Path(__file__).parents[1]
+PAIRS_OF_CONNECTIONS = 10
 DASHBOARDS = ("overview", "at_risk")
 EVIDENCE = '{"customers":1000,"outcomes":200,"is_thin":false}'
 FEATURES = (
@@ -279,27 +280,39 @@ def _value(column: str, type_name: str, month: str) -> str:
     return f"({known.get(column) or by_type.get(type_name) or 'random() * 100'})::{type_name}"
 
 
-def dashboard_ratios(warehouse: Warehouse, company_id: int, rounds: int = 40) -> dict[str, tuple[float, float]]:
-    """Per query of the dashboard: quickest milliseconds of the company's login, and of the owner with the filter."""
-    found = {}
-    with login(warehouse, company_id, Role.company) as company, warehouse.connect() as owner:
-        for path in [path for name in DASHBOARDS for path in sorted((PROJECT / "dashboards" / name).glob("*.sql"))]:
-            query = re.sub(r"\[\[.*?\]\]", "", path.read_text())
-            filtered = re.sub(
-                r"analytics\.(\w+)(?:\s+as\s+(\w+))?",
-                lambda named: (
-                    f"(select * from analytics.{named[1]} where company_id = {company_id}) as {named[2] or named[1]}"
-                ),
-                query,
-            )
-            times: dict[bool, list[float]] = {True: [], False: []}
-            for _ in range(rounds):
-                for conn, text in ((company, query), (owner, filtered)):
-                    started = time.perf_counter()
-                    conn.execute(text)
-                    times[conn is company].append((time.perf_counter() - started) * 1000)
-            found[path.stem] = (min(times[True]), min(times[False]))
+def dashboard_milliseconds(warehouse: Warehouse, company_id: int) -> dict[str, tuple[float, float]]:
+    """Per query of the dashboards: quickest milliseconds of the company's login, and of the owner with the filter.
+
+    Over several pairs of connections: on which core a connection's process came to lie matters more than its query.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for _ in range(PAIRS_OF_CONNECTIONS):
+        with login(warehouse, company_id, Role.company) as company, warehouse.connect() as owner:
+            for path in [path for name in DASHBOARDS for path in sorted((PROJECT / "dashboards" / name).glob("*.sql"))]:
+                query = re.sub(r"\[\[.*?\]\]", "", path.read_text())
+                times = _by_turns([(company, query), (owner, _filtered(query, company_id))])
+                found[path.stem] = tuple(map(min, zip(times, found.get(path.stem, times), strict=True)))  # type: ignore[assignment]
     return found
+
+
+def _filtered(query: str, company_id: int) -> str:
+    """The query with its marts narrowed to one company, each under the name that the query has for it."""
+    return re.sub(
+        r"analytics\.(\w+)(?:\s+as\s+(\w+))?",
+        lambda mart: f"(select * from analytics.{mart[1]} where company_id = {company_id}) as {mart[2] or mart[1]}",
+        query,
+    )
+
+
+def _by_turns(queries: list[tuple[psycopg.Connection[Any], str]], rounds: int = 20) -> tuple[float, ...]:
+    """The quickest milliseconds of each query, run by turns."""
+    quickest = [float("inf")] * len(queries)
+    for _ in range(rounds):
+        for place, (conn, text) in enumerate(queries):
+            started = time.perf_counter()
+            conn.execute(text)
+            quickest[place] = min(quickest[place], (time.perf_counter() - started) * 1000)
+    return tuple(quickest)
 
 
 def main() -> None:
@@ -351,7 +364,7 @@ def _dashboards(warehouse: Warehouse, folder: Path, customers: int) -> bool:
     make_marts(warehouse, folder, customers)
     print(f"The dashboard's queries on {customers:,} customers of {COMPANIES} companies: a company's login, the owner")
     kept = []
-    for name, (company, owner) in dashboard_ratios(warehouse, 1).items():
+    for name, (company, owner) in dashboard_milliseconds(warehouse, 1).items():
         print(f"  {name:28} {company:7.1f} ms {owner:7.1f} ms")
         kept.append(_promise("company / owner", company / owner, 1.3))
     return all(kept)
