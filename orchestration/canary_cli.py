@@ -1,7 +1,6 @@
 """``churn canaries``: whether a company's customers stand anywhere outside it."""
 
 import typer
-from rich.markup import escape
 
 from orchestration.terminal import CommandFailed, console, open_warehouse
 
@@ -10,7 +9,7 @@ canaries_app = typer.Typer(no_args_is_help=True, help="Marked customers that may
 
 @canaries_app.command("check")
 def canaries_check() -> None:
-    """Look for every company's canaries in all tables, model files, logs and run metadata; exits with 1 if seen."""
+    """Look for canaries in all tables, files and logs, and at the roles; exits with 1 if anything is wrong."""
     from orchestration.canary_watch import look_round
 
     with open_warehouse() as (settings, warehouse):
@@ -19,4 +18,4 @@ def canaries_check() -> None:
         console.print(f"[yellow]{slug} has no canary: its customers' ids are short and stand alone.[/yellow]")
     if watched.alarms:
         raise CommandFailed("\n".join(watched.alarms))
-    console.print(f"{escape(str(watched.canaries))} canaries, none of them outside its company.")
+    console.print(f"{watched.canaries} canaries, none of them outside its company; the roles are as they should be.")

@@ -11,7 +11,6 @@ from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.feature_store import feature_versions_at
 from warehouse.model_log import Event, Promotion, chosen_model, previous_champion, record_promotion
-from warehouse.operations_log import record_audit
 
 
 class ChampionNotChanged(WarehouseError):
@@ -28,7 +27,7 @@ class Changed:
 
 
 class Champions:
-    """Promotes and rolls back; each change is a row in ``ml.promotions`` and in the audit log."""
+    """Promotes and rolls back; each change is a row in ``ml.promotions``, and by its trigger in the audit log."""
 
     def __init__(self, warehouse: Warehouse, registry: ModelRegistry, clock: Clock) -> None:
         self._warehouse = warehouse
@@ -90,13 +89,5 @@ class Champions:
                     figures={},
                     actor=actor,
                 ),
-            )
-            record_audit(
-                conn,
-                actor=actor,
-                action=f"model.{event}",
-                company_id=company.company_id,
-                before={"model": name, "version": current},
-                after={"model": name, "version": version},
             )
         return Changed(name, current, version)

@@ -30,6 +30,7 @@ from warehouse import companies as registry
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.migrate import migrate as migrate_warehouse
+from warehouse.role_check import roles_out_of_order
 from warehouse.server import EmbeddedServer
 from warehouse.settings import Settings, load_settings
 
@@ -132,6 +133,9 @@ def migrate() -> None:
 
     with open_warehouse() as (settings, warehouse):
         revision = migrate_warehouse(warehouse)
+        with warehouse.connect() as conn:
+            for line in roles_out_of_order(conn):
+                console.print(f"[yellow]To look at: {escape(line)}[/yellow]")
         home = dagster_home.write(settings, warehouse)
         warehouse.write_dbt_profile(profiles_directory(settings))
         prepare_manifest(settings)

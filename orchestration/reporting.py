@@ -1,5 +1,6 @@
 """The dashboards of this warehouse in this Metabase, and what changed in words."""
 
+import getpass
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def apply_dashboards(settings: Settings, warehouse: Warehouse, *, plan: bool = F
     result = apply.apply_dashboards(
         settings,
         company_facts(warehouse),
-        WarehouseLogins(warehouse, settings),
+        WarehouseLogins(warehouse, settings, actor=getpass.getuser()),
         manifest=known_manifest(settings),
         plan=plan,
     )

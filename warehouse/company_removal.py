@@ -71,11 +71,11 @@ def remove_company(connection: Connection, slug: str, actor: str) -> dict[str, i
         hold_off_loads(connection, company.company_id, list(ENTITY_RELATIONS))
         erased = erase_rows(connection, company.company_id)
         say_who(connection, actor)
-        _record(connection, company, erased, actor)
+        logins = drop_company_logins(connection, company.company_id)
+        _record(connection, company, erased, logins, actor)
         connection.execute(
             sql.SQL("delete from {} where company_id = %s").format(COMPANIES.identifier), (company.company_id,)
         )
-        drop_company_logins(connection, company.company_id)
     return erased
 
 
@@ -98,13 +98,15 @@ def erase_rows(connection: Connection, company_id: int) -> dict[str, int]:
     return erased
 
 
-def _record(connection: psycopg.Connection[Any], company: Company, erased: dict[str, int], actor: str) -> None:
+def _record(
+    connection: psycopg.Connection[Any], company: Company, erased: dict[str, int], logins: list[str], actor: str
+) -> None:
     record_audit(
         connection,
         actor=actor,
         action="company.erased",
         company_id=company.company_id,
-        before={"slug": company.slug, "name": company.name},
+        before={"slug": company.slug, "name": company.name, "logins": logins},
         after={"rows_erased": erased},
     )
 

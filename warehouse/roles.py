@@ -31,6 +31,7 @@ class Role(StrEnum):
 
 
 COMPANY_ROLES = (Role.company, Role.company_sync)
+METABASE_LOGIN = "churn_metabase"
 ROLES_WITH_TEMPORARY_TABLES = (Role.loader, Role.publisher)
 
 LOGIN_SETTINGS = {
@@ -157,10 +158,15 @@ def limit_company_login(connection: Connection, company_id: int, role: Role) -> 
         )
 
 
-def drop_company_logins(connection: Connection, company_id: int) -> None:
-    """Drop a company's roles, Metabase's included; sessions that use them are ended."""
-    logins = [company_login(company_id, role) for role in COMPANY_ROLES]
-    for login in (*logins, company_metabase_login(company_id)):
+def company_logins(company_id: int) -> list[str]:
+    """Every login that a company may have, Metabase's included."""
+    return [*(company_login(company_id, role) for role in COMPANY_ROLES), company_metabase_login(company_id)]
+
+
+def drop_company_logins(connection: Connection, company_id: int) -> list[str]:
+    """Drop a company's roles, Metabase's included, and return those; sessions that use them are ended."""
+    dropped = []
+    for login in company_logins(company_id):
         if connection.execute("select from pg_roles where rolname = %s", (login,)).fetchone() is None:
             continue
         connection.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(login)))
@@ -169,6 +175,8 @@ def drop_company_logins(connection: Connection, company_id: int) -> None:
         # Large objects and default privileges are what every login can make, and what would keep it from going.
         connection.execute(sql.SQL("drop owned by {}").format(sql.Identifier(login)))
         connection.execute(sql.SQL("drop role {}").format(sql.Identifier(login)))
+        dropped.append(login)
+    return dropped
 
 
 def set_company_password(

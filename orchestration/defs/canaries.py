@@ -19,7 +19,7 @@ from orchestration.resources import WarehouseResource
         dg.AssetCheckSpec(
             "nobody_stands_outside_his_company",
             asset=keys.CANARIES,
-            description="No canary was seen outside its company, and nobody who was forgotten has come back.",
+            description="No canary was seen outside its company, nobody forgotten came back, no role has grown.",
         )
     ],
 )

@@ -6,13 +6,15 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
+from orchestration.integrations.metabase.login import WarehouseLogins
+from orchestration.integrations.metabase.scopes import CompanyFacts, Scope
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
@@ -20,7 +22,12 @@ from tests.integration.dbt_world import register_companies
 from tests.integration.published import Score, publish
 from warehouse.connection import Warehouse
 from warehouse.model_log import Event, Promotion, TrainingRecord, record_promotion, record_training
-from warehouse.roles import Role, set_company_password
+from warehouse.roles import COMPANY_ROLES, Role, company_login, company_metabase_login, set_company_password
+from warehouse.settings import Settings
+
+Door = Role | Literal["metabase"]
+"""A company's way in: a login of its own, or the one by which Metabase reads for it."""
+DOORS: tuple[Door, ...] = (*COMPANY_ROLES, "metabase")
 
 CUSTOMERS = 40
 SCORED = 3
@@ -36,6 +43,14 @@ REASONS = [
 ]
 
 
+def login_of(company_id: int, door: Door) -> str:
+    return company_metabase_login(company_id) if door == "metabase" else company_login(company_id, door)
+
+
+def group_of(door: Door) -> Role:
+    return Role.company if door == "metabase" else door
+
+
 @dataclass
 class TwoCompanies:
     """A built warehouse with two companies in it, and how to log in as one of them.
@@ -46,11 +61,11 @@ class TwoCompanies:
     warehouse: Warehouse
     dbt: DbtRuns
     company_ids: list[int]
-    addresses: dict[tuple[int, Role], str]
+    addresses: dict[tuple[int, Door], str]
 
-    def login(self, company_id: int, role: Role = Role.company) -> psycopg.Connection[Any]:
-        """A connection as the company itself makes it, with its own password."""
-        return psycopg.connect(self.addresses[company_id, role], autocommit=True)
+    def login(self, company_id: int, door: Door = Role.company) -> psycopg.Connection[Any]:
+        """A connection as the company itself makes it, or Metabase for it, with its own password."""
+        return psycopg.connect(self.addresses[company_id, door], autocommit=True)
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +93,8 @@ def two_companies(
                 _watch(connection, company_id)
                 _train(connection, company_id)
         dbt.run("run", "--select", "analytics")
-        yield TwoCompanies(warehouse, dbt, company_ids, _passwords(warehouse, company_ids))
+        home = tmp_path_factory.mktemp("home")
+        yield TwoCompanies(warehouse, dbt, company_ids, _passwords(warehouse, company_ids, Settings(home=home)))
 
 
 def _publish_scores(warehouse: Warehouse, company_id: int) -> None:
@@ -163,11 +179,18 @@ def _train(connection: psycopg.Connection[Any], company_id: int) -> None:
     )
 
 
-def _passwords(warehouse: Warehouse, company_ids: list[int]) -> dict[tuple[int, Role], str]:
-    addresses = {}
-    with warehouse.connect() as connection:
-        for company_id in company_ids:
-            for role in (Role.company, Role.company_sync):
+def _passwords(warehouse: Warehouse, company_ids: list[int], settings: Settings) -> dict[tuple[int, Door], str]:
+    """Metabase's password is made as an apply makes it."""
+    addresses: dict[tuple[int, Door], str] = {}
+    url = warehouse.url("postgresql")
+    for company_id in company_ids:
+        scope = Scope(CompanyFacts(company_id, "", "", "EUR"))
+        metabase = WarehouseLogins(warehouse, settings, "tests").open(scope).get_secret_value()
+        addresses[company_id, "metabase"] = make_conninfo(
+            url, user=company_metabase_login(company_id), password=metabase
+        )
+        with warehouse.connect() as connection:
+            for role in COMPANY_ROLES:
                 user, password = set_company_password(connection, company_id, role)
-                addresses[company_id, role] = make_conninfo(warehouse.url("postgresql"), user=user, password=password)
+                addresses[company_id, role] = make_conninfo(url, user=user, password=password)
     return addresses

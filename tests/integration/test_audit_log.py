@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from warehouse.companies import Company
+from orchestration.integrations.metabase.login import WarehouseLogins
+from orchestration.integrations.metabase.scopes import CompanyFacts, Scope
+from warehouse.companies import Company, disable_company
+from warehouse.company_removal import remove_company
 from warehouse.connection import Warehouse
+from warehouse.model_log import Promotion, record_promotion
 from warehouse.operations_log import record_audit
+from warehouse.roles import Role
+from warehouse.settings import Settings
 
 Add = Callable[..., Company]
 
@@ -66,6 +74,63 @@ def test_no_secret_reaches_the_trail_even_where_sql_wrote_it_in_clear(warehouse:
     assert "4711" not in told
     assert "env:ACME" in told
     assert "ann@acme.example" in told
+
+
+def test_whoever_lets_another_model_publish_is_on_record_and_a_kept_champion_is_not(
+    warehouse: Warehouse, add_company: Add
+) -> None:
+    company = add_company("acme")
+    first = Promotion(company.company_id, "churn", "first", "churn-acme", None, "1", "none before", {}, "training")
+    decisions = [
+        first,
+        replace(first, event="kept", from_version="1", to_version="2", why="not better"),
+        replace(first, event="replaced", from_version="1", to_version="3", why="cannot read pg://ann:planted@host/x"),
+        replace(first, event="rolled_back", from_version="3", to_version="1", actor="ann"),
+    ]
+    with warehouse.connect(Role.ml) as connection:
+        for decision in decisions:
+            record_promotion(connection, decision)
+    _, *rows = trail(warehouse)
+    assert [(row["action"], row["actor"], row["database_user"]) for row in rows] == [
+        ("model.first", "training", "churn_owner"),
+        ("model.replaced", "training", "churn_owner"),
+        ("model.rolled_back", "ann", "churn_owner"),
+    ]
+    assert [row["company_id"] for row in rows] == [company.company_id] * 3
+    assert rows[1]["before"] == {"model": "churn-acme", "version": "1"}
+    assert rows[1]["after"]["version"] == "3"
+    assert rows[1]["after"]["why"] == "cannot read pg://ann:***@host/x"
+    with warehouse.connect(Role.ml) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        record_audit(connection, actor="training", action="model.promoted")
+
+
+def test_metabases_login_is_on_record_when_it_is_made_opened_closed_and_dropped(
+    warehouse: Warehouse, add_company: Add, tmp_path: Path
+) -> None:
+    company = add_company("acme")
+    scope = Scope(CompanyFacts(company.company_id, "acme", "Acme", "EUR"))
+    login = f"company_{company.company_id}_metabase"
+    with warehouse.connect() as connection:
+        connection.execute(f"drop role if exists {login}")  # type: ignore[call-overload]
+    logins = WarehouseLogins(warehouse, Settings(home=tmp_path), "ann")
+    for change in (logins.close, logins.open, logins.open, logins.close, logins.close, logins.open):
+        change(scope)
+    with warehouse.connect() as connection:
+        disable_company(connection, "acme", "bob")
+        remove_company(connection, "acme", "bob")
+    rows = trail(warehouse)
+    assert [(row["actor"], row["action"]) for row in rows[1:]] == [
+        ("ann", "login.made"),
+        ("ann", "login.opened"),
+        ("ann", "login.closed"),
+        ("ann", "login.opened"),
+        ("bob", "company.disabled"),
+        ("bob", "company.erased"),
+        ("bob", "company.removed"),
+    ]
+    assert rows[2]["after"] == {"login": login, "group": "churn_company"}
+    assert login in rows[-2]["before"]["logins"]
+    assert {row["company_id"] for row in rows} == {company.company_id}
 
 
 @pytest.mark.parametrize(

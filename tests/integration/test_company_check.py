@@ -238,6 +238,23 @@ def test_the_pool_is_of_others_that_share_and_mean_the_same(
     assert pool_of(warehouse, definition(slug="acme")) is None
 
 
+def test_no_pool_mixes_two_meanings_of_silence(warehouse: Warehouse, add_company: Callable[..., Company]) -> None:
+    silent = {"churn_kind": "inactivity", "shares_training": True}
+    ids = [
+        add_company("sixty", inactivity_days=60, **silent).company_id,
+        add_company("ninety", inactivity_days=90, **silent).company_id,
+    ]
+    with warehouse.connect() as connection:
+        connection.execute(
+            "create table features.churn_labels as select company_id, 1 as customer_id, date '2025-03-01' as"
+            " as_of_date, true as is_mature, true as is_churned from unnest(%s::int[]) as company_id",
+            (ids,),
+        )
+    for days, others in ((60, 1), (90, 1), (61, 0)):
+        pool = pool_of(warehouse, definition(slug="new", inactivity_days=days, **silent))
+        assert (pool.entities if pool else 0) == others
+
+
 def test_the_command_needs_no_warehouse_writes_none_and_fails_where_a_load_would(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

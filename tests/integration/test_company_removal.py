@@ -105,7 +105,6 @@ def test_its_logins_are_dropped_and_an_open_session_ends(
     session = psycopg.connect(address, autocommit=True)
     # What a login can leave behind, though it may write nothing.
     session.execute("set default_transaction_read_only = off")
-    session.execute("select lo_create(0)")
     session.execute("alter default privileges in schema analytics grant select on tables to public")
     with warehouse.connect() as connection:
         remove_company(connection, "gone", "operator")

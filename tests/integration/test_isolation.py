@@ -12,11 +12,11 @@ import psycopg
 import pytest
 
 from tests.conftest import TestServer
-from tests.integration.conftest import TwoCompanies
+from tests.integration.conftest import DOORS, Door, TwoCompanies, group_of, login_of
 from tests.integration.crm_history import END
 from warehouse.companies import list_companies
 from warehouse.erasure import Receipt, forget_customer, rows_of_customer
-from warehouse.roles import COMPANY_ROLES, Role, company_login, relations_open_to_all_companies
+from warehouse.roles import Role, company_login, relations_open_to_all_companies
 
 pytestmark = pytest.mark.xdist_group("two_companies")
 
@@ -36,7 +36,7 @@ EMPTY_HERE = {
     "analytics.rejected_records_by_reason",
     "analytics.score_moves",
 }
-LOGINS = [(position, role) for position in (0, 1) for role in COMPANY_ROLES]
+LOGINS = [(position, door) for position in (0, 1) for door in DOORS]
 
 
 def relations(companies: TwoCompanies, *, ours: bool) -> list[tuple[str, bool]]:
@@ -51,15 +51,16 @@ def counts(connection: psycopg.Connection[Any], relation: str) -> dict[int, int]
     return dict(connection.execute(query).fetchall())  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize(("position", "role"), LOGINS)
+@pytest.mark.parametrize(("position", "door"), LOGINS)
 def test_of_every_relation_a_login_sees_exactly_its_own_rows_or_nothing_at_all(
-    two_companies: TwoCompanies, position: int, role: Role
+    two_companies: TwoCompanies, position: int, door: Door
 ) -> None:
     company_id = two_companies.company_ids[position]
+    readable = READABLE[group_of(door)]
     read = 0
-    with two_companies.login(company_id, role) as connection, two_companies.warehouse.connect() as owner:
+    with two_companies.login(company_id, door) as connection, two_companies.warehouse.connect() as owner:
         for relation, of_companies in relations(two_companies, ours=True):
-            if relation.split(".")[0] not in READABLE[role] or relation in FOR_OPERATORS:
+            if relation.split(".")[0] not in readable or relation in FOR_OPERATORS:
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute(f"select from {relation} limit 1")  # type: ignore[call-overload]
                 continue
@@ -70,12 +71,12 @@ def test_of_every_relation_a_login_sees_exactly_its_own_rows_or_nothing_at_all(
             mine = {company_id: everybody[company_id]} if company_id in everybody else {}
             assert counts(connection, relation) == mine, relation
             read += 1
-    assert read >= (13 if role is Role.company_sync else 23)
+    assert read >= (13 if door is Role.company_sync else 23)
 
 
-@pytest.mark.parametrize("role", COMPANY_ROLES)
+@pytest.mark.parametrize("door", DOORS)
 def test_nothing_in_postgres_own_catalogs_and_statistics_names_another_companys_customer(
-    two_companies: TwoCompanies, role: Role
+    two_companies: TwoCompanies, door: Door
 ) -> None:
     """Names of customers end like "of <company_id>", addresses like "@<company_id>.example": no such word is there."""
     company_id, other = two_companies.company_ids
@@ -85,10 +86,10 @@ def test_nothing_in_postgres_own_catalogs_and_statistics_names_another_companys_
             "select count(*) from pg_stats where histogram_bounds::text ~ %s", [f"of {other}"]
         )
         assert seen_by_owner.fetchone() != (0,), "the statistics hold what is looked for"
-        busy = two_companies.login(other, role)
+        busy = two_companies.login(other, door)
         busy.execute(f"select 'of {other}' as what_another_company_asks, pg_sleep(0)")  # type: ignore[call-overload]
     leaking, refused = [], []
-    with two_companies.login(company_id, role) as connection:
+    with two_companies.login(company_id, door) as connection:
         for relation, _ in relations(two_companies, ours=False):
             try:
                 query = f"select count(*) from {relation} as told where told::text ~ '(of |@){other}'"
@@ -133,7 +134,10 @@ TRICKS = [
     "set local role {other}",
     "select set_config('role', '{other}', false)",
     "select set_config('session_authorization', '{other}', false)",
-    "alter role company_{id} rename to company_{id}_me",
+    "alter role {me} rename to company_me",
+    "alter role {me} inherit bypassrls",
+    "grant churn_operator to {me}",
+    "grant churn_company to {other} with set true",
     "alter role {other} rename to company_x",
     "grant {other} to current_user",
     "create schema mine",
@@ -166,19 +170,19 @@ TRICKS = [
 ]
 
 
-@pytest.mark.parametrize("role", COMPANY_ROLES)
+@pytest.mark.parametrize("door", DOORS)
 def test_a_login_becomes_nobody_else_and_makes_nothing_that_others_might_run(
-    two_companies: TwoCompanies, role: Role
+    two_companies: TwoCompanies, door: Door
 ) -> None:
     company_id, other = two_companies.company_ids
     done = []
     with (
-        two_companies.login(other, role) as _,
-        two_companies.login(company_id, role) as connection,
+        two_companies.login(other, door) as _,
+        two_companies.login(company_id, door) as connection,
     ):
         connection.execute("set default_transaction_read_only = off")
         for trick in TRICKS:
-            statement = trick.format(other=company_login(other, role), id=company_id)
+            statement = trick.format(other=login_of(other, door), me=login_of(company_id, door))
             with suppress(
                 psycopg.errors.InsufficientPrivilege,
                 psycopg.errors.UndefinedObject,
@@ -191,10 +195,21 @@ def test_a_login_becomes_nobody_else_and_makes_nothing_that_others_might_run(
                 found = connection.execute(statement)  # type: ignore[call-overload]
                 if found.description is None or found.fetchall():
                     done.append(statement)
-        assert (
-            connection.execute("select current_user, session_user").fetchone() == (company_login(company_id, role),) * 2
-        )
+        assert connection.execute("select current_user, session_user").fetchone() == (login_of(company_id, door),) * 2
     assert done == []
+
+
+def test_metabases_login_starts_read_only_with_a_timeout_and_is_a_member_of_nothing_else(
+    two_companies: TwoCompanies,
+) -> None:
+    with two_companies.login(two_companies.company_ids[0], "metabase") as connection:
+        for setting, value in (("default_transaction_read_only", "on"), ("statement_timeout", "1min")):
+            assert connection.execute("select current_setting(%s)", [setting]).fetchone() == (value,)
+        groups = connection.execute(
+            "select rolname, pg_has_role(oid, 'set') from pg_roles where pg_has_role(oid, 'usage') and"
+            " rolname <> current_user"
+        ).fetchall()
+    assert groups == [(Role.company, False)]
 
 
 SETTINGS = [

@@ -16,7 +16,7 @@ from ml_assets.errors import FeatureVersionError, TrainingChangedError
 from ml_assets.task import Feature
 from orchestration.champions import ChampionNotChanged, Champions
 from orchestration.churn_scoring import ChurnScorer
-from orchestration.churn_training import ChurnTrainer
+from orchestration.churn_training import ChurnTrainer, meaning_of_churn
 from orchestration.model_registry import ModelFilesMissing, ModelRegistry
 from orchestration.shadow_scoring import ShadowScorer
 from warehouse.clock import Clock
@@ -81,6 +81,19 @@ def _trainer(warehouse: Warehouse, home: Path) -> ChurnTrainer:
 
 def _scorer(warehouse: Warehouse, home: Path) -> ChurnScorer:
     return ChurnScorer(warehouse, ModelRegistry(warehouse, home), FEATURES, Clock(None))
+
+
+def test_two_companies_that_mean_different_silences_share_no_pool(
+    warehouse: Warehouse, company: Company, add_company: Callable[..., Company], tmp_path: Path
+) -> None:
+    silent: dict[str, Any] = {"churn_kind": "inactivity", "shares_training": True}
+    sixty, ninety, also_ninety = (
+        add_company(slug, inactivity_days=days, **silent) for slug, days in (("a60", 60), ("b90", 90), ("c90", 90))
+    )
+    trainer = _trainer(warehouse, tmp_path)
+    pools = [{other.slug for other in trainer._sharing(one)} for one in (sixty, ninety, also_ninety)]
+    assert pools == [{"a60"}, {"b90", "c90"}, {"b90", "c90"}]
+    assert meaning_of_churn(sixty) != meaning_of_churn(ninety) == meaning_of_churn(also_ninety)
 
 
 def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(
@@ -185,6 +198,9 @@ def test_one_command_goes_back_to_the_champion_before_and_the_audit_log_says_who
         connection.execute("update features.churn_feature_matrix set feature_version = 'sql2.set1'")
         connection.commit()
     assert audit == [
+        ("training", "model.first", None, "1"),
+        ("training", "model.replaced", "1", "2"),
+        ("training", "model.replaced", "2", "3"),
         ("ann", "model.rolled_back", "3", "2"),
         ("ann", "model.rolled_back", "2", "1"),
         ("bob", "model.chosen", "1", "3"),

@@ -10,8 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.integration.conftest import TwoCompanies
-from warehouse.roles import COMPANY_ROLES, Role, company_login
+from tests.integration.conftest import DOORS, TwoCompanies, group_of, login_of
+from warehouse.role_check import roles_out_of_order
+from warehouse.roles import Role
 
 pytestmark = pytest.mark.xdist_group("two_companies")
 
@@ -98,8 +99,8 @@ def test_every_right_in_the_catalog_is_in_the_table_and_the_other_way_round(two_
 def test_a_companys_login_may_what_its_group_may_and_no_more(two_companies: TwoCompanies) -> None:
     with two_companies.warehouse.connect() as connection:
         for company_id in two_companies.company_ids:
-            for role in COMPANY_ROLES:
-                login = company_login(company_id, role)
+            for door in DOORS:
+                login, role = login_of(company_id, door), group_of(door)
                 assert granted(connection, login) == granted(connection, role)
                 groups = connection.execute(
                     "select roleid::regrole::text, inherit_option, set_option, admin_option from pg_auth_members"
@@ -119,7 +120,8 @@ def test_no_role_is_more_than_a_role(two_companies: TwoCompanies) -> None:
         able_to_log_in = connection.execute(
             "select rolname from pg_roles where rolcanlogin and rolname = any(%s)", [list(Role)]
         ).fetchall()
-    assert (special, able_to_log_in) == ([], [])
+        out_of_order = roles_out_of_order(connection)
+    assert (special, able_to_log_in, out_of_order) == ([], [], [])
 
 
 def test_nothing_runs_with_its_owners_rights_but_what_the_page_names(two_companies: TwoCompanies) -> None:
@@ -129,7 +131,7 @@ def test_nothing_runs_with_its_owners_rights_but_what_the_page_names(two_compani
             "select pg_proc.oid::regproc::text, prosecdef, has_function_privilege('public', pg_proc.oid, 'execute')"
             f" from pg_proc join pg_namespace on pg_namespace.oid = pronamespace where {OURS}"  # type: ignore[arg-type]
         ).fetchall()
-        for login in [company_login(two_companies.company_ids[0], role) for role in COMPANY_ROLES]:
+        for login in [login_of(two_companies.company_ids[0], door) for door in DOORS]:
             callable_ = connection.execute(
                 "select pg_proc.oid::regproc::text from pg_proc join pg_namespace on pg_namespace.oid = pronamespace"
                 f" where {OURS} and has_function_privilege(%s, pg_proc.oid, 'execute')",  # type: ignore[arg-type]

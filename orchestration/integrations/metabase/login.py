@@ -18,10 +18,10 @@ from pydantic import SecretStr
 from orchestration.integrations.metabase.desired import WarehouseConnection
 from orchestration.integrations.metabase.scopes import Scope
 from warehouse.connection import Warehouse
-from warehouse.roles import Role, company_metabase_login
+from warehouse.operations_log import record_audit
+from warehouse.roles import METABASE_LOGIN, Role, company_metabase_login
 from warehouse.settings import Settings
 
-LOGIN = "churn_metabase"
 PASSWORD_FILE = "metabase_warehouse_password"  # noqa: S105 - the file's name
 PASSWORD_FOLDER = "metabase_logins"  # noqa: S105 - the folder's name
 LOGIN_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "60s"}
@@ -29,7 +29,7 @@ LOGIN_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "6
 
 def login_of(scope: Scope) -> str:
     """The login of a reader's connection."""
-    return LOGIN if scope.company is None else company_metabase_login(scope.company.company_id)
+    return METABASE_LOGIN if scope.company is None else company_metabase_login(scope.company.company_id)
 
 
 class WarehouseLogins:
@@ -37,11 +37,13 @@ class WarehouseLogins:
 
     A password is made once and kept in the home folder, in a file that only its owner can read. A login is a member
     of one group, the operators' or the companies'; while it is closed it is a member of none and may read nothing.
+    The audit log tells when one was made, opened and closed, and that ``actor`` did it.
     """
 
-    def __init__(self, warehouse: Warehouse, settings: Settings) -> None:
+    def __init__(self, warehouse: Warehouse, settings: Settings, actor: str = "dashboards") -> None:
         self._warehouse = warehouse
         self._home = settings.home
+        self._actor = actor
 
     def connection(self, scope: Scope) -> WarehouseConnection:
         """Where the warehouse is and with which login; makes nothing."""
@@ -52,35 +54,57 @@ class WarehouseLogins:
 
     def is_open(self, scope: Scope) -> bool:
         """Whether the login exists and is a member of its group."""
-        query = (
-            "select exists (select from pg_auth_members where member = to_regrole(%s) and roleid = to_regrole(%s)"
-            " and inherit_option)"
-        )
         with self._warehouse.connect(autocommit=True) as connection:
-            row = connection.execute(query, (login_of(scope), group_of(scope))).fetchone()
-        return bool(row and row[0])
+            return _is_member(connection, scope)
 
     def close(self, scope: Scope) -> SecretStr:
         """Make the login, or take its rights away; returns its password."""
         password = self._password(scope)
-        with self._warehouse.connect(autocommit=True) as connection:
-            refresh_login(connection, login_of(scope), password)
+        with self._warehouse.connect() as connection:
+            was_open = _is_member(connection, scope)
+            self._refresh(connection, scope, password)
             connection.execute(
                 sql.SQL("revoke {} from {}").format(sql.Identifier(group_of(scope)), sql.Identifier(login_of(scope)))
             )
+            if was_open:
+                self._record(connection, scope, "login.closed", before={"group": group_of(scope)})
         return SecretStr(password)
 
     def open(self, scope: Scope) -> SecretStr:
         """Make the login with its rights; returns its password."""
         password = self._password(scope)
-        with self._warehouse.connect(autocommit=True) as connection:
-            refresh_login(connection, login_of(scope), password)
+        with self._warehouse.connect() as connection:
+            was_open = _is_member(connection, scope)
+            self._refresh(connection, scope, password)
             connection.execute(
                 sql.SQL("grant {} to {} with inherit true, set false").format(
                     sql.Identifier(group_of(scope)), sql.Identifier(login_of(scope))
                 )
             )
+            if not was_open:
+                self._record(connection, scope, "login.opened", after={"group": group_of(scope)})
         return SecretStr(password)
+
+    def _refresh(self, connection: psycopg.Connection[Any], scope: Scope, password: str) -> None:
+        if refresh_login(connection, login_of(scope), password):
+            self._record(connection, scope, "login.made")
+
+    def _record(
+        self,
+        connection: psycopg.Connection[Any],
+        scope: Scope,
+        action: str,
+        before: dict[str, str] | None = None,
+        after: dict[str, str] | None = None,
+    ) -> None:
+        record_audit(
+            connection,
+            actor=self._actor,
+            action=action,
+            company_id=None if scope.company is None else scope.company.company_id,
+            before=None if before is None else {"login": login_of(scope), **before},
+            after={"login": login_of(scope), **(after or {})},
+        )
 
     def _password(self, scope: Scope) -> str:
         if scope.company is None:
@@ -93,11 +117,24 @@ def group_of(scope: Scope) -> Role:
     return Role.operator if scope.company is None else Role.company
 
 
-def refresh_login(connection: psycopg.Connection[Any], login: str, password: str) -> None:
-    """Make the login what it should be, but for its group. The password travels hashed: no server log shows it."""
+def _is_member(connection: psycopg.Connection[Any], scope: Scope) -> bool:
+    query = (
+        "select exists (select from pg_auth_members where member = to_regrole(%s) and roleid = to_regrole(%s)"
+        " and inherit_option)"
+    )
+    row = connection.execute(query, (login_of(scope), group_of(scope))).fetchone()
+    return bool(row and row[0])
+
+
+def refresh_login(connection: psycopg.Connection[Any], login: str, password: str) -> bool:
+    """Make the login what it should be, but for its group; True where it was not there.
+
+    The password travels hashed: no server log shows it.
+    """
     name = sql.Identifier(login)
     hashed = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
-    if connection.execute("select 1 from pg_roles where rolname = %s", (login,)).fetchone() is None:
+    is_new = connection.execute("select 1 from pg_roles where rolname = %s", (login,)).fetchone() is None
+    if is_new:
         connection.execute(sql.SQL("create role {} with login").format(name))
     connection.execute(
         sql.SQL("alter role {} with login inherit password {}").format(name, sql.Literal(hashed.decode()))
@@ -106,6 +143,7 @@ def refresh_login(connection: psycopg.Connection[Any], login: str, password: str
         connection.execute(
             sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
         )
+    return is_new
 
 
 def kept_password(path: Path) -> str:
