@@ -1,12 +1,14 @@
 """The look-out for canaries as an asset with a check. How one looks lives in ``orchestration.canary_watch``."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from orchestration import keys
 from orchestration.canary_watch import look_round
 from orchestration.resources import WarehouseResource
+from warehouse.operations_log import record_run
 
 
 @dg.asset(
@@ -26,9 +28,19 @@ from orchestration.resources import WarehouseResource
 def canaries(
     warehouse: WarehouseResource,
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    """Look round; each sighting is named in the check."""
+    """Look round; each sighting is named in the check, and in the run log, from where the operators are told."""
+    started_at = datetime.now(UTC)
     with warehouse.open() as opened:
         watched = look_round(warehouse.settings(), opened)
+        with opened.connect() as conn:
+            record_run(
+                conn,
+                stage="canaries",
+                status="failed" if watched.alarms else "succeeded",
+                started_at=started_at,
+                finished_at=datetime.now(UTC),
+                error="; ".join(watched.alarms) or None,
+            )
     yield dg.AssetCheckResult(
         passed=not watched.alarms,
         severity=dg.AssetCheckSeverity.ERROR,

@@ -18,8 +18,10 @@ from typer.testing import CliRunner
 from orchestration import cli, terminal
 from orchestration.canary_watch import look_round
 from orchestration.defs.canaries import canaries as canaries_asset
+from orchestration.integrations.notifications.facts import alerts_of_the_warehouse
 from orchestration.resources import WarehouseResource
 from warehouse.canaries import mark_customers, read_canaries
+from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.erasure import forget_customer
@@ -72,6 +74,11 @@ def test_what_two_companies_have_marks_neither(warehouse: Warehouse, companies: 
         mark_customers(conn)
         marks = {canary.slug: canary.marks for canary in read_canaries(conn) if canary.slug == "acme"}
     assert marks == {"acme": (ID,)}
+
+
+def told_to_operators(warehouse: Warehouse) -> list[str]:
+    with warehouse.connect() as conn:
+        return [alert.words for alert in alerts_of_the_warehouse(conn, Clock(None))]
 
 
 TABLES = [
@@ -150,6 +157,10 @@ def test_the_command_and_the_scheduled_check_raise_the_alarm(
     (check,) = result.get_asset_check_evaluations()
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert check.description == "canary of acme: 1 in some.log"
+    assert told_to_operators(warehouse) == ["canaries: canary of acme: 1 in some.log"]
+    (home / "some.log").unlink()
+    dg.materialize([canaries_asset], resources={"warehouse": WarehouseResource()})
+    assert told_to_operators(warehouse) == []
 
 
 def test_a_forgotten_canary_is_one_no_more(warehouse: Warehouse, companies: list[Company], home: Path) -> None:

@@ -93,6 +93,16 @@ def test_the_machine_learning_role_reads_features_and_no_raw_record(
         assert connection.execute("select count(*) from features.churn_feature_matrix").fetchone() > (0,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("select name from raw.customers")
+    with two_companies.warehouse.connect() as connection:
+        names = connection.execute(
+            "select attrelid::regclass::text, attname from pg_attribute join pg_class on pg_class.oid = attrelid"
+            " where relkind in ('r', 'p', 'v', 'm') and attnum > 0 and not attisdropped"
+            " and attname in ('name', 'customer_name', 'email', 'phone', 'attributes')"
+            " and relnamespace <> all (array['pg_catalog', 'information_schema']::regnamespace[])"
+            " and has_column_privilege('churn_ml', attrelid, attnum, 'select')"
+        ).fetchall()
+    # A company's own name is no person's.
+    assert names == [("ops.companies", "name")]
 
 
 POLICY_HOOKS = 5
