@@ -4,7 +4,7 @@ Which rung of the ladder a company stands on and what is due are decided here; h
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import orjson
@@ -15,7 +15,7 @@ from ml_assets.frames import is_same_version
 from ml_assets.ladder import Rung, RungDecision, assert_pool_allowed, count_outcomes, decide_rung
 from ml_assets.model import TrainedModel
 from ml_assets.search import SearchBudget
-from ml_assets.task import CHURN, Feature
+from ml_assets.task import CHURN, Feature, LadderThresholds
 from ml_assets.train import TrainingResult, repeat, train, train_rule
 from orchestration.feature_catalogue import built_features, features_of_attributes, manifest_path, read_features
 from orchestration.model_registry import ModelFilesMissing, ModelRegistry, RegisteredModel
@@ -72,11 +72,13 @@ class ChurnTrainer:
         features: Sequence[Feature],
         clock: Clock,
         threads: int,
+        ladder: LadderThresholds = CHURN.ladder,
     ) -> None:
         self._warehouse = warehouse
         self._registry = registry
         self._clock = clock
         self._threads = threads
+        self._ladder = ladder
         self._features = built_features(warehouse, features)
         self._pools: dict[str, tuple[TrainingResult, RegisteredModel]] = {}
 
@@ -85,7 +87,8 @@ class ChurnTrainer:
         """A trainer of the features that the settings' manifest describes."""
         features = read_features(manifest_path(settings))
         registry = ModelRegistry(warehouse, settings.home)
-        return cls(warehouse, registry, features, Clock.from_settings(settings), settings.threads)
+        clock, ladder = Clock.from_settings(settings), ladder_of(settings)
+        return cls(warehouse, registry, features, clock, settings.threads, ladder)
 
     def train(
         self, company: Company, retrain: Retrain, cause: Cause | None = None, search: Search | None = None
@@ -100,7 +103,7 @@ class ChurnTrainer:
         sharing = self._sharing(company)
         own = count_outcomes(self._labelled([company], []), CHURN)
         pool = count_outcomes(self._labelled(sharing, []), CHURN) if sharing else None
-        decision = decide_rung(own, pool, CHURN)
+        decision = decide_rung(own, pool, replace(CHURN, ladder=self._ladder))
         name = _model_name(company, decision)
         with self._warehouse.connect(Role.ml) as conn:
             chosen = chosen_model(conn, company.company_id, CHURN.name)
@@ -298,6 +301,16 @@ def _model_name(company: Company, decision: RungDecision) -> str:
     if decision.rung == "pooled_model":
         return f"{CHURN.name}-pooled-{meaning_of_churn(company)}"
     return f"{CHURN.name}-{company.slug}"
+
+
+def ladder_of(settings: Settings) -> LadderThresholds:
+    """How much evidence each rung needs, as the settings have it."""
+    return LadderThresholds(
+        own_outcomes=settings.ladder_own_outcomes,
+        own_survivors=settings.ladder_own_survivors,
+        pooled_outcomes=settings.ladder_pooled_outcomes,
+        pooled_survivors=settings.ladder_pooled_survivors,
+    )
 
 
 def meaning_of_churn(company: CompanyDefinition) -> str:

@@ -163,9 +163,22 @@ def train(
 
 
 @app.command()
-def score(company: OneCompany = None) -> None:
-    """Score and publish from what the warehouse holds, without asking the CRM."""
-    _run("score", company)
+def score(
+    company: OneCompany = None,
+    customer: Annotated[
+        str | None, typer.Option("--customer", help="A customer's id: show that one score with its reasons, no more.")
+    ] = None,
+) -> None:
+    """Score and publish from what the warehouse holds, without asking the CRM.
+
+    With --customer one customer of --company is scored by the champion and shown; nothing is kept or published.
+    """
+    if customer is None:
+        _run("score", company)
+    elif company is None:
+        raise CommandFailed("Say whose customer it is: `churn score --company SLUG --customer ID`.")
+    else:
+        _show_score(company, customer)
 
 
 @app.command()
@@ -271,6 +284,26 @@ def demo_serve() -> None:
     with demo_crm.serving(settings) as address:
         console.print(f"The demo CRM answers at {address}; its API is described at {address}/docs. Ctrl-C ends it.")
         demo_crm.wait_for_interrupt()
+
+
+def _show_score(slug: str, customer: str) -> None:
+    from ml_assets.errors import ModelError
+    from orchestration.churn_scoring import ChurnScorer
+    from orchestration.model_registry import RegistryError
+    from orchestration.one_customer import describe_score
+    from orchestration.transform import prepare_manifest
+    from warehouse.feature_store import FeaturesNotBuilt
+
+    with open_warehouse() as (settings, warehouse):
+        with warehouse.connect() as conn:
+            company = registry.get_company(conn, slug)
+        prepare_manifest(settings)
+        try:
+            found = ChurnScorer.from_settings(warehouse, settings).score_customer(company, customer)
+        except (ModelError, RegistryError, FeaturesNotBuilt) as error:
+            raise CommandFailed(f"{slug}: {error}") from error
+    for line in describe_score(company, found, found["as_of_date"]):
+        console.print(escape(line))
 
 
 def _run(job_name: str, company: str | None, run_config: Mapping[str, object] | None = None) -> None:

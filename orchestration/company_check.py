@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from ml_assets.ladder import OutcomeCounts, RungDecision, decide_rung
-from ml_assets.task import CHURN
-from orchestration.churn_training import meaning_of_churn
+from ml_assets.task import CHURN, LadderThresholds
+from orchestration.churn_training import ladder_of, meaning_of_churn
 from orchestration.connectors.contract import ENTITIES, Chunk, Entity, Source, Totals
 from orchestration.connectors.errors import ConnectorError
 from orchestration.connectors.source import source_for
@@ -144,10 +144,16 @@ def check_company(
     now = clock.for_company(tried)
     entities = tuple(_entity_check(ENTITIES[name], one) for name, one in read.items())
     churn = _churn(tried, read, now)
-    decision = None if churn is None else decide_rung(churn.outcomes, _pooled(tried, churn.outcomes, pool), CHURN)
+    decision, ladder = None, ladder_of(settings)
+    if churn is not None:
+        pooled = _pooled(tried, churn.outcomes, pool)
+        decision = decide_rung(churn.outcomes, pooled, replace(CHURN, ladder=ladder))
     failures += [f"{one.entity} cannot be read: {one.error}" for one in entities if one.error]
     failures += _too_many_rejected(entities, settings)
-    advice = [*_on_the_source(tried, entities, others, read, now), *_on_the_evidence(tried, entities, churn, decision)]
+    advice = [
+        *_on_the_source(tried, entities, others, read, now),
+        *_on_the_evidence(tried, entities, churn, decision, ladder),
+    ]
     return CompanyCheck(company, entities, churn, decision, tuple(failures), tuple(advice))
 
 
@@ -425,7 +431,11 @@ def _on_the_source(
 
 
 def _on_the_evidence(
-    company: Company, entities: Sequence[EntityCheck], churn: ChurnCheck | None, decision: RungDecision | None
+    company: Company,
+    entities: Sequence[EntityCheck],
+    churn: ChurnCheck | None,
+    decision: RungDecision | None,
+    ladder: LadderThresholds,
 ) -> Iterator[str]:
     if churn is None or decision is None:
         if not any(one.error for one in entities) and entities:
@@ -444,7 +454,6 @@ def _on_the_evidence(
         yield "Less than a year of history: older records make more dates to learn from and to be judged on."
     if decision.rung == "own_model":
         return
-    ladder = CHURN.ladder
     missing = [
         f"{needed - have:,} more {words}"
         for needed, have, words in (

@@ -91,6 +91,18 @@ class Settings(BaseSettings):
     retrain_minimum_days: int = Field(
         default=7, ge=1, description="Days between two trainings that drift, grades or the calendar ask for."
     )
+    ladder_own_outcomes: int = Field(
+        default=60, ge=1, description="Customers who churned that a company needs for a model of its own."
+    )
+    ladder_own_survivors: int = Field(
+        default=100, ge=1, description="Customers who stayed that a company needs for a model of its own."
+    )
+    ladder_pooled_outcomes: int = Field(
+        default=60, ge=1, description="Customers who churned that a pool of companies needs for a model."
+    )
+    ladder_pooled_survivors: int = Field(
+        default=100, ge=1, description="Customers who stayed that a pool of companies needs for a model."
+    )
     metabase_url: str | None = Field(default=None, description="Metabase's address, for dashboards.")
     metabase_api_key: SecretStr | None = Field(default=None, description="API key of Metabase.")
     metabase_username: str | None = Field(default=None, description="Metabase user, where there is no API key.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,12 +14,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from ml_assets.boosted_trees import BoostedTrees
 from ml_assets.scoring import build_score_rows
 from ml_assets.task import CHURN
 from ml_assets.train import TrainingResult, fit_rule, train
-from orchestration import churn_scoring
+from orchestration import churn_scoring, cli
 from orchestration.churn_scoring import ChurnScorer
 from orchestration.model_registry import ModelRegistry
 from tests.unit.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
@@ -268,6 +270,48 @@ def test_one_customer_is_scored_alone_with_reasons_and_nothing_is_kept(
     assert _ask(warehouse, "select count(*) from ml.staged_scores") == [(0,)]
     with pytest.raises(FeaturesNotBuilt, match="no active customer 'nobody'"):
         _scorer(warehouse, tmp_path).score_customer(_on(company, YESTERDAY), "nobody")
+
+
+def test_the_command_shows_one_customers_score_in_words_and_publishes_nothing(
+    warehouse: Warehouse,
+    company: Company,
+    results: dict[str, TrainingResult],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
+    monkeypatch.setenv("CHURN_HOME", str(tmp_path))
+    monkeypatch.setattr("orchestration.transform.prepare_manifest", lambda _: None)
+    monkeypatch.setattr(ChurnScorer, "from_settings", lambda *_: _scorer(warehouse, tmp_path))
+    with warehouse.connect() as conn:
+        conn.execute("update ops.companies set clock_at = %s", [datetime(2025, 12, 1, 6, tzinfo=UTC)])
+
+    def asked(*arguments: str) -> Any:
+        return CliRunner().invoke(cli.app, ["score", *arguments])
+
+    untrained = asked("--company", "acme", "--customer", "c00003")
+    assert "acme has no champion yet: run `churn train --company acme`" in str(untrained.exception)
+    _register(warehouse, tmp_path, company, results["first"])
+    shown = asked("--company", "acme", "--customer", "c00003")
+    assert shown.exit_code == 0, shown.exception
+    expected = _scorer(warehouse, tmp_path).score_customer(_on(company, YESTERDAY), "c00003")
+    words = shown.output.splitlines()
+    assert words[0] == "Acme, customer c00003, as of 2025-12-01"
+    assert words[1].startswith(f"{expected['churn_probability']:.1%} likely to leave within 30 days (")
+    assert words[2].startswith("By churn-acme v1, a model of the company's own, which learned from ")
+    first = expected["reasons"][0]
+    assert f"  {first['text']} ({first['contribution']:+.2f} in log-odds)" in words
+    assert _ask(warehouse, "select count(*) from ml.staged_scores") == [(0,)]
+    assert _ask(warehouse, "select count(*) from predictions.churn_scores") == [(0,)]
+
+    for arguments, told in (
+        (["--customer", "c00003"], "Say whose customer it is"),
+        (["--company", "acme", "--customer", "nobody"], "acme: .* has no active customer 'nobody'"),
+        (["--company", "acem", "--customer", "c00003"], "acem"),
+    ):
+        wrong = asked(*arguments)
+        assert wrong.exit_code == 1
+        assert re.search(told, str(wrong.exception))
 
 
 def test_values_that_cannot_be_vouched_for_leave_the_staged_scores_as_they_were(

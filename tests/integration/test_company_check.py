@@ -116,6 +116,20 @@ def test_too_few_outcomes_say_what_is_missing_and_what_sharing_would_do(settings
     assert pooled.decision.rung == "pooled_model"
 
 
+def test_how_much_evidence_a_rung_needs_is_a_setting(settings: Settings) -> None:
+    leavers = [habari_customer(number, datetime(2025, 3, 10, tzinfo=UTC)) for number in range(5)]
+    stayers = [habari_customer(number) for number in range(100, 130)]
+    lenient = settings.model_copy(update={"ladder_own_outcomes": 5, "ladder_own_survivors": 30})
+    strict = settings.model_copy(update={"ladder_own_outcomes": 6, "ladder_own_survivors": 31})
+    rungs = []
+    for chosen in (settings, lenient, strict):
+        check = check_habari(chosen, {"customers": leavers + stayers})
+        assert check.decision is not None
+        rungs.append(check.decision.rung)
+    assert rungs == ["rule", "own_model", "rule"]
+    assert any("1 more customers who left and 1 more who stayed" in words for words in check.advice)
+
+
 def test_a_source_that_cannot_be_reached_or_a_secret_that_is_missing_is_a_finding(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -13,10 +13,10 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from ml_assets.errors import FeatureVersionError, TrainingChangedError
-from ml_assets.task import Feature
+from ml_assets.task import Feature, LadderThresholds
 from orchestration.champions import ChampionNotChanged, Champions
 from orchestration.churn_scoring import ChurnScorer
-from orchestration.churn_training import ChurnTrainer, meaning_of_churn
+from orchestration.churn_training import ChurnTrainer, ladder_of, meaning_of_churn
 from orchestration.model_registry import ModelFilesMissing, ModelRegistry
 from orchestration.shadow_scoring import ShadowScorer
 from warehouse.clock import Clock
@@ -25,6 +25,7 @@ from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseUnreachable
 from warehouse.feature_store import labelled_rows, rows_at
 from warehouse.model_log import promotions, trainings
+from warehouse.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -94,6 +95,16 @@ def test_two_companies_that_mean_different_silences_share_no_pool(
     pools = [{other.slug for other in trainer._sharing(one)} for one in (sixty, ninety, also_ninety)]
     assert pools == [{"a60"}, {"b90", "c90"}, {"b90", "c90"}]
     assert meaning_of_churn(sixty) != meaning_of_churn(ninety) == meaning_of_churn(also_ninety)
+
+
+def test_a_company_climbs_the_ladder_by_the_evidence_that_the_settings_ask_for(
+    warehouse: Warehouse, company: Company, tmp_path: Path
+) -> None:
+    registry = ModelRegistry(warehouse, tmp_path)
+    asked = ladder_of(Settings(home=tmp_path, ladder_own_outcomes=1, ladder_own_survivors=5))
+    for ladder, rung in ((LadderThresholds(), "rule"), (asked, "own_model")):
+        trainer = ChurnTrainer(warehouse, registry, FEATURES, Clock(None), 1, ladder)
+        assert trainer.train(company, "always").rung == rung
 
 
 def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(

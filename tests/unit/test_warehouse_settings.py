@@ -57,6 +57,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     ("variable", "value", "said"),
     [
         ("CHURN_REJECT_LIMIT", "abc", "number"),
+        ("CHURN_LADDER_OWN_OUTCOMES", "0", "greater than or equal to 1"),
         ("CHURN_REJECT_LIMIT", "2", "less than or equal to 1"),
         ("CHURN_THREADS", "0", "greater than or equal to 1"),
         ("CHURN_NOW", "2026-03-01T00:00:00", "timezone"),
