@@ -5,7 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 umask 077
 mkdir -p secrets
-for name in postgres_password churn_owner_password metabase_db_password metabase_encryption_key metabase_admin_password
+for name in postgres_password churn_owner_password metabase_db_password metabase_encryption_key metabase_admin_password \
+    metabase_smtp_password
 do
     [ -s "secrets/$name" ] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > "secrets/$name"
     chmod 0644 "secrets/$name"

@@ -8,6 +8,7 @@ from orchestration.feature_catalogue import manifest_path
 from orchestration.integrations.metabase import apply, verify
 from orchestration.integrations.metabase.login import WarehouseLogins
 from orchestration.integrations.metabase.scopes import CompanyFacts
+from orchestration.integrations.notifications.channels import mail_addresses
 from warehouse.companies import list_companies
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
@@ -20,9 +21,10 @@ def apply_dashboards(settings: Settings, warehouse: Warehouse, *, plan: bool = F
     """
     result = apply.apply_dashboards(
         settings,
-        company_facts(warehouse),
+        company_facts(warehouse, settings),
         WarehouseLogins(warehouse, settings, actor=getpass.getuser()),
         manifest=known_manifest(settings),
+        operators=operators(settings),
         plan=plan,
     )
     return list(lines_of(result))
@@ -40,14 +42,27 @@ def lines_of(result: apply.ApplyResult) -> Iterator[str]:
 
 def verify_dashboards(settings: Settings, warehouse: Warehouse) -> list[str]:
     """Run every card as every reader and compare with SQL; returns a line per reader. Raises MetabaseError children."""
-    return verify.verify_dashboards(settings, company_facts(warehouse), warehouse)
+    return verify.verify_dashboards(
+        settings, company_facts(warehouse, settings), warehouse, operators=operators(settings)
+    )
 
 
-def company_facts(warehouse: Warehouse) -> list[CompanyFacts]:
+def operators(settings: Settings) -> tuple[str, ...]:
+    """The e-mail addresses of those who look after all companies."""
+    return mail_addresses([one.strip() for one in settings.operator_addresses.split(",") if one.strip()], settings)
+
+
+def company_facts(warehouse: Warehouse, settings: Settings) -> list[CompanyFacts]:
     """The active companies, as dashboards need them."""
     with warehouse.connect() as connection:
         return [
-            CompanyFacts(company.company_id, company.slug, company.name, company.currency)
+            CompanyFacts(
+                company.company_id,
+                company.slug,
+                company.name,
+                company.currency,
+                mail_addresses(company.notification_addresses, settings),
+            )
             for company in list_companies(connection)
         ]
 

@@ -37,7 +37,8 @@ TYPES_OF_WIDGET = {
     "date/all-options": {"date"},
 }
 # Roles belong to the whole server: numbers that no other test gives a company.
-OURS, THEIRS = CompanyFacts(7101, "zawadi", "Zawadi Stationers", "EUR"), CompanyFacts(7102, "amani", "Amani", "KES")
+OURS = CompanyFacts(7101, "zawadi", "Zawadi Stationers", "EUR", ("boss@zawadi.test",))
+THEIRS = CompanyFacts(7102, "amani", "Amani", "KES")
 DAYS = (date(2025, 8, 1), date(2026, 1, 1), date(2026, 2, 1))
 LEVELS = ("high", "medium", "low")
 # What a filter is set to, and what every row that a filter may hit says.
@@ -80,14 +81,17 @@ VALUES: dict[str, Any] = {
     "payments_due": 10,
     "satisfaction_total": 12,
 }
-# Cards show grades of everything together, and by what the scores rest on.
+# Cards show grades of everything together, by what the scores rest on, and by segment.
 GRADED = {
     ("score_grades_by_month", "segment"): ("all",) * 3,
     ("score_grades_by_month", "model_version"): ("all",) * 3,
     ("score_grades_by_month", "evidence_level"): ("all",) * 3,
-    ("score_grades", "segment"): ("all",) * 3,
+    ("score_grades", "segment"): ("all", "all", "DE"),
     ("score_grades", "model_version"): ("all",) * 3,
-    ("score_grades", "evidence_level"): ("all", "own_model", "rule"),
+    ("score_grades", "evidence_level"): ("all", "own_model", "all"),
+    # One day was published after all, two still wait.
+    ("publication_holds", "hold_status"): ("published", "held", "accepted"),
+    ("publication_holds", "released_at"): ("2026-02-01 10:00+00", None, None),
 }
 BY_TYPE: dict[str, Any] = {
     "text": "word",
@@ -364,11 +368,16 @@ def test_a_verify_compares_every_card_of_every_reader_with_sql_and_sees_what_is_
             if card["entity_id"] == next(iter(first.cards.values())).entity_id
         )
         state.collection_graph[viewers][str(exposed)] = "read"
+        (subscription,), (alert,) = state.pulses.values(), state.alerts.values()
+        subscription["channels"][0]["recipients"].append({"email": "somebody@else.test"})
+        alert["active"] = False
         with pytest.raises(VerifyFailed) as failed:
             verify_dashboards(used, (OURS, THEIRS), marts)
     faults = "\n".join(failed.value.faults)
     assert f"Zawadi Stationers: {stolen['name']!r} asks connection {theirs['id']}, not its own" in faults
     assert "Amani: 'How many customers are chosen?': shows other values than SQL says" in faults
     assert "Amani: may read a card of company/7101" in faults
-    assert len(failed.value.faults) == 3
+    assert "Zawadi Stationers: subscription 'Churn overview': recipients: churn dashboards apply" in faults
+    assert "All companies: alert 'What needs somebody now?': missing: churn dashboards apply" in faults
+    assert len(failed.value.faults) == 5
     assert state.api_keys == {}

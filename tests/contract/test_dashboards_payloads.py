@@ -18,7 +18,7 @@ import jsonschema
 import pytest
 from pydantic import SecretStr
 
-from orchestration.integrations.metabase import desired
+from orchestration.integrations.metabase import deliveries, desired
 from orchestration.integrations.metabase.definitions import load_definitions
 from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 
@@ -147,6 +147,32 @@ def test_the_first_set_up_is_what_metabase_takes(official: Callable[..., dict[st
 
     schema = official("setup", "--help", "--json")["inputSchema"]
     check(schema, set_up_body("token", "admin@churn.test", "a-long-password", "Churn Warehouse"))
+
+
+def test_subscriptions_and_alerts_are_what_metabase_takes(official: Callable[..., dict[str, Any]]) -> None:
+    mailed = [dashboard for _, dashboard in DASHBOARDS if dashboard.subscription is not None]
+    watched = [card for _, one in DASHBOARDS for card in one.cards.values() if card.alert is not None]
+    assert mailed
+    assert watched
+    schema = official("subscription", "create", "--help", "--json")["inputSchema"]
+    for dashboard in mailed:
+        stands = {"dashcards": [{"id": 70 + n, "card_id": n} for n in range(1, 4)] + [{"id": 99, "card_id": None}]}
+        assert dashboard.subscription is not None
+        body = deliveries.subscription_body(dashboard, dashboard.subscription, 7, stands, ["boss@acme.test"])
+        check(schema, body)
+        del body["channels"][0]["enabled"]
+        with pytest.raises(jsonschema.ValidationError, match="enabled"):
+            check(schema, body)
+    schema = official("alert", "create", "--help", "--json")["inputSchema"]
+    changed = official("alert", "update", "--help", "--json")["inputSchema"]
+    for card in watched:
+        assert card.alert is not None
+        alert = deliveries.alert_body(card.alert, 7, [3, 4])
+        check(schema, alert)
+        check(changed, deliveries.merged_alert(alert | {"id": 5, "active": False}, alert))
+        alert["payload"]["send_condition"] = "rows"
+        with pytest.raises(jsonschema.ValidationError, match="rows"):
+            check(schema, alert)
 
 
 def test_every_mapping_and_click_names_a_card_and_a_filter_that_are_there() -> None:

@@ -128,6 +128,39 @@ def test_ports_on_this_machine_do_not_collide() -> None:
     assert len(set(resolved)) == len(resolved) == 4
 
 
+@pytest.mark.parametrize(
+    ("given", "mail"),
+    [
+        ({}, {}),
+        ({"SMTP_HOST": "mail"}, {"SMTP_HOST": "mail", "SMTP_PORT": "1025"}),
+        (
+            {"SMTP_HOST": "mail", "SMTP_USERNAME": "churn"},
+            {"SMTP_HOST": "mail", "SMTP_PORT": "1025", "SMTP_USERNAME": "churn", "SMTP_PASSWORD": "secret"},
+        ),
+    ],
+)
+def test_metabase_is_told_of_a_mail_server_only_where_there_is_one(
+    given: dict[str, str], mail: dict[str, str], tmp_path: Path
+) -> None:
+    for name in services()["metabase"]["secrets"]:
+        (tmp_path / name).write_text("secret\n")
+    shell, option, script = services()["metabase"]["entrypoint"]
+    script = (
+        script.replace("$$", "$").replace("/run/secrets", str(tmp_path)).replace("exec /app/run_metabase.sh", "env")
+    )
+    environment = {"SMTP_HOST": "", "SMTP_PORT": "1025", "SMTP_USERNAME": ""} | given
+    done = subprocess.run(
+        [shell, option, script],
+        env={f"MB_EMAIL_{name}": value for name, value in environment.items()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = dict(line.split("=", 1) for line in done.stdout.splitlines() if line.startswith("MB_"))
+    assert {name.removeprefix("MB_EMAIL_"): value for name, value in told.items() if "EMAIL" in name} == mail
+    assert told["MB_DB_PASS"] == "secret"
+
+
 def test_images_are_pinned_and_metabase_is_one_that_the_client_knows() -> None:
     for name, service in services().items():
         assert re.fullmatch(r"[\w/.-]+:v?\d[\w.]*", service["image"]), name

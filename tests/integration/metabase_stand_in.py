@@ -25,6 +25,7 @@ import psycopg
 Json = dict[str, Any]
 PUBLIC = {"/api/health", "/api/session/properties", "/api/setup", "/api/session"}
 ALL_USERS, ADMINISTRATORS = 1, 2
+ADMIN_ACCOUNT = 1
 REDACTED = "**MetabasePass**"
 
 
@@ -56,6 +57,7 @@ class StandIn:
     graph_writers_ahead: int = 0
     drop_after_write: int | None = None
     refused_users: set[str] = field(default_factory=set)
+    has_mail: bool = True
 
     def __post_init__(self) -> None:
         self.setup_token = secrets.token_hex(8)
@@ -70,6 +72,9 @@ class StandIn:
         self.databases: dict[int, Json] = {}
         self.cards: dict[int, Json] = {}
         self.dashboards: dict[int, Json] = {}
+        self.pulses: dict[int, Json] = {}
+        self.alerts: dict[int, Json] = {}
+        self.asking = ADMIN_ACCOUNT
         self.groups_by_id: dict[int, Json] = {
             ADMINISTRATORS: {"id": ADMINISTRATORS, "name": "Administrators", "magic_group_type": "admin"},
             ALL_USERS: {"id": ALL_USERS, "name": "All Users", "magic_group_type": "all-internal-users"},
@@ -96,6 +101,8 @@ class StandIn:
                 "databases": self.databases,
                 "cards": self.cards,
                 "dashboards": self.dashboards,
+                "pulses": self.pulses,
+                "alerts": self.alerts,
                 "collection_graph": self.collection_graph,
                 "data_graph": self.data_graph,
                 "groups": self.groups_by_id,
@@ -157,11 +164,14 @@ class StandIn:
 
     def _authenticate(self, path: str, headers: Any) -> set[int] | None:
         """The groups of who asks; None for an administrator, and where nobody needs to be known."""
+        self.asking = ADMIN_ACCOUNT
         if path in PUBLIC or headers.get("X-Metabase-Session") in self.sessions:
             return None
         key = self.api_keys.get(headers.get("x-api-key"))
         if key is None:
             raise Refusal(401, "Unauthenticated")
+        # A key is an account of its own.
+        self.asking = key["id"]
         return None if key["group_id"] == ADMINISTRATORS else {ALL_USERS, key["group_id"]}
 
     def _refuse_outsider(self, method: str, path: str, groups: set[int]) -> None:
@@ -194,7 +204,11 @@ class StandIn:
             "version": {"tag": self.version},
             "has-user-setup": self.has_user,
             "setup-token": None if self.has_user else self.setup_token,
+            "email-configured?": self.has_mail,
         }
+
+    def current_user(self, _: Any) -> Json:
+        return {"id": self.asking, "is_superuser": True}
 
     def set_up(self, body: Json) -> Json:
         if self.has_user:
@@ -582,7 +596,19 @@ class StandIn:
             body["dashcards"] = self._replace_dashcards(dashboard, body["dashcards"], tabs)
         body.pop("tabs", None)
         dashboard.update(body)
+        self._follow_dashboard(dashboard)
         return self.get_dashboard(dashboard_id, None)
+
+    def _follow_dashboard(self, dashboard: Json) -> None:
+        """Its subscriptions get its name, and lose and gain cards with it."""
+        places = {card["id"]: card["card_id"] for card in dashboard["dashcards"] if card["card_id"] is not None}
+        for pulse in self.pulses.values():
+            if pulse["dashboard_id"] != dashboard["id"]:
+                continue
+            pulse["name"] = dashboard["name"]
+            kept = [card for card in pulse["cards"] if card["id"] in places.values()]
+            new = [place for place, card in places.items() if card not in {one["id"] for one in kept}]
+            pulse["cards"] = kept + [self._pulse_card(places[place], place) for place in new]
 
     def _replace_tabs(self, dashboard: Json, tabs: list[Json]) -> dict[int, int]:
         known = {tab["id"] for tab in dashboard["tabs"]}
@@ -620,6 +646,117 @@ class StandIn:
         stored["dashboard_tab_id"] = tabs.get(dashcard.get("dashboard_tab_id") or 0)
         stored["id"] = dashcard["id"] if dashcard["id"] >= 0 else next(self.ids)
         return stored
+
+    # --- subscriptions and alerts
+
+    def list_pulses(self, query: dict[str, list[str]]) -> list[Json]:
+        is_archived = query.get("archived") == ["true"]
+        return copy.deepcopy([pulse for pulse in self.pulses.values() if pulse["archived"] == is_archived])
+
+    def add_pulse(self, body: Json) -> Json:
+        need(body, "name", "dashboard_id", "cards", "channels")
+        self._check_pulse(body, body["dashboard_id"])
+        new = {"id": next(self.ids), "creator_id": self.asking, "archived": False, "skip_if_empty": False} | body
+        self.pulses[new["id"]] = self._stored_pulse(new)
+        return new
+
+    def change_pulse(self, pulse_id: int, body: Json) -> Json:
+        pulse = find(self.pulses, pulse_id)
+        if "dashboard_id" in body:
+            raise Refusal(400, "the dashboard of a subscription cannot be changed")
+        self._check_pulse(body, pulse["dashboard_id"])
+        # What is left out falls back to its default.
+        pulse.update({"archived": False, "skip_if_empty": False} | body)
+        self.pulses[pulse_id] = self._stored_pulse(pulse)
+        return pulse
+
+    def _check_pulse(self, body: Json, dashboard_id: int) -> None:
+        if not self.has_mail:
+            raise Refusal(400, "without a mail server this would never be sent, and nobody would be told")
+        if body.get("parameters"):
+            raise Refusal(402, "filter values of a subscription are a paid feature")
+        places = {card["id"]: card["card_id"] for card in find(self.dashboards, dashboard_id)["dashcards"]}
+        for card in body.get("cards", []):
+            need(card, "id", "include_csv", "include_xls", "dashboard_card_id")
+            if places.get(card["dashboard_card_id"]) != card["id"]:
+                raise Refusal(400, "dashboard_card_id is not where that card stands on this dashboard")
+        for channel in body.get("channels", []):
+            need(channel, "channel_type", "schedule_type", "enabled", "recipients")
+            wanted = {"hourly": [], "daily": ["hour"], "weekly": ["hour", "day"], "monthly": ["hour", "frame"]}
+            if any(channel.get(f"schedule_{part}") is None for part in wanted[channel["schedule_type"]]):
+                raise Refusal(400, {"errors": {"channels": "the schedule is not complete"}})
+            if not channel["recipients"] or any(not one.keys() & {"id", "email"} for one in channel["recipients"]):
+                raise Refusal(400, {"errors": {"channels": "recipients must have an id or an email"}})
+
+    def _stored_pulse(self, pulse: Json) -> Json:
+        """With names and ids of its own, as it is handed out; archiving switches its channels off."""
+        cards = [self._pulse_card(card["id"], card["dashboard_card_id"]) | card for card in pulse["cards"]]
+        channels = [
+            {"id": next(self.ids), "details": {}} | channel | ({"enabled": False} if pulse["archived"] else {})
+            for channel in pulse["channels"]
+        ]
+        return pulse | {"cards": cards, "channels": channels}
+
+    def _pulse_card(self, card_id: int, place: int) -> Json:
+        name = find(self.cards, card_id)["name"]
+        return {
+            "id": card_id,
+            "name": name,
+            "dashboard_card_id": place,
+            "include_csv": False,
+            "include_xls": False,
+        }
+
+    def list_alerts(self, query: dict[str, list[str]]) -> list[Json]:
+        if query.get("payload_type") != ["notification/card"]:
+            raise Refusal(400, "the list would hold Metabase's own notifications, too")
+        return copy.deepcopy([alert for alert in self.alerts.values() if alert["active"]])
+
+    def add_alert(self, body: Json) -> Json:
+        self._check_alert(body)
+        new = {"id": next(self.ids), "creator_id": self.asking, "active": True} | copy.deepcopy(body)
+        for part in [new["payload"], *self._parts_of_alert(new)]:
+            part["id"] = next(self.ids)
+        self.alerts[new["id"]] = new
+        return new
+
+    def change_alert(self, alert_id: int, body: Json) -> Json:
+        alert = find(self.alerts, alert_id)
+        self._check_alert(body)
+        known = {part["id"] for part in [alert["payload"], *self._parts_of_alert(alert)]}
+        sent = [body["payload"], *body["subscriptions"], *body["handlers"]]
+        if body.get("id") != alert_id or any(part.get("id") not in known for part in sent):
+            raise Refusal(400, "without their ids all of it would be deleted and made anew under other ids")
+        if body["payload"]["card_id"] != alert["payload"]["card_id"]:
+            raise Refusal(400, "the card of an alert cannot be changed")
+        alert.update(copy.deepcopy(body))
+        for part in self._parts_of_alert(alert):
+            part.setdefault("id", next(self.ids))
+        return alert
+
+    def _parts_of_alert(self, alert: Json) -> list[Json]:
+        recipients = [one for handler in alert["handlers"] for one in handler["recipients"]]
+        return [*alert["subscriptions"], *alert["handlers"], *recipients]
+
+    def _check_alert(self, body: Json) -> None:
+        if not self.has_mail:
+            raise Refusal(400, "without a mail server this would never be sent, and nobody would be told")
+        need(body, "payload_type", "payload", "subscriptions", "handlers")
+        need(body["payload"], "card_id", "send_condition", "send_once")
+        card = find(self.cards, body["payload"]["card_id"])
+        goal = card["visualization_settings"].get("graph.goal_value")
+        if body["payload"]["send_condition"] != "has_result" and goal is None:
+            raise Refusal(400, "the card has no goal, so that the alert would never go off")
+        for subscription in body["subscriptions"]:
+            need(subscription, "type", "cron_schedule")
+            fields = subscription["cron_schedule"].split()
+            if len(fields) != 7 or (fields[3] == "?") == (fields[5] == "?"):
+                raise Refusal(400, {"errors": {"cron_schedule": "value must be a valid Quartz cron schedule string"}})
+        for handler in body["handlers"]:
+            need(handler, "channel_type", "recipients")
+            for recipient in handler["recipients"]:
+                if recipient["type"] == "notification-recipient/group":
+                    find(self.groups_by_id, recipient["permissions_group_id"])
 
 
 def as_json(value: Any) -> Any:
@@ -731,6 +868,13 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", "/api/dashboard", StandIn.add_dashboard),
     ("GET", r"/api/dashboard/(\d+)", StandIn.get_dashboard),
     ("PUT", r"/api/dashboard/(\d+)", StandIn.change_dashboard),
+    ("GET", "/api/user/current", StandIn.current_user),
+    ("GET", "/api/pulse", StandIn.list_pulses),
+    ("POST", "/api/pulse", StandIn.add_pulse),
+    ("PUT", r"/api/pulse/(\d+)", StandIn.change_pulse),
+    ("GET", "/api/notification", StandIn.list_alerts),
+    ("POST", "/api/notification", StandIn.add_alert),
+    ("PUT", r"/api/notification/(\d+)", StandIn.change_alert),
 ]
 
 

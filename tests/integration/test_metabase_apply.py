@@ -41,7 +41,7 @@ PASSWORD = "a-long-admin-password"
 WAREHOUSE_PASSWORD = "a-long-warehouse-password"
 ALL_USERS = "1"
 ZAWADI = CompanyFacts(1, "zawadi", "Zawadi Stationers", "KES")
-AMANI = CompanyFacts(2, "amani", "Amani Media", "EUR")
+AMANI = CompanyFacts(2, "amani", "Amani Media", "EUR", ("success@amani.test", "boss@amani.test"))
 COMPANIES = (ZAWADI, AMANI)
 FACTS = {"host": "postgres", "port": 5432, "dbname": "churn"}
 
@@ -159,6 +159,8 @@ def test_a_fresh_metabase_is_set_up_and_holds_everything_after_one_apply(
         "database": 3,
         "card": cards_of(definitions),
         "dashboard": len(definitions.dashboards) + 2 * for_companies,
+        "subscription": 1,
+        "alert": 1,
     }
     assert metabase.users == {USERNAME: PASSWORD}
     dashboard = overview_of(metabase, "Amani Media")
@@ -412,6 +414,114 @@ def test_a_dashcard_deleted_by_hand_comes_back_and_the_others_keep_their_ids(
     ids = {dashcard["id"] for dashcard in overview_of(metabase, "Amani Media")["dashcards"]}
     assert kept < ids
     assert deleted["id"] not in ids
+
+
+def test_a_company_with_addresses_gets_its_overview_by_mail_and_admins_what_needs_somebody(
+    metabase: StandIn, url: str
+) -> None:
+    apply(url)
+
+    overview = overview_of(metabase, "Amani Media")
+    (subscription,) = metabase.pulses.values()
+    assert subscription["dashboard_id"] == overview["id"]
+    places = {(card["id"], card["dashboard_card_id"]) for card in subscription["cards"]}
+    assert places == {(one["card_id"], one["id"]) for one in overview["dashcards"] if one["card_id"] is not None}
+    (channel,) = subscription["channels"]
+    assert [channel[f"schedule_{part}"] for part in ("type", "day", "hour")] == ["weekly", "mon", 7]
+    assert [one["email"] for one in channel["recipients"]] == ["boss@amani.test", "success@amani.test"]
+    assert channel["enabled"] is True
+    (alert,) = metabase.alerts.values()
+    assert metabase.cards[alert["payload"]["card_id"]]["name"] == "What needs somebody now?"
+    (recipient,) = alert["handlers"][0]["recipients"]
+    assert recipient["permissions_group_id"] == named(metabase.groups_by_id, "Churn admins")["id"]
+
+
+def test_without_a_mail_server_the_plan_says_so_and_mails_wait_for_one(
+    metabase: StandIn, url: str, logins: FakeLogins
+) -> None:
+    metabase.has_mail = False
+    (note,) = apply(url, logins=logins).notes
+    assert "no mail server" in note
+    assert "2 of ours wait" in note
+    assert "MB_EMAIL_SMTP_HOST" in note
+    assert metabase.pulses == metabase.alerts == {}
+    assert apply(url, logins=logins, plan=True).notes == [note]
+
+    metabase.has_mail = True
+    wanted = [
+        "created alert 'What needs somebody now?'",
+        "created subscription 'Amani Media: Churn overview'",
+    ]
+    assert [str(change) for change in apply(url, logins=logins, plan=True).changes] == wanted
+    assert [str(change) for change in apply(url, logins=logins).changes] == wanted
+    assert apply(url, logins=logins).changes == []
+
+
+def test_mails_changed_by_hand_are_mended_under_their_ids_and_those_of_people_left_alone(
+    metabase: StandIn, url: str, logins: FakeLogins
+) -> None:
+    apply(url, logins=logins)
+    (subscription,), (alert,) = metabase.pulses.values(), metabase.alerts.values()
+    theirs = subscription | {"id": 9001, "creator_id": 77, "channels": [subscription["channels"][0] | {"id": 9002}]}
+    theirs["channels"][0]["recipients"] = [{"email": "somebody@amani.test"}]
+    metabase.pulses[9001] = theirs
+    metabase.alerts[9003] = json.loads(json.dumps(alert)) | {"id": 9003, "creator_id": 77}
+    metabase.alerts[9003]["subscriptions"][0]["cron_schedule"] = "0 0 9 * * ? *"
+    subscription["channels"][0] |= {"schedule_hour": 23, "recipients": [{"email": "gone@amani.test"}]}
+    subscription["skip_if_empty"] = False
+    alert["subscriptions"][0]["cron_schedule"] = "0 0 * * * ? *"
+    alert["handlers"][0]["recipients"] = []
+    before = json.dumps([theirs, metabase.alerts[9003]])
+
+    planned = apply(url, logins=logins, plan=True)
+    result = apply(url, logins=logins)
+
+    assert {(change.kind, change.parts) for change in result.changes} == {
+        ("subscription", ("skip_if_empty", "schedule", "recipients")),
+        ("alert", ("schedule", "recipients")),
+    }
+    assert planned.changes == result.changes
+    assert metabase.pulses.keys() == {subscription["id"], 9001}
+    assert metabase.alerts.keys() == {alert["id"], 9003}
+    assert json.dumps([metabase.pulses[9001], metabase.alerts[9003]]) == before
+    assert apply(url, logins=logins).changes == []
+
+
+def test_a_subscription_that_nobody_shall_get_any_more_is_archived_and_comes_back(
+    metabase: StandIn, url: str, logins: FakeLogins
+) -> None:
+    apply(url, logins=logins)
+    nobody = CompanyFacts(2, "amani", "Amani Media", "EUR")
+
+    result = apply(url, companies=[ZAWADI, nobody], logins=logins)
+
+    assert [(change.kind, change.parts) for change in result.changes] == [("subscription", ("archived",))]
+    assert apply(url, companies=[ZAWADI, nobody], logins=logins).changes == []
+    again = apply(url, logins=logins)
+    assert [str(change) for change in again.changes] == ["created subscription 'Amani Media: Churn overview'"]
+
+
+def test_a_mail_that_does_what_is_wanted_is_taken_whoever_made_it_and_one_in_no_file_is_told(
+    metabase: StandIn, url: str, logins: FakeLogins, tmp_path: Path
+) -> None:
+    apply(url, logins=logins)
+    for one in (*metabase.pulses.values(), *metabase.alerts.values()):
+        one["creator_id"] = 77
+    assert apply(url, logins=logins).changes == []
+
+    for one in (*metabase.pulses.values(), *metabase.alerts.values()):
+        one["creator_id"] = 1
+    directory = Path(shutil.copytree(DASHBOARDS_DIRECTORY, tmp_path / "dashboards"))
+    for file, key in (("overview/dashboard.yaml", "subscription"), ("operations/needs_somebody.yaml", "alert")):
+        content = yaml.safe_load((directory / file).read_text())
+        del content[key]
+        (directory / file).write_text(yaml.safe_dump(content))
+    result = apply(url, directory, logins=logins)
+    assert result.changes == []
+    assert result.notes == [
+        "In no file, and left alone: alert 'What needs somebody now?' of this account.",
+        "In no file, and left alone: Amani Media: subscription 'Churn overview' of this account.",
+    ]
 
 
 def test_what_others_made_is_reported_and_not_touched(
@@ -675,5 +785,15 @@ def test_the_stand_in_refuses_what_metabase_refuses(metabase: StandIn, url: str)
     graph = {"revision": 0, "groups": {}}
     assert status("PUT", "/api/collection/graph", graph) == 409
     assert metabase.answer("GET", "/api/card/1", {}, {})[0] == 401
+    alert = next(iter(metabase.alerts.values()))
+    bare = {key: alert[key] for key in ("payload_type", "payload", "subscriptions", "handlers")}
+    five_fields = [{"type": "notification-subscription/cron", "cron_schedule": "0 8 * * *"}]
+    assert status("POST", "/api/notification", bare | {"subscriptions": five_fields}) == 400
+    assert status("PUT", f"/api/notification/{alert['id']}", bare) == 400
+    pulse = next(iter(metabase.pulses.values()))
+    wrong_place = [pulse["cards"][0] | {"dashboard_card_id": pulse["cards"][0]["id"]}]
+    body = {key: pulse[key] for key in ("name", "dashboard_id", "cards", "channels")}
+    assert status("POST", "/api/pulse", body | {"cards": wrong_place}) == 400
+    assert status("POST", "/api/pulse", body | {"parameters": [{"id": "plan", "value": ["Team"]}]}) == 402
     outsider = {"x-api-key": metabase.make_api_key({"group_id": 1, "name": "outsider"})["unmasked_key"]}
     assert metabase.answer("POST", f"/api/card/{next(iter(metabase.cards))}/query", outsider, {})[0] == 403

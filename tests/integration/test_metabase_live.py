@@ -46,4 +46,5 @@ def test_a_real_metabase_shows_what_sql_says(warehouse: Warehouse, tmp_path: Pat
     apply_dashboards(settings, (OURS, THEIRS), logins)
 
     assert apply_dashboards(settings, (OURS, THEIRS), logins, plan=True).changes == []
-    assert all(line.endswith("0 faults") for line in verify_dashboards(settings, (OURS, THEIRS), warehouse))
+    lines = verify_dashboards(settings, (OURS, THEIRS), warehouse)
+    assert all(line.endswith(("0 faults", "no mail server")) for line in lines)

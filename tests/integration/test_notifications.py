@@ -226,6 +226,7 @@ def test_customers_newly_at_high_risk_come_in_one_message_dearest_first_and_esca
     )
     assert "Dana Roe" in html
     assert "Payments failed: 3 < 5 & rising" in text
+    assert "https://crm.example/c?id=c%204%2F%C3%BC&tab=1" in text
     (hook,) = post.hooks
     assert hook["path"] == "/hooks/T0KEN-of-acme"
     assert f"1. {NAME} 4 (Pro): 70 % likely to leave, 9,000 EUR at stake" in hook["message"]

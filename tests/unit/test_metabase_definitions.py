@@ -35,6 +35,7 @@ CARD: dict[str, Any] = {
     "description": "How many.",
     "display": "bar",
     "template-tags": {"plan": ["analytics", "customers", "plan"]},
+    "alert": {"roles": ["admin"], "send_condition": "has_result", "cron_schedule": "0 0 7 * * ? *"},
     "visualization_settings": {"graph.dimensions": ["plan"], "graph.metrics": ["customers"]},
 }
 SQL = "select plan, count(*) as customers from analytics.customers where true [[and {{plan}}]] group by plan"
@@ -43,6 +44,7 @@ DASHBOARD: dict[str, Any] = {
     "description": "Who leaves.",
     "position": 1,
     "parameters": ["plan"],
+    "subscription": {"audience": ["company"], "schedule_type": "weekly", "schedule_day": "mon", "schedule_hour": 7},
     "dashcards": [
         {
             "card": "at_risk",
@@ -99,6 +101,8 @@ def test_well_formed_files_become_a_dashboard_with_its_cards(tmp_path: Path) -> 
     assert [dashboard.key for dashboard in definitions.dashboards] == ["overview"]
     assert [card.key for card in definitions.cards()] == ["at_risk"]
     assert definitions.columns_filtered() == {("analytics", "customers", "plan")}
+    assert definitions.dashboards[0].subscription is not None
+    assert definitions.cards()[0].alert is not None
 
 
 @pytest.mark.parametrize(
@@ -132,6 +136,10 @@ def test_well_formed_files_become_a_dashboard_with_its_cards(tmp_path: Path) -> 
             {"customers": {"colour": "#fff"}},
             r"series_settings\.customers\.colour is not known",
         ),
+        ("alert/cron_schedule", "0 7 * * *", r"at_risk\.yaml: alert: .*cron_schedule: seven fields"),
+        ("alert/cron_schedule", "0 0 7 * * * *", r"cron_schedule: seven fields"),
+        ("alert/roles", ["admin", "viewer"], r"alert: .*roles: admins have cards of their own"),
+        ("alert/send_condition", "goal_above", r"at_risk\.yaml: alert: goal_above needs graph\.goal_value"),
     ],
 )
 def test_a_fault_in_a_card_names_file_and_key(tmp_path: Path, path: str, value: Any, message: str) -> None:
@@ -156,6 +164,13 @@ def test_a_fault_in_a_card_names_file_and_key(tmp_path: Path, path: str, value: 
         ("dashcards/0/parameter_mappings", [], r"dashcards\.0\.parameter_mappings: is not a known key"),
         ("dashcards/0/visualization_settings", {"graph.x": 1}, r"graph\.x does not belong on a dashcard"),
         ("audience", ["everybody"], r"audience\.0"),
+        ("audience", ["internal"], r"subscription\.audience: the dashboard is not made for company"),
+        ("audience", ["company"], r"at_risk\.yaml: alert: roles: the dashboard is not made for internal"),
+        ("subscription/schedule_day", None, r"subscription: .*schedule_day belongs to a weekly"),
+        ("subscription/schedule_type", "daily", r"schedule_day belongs to a weekly"),
+        ("subscription/schedule_type", "monthly", r"schedule_frame \(first, mid, last\) belongs to a monthly"),
+        ("subscription/schedule_frame", "mid", r"schedule_frame \(first, mid, last\) belongs to a monthly"),
+        ("subscription/recipients", ["a@b.c"], r"subscription\.recipients: is not a known key"),
         (
             "dashcards/0/click_behavior",
             {"type": "crossfilter", "parameterMapping": {"country": "country"}},

@@ -11,6 +11,8 @@ from orchestration.integrations.metabase.client import major_version, refuse_old
 from orchestration.integrations.metabase.definitions import ClickBehavior, load_definitions
 from orchestration.integrations.metabase.errors import MetabaseNotReady
 from orchestration.integrations.metabase.visualization import columns_named, settings_errors
+from orchestration.integrations.notifications.channels import mail_addresses
+from warehouse.settings import Settings
 
 DEFINITIONS = load_definitions()
 CARD = DEFINITIONS.dashboards[1].cards["customers_to_call"]
@@ -162,3 +164,11 @@ def test_versions_of_the_free_and_the_paid_metabase_are_told(tag: str, version: 
 def test_a_version_that_is_too_old_is_refused() -> None:
     with pytest.raises(MetabaseNotReady, match=r"v0\.50\.1 is older than 0\.58"):
         refuse_old_version("v0.50.1")
+
+
+def test_mail_goes_to_e_mail_addresses_and_never_to_another_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_BOSS", "boss@acme.test")
+    monkeypatch.setenv("ACME_WEBHOOK", "json://hooks.acme.test/a-secret")
+    addresses = ["success@acme.test", "env:ACME_BOSS", "env:ACME_WEBHOOK", "env:NOT_SET", "success@acme.test"]
+
+    assert mail_addresses(addresses, Settings()) == ("success@acme.test", "boss@acme.test")

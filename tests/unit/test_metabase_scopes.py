@@ -27,6 +27,16 @@ def test_operations_are_for_those_who_run_the_warehouse_only() -> None:
     assert "operations" in {dashboard.key for dashboard in tailored_dashboards(DEFINITIONS, Scope())}
 
 
+def test_a_subscription_is_for_its_audience_and_an_alert_for_those_whose_roles_it_names() -> None:
+    def mails(scope: Scope) -> set[str]:
+        boards = tailored_dashboards(DEFINITIONS, scope)
+        alerts = {card.key for board in boards for card in board.cards.values() if card.alert}
+        return alerts | {board.key for board in boards if board.subscription}
+
+    assert mails(Scope()) == {"needs_somebody"}
+    assert mails(ACME) == {"overview"}
+
+
 def test_money_is_in_the_companys_currency_and_a_plain_number_over_companies() -> None:
     def column(scope: Scope) -> dict[str, object]:
         settings = tailored_dashboards(DEFINITIONS, scope)[0].cards["revenue_at_risk"].visualization_settings

@@ -31,6 +31,14 @@ from orchestration.integrations.metabase.definitions import (
     Definitions,
     load_definitions,
 )
+from orchestration.integrations.metabase.deliveries import (
+    NO_MAIL,
+    Deliveries,
+    alert_step,
+    left_over,
+    read_deliveries,
+    subscription_step,
+)
 from orchestration.integrations.metabase.desired import (
     FieldIds,
     WarehouseConnection,
@@ -143,6 +151,7 @@ def apply_dashboards(
     *,
     manifest: Path | None = None,
     directory: Path = DASHBOARDS_DIRECTORY,
+    operators: Sequence[str] = (),
     run_cards: bool = True,
     plan: bool = False,
     sleep: Callable[[float], None] = time.sleep,
@@ -150,7 +159,8 @@ def apply_dashboards(
     """Apply the dashboards to the Metabase of the settings; a second apply changes nothing.
 
     With `plan` nothing is written: the result says what an apply would do. With `run_cards` the cards of every
-    reader whose things changed are run at the end. `manifest` is dbt's, for descriptions of tables and columns.
+    reader whose things changed are run at the end. `manifest` is dbt's, for descriptions of tables and columns;
+    `operators` are the addresses of those who look after all companies.
     Without CHURN_METABASE_URL the result says so in `skipped` and nothing else happens.
 
     Raises DefinitionError before any request when a file is wrong, CardsFailed when cards do not run, and
@@ -161,7 +171,7 @@ def apply_dashboards(
         return ApplyResult(skipped="CHURN_METABASE_URL is not set: no Metabase to apply the dashboards to")
     access = access_of(settings)
     with MetabaseClient(access, sleep=sleep) as client:
-        applier = Applier(client, definitions, companies, logins, manifest, sleep, is_plan=plan)
+        applier = Applier(client, definitions, companies, logins, manifest, sleep, is_plan=plan, operators=operators)
         result = applier.run(access.url, run_cards=run_cards and not plan)
     if result.failed_cards or result.failed_companies:
         raise CardsFailed(result)
@@ -192,8 +202,10 @@ class Applier:
         sleep: Callable[[float], None],
         *,
         is_plan: bool,
+        operators: Sequence[str] = (),
     ) -> None:
         self._client = client
+        self._operators = operators
         self._definitions = definitions
         self._scopes = scopes_of(companies)
         self._namesakes = names_used_twice(companies)
@@ -205,6 +217,8 @@ class Applier:
         self._result = ApplyResult(cards=sum(len(self._cards_of(scope)) for scope in self._scopes))
         self._touched: set[str] = set()
         self._has_new_collections = False
+        self._deliveries = Deliveries()
+        self._waiting = 0
 
     def run(self, url: str, *, run_cards: bool) -> ApplyResult:
         """All steps. Everybody is locked out before there is anything to see."""
@@ -217,12 +231,14 @@ class Applier:
         databases = self._databases(groups)
         for scope in self._scopes:
             try:
-                self._fill(scope, places[scope.key], databases.get(scope.key, NOT_THERE_YET), url)
+                self._fill(scope, places[scope.key], databases.get(scope.key, NOT_THERE_YET), groups, url)
             except MetabaseError as error:
                 if scope.company is None:
                     raise
                 self._result.failed_companies[scope.company.name] = str(error)
         self._people(groups)
+        if self._waiting:
+            self._result.notes.append(NO_MAIL.format(count=self._waiting))
         if run_cards:
             self._run_cards()
         self._note_what_is_not_ours()
@@ -285,6 +301,7 @@ class Applier:
 
         answers = state.in_parallel(read, self._scopes)
         self._state.scopes = {scope.key: found for scope, found in zip(self._scopes, answers, strict=True)}
+        self._deliveries = read_deliveries(self._client)
 
     # --- collections, groups, permissions
 
@@ -540,7 +557,9 @@ class Applier:
 
     # --- what one reader gets
 
-    def _fill(self, scope: Scope, places: Mapping[str, int], database_id: int, url: str) -> None:
+    def _fill(
+        self, scope: Scope, places: Mapping[str, int], database_id: int, groups: Mapping[str, int], url: str
+    ) -> None:
         if self._result.failed_companies.get(scope.company.name if scope.company else ""):
             return
         wanted = {tag.dimension for card in self._cards_of(scope) for tag in card.template_tags.values()}
@@ -555,7 +574,8 @@ class Applier:
         # First an empty dashboard for each, so that clicks can lead to any; then their contents.
         dashboard_ids = {dashboard.key: self._shell(scope, dashboard, places["dashboards"]) for dashboard in dashboards}
         for dashboard in dashboards:
-            self._contents(scope, dashboard, dashboard_ids, card_ids)
+            stands = self._contents(scope, dashboard, dashboard_ids, card_ids)
+            self._deliver(scope, dashboard, dashboard_ids[dashboard.key], stands, card_ids, groups)
             label = self._label(scope, dashboard.name)
             self._result.dashboard_urls[label] = f"{url.rstrip('/')}/dashboard/{dashboard_ids[dashboard.key]}"
 
@@ -600,18 +620,51 @@ class Applier:
         dashboard: DashboardDefinition,
         dashboard_ids: Mapping[str, int],
         card_ids: Mapping[str, int],
-    ) -> None:
+    ) -> Mapping[str, Any]:
+        """Fill the dashboard; returns how it then stands, which of a plan is what would be sent."""
         reference = reference_of_dashboard(scope, dashboard)
         existing = self._state.scopes[scope.key].dashboards.get(reference)
         wanted = dashboard_body(
             dashboard, reference=reference, existing=existing or {}, card_ids=card_ids, dashboard_ids=dashboard_ids
         )
         drift = dashboard_drift(existing or {}, wanted)
-        if not drift:
-            return
+        if existing is not None and not drift:
+            return existing
         label = self._label(scope, dashboard.name)
         change = None if existing is None else Change("updated", "dashboard", label, tuple(drift))
-        self._write(scope, change, "PUT", f"/api/dashboard/{dashboard_ids[dashboard.key]}", wanted)
+        answer = self._write(scope, change, "PUT", f"/api/dashboard/{dashboard_ids[dashboard.key]}", wanted)
+        return answer or wanted
+
+    def _deliver(
+        self,
+        scope: Scope,
+        dashboard: DashboardDefinition,
+        dashboard_id: int,
+        stands: Mapping[str, Any],
+        card_ids: Mapping[str, int],
+        groups: Mapping[str, int],
+    ) -> None:
+        """The dashboard's subscription and its cards' alerts, where a mail server is there to send them."""
+        addresses = self._operators if scope.company is None else scope.company.addresses
+        if not self._deliveries.has_mail:
+            self._waiting += dashboard.subscription is not None and bool(addresses)
+            self._waiting += sum(card.alert is not None for card in dashboard.cards.values())
+            return
+        roles = scope.groups(self._definitions, self._namesakes)
+        steps = {dashboard.name: subscription_step(self._deliveries, dashboard, dashboard_id, stands, addresses)}
+        for card in dashboard.cards.values():
+            readers = [groups[roles[role]] for role in card.alert.roles] if card.alert else []
+            steps[card.name] = alert_step(self._deliveries, card.alert, card_ids[card.entity_id], readers)
+        for name, step in steps.items():
+            if step is None:
+                continue
+            change = Change(
+                "created" if step.item_id is None else "updated", step.kind, self._label(scope, name), step.parts
+            )
+            # A mail that changed makes no card worth running again.
+            self._write(None, change, "POST" if step.item_id is None else "PUT", step.path, step.body)
+        for thing in left_over(self._deliveries, dashboard, dashboard_id, card_ids):
+            self._result.notes.append(f"In no file, and left alone: {self._label(scope, thing)} of this account.")
 
     # --- people, and the end
 

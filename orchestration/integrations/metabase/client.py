@@ -104,6 +104,10 @@ class MetabaseClient:
         properties = self._properties()
         return tag_of(properties), bool(properties.get("has-user-setup"))
 
+    def has_mail(self) -> bool:
+        """Whether a mail server is set up. Without one Metabase takes subscriptions, and never sends them."""
+        return bool(self._properties().get("email-configured?"))
+
     def _properties(self) -> dict[str, Any]:
         for secret in (self._access.api_key, self._access.password):
             self.hide(secret)

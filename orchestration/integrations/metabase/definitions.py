@@ -171,6 +171,48 @@ class TemplateTag(Definition):
     display_name: Text = Field(alias="display-name")
 
 
+class SubscriptionDefinition(Definition):
+    """A dashboard as mail, at set times, to the addresses of those it is for. One per dashboard and reader."""
+
+    audience: list[Audience] = Field(min_length=1)
+    schedule_type: Literal["daily", "weekly", "monthly"]
+    schedule_hour: int = Field(ge=0, le=23)
+    schedule_day: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"] | None = None
+    schedule_frame: Literal["first", "mid", "last"] | None = None
+    skip_if_empty: bool = True
+
+    @model_validator(mode="after")
+    def _check_schedule(self) -> SubscriptionDefinition:
+        if (self.schedule_type == "monthly") != (self.schedule_frame is not None):
+            raise ValueError("schedule_frame (first, mid, last) belongs to a monthly schedule, and only there")
+        if self.schedule_type != "monthly" and (self.schedule_type == "weekly") != (self.schedule_day is not None):
+            raise ValueError("schedule_day belongs to a weekly schedule, and not to a daily one")
+        if self.schedule_frame == "mid" and self.schedule_day is not None:
+            raise ValueError("schedule_day goes with the frames first and last, not with mid")
+        return self
+
+
+class AlertDefinition(Definition):
+    """A card that is mailed when it has something to say: to the groups of those roles, whoever is in them."""
+
+    roles: list[Role] = Field(min_length=1)
+    send_condition: Literal["has_result", "goal_above", "goal_below"]
+    send_once: bool = False
+    cron_schedule: str
+
+    @model_validator(mode="after")
+    def _check(self) -> AlertDefinition:
+        if len({role == "admin" for role in self.roles}) > 1:
+            raise ValueError("roles: admins have cards of their own, so an alert is for them or for a company's people")
+        fields = self.cron_schedule.split()
+        if len(fields) != 7 or (fields[3] == "?") == (fields[5] == "?"):
+            raise ValueError(
+                "cron_schedule: seven fields as Quartz has them (second minute hour day month weekday year), with ? "
+                "for the day or the weekday: 0 0 8 * * ? * is every day at eight"
+            )
+        return self
+
+
 class CardFile(Definition):
     """`<card>.yaml`; a template tag is a filter's id and the [schema, table, column] that it narrows."""
 
@@ -182,6 +224,7 @@ class CardFile(Definition):
         default_factory=dict, alias="template-tags"
     )
     visualization_settings: dict[str, Any]
+    alert: AlertDefinition | None = None
 
 
 class CardDefinition(Definition):
@@ -193,6 +236,7 @@ class CardDefinition(Definition):
     display: str
     template_tags: dict[str, TemplateTag]
     visualization_settings: dict[str, Any]
+    alert: AlertDefinition | None
     key: str
     sql: str
 
@@ -298,6 +342,7 @@ class DashboardFile(Definition):
     auto_apply_filters: bool = True
     parameters: list[Identifier | ParameterChoice] = Field(default_factory=list)
     tabs: list[Text] = Field(default_factory=list)
+    subscription: SubscriptionDefinition | None = None
     dashcards: list[DashcardDefinition] = Field(min_length=1)
 
 
@@ -313,6 +358,7 @@ class DashboardDefinition(Definition):
     auto_apply_filters: bool
     parameters: list[Parameter]
     tabs: list[str]
+    subscription: SubscriptionDefinition | None
     dashcards: list[DashcardDefinition]
     cards: dict[str, CardDefinition]
 
@@ -466,9 +512,25 @@ def dashboard_faults(dashboard: DashboardDefinition, definitions: Definitions) -
     for card in dashboard.cards.values():
         yield from (f"{card.key}.yaml: {fault}" for fault in settings_errors(card.display, card.visualization_settings))
         yield from (f"{card.key}.sql: {fault}" for fault in sql_faults(card, schemas))
+        yield from (f"{card.key}.yaml: {fault}" for fault in alert_faults(card, dashboard))
     folders = {other.key: other for other in definitions.dashboards}
+    if dashboard.subscription is not None:
+        for audience in sorted(set(dashboard.subscription.audience) - set(dashboard.audience)):
+            yield f"dashboard.yaml: subscription.audience: the dashboard is not made for {audience}"
     for fault in (*placement_faults(dashboard), *filter_faults(dashboard), *click_faults(dashboard, folders)):
         yield f"dashboard.yaml: {fault}"
+
+
+def alert_faults(card: CardDefinition, dashboard: DashboardDefinition) -> Iterator[str]:
+    """Alerts that would never go off, or that nobody could follow to their card."""
+    if card.alert is None:
+        return
+    goal = card.visualization_settings.get("graph.goal_value")
+    if card.alert.send_condition != "has_result" and goal is None:
+        yield f"alert: {card.alert.send_condition} needs graph.goal_value in visualization_settings"
+    audience = "internal" if "admin" in card.alert.roles else "company"
+    if audience not in dashboard.audience:
+        yield f"alert: roles: the dashboard is not made for {audience}"
 
 
 def sql_faults(card: CardDefinition, schemas: set[str]) -> Iterator[str]:

@@ -30,12 +30,13 @@ LETTERS_AND_DIGITS = string.ascii_letters + string.digits
 
 @dataclass(frozen=True)
 class CompanyFacts:
-    """What dashboards need to know of a company."""
+    """What dashboards need to know of a company; `addresses` are those who get its subscriptions by mail."""
 
     company_id: int
     slug: str
     name: str
     currency: str
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,9 @@ def tailored_dashboards(definitions: Definitions, scope: Scope) -> list[Dashboar
 def tailored(dashboard: DashboardDefinition, scope: Scope) -> DashboardDefinition:
     """One dashboard as the scope gets it."""
     cards = {key: tailored_card(card, scope) for key, card in dashboard.cards.items()}
+    audience = "internal" if scope.company is None else "company"
+    if dashboard.subscription is not None and audience not in dashboard.subscription.audience:
+        dashboard = dashboard.model_copy(update={"subscription": None})
     if scope.company is None:
         return dashboard.model_copy(update={"cards": cards})
     parameters = [parameter for parameter in dashboard.parameters if parameter.id != COMPANY_FILTER]
@@ -118,6 +122,8 @@ def tailored(dashboard: DashboardDefinition, scope: Scope) -> DashboardDefinitio
 def tailored_card(card: CardDefinition, scope: Scope) -> CardDefinition:
     """One card as the scope gets it."""
     settings = with_currency(card.visualization_settings, scope.company.currency if scope.company else None)
+    if card.alert is not None and ("admin" in card.alert.roles) != (scope.company is None):
+        card = card.model_copy(update={"alert": None})
     if scope.company is None:
         return card.model_copy(update={"visualization_settings": settings})
     for column in settings.get("table.columns", []):

@@ -135,6 +135,16 @@ def _read_collection(client: MetabaseClient, collection_id: int, found: ScopeSta
             found.by_hand.append(f"{item['model']} {item['name']!r}")
 
 
+def dashboards_in(client: MetabaseClient, collection_id: int, wanted: set[str]) -> dict[str, Item]:
+    """The dashboards with these references in a collection, each with its cards."""
+    items = as_list(client.get(f"/api/collection/{collection_id}/items")) if wanted else []
+    return {
+        reference: client.get(f"/api/dashboard/{item['id']}")
+        for item in items
+        if item.get("model") == "dashboard" and (reference := reference_of(item)) in wanted and reference is not None
+    }
+
+
 def warehouse_problem(client: MetabaseClient, database_id: int) -> str | None:
     """None when Metabase can connect with the details and password it has, else its error."""
     answer = client.get(f"/api/database/{database_id}/healthcheck")

@@ -20,9 +20,20 @@ import psycopg
 from pydantic import SecretStr
 
 from orchestration.integrations.metabase import state
-from orchestration.integrations.metabase.apply import access_of, references_of
+from orchestration.integrations.metabase.apply import access_of, reference_of_dashboard, references_of
 from orchestration.integrations.metabase.client import MetabaseAccess, MetabaseClient
-from orchestration.integrations.metabase.definitions import CardDefinition, load_definitions
+from orchestration.integrations.metabase.definitions import (
+    CardDefinition,
+    DashboardDefinition,
+    load_definitions,
+)
+from orchestration.integrations.metabase.definitions import Role as Reader
+from orchestration.integrations.metabase.deliveries import (
+    Deliveries,
+    alert_step,
+    read_deliveries,
+    subscription_step,
+)
 from orchestration.integrations.metabase.errors import MetabaseError, MetabaseRefused
 from orchestration.integrations.metabase.filled_sql import filled_sql
 from orchestration.integrations.metabase.scopes import (
@@ -54,27 +65,28 @@ def verify_dashboards(
     companies: Sequence[CompanyFacts],
     warehouse: Warehouse,
     *,
+    operators: Sequence[str] = (),
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
     """Run every card as every reader, and compare its rows with what SQL says under that reader's own role.
 
-    Also: each card is on the reader's own connection, and one of every other company's cards is refused. Returns a
-    line per reader. Raises VerifyFailed with every fault, and other MetabaseError children.
+    Also: each card is on the reader's own connection, one of every other company's cards is refused, and subscriptions
+    and alerts go to whom they should, where Metabase can send mail. Returns a line per reader. Raises VerifyFailed
+    with every fault, and other MetabaseError children.
     """
     definitions = load_definitions()
     if settings.metabase_url is None:
         return ["CHURN_METABASE_URL is not set: no Metabase to verify"]
     scopes, namesakes = scopes_of(companies), names_used_twice(companies)
-    cards = {
-        scope.key: [card for one in tailored_dashboards(definitions, scope) for card in one.cards.values()]
-        for scope in scopes
-    }
+    dashboards = {scope.key: tailored_dashboards(definitions, scope) for scope in scopes}
+    cards = {key: [card for one in group for card in one.cards.values()] for key, group in dashboards.items()}
     lines, faults = [], []
     access = access_of(settings)
     with MetabaseClient(access, sleep=sleep) as client:
         client.sign_in(site_name=definitions.warehouse.site_name)
         found = state.read_state(client)
         known = state.ids_of_entities(client, [card.entity_id for group in cards.values() for card in group])
+        mails = read_deliveries(client)
         for scope in scopes:
             reader = "All companies" if scope.company is None else scope.company.name
             group = list(scope.groups(definitions, namesakes).values())[-1]
@@ -93,11 +105,45 @@ def verify_dashboards(
             ):
                 mine = list(card_faults(client, eyes, connection, cards[scope.key], known, int(database["id"])))
                 mine.extend(f"may read a card of {other.key}" for other, card_id in others if may_read(eyes, card_id))
+            if mails.has_mail:
+                roles = scope.groups(definitions, namesakes)
+                groups = {role: int(found.groups[name]["id"]) for role, name in roles.items() if name in found.groups}
+                place = int(found.collections[references_of(scope)["dashboards"]]["id"])
+                mailed = {reference_of_dashboard(scope, one) for one in dashboards[scope.key] if one.subscription}
+                stand = state.dashboards_in(client, place, mailed)
+                addresses = operators if scope.company is None else scope.company.addresses
+                for one in dashboards[scope.key]:
+                    there = stand.get(reference_of_dashboard(scope, one))
+                    mine.extend(mail_faults(mails, one, there, addresses, known, groups))
             faults.extend(f"{reader}: {fault}" for fault in mine)
             lines.append(f"{reader}: {len(cards[scope.key])} cards run and compared, {len(mine)} faults")
+    if not mails.has_mail:
+        lines.append("Subscriptions and alerts: not looked at, Metabase has no mail server")
     if faults:
         raise VerifyFailed(faults)
     return lines
+
+
+def mail_faults(
+    mails: Deliveries,
+    dashboard: DashboardDefinition,
+    stands: Mapping[str, Any] | None,
+    addresses: Sequence[str],
+    known: Mapping[str, int],
+    groups: Mapping[Reader, int],
+) -> Iterator[str]:
+    """What is wrong with a dashboard's subscription and its cards' alerts, a line each."""
+    if dashboard.subscription is not None and stands is not None:
+        step = subscription_step(mails, dashboard, int(stands["id"]), stands, addresses)
+        if step is not None:
+            yield f"subscription {dashboard.name!r}: {', '.join(step.parts) or 'missing'}: churn dashboards apply"
+    for card in dashboard.cards.values():
+        if card.alert is None or card.entity_id not in known:
+            continue
+        readers = [groups[role] for role in card.alert.roles if role in groups]
+        step = alert_step(mails, card.alert, known[card.entity_id], readers)
+        if step is not None:
+            yield f"alert {card.name!r}: {', '.join(step.parts) or 'missing'}: churn dashboards apply"
 
 
 @contextmanager
