@@ -143,7 +143,7 @@ def _opened(slug: str) -> "Iterator[tuple[Settings, Warehouse, Company, ModelReg
         try:
             yield settings, warehouse, company, registry, Champions(warehouse, registry, Clock.from_settings(settings))
         except (RegistryError, ModelError) as error:
-            raise CommandFailed(str(error)) from error
+            raise CommandFailed(f"{slug}: {error}") from error
 
 
 def _named(champions: "Champions", registry: "ModelRegistry", company: Company, version: str | None) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from typing import Any
 import orjson
 import psycopg
 from psycopg import sql
+from sqlalchemy.engine import make_url
 
 from ml_assets.model import TrainedModel
 from ml_assets.task import PredictionTask
@@ -43,6 +44,9 @@ _REPORT_FILE = "training.json"
 _CARD_FILE = "card.html"
 _STUDIES = "studies"
 _LOCK = 7_231_001
+ANSWER_SECONDS = 5
+"""How long MLflow's store may take to answer a new connection; MLflow alone would try for minutes, or for ever."""
+
 _QUIET = ("alembic", "mlflow.store.db.utils")
 _LONGEST_PARAMETER = 500
 _NOT_IN_A_METRIC = re.compile(r"[^\w./ -]")
@@ -50,6 +54,10 @@ _NOT_IN_A_METRIC = re.compile(r"[^\w./ -]")
 
 class RegistryError(Exception):
     """The model registry cannot be used, or holds no such model; the message says which and what to do."""
+
+
+class RegistryUnreachable(RegistryError):
+    """MLflow's store refuses, or does not answer in time."""
 
 
 class ModelFilesMissing(RegistryError):
@@ -77,7 +85,7 @@ class ModelRegistry:
     @property
     def tracking_uri(self) -> str:
         """The address of MLflow's store, with the password, for `mlflow ui` and the like."""
-        return self._warehouse.url(_DRIVER, MLFLOW_SCHEMA)
+        return f"{self._warehouse.url(_DRIVER, MLFLOW_SCHEMA)}&connect_timeout={ANSWER_SECONDS}"
 
     def log_training(
         self,
@@ -199,8 +207,9 @@ class ModelRegistry:
     def _client(self) -> Any:
         """MLflow's client on its tables, which the first call ever creates (some seconds).
 
-        One process at a time: MLflow's own creation of tables does not bear two.
+        One process at a time: MLflow's own creation of tables does not bear two. Raises RegistryUnreachable.
         """
+        self._knock()
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
         from mlflow import MlflowClient
@@ -211,6 +220,24 @@ class ModelRegistry:
             client.search_registered_models(max_results=1)
             client.search_experiments(max_results=1)
         return client
+
+    def _knock(self) -> None:
+        """Fail at once where the store does not answer: MLflow would try ten times, each for as long as it takes."""
+        address = self.tracking_uri.replace(_DRIVER, "postgresql")
+        try:
+            psycopg.connect(address).close()
+        except psycopg.OperationalError as error:
+            raise RegistryUnreachable(self._unreachable(error)) from error
+
+    def _unreachable(self, error: Exception) -> str:
+        store = make_url(self.tracking_uri)
+        reason = str(error).strip().replace(str(store.password or self.tracking_uri), "***")
+        place = f"{store.host}:{store.port}/{store.database}"
+        return (
+            f"the model registry (MLflow, schema {MLFLOW_SCHEMA} at {place}) cannot be reached: {reason}. Nothing was "
+            "scored or trained with it, and what is published stands. Is that Postgres up, with connections left? "
+            "Run the command again when it is."
+        )
 
     def _log_run(self, name: str, result: TrainingResult, task: PredictionTask, tags: Mapping[str, str]) -> str:
         run = self._client.create_run(
@@ -312,11 +339,13 @@ class ModelRegistry:
     def _reported(self, what: str) -> Iterator[None]:
         """Turn MLflow's and the database's errors into one that says what could not be done; no secrets."""
         from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
+            if isinstance(error.__cause__, OperationalError):
+                raise RegistryUnreachable(self._unreachable(error)) from error
             reason = str(error).replace(self.tracking_uri, self._warehouse.place)
             raise RegistryError(
                 f"{what} in the model registry (schema {MLFLOW_SCHEMA} at {self._warehouse.place}): {reason}"
