@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -143,3 +146,17 @@ def test_a_column_that_the_connection_does_not_see_is_told_without_a_password(
 
     assert USERNAME in metabase.users
     assert PASSWORD not in str(failure.value)
+
+
+def test_connections_wait_for_the_library_side_by_side(
+    metabase: StandIn, url: str, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(2, timeout=10)
+    monkeypatch.setattr("dbtmetabase._models.time", SimpleNamespace(time=time.time, sleep=lambda _: together.wait()))
+
+    result = apply(url, manifest, FakeLogins())
+
+    assert [change.name for change in result.changes if change.action == "described"] == [
+        "Churn Warehouse (all companies)",
+        "Churn Warehouse (Zawadi Stationers)",
+    ]

@@ -9,8 +9,10 @@ the mark is never written to. A plan is an apply that writes nothing. What the b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -229,13 +231,16 @@ class Applier:
         groups = self._groups()
         places = self._collections(root, groups)
         databases = self._databases(groups)
+        fields: dict[str, FieldIds] = {}
         for scope in self._scopes:
-            try:
-                self._fill(scope, places[scope.key], databases.get(scope.key, NOT_THERE_YET), groups, url)
-            except MetabaseError as error:
-                if scope.company is None:
-                    raise
-                self._result.failed_companies[scope.company.name] = str(error)
+            if not self._has_failed(scope):
+                with self._one_company(scope):
+                    fields[scope.key] = self._fields(scope, databases[scope.key])
+        self._describe([scope for scope in self._scopes if scope.key in fields])
+        for scope in self._scopes:
+            if not self._has_failed(scope):
+                with self._one_company(scope):
+                    self._fill(scope, places[scope.key], databases[scope.key], fields[scope.key], groups, url)
         self._people(groups)
         if self._waiting:
             self._result.notes.append(NO_MAIL.format(count=self._waiting))
@@ -243,6 +248,19 @@ class Applier:
             self._run_cards()
         self._note_what_is_not_ours()
         return self._result
+
+    @contextmanager
+    def _one_company(self, scope: Scope) -> Iterator[None]:
+        """One company's failure is kept, and does not hold up the others."""
+        try:
+            yield
+        except MetabaseError as error:
+            if scope.company is None:
+                raise
+            self._result.failed_companies[scope.company.name] = str(error)
+
+    def _has_failed(self, scope: Scope) -> bool:
+        return scope.company is not None and scope.company.name in self._result.failed_companies
 
     def _cards_of(self, scope: Scope) -> list[CardDefinition]:
         return [card for dashboard in self._dashboards[scope.key] for card in dashboard.cards.values()]
@@ -536,8 +554,9 @@ class Applier:
     def _password(self, scope: Scope) -> SecretStr:
         return self._logins.open(scope) if self._logins.is_open(scope) else self._logins.close(scope)
 
-    def _fields(self, scope: Scope, database_id: int, wanted: set[tuple[str, str, str]]) -> FieldIds:
+    def _fields(self, scope: Scope, database_id: int) -> FieldIds:
         """Ids of the columns that filters are bound to; Metabase is asked to look again when it lacks one."""
+        wanted = {tag.dimension for card in self._cards_of(scope) for tag in card.template_tags.values()}
         found = self._state.scopes[scope.key]
         known = state.field_ids(found.metadata)
         if wanted <= known.keys():
@@ -558,13 +577,14 @@ class Applier:
     # --- what one reader gets
 
     def _fill(
-        self, scope: Scope, places: Mapping[str, int], database_id: int, groups: Mapping[str, int], url: str
+        self,
+        scope: Scope,
+        places: Mapping[str, int],
+        database_id: int,
+        fields: FieldIds,
+        groups: Mapping[str, int],
+        url: str,
     ) -> None:
-        if self._result.failed_companies.get(scope.company.name if scope.company else ""):
-            return
-        wanted = {tag.dimension for card in self._cards_of(scope) for tag in card.template_tags.values()}
-        fields = self._fields(scope, database_id, wanted)
-        self._describe(scope)
         card_ids = {
             card.entity_id: self._card(scope, card, card_body(card, database_id, places["cards"], fields))
             for card in self._cards_of(scope)
@@ -579,18 +599,32 @@ class Applier:
             label = self._label(scope, dashboard.name)
             self._result.dashboard_urls[label] = f"{url.rstrip('/')}/dashboard/{dashboard_ids[dashboard.key]}"
 
-    def _describe(self, scope: Scope) -> None:
+    def _describe(self, scopes: Sequence[Scope]) -> None:
+        """What dbt says of the tables. The library waits five seconds per connection, so several wait at a time."""
         if self._manifest is None:
             return
-        metadata = self._state.scopes[scope.key].metadata
-        drift = metadata_drift(metadata, self._manifest)
-        if not drift:
-            return
-        name = scope.database_name(self._definitions, self._namesakes)
-        if not self._is_plan:
-            write_metadata(self._client, name, self._manifest, metadata)
-        self._touched.add(scope.key)
-        self._result.changes.append(Change("described", "database", name, (f"{drift} tables and columns",)))
+        manifest = self._manifest
+        drifts = {scope: metadata_drift(self._state.scopes[scope.key].metadata, manifest) for scope in scopes}
+        drifted = [scope for scope, drift in drifts.items() if drift]
+
+        def write(scope: Scope) -> MetabaseError | None:
+            name = scope.database_name(self._definitions, self._namesakes)
+            try:
+                write_metadata(self._client, name, manifest, self._state.scopes[scope.key].metadata)
+            except MetabaseError as error:
+                return error
+            return None
+
+        errors = [] if self._is_plan else state.in_parallel(write, drifted)
+        for scope, error in zip_longest(drifted, errors):
+            with self._one_company(scope):
+                if error is not None:
+                    raise error
+                self._touched.add(scope.key)
+                name = scope.database_name(self._definitions, self._namesakes)
+                self._result.changes.append(
+                    Change("described", "database", name, (f"{drifts[scope]} tables and columns",))
+                )
 
     def _card(self, scope: Scope, card: CardDefinition, wanted: Mapping[str, Any]) -> int:
         card_id = self._card_ids.get(card.entity_id)
