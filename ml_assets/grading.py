@@ -57,6 +57,11 @@ def grade(frame: pd.DataFrame, *, seed: int = 0, months: Collection[date] | None
     return pd.DataFrame(graded)
 
 
+def grade_as_whole(frame: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
+    """The figures of `grade` for all rows together, by name. `frame`: customer_id, as_of_date, probability, outcome."""
+    return _grade_slice(frame.sort_values(["as_of_date", "customer_id"]), seed)
+
+
 def _slices(rows: pd.DataFrame, months: Collection[date] | None) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     if rows.empty:
         return

@@ -33,7 +33,8 @@ class LayeredTranslator(DagsterDbtTranslator):
         if {dep.asset_key for dep in deps} <= {keys.COMPANIES, keys.EXCHANGE_RATES, keys.FEATURE_PROOFS, keys.RUN_LOG}:
             # What hangs on no loaded table would run before the sync, at the cost of one more start of dbt.
             deps.append(dg.AssetDep(keys.LOAD_LOG))
-        before_scores = {keys.SCORE_GRADES, keys.FEATURE_DRIFT, keys.TRAINING_RUNS, keys.EVALUATIONS, keys.PROMOTIONS}
+        watched = {keys.SCORE_GRADES, keys.SHADOW_GRADES, keys.FEATURE_DRIFT}
+        before_scores = watched | {keys.TRAINING_RUNS, keys.EVALUATIONS, keys.PROMOTIONS}
         if {dep.asset_key for dep in deps} & before_scores:
             # These come before the scores of the day, and what shows them would start dbt between the two.
             deps.append(dg.AssetDep(keys.PUBLICATIONS))

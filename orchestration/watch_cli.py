@@ -18,6 +18,7 @@ from warehouse.drift_log import DriftRow, read_drift
 from warehouse.publication_holds import Hold, accept, list_flips, list_holds
 from warehouse.roles import Role
 from warehouse.score_grades import Grade, read_grades
+from warehouse.shadow_grades import ShadowGrade, read_shadow_grades
 
 holds_app = typer.Typer(help="Dates that were held back from publication.")
 
@@ -35,12 +36,15 @@ def grade(company: OneCompany = None) -> None:
             done = grade_company(warehouse, each, Clock.from_settings(settings).for_company(each))
             with warehouse.connect(Role.ml) as conn:
                 grades = read_grades(conn, each.company_id, CHURN.name)
+                challengers = read_shadow_grades(conn, each.company_id, CHURN.name)
             if not grades:
                 console.print(
                     f"{each.slug}: nothing to grade yet. A score is graded {each.horizon_days} days after its date."
                 )
                 continue
             console.print(_grades_table(each, grades))
+            if challengers:
+                console.print(_challengers_table(challengers))
             console.print(f"[dim]{done.graded} graded now, {done.corrected} corrected.[/dim]\n")
     console.print(
         "[dim]Promised: mean probability. Kept: share that came true, with its 95 % interval, which counts customers "
@@ -165,6 +169,25 @@ def _grades_table(company: Company, grades: list[Grade]) -> Table:
             "–" if row.auc is None else f"{row.auc:.2f} ({row.auc_low:.2f} to {row.auc_high:.2f})",
             "–" if row.log_loss is None else f"{row.log_loss:.3f}",
             "–" if row.lift_top_decile is None else f"{row.lift_top_decile:.1f}",
+        )
+    return table
+
+
+def _challengers_table(grades: list[ShadowGrade]) -> Table:
+    """Scores in shadow, published nowhere; each beside the published ones of the same customers and dates."""
+    table = Table(title="scored in shadow, on the same rows", title_justify="left", box=None, pad_edge=False)
+    for column in ("challenger", "", "scores", "came true", "promised", "kept", "AUC", "log loss"):
+        table.add_column(column, justify="left" if column in ("challenger", "") else "right", header_style="dim")
+    for row in grades:
+        table.add_row(
+            escape(row.model_version),
+            row.scored_by,
+            f"{row.scores:,}",
+            f"{row.outcomes:,}",
+            f"{row.promised:.1%}",
+            f"{row.kept:.1%}",
+            "–" if row.auc is None else f"{row.auc:.2f} ({row.auc_low:.2f} to {row.auc_high:.2f})",
+            "–" if row.log_loss is None else f"{row.log_loss:.3f}",
         )
     return table
 

@@ -3,6 +3,7 @@
 What is measured lives in ``ml_assets``, where it is kept in ``warehouse``; here one is handed to the other.
 """
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Literal
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from ml_assets.drift import TOGETHER, DriftReference, describe_training, measure_drift
 from ml_assets.errors import FeatureVersionError
-from ml_assets.grading import grade
+from ml_assets.grading import grade, grade_as_whole
 from ml_assets.model import TrainedModel
 from ml_assets.task import CHURN
 from orchestration.model_registry import ModelRegistry
@@ -32,6 +33,7 @@ from warehouse.score_grades import (
     read_grades,
     write_grades,
 )
+from warehouse.shadow_grades import SHADOW_GRADES, challengers_of, shadowed_scores, write_shadow_grades
 
 GRADED_CHURN = GradedTask(
     name=CHURN.name,
@@ -45,7 +47,10 @@ GRADED_CHURN = GradedTask(
 
 @dataclass(frozen=True)
 class Graded:
-    """What grading did for a company, and how its scores fared over all months; None before the first grade."""
+    """What grading did for a company, and how its scores fared over all months; None before the first grade.
+
+    challengers: how many models that scored in shadow were graded beside them.
+    """
 
     graded: int
     corrected: int
@@ -58,6 +63,7 @@ class Graded:
     auc: float | None = None
     auc_low: float | None = None
     auc_high: float | None = None
+    challengers: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,10 @@ class Measured:
 
 
 def grade_company(warehouse: Warehouse, company: Company, now: datetime) -> Graded:
-    """Grade the company's published scores whose labels have matured or were corrected since the last time."""
+    """Grade the company's published scores whose labels have matured or were corrected since the last time.
+
+    What challengers said of the same customers and dates is graded beside it, in a table of its own.
+    """
     with warehouse.connect(Role.ml) as conn:
         new = grade_new_outcomes(conn, company.company_id, GRADED_CHURN, now)
     if new.months:
@@ -92,12 +101,41 @@ def grade_company(warehouse: Warehouse, company: Company, now: datetime) -> Grad
                 pa.Table.from_pandas(columns, schema=GRADES, preserve_index=False),
                 new.months,
             )
+    challengers = _grade_challengers(warehouse, company, new.months, now)
     with warehouse.connect(Role.ml) as conn:
         whole = whole_grade(read_grades(conn, company.company_id, CHURN.name))
     if whole is None:
         return Graded(new.graded, new.corrected)
     shown = {name: getattr(whole, name) for name in Graded.__dataclass_fields__ if hasattr(whole, name)}
-    return Graded(new.graded, new.corrected, **shown)
+    return Graded(new.graded, new.corrected, **shown, challengers=challengers)
+
+
+def _grade_challengers(warehouse: Warehouse, company: Company, months: Collection[date], now: datetime) -> int:
+    """Grade every challenger that scored in these months, and what was published on the same rows; returns how many."""
+    graded = 0
+    with warehouse.connect(Role.ml) as conn:
+        challengers = challengers_of(conn, company.company_id, months)
+    for challenger in challengers:
+        scores = shadowed_scores(warehouse, company.company_id, CHURN.name, challenger).to_pandas()
+        rows = [
+            {
+                **grade_as_whole(scores.assign(probability=scores[scored_by])),
+                "company_id": company.company_id,
+                "task": CHURN.name,
+                "model_version": challenger,
+                "scored_by": scored_by,
+                "first_date": scores["as_of_date"].min(),
+                "last_date": scores["as_of_date"].max(),
+                "computed_at": now,
+            }
+            for scored_by in ("challenger", "champion")
+            if not scores.empty
+        ]
+        grades = pa.Table.from_pylist(rows, schema=SHADOW_GRADES)
+        with warehouse.connect(Role.ml) as conn:
+            write_shadow_grades(conn, company.company_id, CHURN.name, challenger, grades)
+        graded += bool(rows)
+    return graded
 
 
 def whole_grade(grades: list[Grade]) -> Grade | None:

@@ -29,6 +29,14 @@ from warehouse.clock import Clock
             kinds={"scikitlearn", "postgres"},
         ),
         dg.AssetSpec(
+            keys.SHADOW_GRADES,
+            deps=[keys.LABEL_VERSIONS],
+            group_name=keys.Group.watching,
+            owners=[keys.Owner.data_science],
+            description="What became of challengers' scores, beside the published ones of the same rows.",
+            kinds={"scikitlearn", "postgres"},
+        ),
+        dg.AssetSpec(
             keys.FEATURE_DRIFT,
             deps=[keys.FEATURE_MATRIX],
             group_name=keys.Group.watching,
@@ -64,6 +72,7 @@ def watch_churn_scores(
         )
     for slug, grades in graded.results.items():
         context.add_asset_metadata(figures(grades), keys.SCORE_GRADES, slug)
+        context.add_asset_metadata({"challengers": grades.challengers}, keys.SHADOW_GRADES, slug)
     for slug, drift in measured.results.items():
         context.add_asset_metadata(figures(drift), keys.FEATURE_DRIFT, slug)
     for key in context.selected_asset_keys:

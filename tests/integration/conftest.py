@@ -125,6 +125,13 @@ def _watch(connection: psycopg.Connection[Any], company_id: int) -> None:
             " values (%s, 'churn', %s, 'all', 'all', 'all', 9, 9, 2, 0.1, 0.2, 0.05, 0.4, %s, %s, %s)",
             [company_id, month, Jsonb(bins), Jsonb(deciles), END],
         )
+    for scored_by, auc in (("challenger", 0.7), ("champion", 0.6)):
+        connection.execute(
+            "insert into ml.shadow_grades (company_id, task, model_version, scored_by, first_date, last_date, scores,"
+            " customers, outcomes, promised, kept, kept_low, kept_high, auc, computed_at)"
+            " values (%s, 'churn', 'churn-x v3', %s, %s, %s, 9, 9, 2, 0.1, 0.2, 0.05, 0.4, %s, %s)",
+            [company_id, scored_by, END.date(), END.date(), auc, END],
+        )
     connection.execute(
         "insert into ml.feature_drift (company_id, task, as_of_date, feature, label, model_version, psi, is_drifted,"
         " note, measured_at) values (%s, 'churn', %s, 'seats', 'Seats', 'v1', 0.1, false, '', %s)",

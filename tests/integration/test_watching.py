@@ -29,6 +29,7 @@ from warehouse.publication_holds import hold
 from warehouse.roles import Role
 from warehouse.score_grades import read_grades
 from warehouse.settings import Settings
+from warehouse.shadow_grades import read_shadow_grades
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -132,6 +133,45 @@ def test_a_grade_is_of_the_score_as_it_was_published_and_not_of_one_of_later(
         rows = conn.execute("select probability, outcome from ml.score_grades order by customer_id").fetchall()
     assert rows[0] == (0.05, True)
     assert rows[9] == (0.05 + 9 / 12, False)
+
+
+def test_a_challenger_is_graded_beside_the_champion_on_the_same_rows_and_is_no_part_of_what_was_promised(
+    warehouse: Warehouse, company: Company
+) -> None:
+    with warehouse.connect(Role.ml) as conn:
+        published = conn.execute("select distinct model_version from predictions.churn_scores").fetchall()
+        # Two customers of the first date alone, and the published model itself, which was a challenger before.
+        conn.cursor().executemany(
+            "insert into ml.shadow_scores values (%s, %s, %s, %s, %s, now())",
+            [
+                (company.company_id, customer, FIRST, version, probability)
+                for version in ("churn-acme v2", published[0][0])
+                for customer, probability in (("c0", 0.9), ("c9", 0.1), ("c8", 0.8))
+            ],
+        )
+    assert grade_company(warehouse, company, NOW).challengers == 0
+    _label(warehouse, company, FIRST, {"c8", "c9"})
+    _label(warehouse, company, SECOND, {"c9"})
+    assert grade_company(warehouse, company, NOW).challengers == 1
+
+    def compared() -> dict[str, tuple[Any, ...]]:
+        with warehouse.connect(Role.ml) as conn:
+            grades = read_shadow_grades(conn, company.company_id, "churn")
+        assert {grade.model_version for grade in grades} == {"churn-acme v2"}
+        return {
+            grade.scored_by: (grade.scores, grade.outcomes, round(grade.promised, 4), grade.auc) for grade in grades
+        }
+
+    champion = round((0.05 + 0.05 + 9 / 12 + 0.05 + 8 / 12) / 3, 4)
+    assert compared() == {"challenger": (3, 2, 0.6, 0.0), "champion": (3, 2, champion, 1.0)}
+    assert _grades(warehouse, company)[None, "all"] == (20, 3)
+    with warehouse.connect() as conn:
+        versions = conn.execute("select distinct model_version from ml.grades").fetchall()
+        assert {version for (version,) in versions} == {"all", published[0][0]}
+
+    _label(warehouse, company, FIRST, {"c0", "c8", "c9"}, version=2, known_days=75)
+    assert grade_company(warehouse, company, NOW).challengers == 1
+    assert compared()["challenger"] == (3, 3, 0.6, None)
 
 
 def test_replayed_dates_are_not_graded(warehouse: Warehouse, company: Company) -> None:
