@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
+from typer.testing import CliRunner, Result
 
+from orchestration.cli import app
 from orchestration.integrations.metabase.login import WarehouseLogins
 from orchestration.integrations.metabase.scopes import CompanyFacts, Scope
+from orchestration.terminal import CommandFailed
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
@@ -25,6 +29,7 @@ from warehouse.model_log import Event, Promotion, TrainingRecord, record_promoti
 from warehouse.roles import COMPANY_ROLES, Role, company_login, company_metabase_login, set_company_password
 from warehouse.settings import Settings
 
+Churn = Callable[..., Result]
 Door = Role | Literal["metabase"]
 """A company's way in: a login of its own, or the one by which Metabase reads for it."""
 DOORS: tuple[Door, ...] = (*COMPANY_ROLES, "metabase")
@@ -41,6 +46,22 @@ REASONS = [
         ("other", "Everything else", 0.5),
     )
 ]
+
+
+@pytest.fixture
+def churn(warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Churn:
+    """Types a command; an error is raised, but for a command that a person stopped."""
+    monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
+    monkeypatch.setenv("CHURN_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def run(*arguments: str, typed: str | None = None) -> Result:
+        result = CliRunner().invoke(app, arguments, input=typed)
+        if result.exception is not None and not isinstance(result.exception, SystemExit | CommandFailed):
+            raise result.exception
+        return result
+
+    return run
 
 
 def login_of(company_id: int, door: Door) -> str:

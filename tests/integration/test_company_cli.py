@@ -12,10 +12,9 @@ import yaml
 from cryptography.fernet import Fernet
 from psycopg import sql
 from psycopg.rows import dict_row
-from typer.testing import CliRunner, Result
 
-from orchestration.cli import app
 from orchestration.terminal import CommandFailed
+from tests.integration.conftest import Churn
 from warehouse import company_plan
 from warehouse.companies import Company, get_company, list_companies
 from warehouse.connection import Warehouse
@@ -23,7 +22,6 @@ from warehouse.errors import CompaniesMoved, CompanyDefinitionError, SecretNotFo
 from warehouse.settings import Settings, encrypt_secret, resolve_secret
 
 OLD_KEY, NEW_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
-Churn = Callable[..., Result]
 
 ACME: dict[str, Any] = {
     "slug": "acme",
@@ -34,22 +32,6 @@ ACME: dict[str, Any] = {
     "currency": "EUR",
 }
 SHOP = ACME | {"slug": "shop", "name": "Shop", "churn_kind": "inactivity", "inactivity_days": 90}
-
-
-@pytest.fixture
-def churn(warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Churn:
-    """Types a command; an error is raised, but for a command that a person stopped."""
-    monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
-    monkeypatch.setenv("CHURN_HOME", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def run(*arguments: str, typed: str | None = None) -> Result:
-        result = CliRunner().invoke(app, arguments, input=typed)
-        if result.exception is not None and not isinstance(result.exception, SystemExit | CommandFailed):
-            raise result.exception
-        return result
-
-    return run
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import socket
 import time
@@ -26,10 +27,11 @@ from orchestration.churn_training import ChurnTrainer, ladder_of, meaning_of_chu
 from orchestration.company_work import for_each_company
 from orchestration.model_registry import ModelFilesMissing, ModelRegistry, RegistryUnreachable
 from orchestration.shadow_scoring import ShadowScorer
+from tests.integration.conftest import Churn
 from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
-from warehouse.errors import WarehouseUnreachable
+from warehouse.errors import CompanyNotFound, WarehouseUnreachable
 from warehouse.feature_store import labelled_rows, rows_at
 from warehouse.model_log import promotions, trainings
 from warehouse.settings import Settings
@@ -108,10 +110,10 @@ def test_a_company_climbs_the_ladder_by_the_evidence_that_the_settings_ask_for(
     warehouse: Warehouse, company: Company, tmp_path: Path
 ) -> None:
     registry = ModelRegistry(warehouse, tmp_path)
-    asked = ladder_of(Settings(home=tmp_path, ladder_own_outcomes=1, ladder_own_survivors=5))
-    for ladder, rung in ((LadderThresholds(), "rule"), (asked, "own_model")):
-        trainer = ChurnTrainer(warehouse, registry, FEATURES, Clock(None), 1, ladder)
-        assert trainer.train(company, "always").rung == rung
+    ladder = ladder_of(Settings(home=tmp_path, ladder_own_outcomes=1, ladder_own_survivors=5))
+    assert ladder != LadderThresholds()
+    trainer = ChurnTrainer(warehouse, registry, FEATURES, Clock(None), 1, ladder)
+    assert trainer.train(company, "always").rung == "own_model"
 
 
 def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(
@@ -226,6 +228,35 @@ def test_one_command_goes_back_to_the_champion_before_and_the_audit_log_says_who
     with pytest.raises(ChampionNotChanged, match=r"features of version sql1\.set1.*v3 publishes on"):
         champions.rollback(company, "ann")
     assert registry.champion_version("churn-acme") == "3"
+
+
+def test_models_are_listed_shown_promoted_and_rolled_back_by_command(
+    warehouse: Warehouse, company: Company, tmp_path: Path, churn: Churn
+) -> None:
+    untrained = churn("model", "list", "--company", "acme")
+    assert "acme was never trained: run `churn train --company acme`" in str(untrained.exception)
+    for _ in range(2):
+        _trainer(warehouse, tmp_path).train(company, "always")
+
+    listed = churn("model", "list", "--company", "acme").output
+    assert re.search(r"churn-acme v2 .* champion", listed)
+    assert not re.search(r"churn-acme v1 .* champion", listed)
+    assert re.search(r"replaced +v1 → v2 .* training", listed)
+    shown = churn("model", "show", "--company", "acme", "--version", "1").output
+    assert shown.startswith("churn-acme v1  too_few_outcomes, rung rule")
+    promoted = churn("model", "promote", "--company", "acme", "--version", "1").output
+    assert promoted.startswith("churn-acme v1 publishes for acme now, instead of v2.")
+    back = churn("model", "rollback", "--company", "acme").output
+    assert back.startswith("churn-acme v2 publishes for acme now, instead of v1.")
+    assert ModelRegistry(warehouse, tmp_path).champion_version("churn-acme") == "2"
+
+    with pytest.raises(ChampionNotChanged, match="v2 is the champion already"):
+        churn("model", "promote", "--company", "acme", "--version", "2")
+    for command in ("show", "promote"):
+        missing = churn("model", command, "--company", "acme", "--version", "9")
+        assert "acme: version 9 of model 'churn-acme' could not be read" in str(missing.exception)
+    with pytest.raises(CompanyNotFound, match="acem"):
+        churn("model", "rollback", "--company", "acem")
 
 
 def test_a_challenger_scores_in_shadow_and_publishes_nothing(

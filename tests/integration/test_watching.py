@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,16 +17,19 @@ from ml_assets.drift import TOGETHER
 from ml_assets.task import Feature
 from orchestration.churn_training import ChurnTrainer
 from orchestration.model_registry import ModelRegistry
+from orchestration.replay import Replayed
 from orchestration.retraining import cause_to_train, train_where_due
 from orchestration.watch_checks import broken_promises, drifted_companies, open_holds
 from orchestration.watching import grade_company, measure_company
+from tests.integration.conftest import Churn
 from tests.integration.published import Score, publish, stage
 from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.drift_log import DriftRow, read_drift, record_drift
+from warehouse.errors import CompanyNotFound
 from warehouse.model_log import Cause
-from warehouse.publication_holds import hold
+from warehouse.publication_holds import NotHeld, hold
 from warehouse.roles import Role
 from warehouse.score_grades import read_grades
 from warehouse.settings import Settings
@@ -257,8 +261,12 @@ def trained(warehouse: Warehouse, company: Company, tmp_path: Path) -> tuple[Mod
     return registry, trainer
 
 
-def test_drift_is_measured_once_a_day_against_what_the_champion_learned_from(
-    warehouse: Warehouse, company: Company, trained: tuple[ModelRegistry, ChurnTrainer]
+def test_drift_is_measured_once_a_day_against_what_the_champion_learned_from_and_shown_by_command(
+    warehouse: Warehouse,
+    company: Company,
+    trained: tuple[ModelRegistry, ChurnTrainer],
+    churn: Churn,
+    add_company: Callable[..., Company],
 ) -> None:
     registry, _ = trained
     calm = measure_company(warehouse, registry, company, NOW)
@@ -282,6 +290,14 @@ def test_drift_is_measured_once_a_day_against_what_the_champion_learned_from(
     nothing = measure_company(warehouse, registry, company, NOW + timedelta(days=2))
     assert nothing.status == "not_measured"
     assert "no feature rows" in nothing.note
+
+    shown = churn("drift", "--company", "acme", "--all").output
+    assert "acme · 2026-04-02" in shown
+    assert "Days since the last payment" in shown or "days_since_last_payment" in shown
+    add_company("young")
+    assert "young: not measured, it has no champion yet" in churn("drift", "--company", "young").output
+    with pytest.raises(CompanyNotFound, match="acem"):
+        churn("drift", "--company", "acem")
 
 
 def test_a_model_is_trained_anew_by_drift_by_grades_and_by_age_but_not_too_often_nor_from_an_outage(
@@ -330,3 +346,62 @@ def test_a_model_is_trained_anew_by_drift_by_grades_and_by_age_but_not_too_often
     with warehouse.connect() as conn:
         causes = conn.execute("select cause from ml.training_runs order by training_run_id").fetchall()
     assert causes == [("first",), ("asked",)]
+
+
+def test_grades_are_shown_by_command_with_challengers_below(
+    warehouse: Warehouse, company: Company, churn: Churn
+) -> None:
+    assert "acme: nothing to grade yet. A score is graded 30 days after its date." in churn("grade").output
+    with warehouse.connect(Role.ml) as conn:
+        conn.execute(
+            "insert into ml.shadow_scores values (%s, 'c9', %s, 'churn-acme v2', 0.25, now())",
+            [company.company_id, FIRST],
+        )
+    _label(warehouse, company, FIRST, {"c8", "c9"})
+    shown = churn("grade", "--company", "acme").output
+    assert re.search(r"2026-01 +all +10 +2 +42\.5% +20\.0%", shown)
+    assert re.search(r"churn-acme v2 +challenger +1 +1 +25\.0% +100\.0%", shown)
+    assert re.search(r"churn-acme v2 +champion +1 +1 +80\.0%", shown)
+    assert "10 graded now, 0 corrected." in shown
+    with pytest.raises(CompanyNotFound, match="acem"):
+        churn("grade", "--company", "acem")
+
+
+def test_holds_are_listed_looked_into_and_accepted_by_command(
+    warehouse: Warehouse, company: Company, churn: Churn
+) -> None:
+    assert "acme: nothing is held." in churn("holds").output
+    held = SECOND + timedelta(days=1)
+    stage(warehouse, company.company_id, held, {"c0": Score(0.9), "c1": Score(0.1)})
+    with warehouse.connect(Role.ml) as conn:
+        hold(conn, company.company_id, held, NOW, {"no source fell silent": "payments: 0"})
+    listed = churn("holds", "--company", "acme", "--date", f"{held}").output
+    assert re.search(r"2026-02-06 +2026-02-05 +2 +1 +held +no source fell silent: payments: 0", listed)
+    assert re.search(r"c0 +low 5\.0% +high 90\.0%", listed)
+    accept = ("holds", "accept", "--company", "acme", "--because", "closed week")
+    accepted = churn(*accept, "--date", f"{held}").output
+    assert accepted.startswith("Accepted. `churn replay --company acme` publishes it.")
+    assert "accepted" in churn("holds").output
+    with pytest.raises(NotHeld, match="has no scores of 2026-02-09 that are held; `churn holds` lists them"):
+        churn(*accept, "--date", "2026-02-09")
+
+
+def test_a_replay_by_command_says_what_was_published_and_fails_where_a_date_is_held_still(
+    company: Company, churn: Churn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.transform.prepare_manifest", lambda _: None)
+    monkeypatch.setattr("orchestration.churn_scoring.ChurnScorer.from_settings", lambda *_: None)
+    assert "acme: no past date is held." in churn("replay", "--company", "acme").output
+    asked: list[Any] = []
+
+    def replayed(*arguments: Any) -> Replayed:
+        asked.append(arguments[-2:])
+        return Replayed([FIRST], {SECOND: "payments: 0"})
+
+    monkeypatch.setattr("orchestration.replay.replay_held_dates", replayed)
+    done = churn("replay", "--company", "acme", "--date", f"{FIRST}")
+    assert f"acme: {FIRST} is published, as the source said it." in done.output
+    assert str(done.exception) == f"{SECOND} is held still: payments: 0"
+    assert [(each.slug, day) for each, day in asked] == [("acme", FIRST)]
+    with pytest.raises(CompanyNotFound, match="acem"):
+        churn("replay", "--company", "acem")
