@@ -158,29 +158,29 @@ class Reader:
 
 
 def section_of(dashboard: DashboardDefinition, reader: Reader) -> Section:
-    """One dashboard as a section, with what its filters start with."""
+    """One dashboard as a section, with what its filters start with. What it borrows stands in another section."""
     section = Section(dashboard.key, dashboard.name, without_clicks(dashboard.description))
     wide = {dashcard.card for dashcard in dashboard.dashcards if dashcard.size_x > 14}
     defaults = {one.id: one.default for one in dashboard.parameters if one.default}
-    if dashboard.key == CUSTOMER:
-        section.description = f"The {TOP_CUSTOMERS} customers with the most at stake, one by one."
-        for customer_id, name in reader.customers_at_stake():
-            chosen = {"customer": customer_id}
-            blocks = [block_of(card, reader.rows(card, chosen), wide) for card in dashboard.shown_cards()]
-            section.people.append((name, blocks))
-        if not section.people:
-            section.blocks = [
-                Block(card.name, card.description, empty="There is no scored customer to show here.")
-                for card in dashboard.shown_cards()
-            ]
-        return section
-    for card in dashboard.shown_cards():
-        block = block_of(card, reader.rows(card, defaults), wide)
-        (section.numbers if card.display in {"scalar", "smartscalar"} else section.blocks).append(block)
     texts = [dashcard.text for dashcard in dashboard.dashcards if dashcard.text]
     if texts:
         words = MarkdownIt().render(without_clicks("\n\n".join(texts)))
         section.words = Markup(words)  # noqa: S704 - our own files
+    if dashboard.key == CUSTOMER:
+        section.description = f"The {TOP_CUSTOMERS} customers with the most at stake, one by one."
+        for customer_id, name in reader.customers_at_stake():
+            chosen = {"customer": customer_id}
+            blocks = [block_of(card, reader.rows(card, chosen), wide) for card in dashboard.own_cards()]
+            section.people.append((name, blocks))
+        if not section.people:
+            section.blocks = [
+                Block(card.name, card.description, empty="There is no scored customer to show here.")
+                for card in dashboard.own_cards()
+            ]
+        return section
+    for card in dashboard.own_cards():
+        block = block_of(card, reader.rows(card, defaults), wide)
+        (section.numbers if card.display in {"scalar", "smartscalar"} else section.blocks).append(block)
     return section
 
 

@@ -33,7 +33,13 @@ from orchestration.integrations.metabase.errors import (
     MetabaseUnreachable,
     WarehouseNotSeen,
 )
-from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, scopes_of, tailored_dashboards
+from orchestration.integrations.metabase.scopes import (
+    CompanyFacts,
+    Scope,
+    distinct_cards,
+    scopes_of,
+    tailored_dashboards,
+)
 from warehouse.settings import Settings
 
 USERNAME = "admin@churn.test"
@@ -129,9 +135,7 @@ def apply(
 
 
 def cards_of(definitions: Definitions, companies: Sequence[CompanyFacts] = COMPANIES) -> int:
-    return sum(
-        len(dashboard.cards) for scope in scopes_of(companies) for dashboard in tailored_dashboards(definitions, scope)
-    )
+    return sum(len(distinct_cards(tailored_dashboards(definitions, scope))) for scope in scopes_of(companies))
 
 
 def named(store: dict[int, Any], name: str, *, among: int | None = None) -> Any:

@@ -154,6 +154,12 @@ def test_a_fault_in_a_card_names_file_and_key(tmp_path: Path, path: str, value: 
         ("dashcards/0/col", 13, r"overview/dashboard\.yaml: dashcards\.0: .*leaves the grid of 24"),
         ("dashcards/1/col", 11, r"two of them overlap in row 0"),
         ("dashcards/0/card", "gone", r"there is no gone\.yaml beside it"),
+        ("dashcards/0/card", "gone/card", r"there is no gone/card\.yaml in dashboards/"),
+        (
+            "dashcards/0/card",
+            "overview/at_risk",
+            r"overview/at_risk: a card with an alert stands on its own",
+        ),
         ("dashcards/0/tab", "First", r"tab 'First' is none of the tabs"),
         ("tabs", ["First"], r"tab '' is none of the tabs \['First'\]"),
         ("dashcards/1/heading", "Both", r"exactly one of card, text and heading"),

@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 
 from orchestration.integrations.metabase.definitions import load_definitions
-from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, derived_entity_id, tailored_dashboards
+from orchestration.integrations.metabase.scopes import (
+    CompanyFacts,
+    Scope,
+    derived_entity_id,
+    distinct_cards,
+    tailored_dashboards,
+)
 
 DEFINITIONS = load_definitions()
 ACME = Scope(CompanyFacts(3, "acme", "Acme", "KES"))
@@ -20,6 +26,16 @@ def test_a_company_has_no_company_filter_in_sql_tags_parameters_words_or_clicks(
             assert not re.search(r"filters? company|company filter|different currencies", card.description), card.key
         for dashcard in dashboard.dashcards:
             assert all("company" not in click.parameter_mapping for click in dashcard.clicks())
+
+
+def test_every_dashboard_of_a_company_has_the_data_date_and_says_what_its_words_mean() -> None:
+    for dashboard in tailored_dashboards(DEFINITIONS, ACME):
+        shown = {dashcard.card for dashcard in dashboard.dashcards}
+        assert shown & {"data_date", "overview/data_date"}, dashboard.key
+        assert any("What the words mean" in (dashcard.text or "") for dashcard in dashboard.dashcards), dashboard.key
+    (card,) = [card for card in DEFINITIONS.cards() if card.key == "data_date"]
+    boards = tailored_dashboards(DEFINITIONS, Scope())
+    assert sum(card.entity_id in {one.entity_id for one in board.cards.values()} for board in boards) == 6
 
 
 def test_operations_are_for_those_who_run_the_warehouse_only() -> None:
@@ -61,12 +77,7 @@ def test_a_companys_name_is_hidden_where_it_says_nothing() -> None:
 
 def test_every_reader_has_cards_of_their_own_whose_ids_never_change() -> None:
     scopes = [Scope(), ACME, Scope(CompanyFacts(4, "other", "Acme", "KES"))]
-    ids = [
-        card.entity_id
-        for scope in scopes
-        for dashboard in tailored_dashboards(DEFINITIONS, scope)
-        for card in dashboard.cards.values()
-    ]
+    ids = [card.entity_id for scope in scopes for card in distinct_cards(tailored_dashboards(DEFINITIONS, scope))]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{21}", entity_id) for entity_id in ids)
     assert derived_entity_id("3QINl48bYaTzXS9tmPnpZ", "company/3") == derived_entity_id(

@@ -65,6 +65,7 @@ from orchestration.integrations.metabase.people import bring_people_in
 from orchestration.integrations.metabase.scopes import (
     CompanyFacts,
     Scope,
+    distinct_cards,
     names_used_twice,
     scopes_of,
     tailored_dashboards,
@@ -263,7 +264,7 @@ class Applier:
         return scope.company is not None and scope.company.name in self._result.failed_companies
 
     def _cards_of(self, scope: Scope) -> list[CardDefinition]:
-        return [card for dashboard in self._dashboards[scope.key] for card in dashboard.cards.values()]
+        return distinct_cards(self._dashboards[scope.key])
 
     def _label(self, scope: Scope, name: str) -> str:
         return name if scope.company is None else f"{scope.company.name}: {name}"
@@ -682,11 +683,11 @@ class Applier:
         addresses = self._operators if scope.company is None else scope.company.addresses
         if not self._deliveries.has_mail:
             self._waiting += dashboard.subscription is not None and bool(addresses)
-            self._waiting += sum(card.alert is not None for card in dashboard.cards.values())
+            self._waiting += sum(card.alert is not None for card in dashboard.own_cards())
             return
         roles = scope.groups(self._definitions, self._namesakes)
         steps = {dashboard.name: subscription_step(self._deliveries, dashboard, dashboard_id, stands, addresses)}
-        for card in dashboard.cards.values():
+        for card in dashboard.own_cards():
             readers = [groups[roles[role]] for role in card.alert.roles] if card.alert else []
             steps[card.name] = alert_step(self._deliveries, card.alert, card_ids[card.entity_id], readers)
         for name, step in steps.items():

@@ -295,7 +295,7 @@ class ClickBehavior(Definition):
 
 
 class DashcardDefinition(Definition):
-    """A card, a text or a heading at its place on the grid."""
+    """A card, a text or a heading at its place on the grid. `overview/data_date` is a card of another folder."""
 
     card: str | None = None
     text: Text | None = None
@@ -347,7 +347,10 @@ class DashboardFile(Definition):
 
 
 class DashboardDefinition(Definition):
-    """A dashboard with its cards and filters; `key` is its folder's name."""
+    """A dashboard with its cards and filters; `key` is its folder's name.
+
+    `cards` are keyed by what its dashcards call them: `churn_rate`, or `overview/data_date` for one of another folder.
+    """
 
     key: str
     name: str
@@ -367,6 +370,11 @@ class DashboardDefinition(Definition):
         placed = sorted(self.dashcards, key=lambda dashcard: (dashcard.row, dashcard.col))
         return [self.cards[dashcard.card] for dashcard in placed if dashcard.card in self.cards]
 
+    def own_cards(self) -> list[CardDefinition]:
+        """The cards of its own folder, as they stand, from the top left."""
+        own = {card.entity_id for key, card in self.cards.items() if not is_of_another_folder(key)}
+        return [card for card in self.shown_cards() if card.entity_id in own]
+
 
 class Definitions(Definition):
     """Everything under `dashboards/`, the dashboards by their position."""
@@ -376,8 +384,13 @@ class Definitions(Definition):
     dashboards: list[DashboardDefinition]
 
     def cards(self) -> list[CardDefinition]:
-        """All cards of all dashboards."""
-        return [card for dashboard in self.dashboards for card in dashboard.cards.values()]
+        """All cards of all dashboards, each once."""
+        return [
+            card
+            for dashboard in self.dashboards
+            for key, card in dashboard.cards.items()
+            if not is_of_another_folder(key)
+        ]
 
     def columns_filtered(self) -> set[tuple[str, str, str]]:
         """(schema, table, column) of every field filter."""
@@ -396,13 +409,36 @@ def load_definitions(directory: Path = DASHBOARDS_DIRECTORY) -> Definitions:
     if not folders:
         raise DefinitionError(f"{directory}: no folder with a dashboard.yaml")
     dashboards = sorted((load_dashboard(folder, filters) for folder in folders), key=lambda one: one.position)
-    definitions = Definitions(warehouse=warehouse, people=people, dashboards=dashboards)
+    definitions = Definitions(warehouse=warehouse, people=people, dashboards=with_shared_cards(dashboards))
     faults = list(faults_across(definitions))
     for dashboard in definitions.dashboards:
         faults.extend(f"{dashboard.key}/{fault}" for fault in dashboard_faults(dashboard, definitions))
     if faults:
         raise DefinitionError("\n".join(faults))
     return definitions
+
+
+def is_of_another_folder(key: str) -> bool:
+    """Whether a dashcard names a card of another dashboard's folder."""
+    return "/" in key
+
+
+def with_shared_cards(dashboards: list[DashboardDefinition]) -> list[DashboardDefinition]:
+    """The dashboards, each with the cards that it borrows from other folders; a name that leads nowhere is left out."""
+    known = {f"{dashboard.key}/{key}": card for dashboard in dashboards for key, card in dashboard.cards.items()}
+    return [
+        dashboard.model_copy(
+            update={
+                "cards": dashboard.cards
+                | {
+                    dashcard.card: known[dashcard.card]
+                    for dashcard in dashboard.dashcards
+                    if dashcard.card is not None and dashcard.card in known
+                }
+            }
+        )
+        for dashboard in dashboards
+    ]
 
 
 def marts_read(directory: Path = DASHBOARDS_DIRECTORY) -> list[str]:
@@ -566,7 +602,10 @@ def placement_faults(dashboard: DashboardDefinition) -> Iterator[str]:
     """Cards that are not there or shown nowhere, tabs, overlaps."""
     shown = [dashcard.card for dashcard in dashboard.dashcards if dashcard.card is not None]
     for name in sorted(set(shown) - dashboard.cards.keys()):
-        yield f"dashcards: there is no {name}.yaml beside it"
+        yield f"dashcards: there is no {name}.yaml {'in dashboards/' if is_of_another_folder(name) else 'beside it'}"
+    for name, card in dashboard.cards.items():
+        if is_of_another_folder(name) and card.alert is not None:
+            yield f"dashcards.{name}: a card with an alert stands on its own dashboard only"
     for name in sorted(dashboard.cards.keys() - set(shown)):
         yield f"the card {name} stands nowhere on the dashboard"
     yield from repeated("the card", shown)

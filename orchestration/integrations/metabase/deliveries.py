@@ -106,7 +106,7 @@ def left_over(
     """What our account has made, or a person with it, and no file asks for."""
     if dashboard.subscription is None and of_ours(found.subscriptions.get(dashboard_id, []), found.account):
         yield f"subscription {dashboard.name!r}"
-    for card in dashboard.cards.values():
+    for card in dashboard.own_cards():
         if card.alert is None and of_ours(found.alerts.get(card_ids[card.entity_id], []), found.account):
             yield f"alert {card.name!r}"
 

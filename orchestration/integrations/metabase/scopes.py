@@ -106,6 +106,11 @@ def tailored_dashboards(definitions: Definitions, scope: Scope) -> list[Dashboar
     return [tailored(dashboard, scope) for dashboard in definitions.dashboards if audience in dashboard.audience]
 
 
+def distinct_cards(dashboards: Sequence[DashboardDefinition]) -> list[CardDefinition]:
+    """All cards of these dashboards, each once, though it may stand on several."""
+    return list({card.entity_id: card for dashboard in dashboards for card in dashboard.cards.values()}.values())
+
+
 def tailored(dashboard: DashboardDefinition, scope: Scope) -> DashboardDefinition:
     """One dashboard as the scope gets it."""
     cards = {key: tailored_card(card, scope) for key, card in dashboard.cards.items()}

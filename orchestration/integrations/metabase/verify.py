@@ -39,6 +39,7 @@ from orchestration.integrations.metabase.filled_sql import filled_sql
 from orchestration.integrations.metabase.scopes import (
     CompanyFacts,
     Scope,
+    distinct_cards,
     names_used_twice,
     scopes_of,
     tailored_dashboards,
@@ -79,7 +80,7 @@ def verify_dashboards(
         return ["CHURN_METABASE_URL is not set: no Metabase to verify"]
     scopes, namesakes = scopes_of(companies), names_used_twice(companies)
     dashboards = {scope.key: tailored_dashboards(definitions, scope) for scope in scopes}
-    cards = {key: [card for one in group for card in one.cards.values()] for key, group in dashboards.items()}
+    cards = {key: distinct_cards(group) for key, group in dashboards.items()}
     lines, faults = [], []
     access = access_of(settings)
     with MetabaseClient(access, sleep=sleep) as client:
@@ -137,7 +138,7 @@ def mail_faults(
         step = subscription_step(mails, dashboard, int(stands["id"]), stands, addresses)
         if step is not None:
             yield f"subscription {dashboard.name!r}: {', '.join(step.parts) or 'missing'}: churn dashboards apply"
-    for card in dashboard.cards.values():
+    for card in dashboard.own_cards():
         if card.alert is None or card.entity_id not in known:
             continue
         readers = [groups[role] for role in card.alert.roles if role in groups]
