@@ -6,7 +6,7 @@ docs/security.md has their table, and a test holds it against the catalog.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, LiteralString
 
 import psycopg
@@ -60,13 +60,24 @@ _OF_THEIR_OWN: LiteralString = """
     order by 1, 3
 """
 
+# As migrations and dbt's hooks write it, with and without a `select` around; brackets and blanks are the catalog's.
+_OWN_ROWS_ONLY = "company_id=split_partCURRENT_USER::text,'_'::text,2::integer"
+_WIDE_POLICIES: LiteralString = """
+    select quote_ident(policyname), quote_ident(schemaname) || '.' || quote_ident(tablename)
+    from pg_policies
+    where permissive = 'PERMISSIVE' and cmd in ('SELECT', 'ALL')
+        and roles && (array['public'] || %(company_groups)s::text[] || %(logins)s::text[])::name[]
+        and regexp_replace(qual, '[()\\s]|SELECT|AS split_part', '', 'g') <> %(own_rows_only)s
+    order by 2, 1
+"""
+
 
 def roles_out_of_order(connection: Connection) -> list[str]:
     """One line for each role that is more than it should be, with the SQL that mends it; empty is well.
 
     The service roles, Metabase's login and every login of the registry's companies are looked at: attributes, groups,
-    who else is a member of them, and what a login owns or may by itself. Relations that are open to all companies
-    are named too.
+    who else is a member of them, and what a login owns or may by itself. Relations that are open to all companies, and
+    policies that show a company more than its own rows, are named too.
     """
     companies = [company for (company,) in connection.execute(relations.compose("select company_id from {companies}"))]
     groups_of = _groups_of(companies)
@@ -76,12 +87,14 @@ def roles_out_of_order(connection: Connection) -> list[str]:
         "company_groups": [*COMPANY_ROLES],
         "logins": logins,
         "ours": [*Role, *logins],
+        "own_rows_only": _OWN_ROWS_ONLY,
     }
     return [
         *_with_attributes(connection, asked),
         *_in_other_groups(connection, asked, groups_of),
         *_taken_on_by_others(connection, asked),
         *_with_rights_of_their_own(connection, asked),
+        *_with_wide_policies(connection, asked),
         *(f"{name} is open to all companies" for name in relations_open_to_all_companies(connection)),
     ]
 
@@ -95,12 +108,12 @@ def _groups_of(companies: list[int]) -> dict[str, Role]:
     }
 
 
-def _with_attributes(connection: Connection, asked: dict[str, list[str]]) -> Iterator[str]:
+def _with_attributes(connection: Connection, asked: Mapping[str, object]) -> Iterator[str]:
     for role, word in connection.execute(_ATTRIBUTES, asked):
         yield f"{role} has the attribute {word}: alter role {role} no{word}"
 
 
-def _in_other_groups(connection: Connection, asked: dict[str, list[str]], groups_of: dict[str, Role]) -> Iterator[str]:
+def _in_other_groups(connection: Connection, asked: Mapping[str, object], groups_of: dict[str, Role]) -> Iterator[str]:
     for role, group, may_set, may_grant in connection.execute(_MEMBERSHIPS, asked):
         if groups_of.get(role) != group:
             yield f"{role} is a member of {group}: revoke {group} from {role}"
@@ -108,11 +121,16 @@ def _in_other_groups(connection: Connection, asked: dict[str, list[str]], groups
             yield f"{role} may take on or hand on {group}: grant {group} to {role} with set false, admin false"
 
 
-def _taken_on_by_others(connection: Connection, asked: dict[str, list[str]]) -> Iterator[str]:
+def _taken_on_by_others(connection: Connection, asked: Mapping[str, object]) -> Iterator[str]:
     for member, role in connection.execute(_MEMBERS, asked):
         yield f"{member} is a member of {role}, which is for companies' logins: revoke {role} from {member}"
 
 
-def _with_rights_of_their_own(connection: Connection, asked: dict[str, list[str]]) -> Iterator[str]:
+def _with_rights_of_their_own(connection: Connection, asked: Mapping[str, object]) -> Iterator[str]:
     for role, is_owner, thing in connection.execute(_OF_THEIR_OWN, asked):
         yield f"{role} {'owns' if is_owner else 'has rights of its own on'} {thing}, and should have its group's alone"
+
+
+def _with_wide_policies(connection: Connection, asked: Mapping[str, object]) -> Iterator[str]:
+    for policy, relation in connection.execute(_WIDE_POLICIES, asked):
+        yield f"policy {policy} shows companies more than their own rows: drop policy {policy} on {relation}"

@@ -53,6 +53,14 @@ BY_HAND = [
     ("grant select on ops.companies to {login}", "{login} has rights of its own on table ops.companies"),
     ("create schema theirs authorization {login}", "{login} owns schema theirs"),
     (
+        "create policy mine on predictions.churn_scores_v1 for select using (company_id > 0)",
+        "policy mine shows companies more than their own rows: drop policy mine on predictions.churn_scores_v1",
+    ),
+    (
+        "create policy mine on predictions.churn_scores_v1 to {login} using (true)",
+        "policy mine shows companies more than their own rows",
+    ),
+    (
         "alter table predictions.churn_scores_v1 no force row level security",
         "predictions.churn_scores_v1 is open to all companies",
     ),
