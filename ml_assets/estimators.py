@@ -93,4 +93,9 @@ def predicting_threads(matrix: FloatArray, threads: int) -> int:
 
 def log_loss_of(margins: FloatArray, outcomes: FloatArray) -> float:
     """Mean log loss of margins taken as log-odds."""
-    return float((np.logaddexp(0.0, margins) - outcomes * margins).mean())
+    return float(log_losses(margins, outcomes).mean())
+
+
+def log_losses(margins: FloatArray, outcomes: FloatArray) -> FloatArray:
+    """Log loss of each margin taken as log-odds."""
+    return np.asarray(np.logaddexp(0.0, margins) - outcomes * margins)

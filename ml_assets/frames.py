@@ -61,6 +61,16 @@ class FeatureEncoder:
             usual = {str(company): usual_values(rows, features) for company, rows in frame.groupby("company_id")}
         return cls(features=tuple(features), vocabularies=vocabularies, usual=usual)
 
+    def narrowed(self, kept: npt.NDArray[np.intp]) -> "FeatureEncoder":
+        """With the features at these positions alone."""
+        features = tuple(self.features[place] for place in kept)
+        names = {feature.name for feature in features}
+        vocabularies = {name: words for name, words in self.vocabularies.items() if name in names}
+        usual = {
+            company: {name: values[name] for name in values if name in names} for company, values in self.usual.items()
+        }
+        return FeatureEncoder(features, vocabularies, usual)
+
     def encode(self, frame: pd.DataFrame) -> FloatArray:
         """Rows x features. Raises a `FrameError` that names the feature when the frame does not fit."""
         check_features(frame, self.features)

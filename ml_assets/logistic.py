@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from ml_assets.estimators import Files, FitRows, Settings, log_loss_of
@@ -17,6 +18,7 @@ from ml_assets.frames import FeatureEncoder, FloatArray
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.1)
 STRENGTH_WITHOUT_CHOICE = 0.01
+SKEWED = 1.5
 _LOW, _HIGH = 0.01, 0.99
 
 
@@ -24,12 +26,14 @@ _LOW, _HIGH = 0.01, 0.99
 class LinearModel:
     """Margin = bias + one part per feature. Tuples are indexed by feature.
 
-    A number or a flag x has the part slope * (clip(x, low, high) - mean) + when_present, or when_missing.
-    A category has the entry of its code in `tables`, whose last entry stands for missing.
+    A number or a flag x has the part slope * (clip(y, low, high) - mean) + when_present, or when_missing; y is x, or
+    log(1 + x / unit) where the feature has a unit (0 stands for none). A category has the entry of its code in
+    `tables`, whose last entry stands for missing.
     """
 
     kind: ClassVar[str] = "logistic"
     bias: float
+    unit: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
     mean: tuple[float, ...]
@@ -46,7 +50,7 @@ class LinearModel:
 
     def parts(self, matrix: FloatArray) -> tuple[FloatArray, float]:
         """Each feature's part, shape (rows, features), and the mean margin of the fit rows as the bias."""
-        clipped = np.clip(matrix, np.array(self.low), np.array(self.high))
+        clipped = np.clip(_levelled(matrix, np.array(self.unit)), np.array(self.low), np.array(self.high))
         parts = np.array(self.slope) * (clipped - np.array(self.mean)) + np.array(self.when_present)
         parts = np.where(np.isnan(matrix), np.array(self.when_missing), parts)
         for position, table in self.tables.items():
@@ -71,6 +75,8 @@ class LinearModel:
         """Read back what `dump` gave."""
         words = orjson.loads(files["estimator.json"])
         tables = {int(position): tuple(table) for position, table in words.pop("tables").items()}
+        # A model of before version 0.2 took every number as it is.
+        words.setdefault("unit", [0.0] * len(words["low"]))
         lists = {name: tuple(value) for name, value in words.items() if isinstance(value, list)}
         return cls(**{**words, **lists, "tables": tables})
 
@@ -109,6 +115,22 @@ def fit_linear(
     return models
 
 
+def features_with_weight(
+    matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, strength: float
+) -> npt.NDArray[np.bool_]:
+    """Which features, shape (features,), a regression with an L1 penalty of this inverse strength gives any weight."""
+    from sklearn.linear_model import LogisticRegression
+
+    design = _design(matrix, encoder)
+    # liblinear penalises the intercept, as the weight of a column of this value: so large a value frees it.
+    fitted = LogisticRegression(
+        l1_ratio=1.0, C=strength, solver="liblinear", intercept_scaling=100.0, max_iter=1000, random_state=0
+    ).fit(design.columns, outcomes)
+    found = np.zeros(matrix.shape[1], dtype=bool)
+    found[design.owners[fitted.coef_[0] != 0]] = True
+    return found
+
+
 @dataclass(frozen=True)
 class _Design:
     """The columns that are fitted, and where each came from: scaled numbers, missing indicators, values one by one."""
@@ -117,15 +139,24 @@ class _Design:
     plain: list[int]
     gaps: list[int]
     tables: dict[int, int]
+    unit: FloatArray
     low: FloatArray
     high: FloatArray
     mean: FloatArray
     spread: FloatArray
 
+    @property
+    def owners(self) -> npt.NDArray[np.intp]:
+        """The feature that each column came from."""
+        values = [np.full(size, position) for position, size in self.tables.items()]
+        return np.concatenate([self.plain, self.gaps, *values]).astype(np.intp)
+
 
 def _design(matrix: FloatArray, encoder: FeatureEncoder) -> _Design:
-    low, high = _clip_bounds(matrix, encoder)
-    clipped = np.clip(matrix, low, high)
+    unit = _units(matrix, encoder)
+    levelled = _levelled(matrix, unit)
+    low, high = _clip_bounds(levelled, encoder)
+    clipped = np.clip(levelled, low, high)
     missing = np.isnan(matrix)
     known = (~missing).sum(axis=0)
     mean = np.where(known > 0, np.nansum(clipped, axis=0) / np.maximum(known, 1), 0.0)
@@ -137,7 +168,7 @@ def _design(matrix: FloatArray, encoder: FeatureEncoder) -> _Design:
     plain = [position for position in range(matrix.shape[1]) if position not in sizes]
     gaps = [position for position in plain if 0 < known[position] < len(matrix)]
     columns = np.hstack([((filled - mean) / spread)[:, plain], missing[:, gaps].astype(np.float64), *one_hot])
-    return _Design(columns, plain, gaps, sizes, low, high, mean, spread)
+    return _Design(columns, plain, gaps, sizes, unit, low, high, mean, spread)
 
 
 def _taken_apart(design: _Design, weights: FloatArray, intercept: float, strength: float) -> LinearModel:
@@ -155,6 +186,7 @@ def _taken_apart(design: _Design, weights: FloatArray, intercept: float, strengt
         start += size
     return LinearModel(
         bias=float(intercept + weights @ centres),
+        unit=_floats(design.unit),
         low=_floats(design.low),
         high=_floats(design.high),
         mean=_floats(design.mean),
@@ -164,6 +196,33 @@ def _taken_apart(design: _Design, weights: FloatArray, intercept: float, strengt
         tables=tables,
         strength=strength,
     )
+
+
+def _units(matrix: FloatArray, encoder: FeatureEncoder) -> FloatArray:
+    """The median positive value of each number that is never negative and leans far to the right, else 0.
+
+    Amounts, counts and waiting times do: twice as much means about the same whether of little or of much.
+    """
+    units = np.zeros(matrix.shape[1])
+    for position, feature in enumerate(encoder.features):
+        known = matrix[~np.isnan(matrix[:, position]), position]
+        if feature.kind == "number" and len(known) and known.min() >= 0 and _skewness(known) > SKEWED:
+            units[position] = np.median(known[known > 0])
+    return units
+
+
+def _skewness(values: FloatArray) -> float:
+    """The third standardised moment; 0 where all values are equal."""
+    spread = values.std()
+    return float((((values - values.mean()) / spread) ** 3).mean()) if spread > 0 else 0.0
+
+
+def _levelled(matrix: FloatArray, unit: FloatArray) -> FloatArray:
+    """log(1 + x / unit) in the columns that have a unit; a value below 0, which the fit never saw, counts as 0."""
+    has_unit = unit > 0
+    found = np.array(matrix, dtype=np.float64, copy=True)
+    found[:, has_unit] = np.log1p(np.maximum(matrix[:, has_unit], 0.0) / unit[has_unit])
+    return found
 
 
 def _clip_bounds(matrix: FloatArray, encoder: FeatureEncoder) -> tuple[FloatArray, FloatArray]:

@@ -17,9 +17,10 @@ from ml_assets.blend import blend
 from ml_assets.calibrate import AffineCalibrator, fit_calibrator, identity, not_worse_than_raw, with_range
 from ml_assets.candidates import BLEND, BLENDED, fit_candidate, shallower
 from ml_assets.errors import FrameError, LabelError, TrainingChangedError
-from ml_assets.estimators import Estimator, FitRows, Settings
+from ml_assets.estimators import Estimator, FitRows, Settings, log_losses
 from ml_assets.evaluate import Metrics, auc_interval, calibration_intervals, evaluate
 from ml_assets.explain import bound_log_odds, probabilities_of
+from ml_assets.feature_selection import select_features
 from ml_assets.frames import (
     DateArray,
     FeatureEncoder,
@@ -111,7 +112,8 @@ def train(
     `frame` has the key columns, every feature, and the task's label (null where not yet known; an
     `is_mature` column is honoured). `horizon_days` >= 1 is how far the label looks ahead. `champion` is the
     model that publishes today: it is judged on the same test rows, unless it learned from another feature
-    version and could not score them. With a `budget` the candidates' settings are searched on folds of the fit
+    version and could not score them. Where outcomes are few for the features some are left out, of all candidates
+    alike, which the decision names. With a `budget` the candidates' settings are searched on folds of the fit
     rows; without one they are the defaults. A candidate that fails is named in the decision and stops no other.
     Raises a `FrameError` for a frame that cannot be used, such as one that mixes feature versions; too few
     outcomes are a result and not an error.
@@ -132,11 +134,15 @@ def train(
         )
     encoder = FeatureEncoder.fit(rows.frame[rows_on(rows.dates, split.fit)], features)
     matrix = encoder.encode(rows.frame)
+    selection = select_features(_fit_rows(rows, matrix, split.fit, encoder, horizon_days, seed, threads))
+    if selection.strength is not None:
+        encoder, matrix = encoder.narrowed(selection.kept), np.asfortranarray(matrix[:, selection.kept])
     fit_rows = _fit_rows(rows, matrix, split.fit, encoder, horizon_days, seed, threads)
-    settings, searched = _search(rows, fit_rows, split, features, task, horizon_days, budget)
+    settings, searched = _search(rows, fit_rows, split, encoder.features, task, horizon_days, budget)
     candidates, failed = _candidates(rows, matrix, fit_rows, split, task, settings)
     chosen, decision = _choose(candidates, rows, split, task)
     decision["failed"] = failed
+    decision["features"] = selection.record(features)
     if searched:
         decision["search"] = searched
     model = TrainedModel(
@@ -147,7 +153,14 @@ def train(
         calibrator=_with_range(candidates[chosen], rows, split, encoder, seed),
         encoder=encoder,
         facts=_facts(
-            rows, features, task, split, horizon_days=horizon_days, trained_at=trained_at, seed=seed, threads=threads
+            rows,
+            encoder.features,
+            task,
+            split,
+            horizon_days=horizon_days,
+            trained_at=trained_at,
+            seed=seed,
+            threads=threads,
         ),
     )
     evaluations = {name: candidate.metrics for name, candidate in candidates.items()}
@@ -372,7 +385,7 @@ def _calibrated(estimator: Estimator, rows: _Rows, matrix: FloatArray, split: Ti
         return _Candidate(estimator, identity(), None)
     margins = estimator.margins(matrix[calibrate])
     fitted = fit_calibrator(margins, rows.outcomes[calibrate])
-    losses = _losses(fitted.log_odds(margins), rows.outcomes[calibrate])
+    losses = log_losses(fitted.log_odds(margins), rows.outcomes[calibrate])
     kept = not_worse_than_raw(fitted, estimator.margins(matrix[test]), rows.outcomes[test], rows.entities[test], seed)
     return _Candidate(estimator, kept, losses)
 
@@ -632,10 +645,6 @@ def _facts(
         outcomes=len(np.unique(rows.entities[used & (rows.outcomes == 1)])),
         threads=threads,
     )
-
-
-def _losses(log_odds: FloatArray, outcomes: FloatArray) -> FloatArray:
-    return np.asarray(np.logaddexp(0.0, log_odds) - outcomes * log_odds)
 
 
 def _or_infinity(loss: float | None) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from ml_assets import boosted_trees
 from ml_assets.blend import blend
@@ -189,6 +190,10 @@ def test_parts_that_miss_the_margin_by_more_than_rounding_are_an_error(
         BoostedTrees(Wrong(), trees.column_types, trees.trees, 1, trees.parameters).parts(rows.matrix)
 
 
+def _skewness(column: np.ndarray) -> float:
+    return float(scipy.stats.skew(column, nan_policy="omit"))
+
+
 def test_the_baseline_equals_a_pipeline_of_scikit_learn(rows: FitRows) -> None:
     """The same steps by scikit-learn's own transformers, on the frame itself."""
     from sklearn.compose import ColumnTransformer
@@ -201,6 +206,10 @@ def test_the_baseline_equals_a_pipeline_of_scikit_learn(rows: FitRows) -> None:
     numbers = [position for position, kind in enumerate(kinds) if kind == "number"]
     plain = [position for position, kind in enumerate(kinds) if kind != "category"]
     matrix = rows.matrix.copy()
+    skewed = [place for place in numbers if np.nanmin(matrix[:, place]) >= 0 and _skewness(matrix[:, place]) > 1.5]
+    assert skewed
+    for place in skewed:
+        matrix[:, place] = np.log1p(matrix[:, place] / np.nanmedian(matrix[matrix[:, place] > 0, place]))
     low, high = np.nanquantile(matrix[:, numbers], [0.01, 0.99], axis=0)
     matrix[:, numbers] = np.clip(matrix[:, numbers], low, high)
     table = pd.DataFrame(matrix).astype({position: object for position, kind in enumerate(kinds) if kind == "category"})

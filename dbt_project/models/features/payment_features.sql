@@ -28,6 +28,8 @@ charges_and_refunds as (
         case kind when 'charge' then days_since_issued end as days_since_charge_issued,
         case kind when 'charge' then days_since_paid end as days_since_charge,
         case kind when 'refund' then days_since_paid end as days_since_refund,
+        days_since_due,
+        kind = 'charge' and days_since_due > 0 and coalesce(days_since_paid < days_since_due, true) as is_late,
         case when kind = 'charge' and days_since_paid is null then days_since_due end as days_overdue,
         case
             when
@@ -47,7 +49,13 @@ charges_and_refunds as (
             when kind = 'charge' and charged_currency = lag(charged_currency) over payments_in_order
                 then list_amount_charged / nullif(lag(list_amount_charged) over payments_in_order, 0)
         end as price_against_before,
+        amount + discount_amount as list_amount,
+        avg(amount + discount_amount) over (payments_in_order rows between 3 preceding and 1 preceding)
+            as list_amount_of_three_before,
         kind = 'charge' and lead(as_of_date) over payments_in_order is null as is_last_charge,
+        kind = 'charge'
+        and days_since_issued > 90
+        and lead(days_since_issued) over payments_in_order <= 90 as is_last_charge_before_90d,
         kind = 'charge' and discount_amount = 0 and lag(discount_amount) over payments_in_order > 0
             as is_first_without_discount,
         case kind when 'charge' then method <> lag(method) over payments_in_order end as has_another_method,
@@ -89,6 +97,7 @@ payments_per_customer as (
         max(days_late) filter (where {{ in_window('days_since_charge', 180) }}) as most_days_late_180d,
         count(days_late) filter (where {{ in_window('days_since_charge', 365) }}) as payments_with_due_date_365d,
         count(*) filter (where {{ in_window('days_since_charge', 365) }} and days_late > 0) as late_payments_365d,
+        count(*) filter (where is_late and {{ in_window('days_since_due', 90) }}) as late_payments_90d,
         count(*) filter (where {{ in_window('days_overdue', 90) }}) as payments_overdue,
         sum(amount) filter (where {{ in_window('days_overdue', 90) }}) as amount_overdue,
         max(days_overdue) filter (where {{ in_window('days_overdue', 90) }}) as longest_days_overdue,
@@ -117,6 +126,10 @@ payments_per_customer as (
         filter (where is_first_without_discount and {{ in_window('days_since_charge_issued', 365) }})
             as days_since_discount_ended,
         max(price_against_before) filter (where is_last_charge) as last_charge_against_one_before,
+        max(list_amount / nullif(list_amount_of_three_before, 0)) filter (where is_last_charge)
+            as last_charge_against_three_before,
+        max(list_amount) filter (where is_last_charge)
+        / nullif(max(list_amount) filter (where is_last_charge_before_90d), 0) as last_charge_against_90d_before,
         count(*) filter (where price_against_before > 1.01 and {{ in_window('days_since_issued', 365) }})
             as price_rises_365d,
         count(*) filter (where price_against_before < 0.99 and {{ in_window('days_since_issued', 365) }})
@@ -137,7 +150,7 @@ payments_per_customer as (
 
 ),
 
-final as (
+figures_per_customer as (
 
     select
         customers.company_id,
@@ -147,8 +160,8 @@ final as (
         payments_per_customer.days_since_last_payment,
         {%- for name in [
             'payments_7d', 'payments_30d', 'payments_90d', 'payments_180d', 'payments_365d', 'payments_overdue',
-            'failed_payments_30d', 'failed_payments_90d', 'failed_payments_365d', 'refunds_90d', 'refunds_365d',
-            'price_rises_365d', 'price_falls_365d',
+            'late_payments_90d', 'failed_payments_30d', 'failed_payments_90d', 'failed_payments_365d', 'refunds_90d',
+            'refunds_365d', 'price_rises_365d', 'price_falls_365d',
         ] %}
         coalesce(payments_per_customer.{{ name }}, customers.none_at_all)::integer as {{ name }},
         {%- endfor %}
@@ -220,15 +233,53 @@ final as (
         end as recency_rank_in_segment,
         {{ at_most_a_hundred('payments_per_customer.last_charge_against_one_before') }}
             as last_charge_against_one_before,
+        {{ at_most_a_hundred('payments_per_customer.last_charge_against_three_before') }}
+            as last_charge_against_three_before,
+        {{ at_most_a_hundred('payments_per_customer.last_charge_against_90d_before') }}
+            as last_charge_against_90d_before,
         case
             when customers.none_at_all is not null then payments_per_customer.days_in_dunning is not null
         end as has_open_dunning_run,
         payments_per_customer.is_on_discount,
+        case
+            when customers.none_at_all is not null
+                then coalesce({{ in_window('payments_per_customer.days_since_discount_ended', 90) }}, false)
+        end as has_discount_ended_90d,
         payments_per_customer.has_changed_method_since_charge_before,
         {{ feature_version('customers') }} as feature_version,
         {{ rates_version('customers.as_of_date') }} as rates_version
     from customers
     {{ left_join_per_customer('payments_per_customer') }}
+
+),
+
+-- A price that rises for everybody shows in the median customer; what is left of one's own change is one's own.
+charges_per_company as (
+
+    select
+        company_id,
+        as_of_date,
+        percentile_cont(0.5) within group (order by last_charge_against_three_before)
+            as last_charge_against_three_before,
+        percentile_cont(0.5) within group (order by last_charge_against_90d_before) as last_charge_against_90d_before
+    from figures_per_customer
+    group by company_id, as_of_date
+
+),
+
+final as (
+
+    select
+        figures_per_customer.*,
+        {{ at_most_a_hundred(
+            'figures_per_customer.last_charge_against_three_before'
+            ' / nullif(charges_per_company.last_charge_against_three_before, 0)'
+        ) }} as last_charge_against_three_before_and_others,
+        charges_per_company.last_charge_against_90d_before as charges_of_all_against_90d_before
+    from figures_per_customer
+    inner join charges_per_company
+        on figures_per_customer.company_id = charges_per_company.company_id
+        and figures_per_customer.as_of_date = charges_per_company.as_of_date
 
 )
 

@@ -28,6 +28,8 @@ tickets_per_customer as (
         {%- for days in [90, 180, 365] %}
         count(*) filter (where {{ in_window('days_since_reopened', days) }}) as tickets_reopened_{{ days }}d,
         {%- endfor %}
+        count(*) filter (where {{ in_window('days_since_resolved', 90) }} and not is_open and resolution_hours > 120)
+            as slow_tickets_90d,
         count(*) filter (where is_open) as tickets_open,
         max(days_since_opened) filter (where is_open) as oldest_open_ticket_days,
         avg(days_since_opened) filter (where is_open) as average_open_ticket_days,
@@ -81,7 +83,7 @@ final as (
             'tickets_opened_7d', 'tickets_opened_30d', 'tickets_opened_90d', 'tickets_opened_180d',
             'tickets_opened_365d', 'tickets_resolved_30d', 'tickets_resolved_90d', 'tickets_resolved_180d',
             'tickets_resolved_365d', 'tickets_reopened_90d', 'tickets_reopened_180d', 'tickets_reopened_365d',
-            'tickets_open', 'pressing_tickets_opened_90d', 'ticket_categories_180d',
+            'slow_tickets_90d', 'tickets_open', 'pressing_tickets_opened_90d', 'ticket_categories_180d',
         ] %}
         coalesce(tickets_per_customer.{{ name }}, customers.none_at_all)::integer as {{ name }},
         {%- endfor %}
