@@ -29,6 +29,7 @@ def render_card(name: str, result: TrainingResult, task: PredictionTask, paramet
         facts=result.model.facts,
         rung=result.model.rung,
         features=result.model.encoder.features,
+        left_out=result.decision.get("features", {}).get("left_out", []),
         evaluations=result.evaluations,
         chosen=result.decision.get("chosen"),
         reason=result.decision.get("reason", ""),
