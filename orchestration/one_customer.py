@@ -1,10 +1,9 @@
 """One customer's score in words: asked for by a person, from the champion, and published nowhere."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from ml_assets.explain import OTHER
 from warehouse.companies import Company
 
 RUNGS = {
@@ -15,7 +14,7 @@ RUNGS = {
 
 
 def describe_score(company: Company, score: Mapping[str, Any], as_of_date: date) -> Iterator[str]:
-    """Lines that say how likely the customer is to leave, how sure that is, and what raises and lowers it.
+    """Lines that say how likely the customer is to leave, how sure that is, and why, in the published words.
 
     `score` is what ``ChurnScorer.score_customer`` gives.
     """
@@ -29,14 +28,6 @@ def describe_score(company: Company, score: Mapping[str, Any], as_of_date: date)
     yield f"By {score['model_version']}, {RUNGS[score['evidence_level']]}, which learned from {learned}."
     if evidence["is_thin"]:
         yield "That is too little evidence to act on this number alone."
-    yield from _reasons("Raises the risk:", score["reasons"], sign=1)
-    yield from _reasons("Lowers the risk:", score["reasons"], sign=-1)
-
-
-def _reasons(title: str, reasons: Sequence[Mapping[str, Any]], *, sign: int) -> Iterator[str]:
-    """Those of one direction, in the order of their size; `other` is the rest together, and comes last."""
-    found = [one for one in reasons if one["contribution"] * sign > 0]
-    if found:
-        yield title
-    for one in sorted(found, key=lambda one: one["feature"] == OTHER):
-        yield f"  {one['text']} ({one['contribution']:+.2f} in log-odds)"
+    yield f"Why, in log-odds, from {score['baseline_log_odds']:+.2f} for anybody:"
+    for reason in score["reasons"]:
+        yield f"  {reason['contribution']:+.2f}  {reason['text']}"

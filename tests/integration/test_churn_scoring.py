@@ -299,8 +299,9 @@ def test_the_command_shows_one_customers_score_in_words_and_publishes_nothing(
     assert words[0] == "Acme, customer c00003, as of 2025-12-01"
     assert words[1].startswith(f"{expected['churn_probability']:.1%} likely to leave within 30 days (")
     assert words[2].startswith("By churn-acme v1, a model of the company's own, which learned from ")
-    first = expected["reasons"][0]
-    assert f"  {first['text']} ({first['contribution']:+.2f} in log-odds)" in words
+    assert words[-len(expected["reasons"]) :] == [
+        f"  {reason['contribution']:+.2f}  {reason['text']}" for reason in expected["reasons"]
+    ]
     assert _ask(warehouse, "select count(*) from ml.staged_scores") == [(0,)]
     assert _ask(warehouse, "select count(*) from predictions.churn_scores") == [(0,)]
 
