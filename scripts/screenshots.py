@@ -1,7 +1,8 @@
-"""Pictures for the docs, of a real run: Dagster's asset graph, an asset with its checks and with its figures.
+"""Pictures for the docs, of a real run: Dagster's asset graph, an asset with its checks and figures, and the report.
 
     churn demo run && churn ui &
-    python -m scripts.screenshots http://127.0.0.1:3000 [report.html]
+    churn report --company brightdesk --output report.html
+    python -m scripts.screenshots http://127.0.0.1:3000 report.html     # either of the two, or both
 
 Needs chromium on the PATH. Pictures are made small with Pillow, which comes with matplotlib.
 """
@@ -53,12 +54,14 @@ def take(url: str, name: str, *, height: int = 900) -> Path:
     return path
 
 
-def main(dagster: str, report: str | None = None) -> None:
-    """All pictures into docs/images."""
-    for name, page in PAGES.items():
-        print(take(dagster + page, name))  # noqa: T201
-    if report:
-        print(take(Path(report).resolve().as_uri(), "report", height=1400))  # noqa: T201
+def main(*sources: str) -> None:
+    """The pictures of what is named, into docs/images: of Dagster at an address, of a report in a file."""
+    for source in sources:
+        if source.startswith(("http://", "https://")):
+            for name, page in PAGES.items():
+                print(take(source + page, name))  # noqa: T201
+        else:
+            print(take(Path(source).resolve().as_uri(), "report", height=1400))  # noqa: T201
 
 
 if __name__ == "__main__":

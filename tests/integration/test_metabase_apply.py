@@ -297,6 +297,20 @@ def test_two_companies_of_one_name_have_connections_and_groups_of_their_own(meta
     assert len({group["name"] for group in metabase.groups_by_id.values()}) == 2 + 1 + 4
 
 
+def test_a_company_of_the_same_name_is_not_held_up_by_the_other(
+    metabase: StandIn, url: str, logins: FakeLogins
+) -> None:
+    metabase.refused_users = {"company_1_metabase"}
+    namesake = CompanyFacts(9, "zawadi_two", "Zawadi Stationers", "EUR")
+
+    with pytest.raises(CardsFailed) as failed:
+        apply(url, companies=[ZAWADI, namesake], logins=logins)
+
+    assert failed.value.result.failed_companies.keys() == {"Zawadi Stationers [zawadi]"}
+    assert named(metabase.databases, "Churn Warehouse (Zawadi Stationers) [zawadi_two]")
+    assert sum(one["name"] == "Churn overview" for one in metabase.dashboards.values()) == 2
+
+
 def test_a_company_whose_connection_fails_does_not_hold_up_the_others(
     metabase: StandIn, url: str, logins: FakeLogins
 ) -> None:
@@ -466,16 +480,16 @@ def test_mails_changed_by_hand_are_mended_under_their_ids_and_those_of_people_le
 ) -> None:
     apply(url, logins=logins)
     (subscription,), (alert,) = metabase.pulses.values(), metabase.alerts.values()
-    theirs = subscription | {"id": 9001, "creator_id": 77, "channels": [subscription["channels"][0] | {"id": 9002}]}
+    theirs = subscription | {"id": 5, "creator_id": 77, "channels": [subscription["channels"][0] | {"id": 7}]}
     theirs["channels"][0]["recipients"] = [{"email": "somebody@amani.test"}]
-    metabase.pulses[9001] = theirs
-    metabase.alerts[9003] = json.loads(json.dumps(alert)) | {"id": 9003, "creator_id": 77}
-    metabase.alerts[9003]["subscriptions"][0]["cron_schedule"] = "0 0 9 * * ? *"
+    metabase.pulses[5] = theirs
+    metabase.alerts[6] = json.loads(json.dumps(alert)) | {"id": 6, "creator_id": 77}
+    metabase.alerts[6]["subscriptions"][0]["cron_schedule"] = "0 0 9 * * ? *"
     subscription["channels"][0] |= {"schedule_hour": 23, "recipients": [{"email": "gone@amani.test"}]}
     subscription["skip_if_empty"] = False
     alert["subscriptions"][0]["cron_schedule"] = "0 0 * * * ? *"
     alert["handlers"][0]["recipients"] = []
-    before = json.dumps([theirs, metabase.alerts[9003]])
+    before = json.dumps([theirs, metabase.alerts[6]])
 
     planned = apply(url, logins=logins, plan=True)
     result = apply(url, logins=logins)
@@ -485,9 +499,9 @@ def test_mails_changed_by_hand_are_mended_under_their_ids_and_those_of_people_le
         ("alert", ("schedule", "recipients")),
     }
     assert planned.changes == result.changes
-    assert metabase.pulses.keys() == {subscription["id"], 9001}
-    assert metabase.alerts.keys() == {alert["id"], 9003}
-    assert json.dumps([metabase.pulses[9001], metabase.alerts[9003]]) == before
+    assert metabase.pulses.keys() == {subscription["id"], 5}
+    assert metabase.alerts.keys() == {alert["id"], 6}
+    assert json.dumps([metabase.pulses[5], metabase.alerts[6]]) == before
     assert apply(url, logins=logins).changes == []
 
 

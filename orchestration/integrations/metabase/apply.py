@@ -258,10 +258,14 @@ class Applier:
         except MetabaseError as error:
             if scope.company is None:
                 raise
-            self._result.failed_companies[scope.company.name] = str(error)
+            self._result.failed_companies[self._company_name(scope.company)] = str(error)
 
     def _has_failed(self, scope: Scope) -> bool:
-        return scope.company is not None and scope.company.name in self._result.failed_companies
+        return scope.company is not None and self._company_name(scope.company) in self._result.failed_companies
+
+    def _company_name(self, company: CompanyFacts) -> str:
+        """Its name, with the slug where another company bears it, too."""
+        return f"{company.name} [{company.slug}]" if company.name in self._namesakes else company.name
 
     def _cards_of(self, scope: Scope) -> list[CardDefinition]:
         return distinct_cards(self._dashboards[scope.key])
@@ -482,13 +486,11 @@ class Applier:
         names: dict[str, str] = {}
         admins = groups_named(groups, Scope().groups(self._definitions).values())
         for scope in self._scopes:
-            try:
-                ids[scope.key] = number = self._database(scope)
-            except MetabaseError as error:
-                if scope.company is None:
-                    raise
-                self._result.failed_companies[scope.company.name] = str(error)
+            with self._one_company(scope):
+                ids[scope.key] = self._database(scope)
+            if scope.key not in ids:
                 continue
+            number = ids[scope.key]
             names[str(number)] = scope.database_name(self._definitions, self._namesakes)
             roles = scope.groups(self._definitions, self._namesakes)
             allowed = {groups[roles["manager"]]: "query-builder"} if "manager" in roles else {}
