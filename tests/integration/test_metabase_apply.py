@@ -354,7 +354,11 @@ def test_people_get_an_account_and_their_group_and_nobody_is_taken_out(
     assert len(metabase.memberships) == 1
 
 
-def test_an_apply_killed_after_any_write_is_finished_by_the_next(definitions: Definitions) -> None:
+def test_an_apply_killed_after_any_write_is_finished_by_the_next(
+    definitions: Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A hundred applies of the same files: they are read once.
+    monkeypatch.setattr("orchestration.integrations.metabase.apply.load_definitions", lambda _: definitions)
     tables = tables_of(definitions)
 
     def shape(state: StandIn) -> Any:
