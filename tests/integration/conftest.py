@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from orchestration.cli import app
 from orchestration.integrations.metabase.login import WarehouseLogins
 from orchestration.integrations.metabase.scopes import CompanyFacts, Scope
-from orchestration.terminal import CommandFailed
+from orchestration.terminal import CommandFailed, console
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
@@ -53,7 +53,7 @@ def churn(warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Types a command; an error is raised, but for a command that a person stopped."""
     monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
     monkeypatch.setenv("CHURN_HOME", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(console, "_width", 160)
 
     def run(*arguments: str, typed: str | None = None) -> Result:
         result = CliRunner().invoke(app, arguments, input=typed)
