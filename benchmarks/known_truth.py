@@ -55,7 +55,7 @@ RISK_DOUBLES = float(np.log(2))
 #: Which features show a driver of the simulator, by what is in their names.
 SHOWN_BY = {
     "unsolved_tickets": r"tickets_open$|open_ticket_days|unanswered",
-    "slow_tickets": r"resolution|first_response",
+    "slow_tickets": r"slow|resolution|first_response",
     "failed_payments": r"failed|dunning|overdue",
     "late_payments": r"late|overdue",
     "falling_activity": r"against|active_days|event|activity|changes_down|change_down|seats|charge_30d|_7d$",

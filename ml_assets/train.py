@@ -517,7 +517,11 @@ def _choose(
 
 
 def _cheapest_near(best: str, names: Sequence[str], candidates: dict[str, _Candidate], entities: np.ndarray) -> str:
-    """The cheapest reasons among those within one standard error of the best, in pairs and by entities."""
+    """The cheapest reasons among those within one standard error of the best, in pairs and by entities.
+
+    A straight line's reasons cost nothing, so that the blend costs as much as its trees alone: then the blend, since
+    the mean of two models varies less with the rows that they happened to see.
+    """
     least = candidates[best].selection_losses
     if least is None:
         return best
@@ -527,7 +531,12 @@ def _cheapest_near(best: str, names: Sequence[str], candidates: dict[str, _Candi
         if losses is not None and losses.mean() - least.mean() <= _standard_error(losses - least, entities):
             near.append(name)
     return min(
-        near, key=lambda name: (candidates[name].estimator.reason_cost(), _or_infinity(candidates[name].selection_loss))
+        near,
+        key=lambda name: (
+            candidates[name].estimator.reason_cost(),
+            name != BLEND,
+            _or_infinity(candidates[name].selection_loss),
+        ),
     )
 
 

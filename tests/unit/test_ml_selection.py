@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -13,12 +14,14 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from ml_assets import candidates, search
+from ml_assets.calibrate import identity
 from ml_assets.errors import TrainingChangedError
+from ml_assets.estimators import Estimator
 from ml_assets.promotion import Judged, average_precisions, judge_promotion
 from ml_assets.search import SearchBudget
 from ml_assets.splits import rolling_folds
 from ml_assets.task import CHURN, Promotion, TaskError
-from ml_assets.train import TrainingResult, repeat, train
+from ml_assets.train import TrainingResult, _Candidate, _cheapest_near, repeat, train
 from tests.unit.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 
 ARGUMENTS: dict[str, Any] = {"horizon_days": HORIZON_DAYS, "trained_at": TRAINED_AT, "threads": 1}
@@ -200,3 +203,22 @@ def test_weighted_average_precision_is_scikit_learns() -> None:
     weights = random.integers(0, 3, (4, 400)).astype(float)
     expected = [average_precision_score(outcomes, probabilities, sample_weight=row) for row in weights]
     assert average_precisions(probabilities, outcomes, weights) == pytest.approx(expected, abs=1e-12)
+
+
+def test_of_candidates_that_cost_the_same_to_explain_the_blend_is_chosen() -> None:
+    chance = np.random.default_rng(1)
+    losses = chance.exponential(0.1, 400)
+
+    def candidate(cost: float, extra: float) -> _Candidate:
+        estimator = cast(Estimator, SimpleNamespace(reason_cost=lambda: cost))
+        noise = chance.normal(0, 0.05, 400)
+        return _Candidate(estimator, identity(), losses + extra + noise - noise.mean())
+
+    found = {
+        "logistic": candidate(0.0, 0.1),
+        "xgboost": candidate(4032.0, 0.001),
+        "blend": candidate(4032.0, 0.002),
+        "lightgbm": candidate(9000.0, 0.0),
+    }
+    assert _cheapest_near("lightgbm", list(found), found, np.arange(400)) == "blend"
+    assert _cheapest_near("lightgbm", ["xgboost", "lightgbm"], found, np.arange(400)) == "xgboost"
