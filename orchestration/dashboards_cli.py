@@ -42,6 +42,15 @@ def dashboards_verify() -> None:
             console.print(escape(line))
 
 
+@dashboards_app.command("key")
+def dashboards_key() -> None:
+    """Make an administrator's API key in Metabase and print it, once; the one that was made before ends."""
+    from orchestration.integrations.metabase.api_key import make_api_key
+    from warehouse.settings import load_settings
+
+    typer.echo(make_api_key(load_settings()))
+
+
 @dashboards_app.command("exposures")
 def dashboards_exposures() -> None:
     """Write dbt's exposures anew from the files under dashboards/, so that lineage ends at the dashboards."""

@@ -135,6 +135,16 @@ class StandIn:
         self.api_keys[key] = {"id": next(self.ids), "name": body["name"], "group_id": body["group_id"]}
         return self.api_keys[key] | {"unmasked_key": key}
 
+    def list_api_keys(self, _: Any) -> list[Json]:
+        return [{**known, "masked_key": f"{key[:7]}..."} for key, known in self.api_keys.items()]
+
+    def renew_api_key(self, key_id: int, _: Any) -> Json:
+        known = find({each["id"]: each for each in self.api_keys.values()}, key_id)
+        self.delete_api_key(key_id, None)
+        key = f"mb_{secrets.token_hex(16)}"
+        self.api_keys[key] = known
+        return known | {"unmasked_key": key}
+
     def delete_api_key(self, key_id: int, _: Any) -> None:
         self.api_keys = {key: known for key, known in self.api_keys.items() if known["id"] != key_id}
 
@@ -847,7 +857,9 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", "/api/permissions/membership", StandIn.add_membership),
     ("GET", "/api/user", StandIn.list_users),
     ("POST", "/api/user", StandIn.add_account),
+    ("GET", "/api/api-key", StandIn.list_api_keys),
     ("POST", "/api/api-key", StandIn.make_api_key),
+    ("PUT", r"/api/api-key/(\d+)/regenerate", StandIn.renew_api_key),
     ("DELETE", r"/api/api-key/(\d+)", StandIn.delete_api_key),
     ("PUT", r"/api/table/(\d+)", StandIn.change_table),
     ("PUT", r"/api/field/(\d+)", StandIn.change_field),

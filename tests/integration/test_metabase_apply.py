@@ -17,6 +17,7 @@ import yaml
 from metabase_stand_in import StandIn, served
 from pydantic import SecretStr
 
+from orchestration.integrations.metabase.api_key import make_api_key
 from orchestration.integrations.metabase.apply import ApplyResult, CardsFailed, apply_dashboards
 from orchestration.integrations.metabase.definitions import (
     DASHBOARDS_DIRECTORY,
@@ -623,6 +624,23 @@ def test_an_api_key_is_enough_for_a_metabase_that_is_set_up(metabase: StandIn, u
     logins = FakeLogins()
     assert apply(url, logins=logins, metabase_api_key=SecretStr(key), **access).changes
     assert apply(url, logins=logins, metabase_api_key=SecretStr(key), **access).changes == []
+
+
+def test_a_key_of_our_own_takes_the_place_of_the_password_and_a_new_one_ends_it(metabase: StandIn, url: str) -> None:
+    first = make_api_key(settings(url))
+    assert metabase.has_user  # a fresh Metabase is set up first
+    access = {"metabase_username": None, "metabase_password": None}
+    logins = FakeLogins()
+    assert apply(url, logins=logins, metabase_api_key=SecretStr(first), **access).changes
+
+    second = make_api_key(settings(url, metabase_api_key=SecretStr("lost")))
+
+    assert [known["name"] for known in metabase.api_keys.values()] == ["Churn Warehouse"]
+    assert apply(url, logins=logins, metabase_api_key=SecretStr(second), **access).changes == []
+    with pytest.raises(MetabaseRefused, match="CHURN_METABASE_API_KEY"):
+        apply(url, logins=logins, metabase_api_key=SecretStr(first), **access)
+    with pytest.raises(MetabaseNotReady, match="CHURN_METABASE_URL is not set"):
+        make_api_key(settings(None))
 
 
 def test_a_fresh_metabase_without_an_account_says_what_to_set(url: str) -> None:
