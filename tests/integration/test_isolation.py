@@ -209,7 +209,9 @@ def test_metabases_login_starts_read_only_with_a_timeout_and_is_a_member_of_noth
             "select rolname, pg_has_role(oid, 'set') from pg_roles where pg_has_role(oid, 'usage') and"
             " rolname <> current_user"
         ).fetchall()
+        limit = connection.execute("select rolconnlimit from pg_roles where rolname = current_user").fetchone()
     assert groups == [(Role.company, False)]
+    assert limit == (20,)
 
 
 SETTINGS = [

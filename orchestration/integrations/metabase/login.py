@@ -24,6 +24,8 @@ from warehouse.settings import Settings
 
 PASSWORD_FILE = "metabase_warehouse_password"  # noqa: S105 - the file's name
 PASSWORD_FOLDER = "metabase_logins"  # noqa: S105 - the folder's name
+CONNECTIONS = 20
+"""Sessions of a login at a time, which it cannot change: Metabase's pool takes 15 for a connection."""
 LOGIN_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "60s"}
 
 
@@ -137,7 +139,9 @@ def refresh_login(connection: psycopg.Connection[Any], login: str, password: str
     if is_new:
         connection.execute(sql.SQL("create role {} with login").format(name))
     connection.execute(
-        sql.SQL("alter role {} with login inherit password {}").format(name, sql.Literal(hashed.decode()))
+        sql.SQL("alter role {} with login inherit connection limit {} password {}").format(
+            name, sql.Literal(CONNECTIONS), sql.Literal(hashed.decode())
+        )
     )
     for setting, value in LOGIN_SETTINGS.items():
         connection.execute(
