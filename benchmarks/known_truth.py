@@ -330,9 +330,10 @@ def _negative_control() -> list[bool]:
     found = {(candidate, metric): value for candidate, metric, value in figures}
     chosen = str(row[0]) if row else ""
     low, auc, high = (float(found[chosen, metric]) for metric in ("auc_low", "auc", "auc_high"))
-    is_held = low <= 0.5 <= high
+    signals = [name for name, metric in found if metric == "auc_low" and not found[name, metric] <= 0.5]
+    is_held = low <= 0.5 <= high and not signals
     print(f"    {chosen} publishes: AUC {auc:.3f}, 95 % between {low:.3f} and {high:.3f}", end="")
-    print("" if is_held else "   MISSED (0.5 must lie between)")
+    print("" if is_held else f"   MISSED (0.5 must lie between; above it lie {', '.join(signals) or 'none'})")
     return [is_held]
 
 

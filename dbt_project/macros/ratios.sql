@@ -22,3 +22,14 @@
             ) }}
     end
 {%- endmacro %}
+
+
+{#- The median of ratios where half of them lie within a twentieth of it, else 1.
+      quartiles: their three quartiles, an array -#}
+{% macro shared_by_half(quartiles) -%}
+    case
+        when {{ quartiles }}[1] >= 0.95 * {{ quartiles }}[2] and {{ quartiles }}[3] <= 1.05 * {{ quartiles }}[2]
+            then {{ quartiles }}[2]
+        when {{ quartiles }}[2] is not null then 1
+    end
+{%- endmacro %}

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 from pydantic import SecretStr
@@ -106,6 +107,11 @@ def test_roles_of_another_owner_are_an_error_that_says_what_to_grant(
 ) -> None:
     with postgres.administer() as connection:
         connection.execute(sql.SQL("alter role {} createrole").format(sql.Identifier(stranger)))
+    database = warehouse.place.rpartition("/")[2]
+    with psycopg.connect(postgres.server.url(database=database, superuser=True)) as connection:
+        connection.execute(
+            sql.SQL("grant execute on function pg_advisory_xact_lock(bigint) to {}").format(sql.Identifier(stranger))
+        )
     with pytest.raises(MigrationError, match=r"grant churn_loader to .* with admin option"):
         migrate(Warehouse(url_of(warehouse, stranger)))
 

@@ -253,17 +253,30 @@ figures_per_customer as (
 
 ),
 
--- A price that rises for everybody shows in the median customer; what is left of one's own change is one's own.
 charges_per_company as (
 
     select
         company_id,
         as_of_date,
-        percentile_cont(0.5) within group (order by last_charge_against_three_before)
-            as last_charge_against_three_before,
-        percentile_cont(0.5) within group (order by last_charge_against_90d_before) as last_charge_against_90d_before
+        percentile_cont(array[0.25, 0.5, 0.75]) within group (order by last_charge_against_three_before)
+            as against_three_before,
+        percentile_cont(array[0.25, 0.5, 0.75]) within group (order by last_charge_against_90d_before)
+            as against_90d_before
     from figures_per_customer
     group by company_id, as_of_date
+
+),
+
+-- A change that half of the customers share is one of prices, and what is left of one's own change is one's own. Where
+-- each goes their own way there is none: the median would tell the date apart, and nothing of its customers.
+common_changes as (
+
+    select
+        company_id,
+        as_of_date,
+        {{ shared_by_half('against_three_before') }} as against_three_before,
+        {{ shared_by_half('against_90d_before') }} as against_90d_before
+    from charges_per_company
 
 ),
 
@@ -273,13 +286,13 @@ final as (
         figures_per_customer.*,
         {{ at_most_a_hundred(
             'figures_per_customer.last_charge_against_three_before'
-            ' / nullif(charges_per_company.last_charge_against_three_before, 0)'
+            ' / nullif(common_changes.against_three_before, 0)'
         ) }} as last_charge_against_three_before_and_others,
-        charges_per_company.last_charge_against_90d_before as charges_of_all_against_90d_before
+        common_changes.against_90d_before as charges_of_all_against_90d_before
     from figures_per_customer
-    inner join charges_per_company
-        on figures_per_customer.company_id = charges_per_company.company_id
-        and figures_per_customer.as_of_date = charges_per_company.as_of_date
+    inner join common_changes
+        on figures_per_customer.company_id = common_changes.company_id
+        and figures_per_customer.as_of_date = common_changes.as_of_date
 
 )
 
