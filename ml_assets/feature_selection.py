@@ -48,14 +48,14 @@ def select_features(rows: FitRows) -> Selection:
         return everything
     early, late = rows.inner
     losses: dict[float | None, FloatArray] = {None: _later_losses(rows, early, late, everything.kept)}
-    for strength in L1_STRENGTHS:
-        kept = np.flatnonzero(features_with_weight(rows.matrix[early], rows.outcomes[early], rows.encoder, strength))
+    found = features_with_weight(rows.matrix[early], rows.outcomes[early], rows.encoder, L1_STRENGTHS)
+    for strength, kept in zip(L1_STRENGTHS, found, strict=True):
         if len(kept):
             losses[strength] = _later_losses(rows, early, late, kept)
     chosen = _fewest_near_the_best(losses)
     if chosen is None:
         return everything
-    return Selection(np.flatnonzero(features_with_weight(rows.matrix, rows.outcomes, rows.encoder, chosen)), chosen)
+    return Selection(features_with_weight(rows.matrix, rows.outcomes, rows.encoder, [chosen])[0], chosen)
 
 
 def _later_losses(rows: FitRows, early: Mask, late: Mask, kept: npt.NDArray[np.intp]) -> FloatArray:

@@ -116,19 +116,18 @@ def fit_linear(
 
 
 def features_with_weight(
-    matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, strength: float
-) -> npt.NDArray[np.bool_]:
-    """Which features, shape (features,), a regression with an L1 penalty of this inverse strength gives any weight."""
+    matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, strengths: Sequence[float]
+) -> list[npt.NDArray[np.intp]]:
+    """Positions of the features that a regression with an L1 penalty of each inverse strength gives any weight."""
     from sklearn.linear_model import LogisticRegression
 
     design = _design(matrix, encoder)
     # liblinear penalises the intercept, as the weight of a column of this value: so large a value frees it.
     fitted = LogisticRegression(
-        l1_ratio=1.0, C=strength, solver="liblinear", intercept_scaling=100.0, max_iter=1000, random_state=0
-    ).fit(design.columns, outcomes)
-    found = np.zeros(matrix.shape[1], dtype=bool)
-    found[design.owners[fitted.coef_[0] != 0]] = True
-    return found
+        l1_ratio=1.0, solver="liblinear", intercept_scaling=100.0, max_iter=1000, random_state=0
+    )
+    weights = (fitted.set_params(C=strength).fit(design.columns, outcomes).coef_[0] for strength in strengths)
+    return [np.unique(design.owners[weight != 0]) for weight in weights]
 
 
 @dataclass(frozen=True)

@@ -134,10 +134,11 @@ def train(
         )
     encoder = FeatureEncoder.fit(rows.frame[rows_on(rows.dates, split.fit)], features)
     matrix = encoder.encode(rows.frame)
-    selection = select_features(_fit_rows(rows, matrix, split.fit, encoder, horizon_days, seed, threads))
+    fit_rows = _fit_rows(rows, matrix, split.fit, encoder, horizon_days, seed, threads)
+    selection = select_features(fit_rows)
     if selection.strength is not None:
         encoder, matrix = encoder.narrowed(selection.kept), np.asfortranarray(matrix[:, selection.kept])
-    fit_rows = _fit_rows(rows, matrix, split.fit, encoder, horizon_days, seed, threads)
+        fit_rows = _fit_rows(rows, matrix, split.fit, encoder, horizon_days, seed, threads)
     settings, searched = _search(rows, fit_rows, split, encoder.features, task, horizon_days, budget)
     candidates, failed = _candidates(rows, matrix, fit_rows, split, task, settings)
     chosen, decision = _choose(candidates, rows, split, task)
