@@ -18,8 +18,6 @@ from ml_assets.resampling import entity_draws, members
 SLOPE_PRIOR_SD = 1.0
 BOOTSTRAP_ROUNDS = 200
 RANGE_SDS = 1.96
-_BOOTSTRAP_STEPS = 3
-_BOOTSTRAP_CELLS = 2_000_000
 _STEPS = 100
 _TOLERANCE = 1e-12
 
@@ -95,33 +93,27 @@ def with_range(
 def _bootstrap(
     calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray, entities: np.ndarray[Any, Any], seed: int
 ) -> FloatArray:
-    """(slope, intercept) of each round, shape (rounds, 2): Newton steps for many rounds at a time.
+    """(slope, intercept) of each round, shape (rounds, 2): one Newton step from the calibrator, on sums by customer.
 
-    The prior on the slope keeps a round with few outcomes finite; so does the bound on a step.
+    The one-step bootstrap of a regression (Moulton and Zeger 1991, Comput. Stat. Data Anal. 11(1)). The prior on the
+    slope keeps a round with few outcomes finite; so does the bound on the step.
     """
     member = members(entities)
-    customers, random = int(member.max()) + 1, np.random.default_rng(seed)
     centre = float(margins.mean())
     centred = margins - centre
-    at_once = max(1, _BOOTSTRAP_CELLS // max(len(margins), customers))
-    found = []
-    for start in range(0, BOOTSTRAP_ROUNDS, at_once):
-        rounds = min(at_once, BOOTSTRAP_ROUNDS - start)
-        drawn = random.multinomial(customers, np.full(customers, 1 / customers), size=rounds)[:, member]
-        slope = np.full(rounds, calibrator.slope)
-        intercept = np.full(rounds, calibrator.intercept + calibrator.slope * centre)
-        for _ in range(_BOOTSTRAP_STEPS):
-            log_odds = np.clip(slope[:, None] * centred + intercept[:, None], -500, 500)
-            expected = 1.0 / (1.0 + np.exp(-log_odds))
-            missed, weight = drawn * (expected - outcomes), drawn * expected * (1 - expected)
-            by_slope, by_intercept = missed @ centred + (slope - 1.0) / SLOPE_PRIOR_SD**2, missed.sum(axis=1)
-            both = weight @ centred
-            slopes, intercepts = weight @ centred**2 + 1.0 / SLOPE_PRIOR_SD**2, weight.sum(axis=1) + 1e-9
-            determinant = slopes * intercepts - both**2
-            slope = slope - np.clip((intercepts * by_slope - both * by_intercept) / determinant, -1, 1)
-            intercept = intercept - np.clip((slopes * by_intercept - both * by_slope) / determinant, -2, 2)
-        found.append(np.column_stack([slope, intercept - slope * centre]))
-    return np.vstack(found)
+    expected = 1.0 / (1.0 + np.exp(-np.clip(calibrator.log_odds(margins), -500, 500)))
+    missed, weight = expected - outcomes, expected * (1 - expected)
+    terms = (missed * centred, missed, weight * centred**2, weight * centred, weight)
+    by_customer = np.column_stack([np.bincount(member, term) for term in terms])
+    drawn = np.stack(list(entity_draws(member, seed, BOOTSTRAP_ROUNDS)))
+    by_slope, by_intercept, slopes, both, intercepts = (drawn @ by_customer).T
+    by_slope = by_slope + (calibrator.slope - 1.0) / SLOPE_PRIOR_SD**2
+    slopes, intercepts = slopes + 1.0 / SLOPE_PRIOR_SD**2, intercepts + 1e-9
+    determinant = slopes * intercepts - both**2
+    slope = calibrator.slope - np.clip((intercepts * by_slope - both * by_intercept) / determinant, -1, 1)
+    step = np.clip((slopes * by_intercept - both * by_slope) / determinant, -2, 2)
+    intercept = calibrator.intercept + calibrator.slope * centre - step
+    return np.column_stack([slope, intercept - slope * centre])
 
 
 def not_worse_than_raw(

@@ -3,6 +3,7 @@
 Every metric is None where it means nothing (one class only). Definitions and sources: docs/models.md.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from ml_assets.frames import FloatArray
 from ml_assets.resampling import entity_draws, members
 
 CALIBRATION_BINS = 10
-BOOTSTRAP_ROUNDS = 300
+ROUNDS = 300
+RESAMPLED = ("auc", "average_precision", "log_loss", "brier", "calibration_error")
 
 Metrics = dict[str, float | None]
 
@@ -70,72 +72,83 @@ def lift_in_top_decile(probabilities: FloatArray, outcomes: FloatArray) -> float
     return float(found / wanted / rate)
 
 
-def auc_interval(
-    probabilities: FloatArray,
-    outcomes: FloatArray,
-    entities: np.ndarray[Any, Any],
-    *,
-    seed: int,
-    rounds: int = BOOTSTRAP_ROUNDS,
-    coverage: float = 0.95,
-) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the AUC that resamples entities, not rows.
-
-    `entities` gives each row's entity, shape (rows,). None when there is only one class.
-    """
-    if not 0 < outcomes.sum() < len(outcomes):
-        return None
-    order = np.argsort(probabilities, kind="stable")
-    ranked, hits, member = probabilities[order], outcomes[order], members(entities)[order]
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    found = (
-        _weighted_auc(hits, drawn[member].astype(np.float64), starts) for drawn in entity_draws(member, seed, rounds)
-    )
-    values = [value for value in found if value is not None]
-    if not values:
-        return None
-    tail = (1 - coverage) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def calibration_intervals(
-    probabilities: FloatArray,
-    outcomes: FloatArray,
-    entities: np.ndarray[Any, Any],
-    *,
-    seed: int,
-    rounds: int = BOOTSTRAP_ROUNDS,
-    coverage: float = 0.95,
+def metric_intervals(
+    probabilities: FloatArray, outcomes: FloatArray, entities: np.ndarray[Any, Any], *, seed: int, rounds: int = ROUNDS
 ) -> Metrics:
-    """Percentile bootstrap intervals of the Brier score and the calibration error, entities drawn anew.
+    """`<metric>_low` and `<metric>_high` of each of RESAMPLED: 95 percent percentile bootstrap, entities drawn anew.
 
-    The bins stay those of all rows. A drawn calibration error is larger on average than that of all rows, for
-    noise adds to every bin's gap, so that its interval leans upwards. None without rows.
+    `entities` gives each row's entity, shape (rows,). With one class only AUC, average precision and log loss have
+    none. Calibration's bins stay those of all rows; a drawn calibration error is larger on average than that of all
+    rows, for noise adds to every bin's gap, so that its interval leans upwards.
     """
-    names = ("brier_low", "brier_high", "calibration_error_low", "calibration_error_high")
+    names = [f"{metric}_{end}" for end in ("low", "high") for metric in RESAMPLED]
     if len(outcomes) == 0:
         return dict.fromkeys(names)
     member = members(entities)
-    size = int(member.max()) + 1
+    ranking, sums = _Ranking.of(probabilities, outcomes, member), _sums_by_entity(probabilities, outcomes, member)
+    draws = entity_draws(member, seed, rounds)
+    found = np.array([(*ranking.measures(drawn), *_means(drawn @ sums)) for drawn in draws])
+    if not 0 < outcomes.sum() < len(outcomes):
+        found[:, RESAMPLED.index("log_loss")] = np.nan
+    known = np.isfinite(found).any(axis=0)
+    ends = np.full((2, len(RESAMPLED)), np.nan)
+    ends[:, known] = np.nanquantile(found[:, known], [0.025, 0.975], axis=0)
+    return {name: None if np.isnan(end) else float(end) for name, end in zip(names, ends.ravel(), strict=True)}
+
+
+def _sums_by_entity(probabilities: FloatArray, outcomes: FloatArray, member: np.ndarray) -> FloatArray:
+    """Per entity its rows, log losses, squared errors, and the gap in each bin of calibration: (entities, 3 + bins)."""
+    losses = -np.where(outcomes == 1, np.log(probabilities), np.log1p(-probabilities))
+    gaps = probabilities - outcomes
     bins = calibration_bins(probabilities)
-    width = int(bins.max()) + 1
-    gaps = np.bincount(member * width + bins, probabilities - outcomes, size * width).reshape(size, width)
-    errors = np.bincount(member, (probabilities - outcomes) ** 2, size)
-    rows = np.bincount(member, minlength=size)
-    drawn = entity_draws(member, seed, rounds)
-    found = np.array([(each @ errors / (each @ rows), np.abs(each @ gaps).sum() / (each @ rows)) for each in drawn])
-    tail = (1 - coverage) / 2
-    low, high = np.quantile(found, [tail, 1 - tail], axis=0).tolist()
-    return dict(zip(names, (low[0], high[0], low[1], high[1]), strict=True))
+    size, width = int(member.max()) + 1, int(bins.max()) + 1
+    by_bin = np.bincount(member * width + bins, gaps, size * width).reshape(size, width)
+    return np.column_stack(
+        [*(np.bincount(member, each, size) for each in (np.ones_like(gaps), losses, gaps**2)), by_bin]
+    )
 
 
-def _weighted_auc(hits: FloatArray, weights: FloatArray, starts: np.ndarray) -> float | None:
-    """AUC of rows sorted by probability; `starts` marks where each group of ties begins."""
-    positive = np.add.reduceat(hits * weights, starts)
-    negative = np.add.reduceat((1 - hits) * weights, starts)
-    pairs = positive.sum() * negative.sum()
-    if pairs == 0:
-        return None
-    below = np.cumsum(negative) - negative
-    return float((positive * (below + negative / 2)).sum() / pairs)
+def _means(sums: FloatArray) -> tuple[float, float, float]:
+    """Log loss, Brier score and calibration error of sums like those by entity."""
+    rows, losses, squares = sums[:3]
+    return losses / rows, squares / rows, np.abs(sums[3:]).sum() / rows
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Rows from the highest probability down: each row's entity, and for each row with the outcome its place.
+
+    `above` rows stand before its group of ties, `within` rows are before the group's end, and `last` is the place of
+    the group's last row with the outcome among those with it.
+    """
+
+    member: np.ndarray
+    hits: np.ndarray
+    above: np.ndarray
+    within: np.ndarray
+    last: np.ndarray
+
+    @classmethod
+    def of(cls, probabilities: FloatArray, outcomes: FloatArray, member: np.ndarray) -> "_Ranking":
+        order = np.argsort(-probabilities, kind="stable")
+        ranked = -probabilities[order]
+        hits = np.flatnonzero(outcomes[order])
+        above, within = (np.searchsorted(ranked, ranked[hits], side=side) for side in ("left", "right"))
+        return cls(member[order], hits, above, within, np.searchsorted(hits, within) - 1)
+
+    def measures(self, drawn: np.ndarray) -> tuple[float, float]:
+        """AUC and average precision where each entity's rows count as often as it was drawn; NaN with one class only.
+
+        Pairs of rows that both have the outcome are taken out at once: whatever their order, half of them count.
+        """
+        weights = drawn[self.member]
+        seen = np.concatenate([[0], np.cumsum(weights)])
+        positive = weights[self.hits]
+        found = np.cumsum(positive)
+        rows, outcomes = float(seen[-1]), float(positive.sum())
+        if outcomes in (0.0, rows):
+            return np.nan, np.nan
+        above, within = seen[self.above], seen[self.within]
+        pairs = positive @ (rows - (above + within) / 2) - outcomes**2 / 2
+        precision = found[self.last] / np.maximum(within, 1)
+        return float(pairs / (outcomes * (rows - outcomes))), float(positive @ precision / outcomes)

@@ -14,9 +14,8 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from ml_assets.evaluate import CALIBRATION_BINS, evaluate
+from ml_assets import evaluate
 from ml_assets.frames import FloatArray, as_of_dates
-from ml_assets.resampling import entity_draws, members
 
 ALL = "all"
 DECILES = 10
@@ -83,7 +82,7 @@ def _grade_slice(rows: pd.DataFrame, seed: int) -> dict[str, Any]:
     probabilities = rows["probability"].to_numpy(dtype=np.float64)
     outcomes = rows["outcome"].to_numpy(dtype=np.float64)
     customers = int(rows["customer_id"].nunique())
-    metrics = evaluate(probabilities, outcomes)
+    metrics = evaluate.evaluate(probabilities, outcomes)
     kept = wilson_interval(float(outcomes.mean()), customers)
     intervals = _intervals(rows, seed)
     return {
@@ -100,8 +99,8 @@ def _grade_slice(rows: pd.DataFrame, seed: int) -> dict[str, Any]:
             for name in ("auc", "average_precision", "log_loss")
             for ending, value in (
                 ("", metrics[name]),
-                ("_low", intervals[name].low),
-                ("_high", intervals[name].high),
+                ("_low", intervals[f"{name}_low"]),
+                ("_high", intervals[f"{name}_high"]),
             )
         },
         "bins": orjson.dumps(calibration_bins(rows)).decode(),
@@ -115,10 +114,8 @@ def calibration_bins(rows: pd.DataFrame) -> list[dict[str, Any]]:
     Equal probabilities share a bin, as in `evaluate.calibration_error`, so there may be fewer.
     """
     probabilities = rows["probability"].to_numpy(dtype=np.float64)
-    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], method="lower"))
-    places = np.searchsorted(edges, probabilities, side="left")
     found = []
-    for number, (_, part) in enumerate(rows.groupby(places), start=1):
+    for number, (_, part) in enumerate(rows.groupby(evaluate.calibration_bins(probabilities)), start=1):
         kept = float(part["outcome"].mean())
         interval = wilson_interval(kept, int(part["customer_id"].nunique()))
         found.append(
@@ -166,8 +163,8 @@ def wilson_interval(share: float, count: int) -> Interval:
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
-def _intervals(rows: pd.DataFrame, seed: int) -> dict[str, Interval]:
-    """Percentile bootstrap over customers of AUC, average precision and log loss, in one pass over each draw.
+def _intervals(rows: pd.DataFrame, seed: int) -> evaluate.Metrics:
+    """The bootstrap's intervals, customers drawn anew.
 
     Of more rows than ROWS_FOR_INTERVALS every n-th date is taken: a customer's rows of neighbouring days are nearly
     the same, and add time but no knowledge.
@@ -175,38 +172,10 @@ def _intervals(rows: pd.DataFrame, seed: int) -> dict[str, Interval]:
     dates = np.sort(rows["as_of_date"].unique())
     step = math.ceil(len(rows) / ROWS_FOR_INTERVALS)
     rows = rows[rows["as_of_date"].isin(dates[::step])] if step > 1 else rows
-    probabilities = rows["probability"].to_numpy(dtype=np.float64)
-    outcomes = rows["outcome"].to_numpy(dtype=np.float64)
-    if not 0 < outcomes.sum() < len(outcomes):
-        return dict.fromkeys(("auc", "average_precision", "log_loss"), Interval(None, None))
-    order = np.argsort(-probabilities, kind="stable")
-    ranked, hits = probabilities[order], outcomes[order]
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    losses = -np.where(hits == 1, np.log(ranked), np.log1p(-ranked))
-    member = members(rows["customer_id"].to_numpy()[order])
-    drawn = (_weighted(hits, losses, each[member], starts) for each in entity_draws(member, seed, ROUNDS))
-    values = np.array([found for found in drawn if found is not None])
-    if not len(values):
-        return dict.fromkeys(("auc", "average_precision", "log_loss"), Interval(None, None))
-    low, high = np.quantile(values, [0.025, 0.975], axis=0)
-    return {
-        name: Interval(float(low[place]), float(high[place]))
-        for place, name in enumerate(("auc", "average_precision", "log_loss"))
-    }
-
-
-def _weighted(
-    hits: FloatArray, losses: FloatArray, weights: np.ndarray[Any, Any], starts: np.ndarray[Any, Any]
-) -> tuple[float, float, float] | None:
-    """AUC, average precision and log loss of weighted rows, sorted from the highest probability down."""
-    positive = np.add.reduceat(hits * weights, starts)
-    total = np.add.reduceat(weights, starts).astype(np.float64)
-    negative = total - positive
-    if positive.sum() == 0 or negative.sum() == 0:
-        return None
-    below = negative.sum() - np.cumsum(negative)
-    auc = (positive * (below + negative / 2)).sum() / (positive.sum() * negative.sum())
-    seen = np.cumsum(total)
-    precision = np.divide(np.cumsum(positive), seen, out=np.zeros_like(seen), where=seen > 0)
-    average_precision = (positive * precision).sum() / positive.sum()
-    return float(auc), float(average_precision), float((losses * weights).sum() / weights.sum())
+    return evaluate.metric_intervals(
+        rows["probability"].to_numpy(dtype=np.float64),
+        rows["outcome"].to_numpy(dtype=np.float64),
+        rows["customer_id"].to_numpy(),
+        seed=seed,
+        rounds=ROUNDS,
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_assets.evaluate import BOOTSTRAP_ROUNDS, calibration_bins, calibration_error
+from ml_assets.evaluate import ROUNDS, calibration_bins, calibration_error
 from ml_assets.frames import FloatArray
 from ml_assets.resampling import entity_draws, members
 from ml_assets.task import Promotion
@@ -82,7 +82,7 @@ def judge_promotion(
     }
 
 
-def draws(entities: np.ndarray, seed: int, rounds: int = BOOTSTRAP_ROUNDS) -> Iterator[FloatArray]:
+def draws(entities: np.ndarray, seed: int, rounds: int = ROUNDS) -> Iterator[FloatArray]:
     """How often each row counts in each round of a bootstrap that draws entities: arrays (some rounds, rows)."""
     member = members(entities)
     drawn = entity_draws(member, seed, rounds)
@@ -100,25 +100,6 @@ def average_precisions(probabilities: FloatArray, outcomes: FloatArray, weights:
     gained = np.diff(hits, axis=1, prepend=0.0)
     total = np.maximum(hits[:, -1], 1e-12)
     return np.asarray((gained * hits / np.maximum(seen, 1e-12)).sum(axis=1) / total)
-
-
-def interval_metrics(
-    probabilities: FloatArray, outcomes: FloatArray, entities: np.ndarray, *, seed: int, coverage: float = 0.95
-) -> dict[str, float | None]:
-    """`<metric>_low` and `<metric>_high` of log loss and average precision, entities resampled."""
-    names = ("log_loss", "average_precision")
-    if not 0 < outcomes.sum() < len(outcomes):
-        return {f"{name}_{end}": None for name in names for end in ("low", "high")}
-    losses = _losses(probabilities, outcomes)
-    rounds = [
-        (weights @ losses / weights.sum(axis=1), average_precisions(probabilities, outcomes, weights))
-        for weights in draws(entities, seed)
-    ]
-    found = {
-        name: _interval(np.concatenate(values), coverage)
-        for name, values in zip(names, zip(*rounds, strict=True), strict=True)
-    }
-    return {f"{name}_{end}": value for name in names for end, value in zip(("low", "high"), found[name], strict=True)}
 
 
 def paired_loss_interval(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_assets.evaluate import auc_interval, evaluate
+from ml_assets.evaluate import evaluate, metric_intervals
 from ml_assets.frames import FloatArray
 from ml_assets.task import Feature
 
@@ -47,15 +47,14 @@ def _by_segment(
         inside = segments == segment
         metrics = evaluate(probabilities[inside], outcomes[inside])
         both = min(outcomes[inside].sum(), (1 - outcomes[inside]).sum()) >= _SMALLEST_SEGMENT
-        interval = auc_interval(probabilities[inside], outcomes[inside], entities[inside], seed=seed) if both else None
-        low, high = interval or (None, None)
+        intervals = metric_intervals(probabilities[inside], outcomes[inside], entities[inside], seed=seed)
         found.append(
             {
                 "segment": segment,
                 **metrics,
                 "auc": metrics["auc"] if both else None,
-                "auc_low": low,
-                "auc_high": high,
+                "auc_low": intervals["auc_low"] if both else None,
+                "auc_high": intervals["auc_high"] if both else None,
                 "promised": float(probabilities[inside].mean()),
                 "kept": float(outcomes[inside].mean()),
             }

@@ -117,10 +117,11 @@ class PriorRule:
 def fit_binned_rule(rows: FitRows) -> BinnedRule:
     """Take the column with the least log loss on the later part of the fit rows (on all, if no part)."""
     early, late = rows.inner if rows.inner is not None else (slice(None), slice(None))
+    learned, judged = rows.matrix[early], rows.matrix[late]
     losses = {}
     for position in range(rows.matrix.shape[1]):
-        rule = bin_column(rows.matrix[early], rows.outcomes[early], rows.encoder, position)
-        losses[position] = log_loss_of(rule.margins(rows.matrix[late]), rows.outcomes[late])
+        rule = bin_column(learned, rows.outcomes[early], rows.encoder, position)
+        losses[position] = log_loss_of(rule.margins(judged), rows.outcomes[late])
     best = min(losses, key=lambda position: (losses[position], position))
     return bin_column(rows.matrix, rows.outcomes, rows.encoder, best)
 
@@ -230,9 +231,9 @@ def _posterior_mode(design: FloatArray, outcomes: FloatArray, centre: FloatArray
 
 def _monotone(rates: FloatArray, weights: FloatArray) -> FloatArray:
     """The rising or falling sequence that is nearer to the rates by weighted squares."""
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
-    ways = [isotonic_regression(rates, sample_weight=weights, increasing=rising) for rising in (True, False)]
+    ways = [isotonic_regression(rates, weights=weights, increasing=rising).x for rising in (True, False)]
     return np.asarray(min(ways, key=lambda way: float((weights * (way - rates) ** 2).sum())))
 
 

@@ -18,7 +18,7 @@ from ml_assets.calibrate import AffineCalibrator, fit_calibrator, identity, not_
 from ml_assets.candidates import BLEND, BLENDED, fit_candidate, shallower
 from ml_assets.errors import FrameError, LabelError, TrainingChangedError
 from ml_assets.estimators import Estimator, FitRows, Settings, log_losses
-from ml_assets.evaluate import Metrics, auc_interval, calibration_intervals, evaluate
+from ml_assets.evaluate import Metrics, evaluate, metric_intervals
 from ml_assets.explain import bound_log_odds, probabilities_of
 from ml_assets.feature_selection import select_features
 from ml_assets.frames import (
@@ -35,7 +35,7 @@ from ml_assets.frames import (
 )
 from ml_assets.ladder import OutcomeCounts, Rung, count_outcomes
 from ml_assets.model import TrainedModel, TrainingFacts
-from ml_assets.promotion import Judged, interval_metrics, judge_promotion, paired_loss_interval
+from ml_assets.promotion import Judged, judge_promotion, paired_loss_interval
 from ml_assets.report import describe_model
 from ml_assets.rules import BinnedRule, PriorRule, fit_prior_rule, posterior_covariance
 from ml_assets.search import SearchBudget, search
@@ -151,7 +151,7 @@ def train(
         entity_key=task.entity_key,
         rung="rule" if chosen == RULE else rung,
         estimator=candidates[chosen].estimator,
-        calibrator=_with_range(candidates[chosen], rows, split, encoder, seed),
+        calibrator=_with_range(candidates[chosen], rows, matrix, split, seed),
         encoder=encoder,
         facts=_facts(
             rows,
@@ -205,7 +205,7 @@ def repeat(model: TrainedModel, split: Mapping[str, Any], frame: pd.DataFrame, t
     fit_rows = _fit_rows(rows, matrix, recorded.fit, encoder, facts.horizon_days, facts.seed, facts.threads)
     estimator = fit_candidate(model.estimator.kind, fit_rows, model.estimator.settings())
     candidate = _calibrated(estimator, rows, matrix, recorded, facts.seed)
-    calibrator = _with_range(candidate, rows, recorded, encoder, facts.seed)
+    calibrator = _with_range(candidate, rows, matrix, recorded, facts.seed)
     return replace(model, estimator=estimator, calibrator=calibrator, encoder=encoder)
 
 
@@ -403,12 +403,8 @@ def _fit(name: str, rows: FitRows, settings: Mapping[str, Settings], found: Mapp
 
 
 def _judge(probabilities: FloatArray, rows: _Rows, test: np.ndarray, seed: int) -> Metrics:
-    metrics = evaluate(probabilities, rows.outcomes[test])
-    interval = auc_interval(probabilities, rows.outcomes[test], rows.entities[test], seed=seed)
-    low, high = interval if interval else (None, None)
-    calibration = calibration_intervals(probabilities, rows.outcomes[test], rows.entities[test], seed=seed)
-    others = interval_metrics(probabilities, rows.outcomes[test], rows.entities[test], seed=seed)
-    return {**metrics, **calibration, **others, "auc_low": low, "auc_high": high}
+    outcomes, entities = rows.outcomes[test], rows.entities[test]
+    return {**evaluate(probabilities, outcomes), **metric_intervals(probabilities, outcomes, entities, seed=seed)}
 
 
 def _report(
@@ -475,11 +471,11 @@ def _segments_of(frame: pd.DataFrame, task: PredictionTask) -> np.ndarray | None
 
 
 def _with_range(
-    candidate: _Candidate, rows: _Rows, split: TimeSplit, encoder: FeatureEncoder, seed: int
+    candidate: _Candidate, rows: _Rows, matrix: FloatArray, split: TimeSplit, seed: int
 ) -> AffineCalibrator:
     """The calibrator with its spread over the customers of the calibration rows, or of the test rows without such."""
     held_out = rows_on(rows.dates, split.calibrate or split.test)
-    margins = candidate.estimator.margins(encoder.encode(rows.frame[held_out]))
+    margins = candidate.estimator.margins(matrix[held_out])
     return with_range(candidate.calibrator, margins, rows.outcomes[held_out], rows.entities[held_out], seed)
 
 

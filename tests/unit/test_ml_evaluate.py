@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from ml_assets.evaluate import auc_interval, calibration_error, evaluate, lift_in_top_decile
+from ml_assets.evaluate import (
+    RESAMPLED,
+    calibration_bins,
+    calibration_error,
+    evaluate,
+    lift_in_top_decile,
+    metric_intervals,
+)
+from ml_assets.resampling import entity_draws, members
 
 PROBABILITIES = np.array([0.1, 0.4, 0.35, 0.8])
 OUTCOMES = np.array([0.0, 0.0, 1.0, 1.0])
@@ -64,21 +72,56 @@ def test_the_interval_of_single_rows_agrees_with_a_plain_bootstrap_by_scikit_lea
     probabilities = np.round(np.clip(0.3 + 0.1 * outcomes + random.normal(0, 0.15, 400), 0.01, 0.99), 2)
     draws = [random.integers(0, 400, 400) for _ in range(400)]
     plain = np.quantile([roc_auc_score(outcomes[draw], probabilities[draw]) for draw in draws], [0.025, 0.975])
-    found = auc_interval(probabilities, outcomes, np.arange(400), seed=1, rounds=400)
-    assert found == pytest.approx(tuple(plain), abs=0.012)
+    found = metric_intervals(probabilities, outcomes, np.arange(400), seed=1, rounds=400)
+    assert (found["auc_low"], found["auc_high"]) == pytest.approx(tuple(plain), abs=0.012)
 
 
-def test_customers_seen_many_times_widen_the_interval() -> None:
+def test_each_draw_is_measured_as_scikit_learn_measures_weighted_rows() -> None:
+    """With ties, and customers of several rows; one draw alone is an interval without width."""
+    from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+
+    random = np.random.default_rng(8)
+    outcomes = (random.random(300) < 0.3).astype(float)
+    probabilities = np.round(np.clip(0.3 + 0.2 * outcomes + random.normal(0, 0.2, 300), 0.01, 0.99), 2)
+    customers = random.integers(0, 60, 300)
+    (drawn,) = entity_draws(members(customers), 4, 1)
+    weights = drawn[members(customers)]
+    found = metric_intervals(probabilities, outcomes, customers, seed=4, rounds=1)
+    measures = {
+        "auc": roc_auc_score,
+        "average_precision": average_precision_score,
+        "log_loss": log_loss,
+        "brier": brier_score_loss,
+    }
+    for name, measure in measures.items():
+        expected = measure(outcomes, probabilities, sample_weight=weights)
+        assert found[f"{name}_low"] == found[f"{name}_high"] == pytest.approx(expected), name
+    bins = calibration_bins(probabilities)
+    gaps = np.bincount(bins, weights * (probabilities - outcomes))
+    assert found["calibration_error_low"] == pytest.approx(np.abs(gaps).sum() / weights.sum())
+
+
+def test_customers_seen_many_times_widen_every_interval() -> None:
     random = np.random.default_rng(6)
     outcomes = (random.random(200) < 0.3).astype(float)
     probabilities = np.clip(0.3 + 0.1 * outcomes + random.normal(0, 0.2, 200), 0.01, 0.99)
     tenfold = [np.repeat(values, 10) for values in (probabilities, outcomes, np.arange(200))]
-    by_customer = auc_interval(*tenfold, seed=1)
-    by_row = auc_interval(tenfold[0], tenfold[1], np.arange(2000), seed=1)
-    assert by_customer is not None
-    assert by_row is not None
-    assert by_customer[1] - by_customer[0] > 2 * (by_row[1] - by_row[0])
+    by_customer = metric_intervals(*tenfold, seed=1)
+    by_row = metric_intervals(tenfold[0], tenfold[1], np.arange(2000), seed=1)
+    for metric in RESAMPLED:
+        wide, narrow = (each[f"{metric}_high"] - each[f"{metric}_low"] for each in (by_customer, by_row))
+        assert wide > 2 * narrow, metric
 
 
-def test_one_class_has_no_interval() -> None:
-    assert auc_interval(PROBABILITIES, np.zeros(4), np.arange(4), seed=1) is None
+def test_one_class_has_no_interval_but_of_its_calibration() -> None:
+    found = metric_intervals(PROBABILITIES, np.zeros(4), np.arange(4), seed=1)
+    assert {name for name, end in found.items() if end is not None} == {
+        "brier_low",
+        "brier_high",
+        "calibration_error_low",
+        "calibration_error_high",
+    }
+
+
+def test_no_rows_have_no_intervals() -> None:
+    assert set(metric_intervals(np.zeros(0), np.zeros(0), np.zeros(0), seed=1).values()) == {None}
