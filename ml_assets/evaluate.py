@@ -133,7 +133,8 @@ class _Ranking:
         order = np.argsort(-probabilities, kind="stable")
         ranked = -probabilities[order]
         hits = np.flatnonzero(outcomes[order])
-        above, within = (np.searchsorted(ranked, ranked[hits], side=side) for side in ("left", "right"))
+        above = np.searchsorted(ranked, ranked[hits], side="left")
+        within = np.searchsorted(ranked, ranked[hits], side="right")
         return cls(member[order], hits, above, within, np.searchsorted(hits, within) - 1)
 
     def measures(self, drawn: np.ndarray) -> tuple[float, float]:

@@ -44,13 +44,9 @@ class NewGrades:
 
 
 @dataclass(frozen=True)
-class Grade:
-    """Promised against kept, of one company and month, or over all months (as_of_month None). Shares are in [0, 1]."""
+class Figures:
+    """How good scores turned out to be. Shares are in [0, 1]; a figure that means nothing (one class only) is None."""
 
-    as_of_month: date | None
-    segment: str
-    model_version: str
-    evidence_level: str
     scores: int
     customers: int
     outcomes: int
@@ -66,11 +62,33 @@ class Grade:
     calibration_error: float | None
     lift_top_decile: float | None
 
+
+@dataclass(frozen=True)
+class Grade(Figures):
+    """Promised against kept, of one company and month, or over all months (as_of_month None)."""
+
+    as_of_month: date | None
+    segment: str
+    model_version: str
+    evidence_level: str
+
     @property
     def is_kept(self) -> bool:
         """Whether what was promised lies within what the outcomes allow."""
         return self.kept_low <= self.promised <= self.kept_high
 
+
+FIGURES = (
+    *((name, pa.int64()) for name in ("scores", "customers", "outcomes")),
+    *((name, pa.float64()) for name in ("promised", "kept", "kept_low", "kept_high")),
+    *(
+        (name + ending, pa.float64())
+        for name in ("auc", "average_precision", "log_loss")
+        for ending in ("", "_low", "_high")
+    ),
+    *((name, pa.float64()) for name in ("brier", "calibration_error", "lift_top_decile")),
+)
+"""The columns of figures to write, with their intervals."""
 
 GRADES = pa.schema(
     [
@@ -78,14 +96,7 @@ GRADES = pa.schema(
         ("task", pa.string()),
         ("as_of_month", pa.date32()),
         *((name, pa.string()) for name in ("segment", "model_version", "evidence_level")),
-        *((name, pa.int64()) for name in ("scores", "customers", "outcomes")),
-        *((name, pa.float64()) for name in ("promised", "kept", "kept_low", "kept_high")),
-        *(
-            (name + ending, pa.float64())
-            for name in ("auc", "average_precision", "log_loss")
-            for ending in ("", "_low", "_high")
-        ),
-        *((name, pa.float64()) for name in ("brier", "calibration_error", "lift_top_decile")),
+        *FIGURES,
         ("bins", pa.string()),
         ("deciles", pa.string()),
         ("computed_at", pa.timestamp("us", "UTC")),

@@ -19,31 +19,19 @@ from warehouse import relations
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow, read_arrow
 from warehouse.roles import Role
+from warehouse.score_grades import FIGURES, Figures
 
 ScoredBy = Literal["challenger", "champion"]
 
 
 @dataclass(frozen=True)
-class ShadowGrade:
-    """How good the scores of a challenger, or the published ones beside them, turned out to be. Shares in [0, 1]."""
+class ShadowGrade(Figures):
+    """How good the scores of a challenger, or the published ones beside them, turned out to be."""
 
     model_version: str
     scored_by: ScoredBy
     first_date: date
     last_date: date
-    scores: int
-    customers: int
-    outcomes: int
-    promised: float
-    kept: float
-    kept_low: float
-    kept_high: float
-    auc: float | None
-    auc_low: float | None
-    auc_high: float | None
-    average_precision: float | None
-    log_loss: float | None
-    calibration_error: float | None
 
 
 SHADOW_GRADES = pa.schema(
@@ -54,14 +42,7 @@ SHADOW_GRADES = pa.schema(
         ("scored_by", pa.string()),
         ("first_date", pa.date32()),
         ("last_date", pa.date32()),
-        *((name, pa.int64()) for name in ("scores", "customers", "outcomes")),
-        *((name, pa.float64()) for name in ("promised", "kept", "kept_low", "kept_high")),
-        *(
-            (name + ending, pa.float64())
-            for name in ("auc", "average_precision", "log_loss")
-            for ending in ("", "_low", "_high")
-        ),
-        *((name, pa.float64()) for name in ("brier", "calibration_error", "lift_top_decile")),
+        *FIGURES,
         ("computed_at", pa.timestamp("us", "UTC")),
     ]
 )

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from warehouse.connection import Warehouse
 from warehouse.migrate import migrate
-from warehouse.server import EmbeddedServer
+from warehouse.server import SHARED_MEANS, EmbeddedServer
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docker" / "create-databases.sh"
 OWNER_PASSWORD = "owner-secret-1"
@@ -50,3 +50,7 @@ def test_the_script_makes_both_databases_and_the_owner_can_migrate(tmp_path: Pat
             psycopg.connect(f"{metabase}/churn")
         again = subprocess.run([SCRIPT], env=environment, capture_output=True, text=True, check=False)
         assert again.returncode != 0
+
+
+def test_the_script_takes_the_same_means_from_public_as_the_embedded_server() -> None:
+    assert f"proname ~ '{SHARED_MEANS}'" in SCRIPT.read_text()

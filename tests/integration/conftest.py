@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +19,7 @@ from orchestration.integrations.metabase.login import WarehouseLogins
 from orchestration.integrations.metabase.scopes import CompanyFacts, Scope
 from orchestration.terminal import CommandFailed, console
 from tests.conftest import TestServer
+from tests.integration.company_ids import take_ids_of_no_other_test
 from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
 from tests.integration.dbt_world import register_companies
@@ -99,8 +99,7 @@ def two_companies(
         warehouse.write_dbt_profile(folder)
         dbt = DbtRuns(copy_project(folder / "project"), folder)
         with warehouse.connect() as connection:
-            start = 1_000_000 + secrets.randbelow(900_000_000)
-            connection.execute(f"alter table ops.companies alter company_id restart with {start}")  # type: ignore[call-overload]
+            take_ids_of_no_other_test(connection)
             company_ids = register_companies(connection, now=END, first_load=FIRST_LOAD)
             generate(company_ids, customers=CUSTOMERS, seed=22).write(connection)
             connection.execute(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from orchestration.integrations.metabase.login import WarehouseLogins
 from orchestration.integrations.metabase.scopes import CompanyFacts, Scope
+from tests.integration.company_ids import take_ids_of_no_other_test
 from warehouse.companies import Company, disable_company
 from warehouse.company_removal import remove_company
 from warehouse.connection import Warehouse
@@ -109,10 +108,8 @@ def test_whoever_lets_another_model_publish_is_on_record_and_a_kept_champion_is_
 def test_metabases_login_is_on_record_when_it_is_made_opened_closed_and_dropped(
     warehouse: Warehouse, add_company: Add, tmp_path: Path
 ) -> None:
-    # Its roles are dropped, and roles are the server's: an id that no other test's company has.
     with warehouse.connect() as connection:
-        start = sql.Literal(1_000_000 + secrets.randbelow(900_000_000))
-        connection.execute(sql.SQL("alter table ops.companies alter company_id restart with {}").format(start))
+        take_ids_of_no_other_test(connection)
     company = add_company("acme")
     scope = Scope(CompanyFacts(company.company_id, "acme", "Acme", "EUR"))
     login = f"company_{company.company_id}_metabase"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 from cryptography.fernet import Fernet
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from orchestration.terminal import CommandFailed
+from tests.integration.company_ids import take_ids_of_no_other_test
 from tests.integration.conftest import Churn
 from warehouse import company_plan
 from warehouse.companies import Company, get_company, list_companies
@@ -191,11 +190,8 @@ def test_what_is_shown_can_be_applied_again(
 def test_a_company_is_removed_after_its_slug_is_typed(
     churn: Churn, file: Callable[..., str], warehouse: Warehouse
 ) -> None:
-    with warehouse.connect() as connection:  # Roles are the server's, and other tests have companies too.
-        start = 1_000_000 + secrets.randbelow(900_000_000)
-        connection.execute(
-            sql.SQL("alter table ops.companies alter company_id restart with {}").format(sql.Literal(start))
-        )
+    with warehouse.connect() as connection:
+        take_ids_of_no_other_test(connection)
     churn("company", "add", file(ACME, SHOP))
     refused = churn("company", "remove", "acme", typed="shop\n")
     assert refused.exit_code != 0

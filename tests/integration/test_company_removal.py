@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from tests.integration.company_ids import take_ids_of_no_other_test
 from warehouse import version_log
 from warehouse.companies import Company, disable_company, get_company, issue_company_password
 from warehouse.company_removal import company_rows, erase_rows, remove_company
@@ -26,12 +25,9 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def companies(warehouse: Warehouse, add_company: Callable[..., Company]) -> tuple[Company, Company]:
-    """Two companies with a row in every table of theirs. Ids far from other tests', for roles are the server's."""
+    """Two companies with a row in every table of theirs."""
     with warehouse.connect() as connection:
-        start = 1_000_000 + secrets.randbelow(900_000_000)
-        connection.execute(
-            sql.SQL("alter table ops.companies alter company_id restart with {}").format(sql.Literal(start))
-        )
+        take_ids_of_no_other_test(connection)
     gone, stays = add_company("gone"), add_company("stays")
     with warehouse.connect() as connection:
         # As a mart that dbt makes: not in any list of ours.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,16 @@ from typer.testing import CliRunner
 
 from orchestration import cli, terminal
 from tests.conftest import TestServer
+from tests.integration.company_ids import take_ids_of_no_other_test
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.role_check import roles_out_of_order
-
-COMPANY = 1_900_000_000 + secrets.randbelow(90_000_000)
-"""Roles belong to the server: this company is no other test's."""
 
 
 @pytest.fixture
 def company(warehouse: Warehouse, add_company: Callable[..., Company]) -> Company:
     with warehouse.connect() as connection:
-        connection.execute(f"alter table ops.companies alter company_id restart with {COMPANY}")  # type: ignore[call-overload]
+        take_ids_of_no_other_test(connection)
     return add_company("acme")
 
 
