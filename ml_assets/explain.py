@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml_assets.calibrate import AffineCalibrator
 from ml_assets.frames import FloatArray, Usual, display_values
@@ -99,12 +101,10 @@ def write_reasons(
 def write_unexplained(totals: FloatArray) -> Reasons:
     """Reasons of scores that nobody asked the parts of: everything, shape (rows,), under "other"."""
     left = np.round(totals, _DECIMALS) + 0.0
-    other = _json(_OTHER_HEAD)[:-1]
-    ends = np.array([f',"text":{_other_text(sign)}}}]' for sign in (-1.0, 0.0, 1.0)], dtype=object)
-    heads = f'[{other},"contribution":'
-    chosen = ends[np.sign(left).astype(int) + 1].tolist()
-    texts = [f"{heads}{part!r}{end}" for part, end in zip(left.tolist(), chosen, strict=True)]
-    return Reasons(texts, np.full((len(totals), 1), "", dtype=object))
+    head = f'[{_json(_OTHER_HEAD)[:-1]},"contribution":'
+    ends = pa.array([f',"text":{_other_text(sign)}}}]' for sign in (-1.0, 0.0, 1.0)])
+    texts = pc.binary_join_element_wise(head, _numbers(left), ends.take(pa.array(np.sign(left).astype(int) + 1)), "")
+    return Reasons(texts.to_pylist(), np.full((len(totals), 1), "", dtype=object))
 
 
 def family_totals(features: Sequence[Feature], contributions: FloatArray) -> tuple[list[str], FloatArray]:
@@ -116,12 +116,17 @@ def family_totals(features: Sequence[Feature], contributions: FloatArray) -> tup
 
 def write_families(names: Sequence[str], totals: FloatArray) -> list[str]:
     """Per row a JSON object from family to its sum of parts, to 8 decimals."""
-    heads = [f"{_json(name)}:" for name in names]
     rounded = np.round(totals, _DECIMALS) + 0.0
-    return [
-        "{" + ",".join([f"{head}{part!r}" for head, part in zip(heads, row, strict=True)]) + "}"
-        for row in rounded.tolist()
-    ]
+    pieces: list[Any] = []
+    for place, name in enumerate(names):
+        pieces += [f"{'{' if place == 0 else ','}{_json(name)}:", _numbers(rounded[:, place])]
+    texts: list[str] = pc.binary_join_element_wise(*pieces, "}", "").to_pylist()
+    return texts
+
+
+def _numbers(values: FloatArray) -> pa.Array:
+    """Each number as the shortest text that reads back as itself, fit for JSON."""
+    return pc.cast(pa.array(values), pa.string())
 
 
 def _largest(parts: FloatArray, count: int) -> np.ndarray:

@@ -154,9 +154,13 @@ def row_hashes(
     if len(shares) == 0:
         return np.zeros(0, dtype=object)
     columns = [levels, shares, *(top[:, place] for place in range(min(HASHED_REASONS, top.shape[1])))]
-    combination, kinds = pd.factorize(pd.MultiIndex.from_arrays(columns))
+    kind = np.zeros(len(shares), dtype=np.int64)
+    for column in columns:
+        codes, distinct = pd.factorize(column)
+        kind = kind * len(distinct) + codes
+    _, first, kind = np.unique(kind, return_index=True, return_inverse=True)
     hashes = [
         hashlib.blake2b(f"{level}|{share}|{'|'.join(names)}".encode(), digest_size=16).hexdigest()
-        for level, share, *names in list(kinds)
+        for level, share, *names in zip(*(column[first] for column in columns), strict=True)
     ]
-    return np.asarray(np.array(hashes, dtype=object)[combination])
+    return np.asarray(np.array(hashes, dtype=object)[kind])

@@ -159,7 +159,8 @@ class ChurnScorer:
         clear_moves(conn, company_id, scored.now.date())
         for start in range(0, scored.rows.num_rows, CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
-            frame = scored.rows.slice(start, CHUNK_ROWS).to_pandas()
+            rows_of_chunk = scored.rows.slice(start, CHUNK_ROWS)
+            frame = (rows_of_chunk if scored.explain else rows_of_chunk.select(_KEYS)).to_pandas()
             parts = known = None
             if scored.explain:
                 matrix = model.encoder.encode(frame)
