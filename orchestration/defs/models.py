@@ -48,6 +48,7 @@ class ScoringConfig(dg.Config):
     """How eager a scoring is."""
 
     again: bool = Field(default=False, description="Score a date anew even if the same model has published it already.")
+    reasons: bool = Field(default=True, description="Say why each score is what it is, and why it moved; slower.")
 
 
 def _cause(config: TrainingConfig) -> Cause | None:
@@ -156,7 +157,7 @@ def stage_churn_scores(
             context,
             opened,
             stage="score",
-            work=lambda company: scorer.stage(company, again=config.again),
+            work=lambda company: scorer.stage(company, again=config.again, explain=config.reasons),
             counts=lambda staged: {"rows": staged.rows, "high_risk": staged.high_risk},
         )
     for slug, staged in outcomes.results.items():
