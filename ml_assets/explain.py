@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_assets.calibrate import AffineCalibrator
-from ml_assets.frames import FloatArray, Usual, display_values
+from ml_assets.frames import FloatArray, Usual, display_values, plain_values
 from ml_assets.task import Feature
 
 SMALLEST_PROBABILITY = 1e-4
@@ -85,26 +85,19 @@ def write_reasons(
     rounded = np.round(np.take_along_axis(sorted_parts, chosen, axis=1), _DECIMALS)
     rest = np.round(contributions.sum(axis=1) - rounded.sum(axis=1), _DECIMALS) + 0.0
     columns = np.array(order)[chosen]
-    fragments = _fragments(frame, features, columns, rounded, usual or {})
-    other = _json(_OTHER_HEAD)[:-1]
-    texts = [
-        "["
-        + "".join(f"{piece}," for piece in row if piece)
-        + f'{other},"contribution":{left!r},"text":{_other_text(left)}}}]'
-        for row, left in zip(fragments, rest.tolist(), strict=True)
-    ]
+    named = _fragments(frame, features, columns, rounded, usual or {})
+    texts = _joined(
+        "[", *(pa.array(named[:, place], pa.string()) for place in range(named.shape[1])), _other(rest), "]"
+    )
     names = np.array([feature.name for feature in features], dtype=object)[columns]
     names[rounded == 0.0] = ""
-    return Reasons(texts, names)
+    return Reasons(texts.to_pylist(), names)
 
 
 def write_unexplained(totals: FloatArray) -> Reasons:
     """Reasons of scores that nobody asked the parts of: everything, shape (rows,), under "other"."""
     left = np.round(totals, _DECIMALS) + 0.0
-    head = f'[{_json(_OTHER_HEAD)[:-1]},"contribution":'
-    ends = pa.array([f',"text":{_other_text(sign)}}}]' for sign in (-1.0, 0.0, 1.0)])
-    texts = pc.binary_join_element_wise(head, _numbers(left), ends.take(pa.array(np.sign(left).astype(int) + 1)), "")
-    return Reasons(texts.to_pylist(), np.full((len(totals), 1), "", dtype=object))
+    return Reasons(_joined("[", _other(left), "]").to_pylist(), np.full((len(totals), 1), "", dtype=object))
 
 
 def family_totals(features: Sequence[Feature], contributions: FloatArray) -> tuple[list[str], FloatArray]:
@@ -120,13 +113,25 @@ def write_families(names: Sequence[str], totals: FloatArray) -> list[str]:
     pieces: list[Any] = []
     for place, name in enumerate(names):
         pieces += [f"{'{' if place == 0 else ','}{_json(name)}:", _numbers(rounded[:, place])]
-    texts: list[str] = pc.binary_join_element_wise(*pieces, "}", "").to_pylist()
+    texts: list[str] = _joined(*pieces, "}").to_pylist()
     return texts
 
 
+def _other(left: FloatArray) -> pa.Array:
+    """The JSON object of what is left to all other features, shape (rows,)."""
+    ends = pa.array([f',"text":{_other_text(sign)}}}' for sign in (-1.0, 0.0, 1.0)])
+    head = f'{_json(_OTHER_HEAD)[:-1]},"contribution":'
+    return _joined(head, _numbers(left), ends.take(pa.array(np.sign(left).astype(int) + 1)))
+
+
+def _joined(*pieces: pa.Array | str) -> pa.Array:
+    """Each row's pieces as one text; a plain text is a piece of every row."""
+    return pc.binary_join_element_wise(*pieces, "")
+
+
 def _numbers(values: FloatArray) -> pa.Array:
-    """Each number as the shortest text that reads back as itself, fit for JSON."""
-    return pc.cast(pa.array(values), pa.string())
+    """Each number as the shortest text that reads back as itself, fit for JSON; null where it is not known."""
+    return pc.fill_null(pc.cast(pa.array(values + 0.0, from_pandas=True), pa.string()), "null")
 
 
 def _largest(parts: FloatArray, count: int) -> np.ndarray:
@@ -139,36 +144,43 @@ def _largest(parts: FloatArray, count: int) -> np.ndarray:
 def _fragments(
     frame: pd.DataFrame, features: Sequence[Feature], columns: np.ndarray, rounded: FloatArray, usual: Usual
 ) -> npt.NDArray[np.object_]:
-    """The JSON object of each reason, "" where its part is zero; words are made once per distinct value."""
+    """The JSON object of each reason with a comma behind it, "" where its part is zero."""
     fragments = np.full(columns.shape, "", dtype=object)
+    ways = pa.array(["lowers", "raises"])
     for position, feature in enumerate(features):
         rows, places = np.nonzero((columns == position) & (rounded != 0.0))
         if len(rows) == 0:
             continue
-        values = display_values(frame[feature.name].iloc[rows], feature)
         parts = rounded[rows, places]
-        codes, distinct = pd.factorize(values, use_na_sentinel=False)
-        compared = usual.get(feature.name)
-        heads = [tuple(_head(feature, value, way, compared) for way in ("lowers", "raises")) for value in distinct]
-        fragments[rows, places] = [
-            f'{heads[code][part > 0]},"contribution":{part!r}}}'
-            for code, part in zip(codes.tolist(), parts.tolist(), strict=True)
-        ]
+        said = _said(frame[feature.name].iloc[rows], feature, usual.get(feature.name))
+        way = ways.take(pa.array((parts > 0).astype(int)))
+        written = _joined(*said, " (", way, ' the risk)","contribution":', _numbers(parts), "},")
+        fragments[rows, places] = written.to_numpy(zero_copy_only=False)
     return fragments
 
 
-def _head(feature: Feature, value: Any, direction: str, usual: float | bool | str | None) -> str:
-    shown = None if value is None or value != value else value
-    return _json(
-        {
-            "feature": feature.name,
-            "label": feature.label,
-            "value": shown,
-            "unit": feature.unit,
-            "family": feature.family,
-            "text": f"{sentence(feature, shown, usual)} ({direction} the risk)",
-        }
-    )[:-1]
+def _said(
+    column: "pd.Series[Any]", feature: Feature, usual: float | bool | str | None
+) -> tuple[str, pa.Array, str, pa.Array]:
+    """The pieces of a reason's JSON object up to its sentence; words are made once per value that is said alike."""
+    codes: npt.NDArray[np.intp]
+    distinct: npt.NDArray[Any]
+    if feature.kind == "number":
+        numbers = plain_values(column, feature)
+        values = _numbers(numbers)
+        codes, distinct = pd.factorize(coarse(numbers, feature), use_na_sentinel=False)
+        usual = None if usual is None else float(coarse(np.array([float(usual)]), feature)[0])
+    else:
+        codes, distinct = pd.factorize(display_values(column, feature), use_na_sentinel=False)
+        values = pa.array([_json(_known(value)) for value in distinct]).take(pa.array(codes))
+    sentences = pa.array([_json(sentence(feature, _known(value), usual))[1:-1] for value in distinct])
+    head = _json({"feature": feature.name, "label": feature.label})[:-1]
+    middle = _json({"unit": feature.unit, "family": feature.family})[1:-1]
+    return f'{head},"value":', values, f',{middle},"text":"', sentences.take(pa.array(codes))
+
+
+def _known(value: Any) -> float | bool | str | None:
+    return None if value is None or value != value else value
 
 
 def sentence(feature: Feature, value: float | bool | str | None, usual: float | bool | str | None = None) -> str:
@@ -223,7 +235,7 @@ def words_of(value: float | bool | str | None, feature: Feature) -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
-    if feature.unit.split(" ")[0] == "share":
+    if _is_share(feature):
         return f"{value:.0%}{feature.unit.removeprefix('share')}"
     shown = f"{value:,.0f}" if float(value).is_integer() else _short(value)
     if feature.unit.endswith("currency"):
@@ -232,11 +244,25 @@ def words_of(value: float | bool | str | None, feature: Feature) -> str:
     return f"{shown} {unit}".rstrip()
 
 
+def coarse(values: FloatArray, feature: Feature) -> FloatArray:
+    """Numbers no finer than they are said: whole from 100 on, with one decimal from 10 on, with two below."""
+    if _is_share(feature):
+        return np.round(values, 2) + 0.0
+    sizes = np.abs(values)
+    digits = np.where(sizes >= 100, 0, np.where(sizes >= 10, 1, 2))
+    rounded = np.select([digits == place for place in range(3)], [np.round(values, place) for place in range(3)])
+    return np.where(sizes >= 0.01, rounded, values)
+
+
 def _short(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     decimals = 1 if abs(value) >= 10 else 2
-    return f"{value:,.{decimals}f}" if abs(value) >= 0.01 else f"{value:.2g}"
+    return f"{value:.{decimals}f}" if abs(value) >= 0.01 else f"{value:.2g}"
+
+
+def _is_share(feature: Feature) -> bool:
+    return feature.unit.split(" ")[0] == "share"
 
 
 def _other_text(part: float) -> str:

@@ -136,6 +136,26 @@ def test_numbers_are_written_as_people_write_them(value: float, unit: str, words
 
 
 @pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (74.004, "days", "74 days since"),
+        (73.96, "days", "74 days since"),
+        (12.345, "days", "12.3 days since"),
+        (1250.55, "days", "1,251 days since"),
+        (0.0012, "days", "0.0012 days since"),
+        (0.254, "share", "Days since: 25%"),
+        (-0.001, "share", "Days since: 0%"),
+    ],
+)
+def test_reasons_say_a_number_no_finer_than_a_person_would(value: float, unit: str, said: str) -> None:
+    feature = Feature("x", "Days since", unit, "f", "number")
+    written = write_reasons(pd.DataFrame({"x": [value]}), (feature,), np.array([[0.5]]))
+    (reason, _) = json.loads(written.json[0])
+    assert reason["text"].startswith(said)
+    assert reason["value"] == value
+
+
+@pytest.mark.parametrize(
     ("label", "unit", "value", "usual", "said"),
     [
         ("Tickets open for more than 7 days", "tickets", 3.0, 0.0, "3 tickets open for more than 7 days, usually 0"),
