@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -19,7 +20,6 @@ from orchestration.feature_catalogue import place_of, read_features
 from orchestration.feature_proof import SCHEMAS, SUFFIX, prove_features, words_of_failure
 from orchestration.impact import UnknownName, columns_that_hang_on, find_impact
 from orchestration.model_registry import ModelRegistry
-from orchestration.replay import replay_held_dates
 from orchestration.transform import prepare_manifest, profiles_directory
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
@@ -160,18 +160,21 @@ def test_the_catalogue_says_how_much_is_missing_and_since_when(warehouse: Wareho
     assert "tenure_days" in shared
 
 
-def test_features_and_impact_are_told_in_the_terminal(
-    settings: Settings, warehouse: Warehouse, company: Company, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def churn(settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setenv("CHURN_HOME", str(settings.home))
     monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url())
-    listed = CliRunner().invoke(app, ["features", "--company", company.slug])
+    return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+def test_features_and_impact_are_told_in_the_terminal(churn: Callable[..., Result], company: Company) -> None:
+    listed = churn("features", "--company", company.slug)
     assert listed.exit_code == 0, listed.output
     assert "has no champion yet" in listed.output
     assert "attribute_industry" in listed.output
     assert "models/features/customer_features.sql:" in listed.output
 
-    told = CliRunner().invoke(app, ["impact", "stg_crm__ticket_versions.satisfaction"])
+    told = churn("impact", "stg_crm__ticket_versions.satisfaction")
     assert told.exit_code == 0, told.output
     assert "average_satisfaction_180d (ticket_features)" in told.output
     assert "tenure_days" not in told.output
@@ -179,7 +182,7 @@ def test_features_and_impact_are_told_in_the_terminal(
 
 
 def test_a_held_date_is_replayed_as_the_source_said_it_and_nothing_else_moves(
-    warehouse: Warehouse, settings: Settings, company: Company
+    warehouse: Warehouse, settings: Settings, company: Company, churn: Callable[..., Result]
 ) -> None:
     """Payments of weeks come late: the date as it was known lacks them, the replay counts each from its day."""
     held = END.date() - timedelta(days=3)
@@ -204,10 +207,21 @@ def test_a_held_date_is_replayed_as_the_source_said_it_and_nothing_else_moves(
         connection.execute("update ml.publication_holds set as_of_date = %s", [held])
         connection.commit()
 
-    done = replay_held_dates(settings, warehouse, scorer, company)
+    with warehouse.connect() as connection:
+        newest_load = connection.execute(
+            "update ops.load_log set status = 'failed' where load_id = (select max(load_id) from ops.load_log)"
+            " returning load_id"
+        ).fetchone()
+    too_early = churn("replay", "--company", company.slug, "--date", f"{held}")
+    assert str(too_early.exception).startswith(f"{held} is held still: features rest on fresh loads")
+    with warehouse.connect() as connection:
+        connection.execute("update ops.load_log set status = 'succeeded' where load_id = %s", newest_load)
+    done = churn("replay", "--company", company.slug)
 
-    assert done.held == {}
-    assert done.published == [held]
+    assert done.exit_code == 0, done.output
+    assert f"{company.slug}: {held} is published, as the source said it." in done.output
+    assert f"{company.slug}: no past date is held." in churn("replay", "--company", company.slug).output
+    assert "'acem'" in str(churn("replay", "--company", "acem").exception)
     with warehouse.connect() as connection:
         (paid_of_late,) = connection.execute(
             "select count(*) from predictions.churn_scores_v1, jsonb_array_elements(reasons) as reason"

@@ -17,7 +17,6 @@ from ml_assets.drift import TOGETHER
 from ml_assets.task import Feature
 from orchestration.churn_training import ChurnTrainer
 from orchestration.model_registry import ModelRegistry
-from orchestration.replay import Replayed
 from orchestration.retraining import cause_to_train, train_where_due
 from orchestration.watch_checks import broken_promises, drifted_companies, open_holds
 from orchestration.watching import grade_company, measure_company
@@ -384,24 +383,3 @@ def test_holds_are_listed_looked_into_and_accepted_by_command(
     assert "accepted" in churn("holds").output
     with pytest.raises(NotHeld, match="has no scores of 2026-02-09 that are held; `churn holds` lists them"):
         churn(*accept, "--date", "2026-02-09")
-
-
-def test_a_replay_by_command_says_what_was_published_and_fails_where_a_date_is_held_still(
-    company: Company, churn: Churn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("orchestration.transform.prepare_manifest", lambda _: None)
-    monkeypatch.setattr("orchestration.churn_scoring.ChurnScorer.from_settings", lambda *_: None)
-    assert "acme: no past date is held." in churn("replay", "--company", "acme").output
-    asked: list[Any] = []
-
-    def replayed(*arguments: Any) -> Replayed:
-        asked.append(arguments[-2:])
-        return Replayed([FIRST], {SECOND: "payments: 0"})
-
-    monkeypatch.setattr("orchestration.replay.replay_held_dates", replayed)
-    done = churn("replay", "--company", "acme", "--date", f"{FIRST}")
-    assert f"acme: {FIRST} is published, as the source said it." in done.output
-    assert str(done.exception) == f"{SECOND} is held still: payments: 0"
-    assert [(each.slug, day) for each, day in asked] == [("acme", FIRST)]
-    with pytest.raises(CompanyNotFound, match="acem"):
-        churn("replay", "--company", "acem")
