@@ -491,7 +491,11 @@ class StandIn:
     def change_field(self, field_id: int, body: Json) -> Json:
         refuse_blank(body, "description", "display_name")
         by_id = {column["id"]: column for table in self.tables.values() for column in table["fields"]}
-        find(by_id, field_id).update(body)
+        column = find(by_id, field_id)
+        target = body.get("fk_target_field_id")
+        if target is not None and self.field_owners.get(target) != self.field_owners[field_id]:
+            raise Refusal(400, {"errors": {"fk_target_field_id": "the target is in another database"}})
+        column.update(body)
         return by_id[field_id]
 
     # --- cards

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from metabase_stand_in import StandIn, served
 from test_metabase_apply import (
     PASSWORD,
@@ -23,19 +24,20 @@ from test_metabase_apply import (
     tables_of,
 )
 
+from orchestration.feature_catalogue import PROJECT_DIRECTORY
 from orchestration.integrations.metabase.apply import ApplyResult, apply_dashboards
 from orchestration.integrations.metabase.definitions import load_definitions
 from orchestration.integrations.metabase.errors import MetabaseError
 
 TABLES = {**tables_of(load_definitions()), ("analytics", "score_history"): ["customer_id"]}
+INTERNAL, COMPANYS = "Churn Warehouse (all companies)", "Churn Warehouse (Zawadi Stationers)"
 OVERVIEW = ("analytics", "customer_overview")
 SAID_OF_COLUMNS: dict[tuple[str, str], dict[str, str]] = {
     ("customer_overview", "customer_id"): {"metabase.semantic_type": "type/PK"},
     ("customer_overview", "country"): {"metabase.semantic_type": "type/Country"},
     ("customer_overview", "plan_name"): {"metabase.visibility_type": "sensitive"},
     ("score_history", "customer_id"): {
-        "metabase.semantic_type": "type/FK",
-        "metabase.fk_target_table": "analytics.customer_overview",
+        "metabase.fk_target_table": "customer_overview",
         "metabase.fk_target_field": "customer_id",
     },
 }
@@ -103,20 +105,80 @@ def column_of(metabase: StandIn, database: str, table: str, column: str) -> dict
     return next(field for field in fields if field["name"] == column)
 
 
-@pytest.mark.parametrize("database", ["Churn Warehouse (all companies)", "Churn Warehouse (Zawadi Stationers)"])
+@pytest.mark.parametrize("database", [INTERNAL, COMPANYS])
 def test_every_connection_tells_what_dbt_says_of_its_tables_and_columns(
     metabase: StandIn, url: str, manifest: Path, database: str
 ) -> None:
     apply(url, manifest, FakeLogins())
 
     assert table_of(metabase, database, OVERVIEW)["description"] == "All about customer_overview."
-    key = column_of(metabase, database, "customer_overview", "customer_id")
-    assert key["semantic_type"] == "type/PK"
     assert column_of(metabase, database, "customer_overview", "country")["semantic_type"] == "type/Country"
     assert column_of(metabase, database, "customer_overview", "plan_name")["visibility_type"] == "sensitive"
     reference = column_of(metabase, database, "score_history", "customer_id")
-    assert (reference["semantic_type"], reference["fk_target_field_id"]) == ("type/FK", key["id"])
     assert reference["description"] == "The customer_id of score_history."
+
+
+def keys_of(metabase: StandIn, database: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The customer's id in the overview and in the history."""
+    return (
+        column_of(metabase, database, "customer_overview", "customer_id"),
+        column_of(metabase, database, "score_history", "customer_id"),
+    )
+
+
+def test_a_companys_connection_can_follow_a_customers_id_to_the_customer(
+    metabase: StandIn, url: str, manifest: Path
+) -> None:
+    apply(url, manifest, FakeLogins())
+
+    key, reference = keys_of(metabase, COMPANYS)
+    assert key["semantic_type"] == "type/PK"
+    assert (reference["semantic_type"], reference["fk_target_field_id"]) == ("type/FK", key["id"])
+
+
+def test_the_connection_for_all_companies_is_told_of_no_key_and_loses_one_given_by_hand(
+    metabase: StandIn, url: str, manifest: Path
+) -> None:
+    logins = FakeLogins()
+    apply(url, manifest, logins)
+    key, reference = keys_of(metabase, INTERNAL)
+    assert [key["semantic_type"], reference["semantic_type"]] == [None, None]
+    assert reference["fk_target_field_id"] is None
+
+    reference.update({"semantic_type": "type/FK", "fk_target_field_id": key["id"]})
+    key["semantic_type"] = "type/PK"
+    (change,) = apply(url, manifest, logins).changes
+
+    assert (change.name, change.parts) == (INTERNAL, ("2 tables and columns",))
+    assert [column["semantic_type"] for column in keys_of(metabase, INTERNAL)] == [None, None]
+    assert apply(url, manifest, logins).changes == []
+
+
+def test_a_key_that_somebody_pointed_elsewhere_is_put_right(metabase: StandIn, url: str, manifest: Path) -> None:
+    logins = FakeLogins()
+    apply(url, manifest, logins)
+    key, reference = keys_of(metabase, COMPANYS)
+    reference["fk_target_field_id"] = column_of(metabase, COMPANYS, "customer_overview", "plan_name")["id"]
+
+    (change,) = apply(url, manifest, logins).changes
+
+    assert (change.name, change.parts) == (COMPANYS, ("1 tables and columns",))
+    assert reference["fk_target_field_id"] == key["id"]
+
+
+def test_every_mart_with_a_customers_id_leads_to_the_customer() -> None:
+    text = (PROJECT_DIRECTORY / "models" / "analytics" / "_analytics__models.yml").read_text()
+    said = {
+        model["name"]: column.get("config", {}).get("meta", {})
+        for model in yaml.safe_load(text)["models"]
+        for column in model["columns"]
+        if column["name"] == "customer_id"
+    }
+
+    assert said.pop("customer_overview") == {"metabase.semantic_type": "type/PK"}
+    assert said
+    to_the_customer = {"metabase.fk_target_table": "customer_overview", "metabase.fk_target_field": "customer_id"}
+    assert {name for name, meta in said.items() if not to_the_customer.items() <= meta.items()} == set()
 
 
 def test_a_second_apply_describes_nothing_and_what_was_changed_by_hand_comes_back(

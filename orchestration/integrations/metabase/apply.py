@@ -607,13 +607,17 @@ class Applier:
         if self._manifest is None:
             return
         manifest = self._manifest
-        drifts = {scope: metadata_drift(self._state.scopes[scope.key].metadata, manifest) for scope in scopes}
+        drifts = {
+            scope: metadata_drift(self._state.scopes[scope.key].metadata, manifest, has_keys=scope.company is not None)
+            for scope in scopes
+        }
         drifted = [scope for scope, drift in drifts.items() if drift]
 
         def write(scope: Scope) -> MetabaseError | None:
             name = scope.database_name(self._definitions, self._namesakes)
             try:
-                write_metadata(self._client, name, manifest, self._state.scopes[scope.key].metadata)
+                metadata = self._state.scopes[scope.key].metadata
+                write_metadata(self._client, name, manifest, metadata, has_keys=scope.company is not None)
             except MetabaseError as error:
                 return error
             return None
