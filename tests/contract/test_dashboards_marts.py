@@ -89,6 +89,8 @@ GRADED = {
     ("score_grades", "segment"): ("all", "all", "DE"),
     ("score_grades", "model_version"): ("all",) * 3,
     ("score_grades", "evidence_level"): ("all", "own_model", "all"),
+    ("challenger_grades", "model_version"): ("churn-2", "churn-2", "churn-3"),
+    ("challenger_grades", "scored_by"): ("challenger", "champion", "challenger"),
     # One day was published after all, two still wait.
     ("publication_holds", "hold_status"): ("published", "held", "accepted"),
     ("publication_holds", "released_at"): ("2026-02-01 10:00+00", None, None),
