@@ -1,6 +1,7 @@
 """Work over companies: each on its own, counted, and none stopped by another's failure."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -14,6 +15,7 @@ from warehouse.operations_log import record_run
 
 Result = TypeVar("Result")
 
+WHOLE_RUN = "this run, all its companies"
 LARGEST_SHARE_OF_FAILURES = 0.5
 """Past this share of failed companies the fault is ours, not theirs, and the step fails."""
 
@@ -42,6 +44,7 @@ def for_each_company(
     LARGEST_SHARE_OF_FAILURES of the companies failed.
     """
     outcomes: CompanyOutcomes[Result] = CompanyOutcomes()
+    begun_at = datetime.now(UTC)
     with warehouse.connect() as conn:
         chosen = [company for company in list_companies(conn) if company.slug in context.partition_keys]
     for company in chosen:
@@ -73,8 +76,20 @@ def for_each_company(
                 counts=counts(outcomes.results[company.slug]) if company.slug in outcomes.results else None,
                 error=outcomes.failures.get(company.slug),
             )
-    _report(context, stage, chosen, outcomes)
+    totals = Counter[str]()
+    for result in outcomes.results.values():
+        totals.update(counts(result))
+    seconds = (datetime.now(UTC) - begun_at).total_seconds()
+    _report(context, stage, chosen, outcomes, words_of_run(len(chosen), seconds, totals, outcomes.failures))
     return outcomes
+
+
+def words_of_run(companies: int, seconds: float, totals: Mapping[str, int], failed: Collection[str]) -> str:
+    """What the stage did over all its companies, in a line."""
+    words = f"{companies} {'company' if companies == 1 else 'companies'} in {seconds:.1f} s"
+    if totals:
+        words += ": " + ", ".join(f"{name} {count:,}" for name, count in totals.items())
+    return f"{words}; failed: {', '.join(sorted(failed))}" if failed else words
 
 
 def figures(result: Any) -> dict[str, str | int | float]:
@@ -90,8 +105,15 @@ def figures(result: Any) -> dict[str, str | int | float]:
 
 
 def _report(
-    context: dg.AssetExecutionContext, stage: str, chosen: list[Company], outcomes: CompanyOutcomes[Result]
+    context: dg.AssetExecutionContext,
+    stage: str,
+    chosen: list[Company],
+    outcomes: CompanyOutcomes[Result],
+    whole_run: str,
 ) -> None:
+    # A page shows the newest materialization, which is one company's: each says what all of the run came to.
+    for key in context.selected_asset_keys:
+        context.add_asset_metadata({WHOLE_RUN: whole_run}, key)
     for slug, error in outcomes.failures.items():
         for key in context.selected_asset_keys:
             context.add_asset_metadata({"status": "failed", "error": error}, key, slug)

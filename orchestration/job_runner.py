@@ -8,6 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from rich.console import Console
 
 from orchestration import dagster_home, partitions
@@ -18,6 +19,8 @@ from warehouse.operations_log import failed_runs
 from warehouse.settings import Settings
 
 _POLL_SECONDS = 0.3
+# Without it the UI lists the run, but not at its job. The code location is called as pyproject.toml says.
+REPOSITORY_LABEL = "__repository__@churn_warehouse"
 
 
 class NoCompanies(Exception):
@@ -63,7 +66,7 @@ def run_job(
                 instance=instance,
                 run_id=run_id,
                 raise_on_error=False,
-                tags=partitions.range_tags(chosen),
+                tags={**partitions.range_tags(chosen), REPOSITORY_LABEL_TAG: REPOSITORY_LABEL},
                 run_config={
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                     **(run_config or {}),

@@ -7,21 +7,27 @@ from typing import Any
 import psycopg
 
 from warehouse.clock import Clock
-from warehouse.companies import Company, list_companies
+from warehouse.companies import Company, get_company, list_companies
 from warehouse.connection import Warehouse
-from warehouse.publication import Publication, is_publishable, publish_staged_scores, staged_date
+from warehouse.publication import (
+    Publication,
+    is_publishable,
+    newest_publication,
+    publish_staged_scores,
+    staged_date,
+)
 from warehouse.publication_feed import Bands, compact_feed
 from warehouse.publication_gate import run_gate
-from warehouse.publication_holds import release
+from warehouse.publication_holds import list_holds, release
 from warehouse.roles import Role
 from warehouse.settings import Settings
 
 
 @dataclass
 class Verdicts:
-    """The gate's verdict per company with staged scores: slugs that passed, and why the others did not."""
+    """The gate's verdict on staged scores, by company's slug: what was looked at where all is well, and what is not."""
 
-    passed: list[str] = field(default_factory=list)
+    passed: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -36,15 +42,12 @@ def run_gates(warehouse: Warehouse, settings: Settings) -> Verdicts:
             date = staged_date(conn, company.company_id)
             if date is None:
                 continue
-            failed = [
-                f"{check.name}: {check.detail}"
-                for check in run_gate(conn, company, date, clock.for_company(company))
-                if not check.passed
-            ]
+            checks = run_gate(conn, company, date, clock.for_company(company))
+        failed = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
         if failed:
             verdicts.failed[company.slug] = "; ".join(failed)
         else:
-            verdicts.passed.append(company.slug)
+            verdicts.passed[company.slug] = f"{len(checks)} checks passed for {date}: {checks[0].detail}"
     return verdicts
 
 
@@ -60,6 +63,27 @@ def publish_company(warehouse: Warehouse, settings: Settings, company: Company) 
             release(conn, company.company_id, date, now, "published")
         compact_company(conn, settings, company, now)
     return published
+
+
+def what_stands(warehouse: Warehouse, slug: str) -> dict[str, str | int]:
+    """What readers see of a company that published nothing just now, and why nothing was, for its asset's metadata."""
+    with warehouse.connect() as conn:
+        company = get_company(conn, slug)
+        held = list_holds(conn, company.company_id, only_open=True)
+        standing = newest_publication(conn, company.company_id)
+    if held:
+        newest = max(hold.as_of_date for hold in held)
+        status = f"the gate holds {newest} back: `churn holds --company {slug}` says why"
+    else:
+        status = "nothing new since the last publication"
+    if standing is None:
+        return {"status": f"{status}; nothing is published yet"}
+    return {
+        "status": status,
+        "published_as_of": str(standing.as_of_date),
+        "published_scores": standing.scores,
+        "published_by_model": standing.model_version,
+    }
 
 
 def compact_company(conn: psycopg.Connection[Any], settings: Settings, company: Company, now: datetime) -> int:

@@ -1,14 +1,13 @@
 """The gate, and publishing what passed it. What is checked and how it is published lives in ``warehouse``."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import dagster as dg
 
 from orchestration import keys
-from orchestration.company_work import for_each_company
+from orchestration.company_work import figures, for_each_company
 from orchestration.partitions import companies
-from orchestration.publishing import publish_company, run_gates
+from orchestration.publishing import publish_company, run_gates, what_stands
 from orchestration.resources import WarehouseResource
 
 
@@ -28,7 +27,8 @@ def publishable(warehouse: WarehouseResource) -> dg.AssetCheckResult:
         passed=not verdicts.failed,
         severity=dg.AssetCheckSeverity.WARN if verdicts.passed else dg.AssetCheckSeverity.ERROR,
         description="; ".join(f"{slug} is held back: {words}" for slug, words in verdicts.failed.items()) or None,
-        metadata={"passed": ", ".join(verdicts.passed) or "none", **verdicts.failed},
+        metadata={**verdicts.passed, **verdicts.failed}
+        or {"status": "nothing new is staged, so nothing was judged; what is published stands"},
     )
 
 
@@ -84,8 +84,11 @@ def publish_churn_scores(
                 else {}
             ),
         )
-    for slug, published in outcomes.results.items():
-        shown = asdict(published) if published else {"status": "nothing new to publish, or held back by the gate"}
-        context.add_asset_metadata({name: str(value) for name, value in shown.items()}, keys.SCORES, slug)
+        shown = {
+            slug: figures(published) if published else what_stands(opened, slug)
+            for slug, published in outcomes.results.items()
+        }
+    for slug, metadata in shown.items():
+        context.add_asset_metadata(metadata, keys.SCORES, slug)
     for key in context.selected_asset_keys:
         yield dg.MaterializeResult(asset_key=key)

@@ -6,6 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +172,23 @@ def test_those_that_fail_are_named_with_a_remedy_and_stop_nobody(run: Run) -> No
     assert {slug for (slug,) in loaded} == {"good_file", "good_encrypted", "good_database", "good_twice"}
     for slug in FAILING:
         assert f"{slug} · sync" in run.done.stderr
+
+
+def test_the_run_stands_at_its_job_in_the_ui(run: Run) -> None:
+    location = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dagster"]["code_location_name"]
+    label = "select value from dagster.run_tags where key = '.dagster/repository'"
+    assert run.ask(label) == [(f"__repository__@{location}",)]
+
+
+def test_what_all_companies_came_to_stands_at_every_companys_materialization(run: Run) -> None:
+    events = run.ask(
+        "select event::json #>> '{dagster_event,event_specific_data,materialization}' from dagster.event_logs"
+        " where dagster_event_type = 'ASSET_MATERIALIZATION' and asset_key = '[\"raw\", \"customers\"]'"
+    )
+    assert len(events) == 8
+    for (event,) in events:
+        assert "8 companies in" in str(event)
+        assert f"failed: {', '.join(sorted(FAILING))}" in str(event)
 
 
 def test_one_that_is_disabled_is_not_read_and_keeps_its_history(run: Run) -> None:

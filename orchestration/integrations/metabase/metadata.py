@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 KEY_TYPES = frozenset({"type/PK", "type/FK"})
 
 
-class KeylessManifest(Manifest):
+class KeylessManifest(Manifest):  # type: ignore[misc]  # the library has no types
     """dbt's manifest without its keys; one that somebody gave Metabase by hand is taken back."""
 
     def read_models(self) -> Sequence[Model]:
         """The models, as the library reads them."""
-        models = super().read_models()
+        models: Sequence[Model] = super().read_models()
         for column in (column for model in models for column in model.columns):
             if column.semantic_type in KEY_TYPES:
                 column.semantic_type, column.fk_target_table, column.fk_target_field = NullValue, None, None
         return models
 
 
-class Library(DbtMetabase):
+class Library(DbtMetabase):  # type: ignore[misc]  # the library has no types
     """dbt-metabase for one connection."""
 
     def __init__(self, manifest: Manifest, **access: str) -> None:
