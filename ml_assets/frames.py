@@ -106,13 +106,14 @@ def usual_values(frame: pd.DataFrame, features: Sequence[Feature]) -> dict[str, 
     """Each feature's median (a number) or most frequent value (a category, a flag), where any row has one."""
     usual: dict[str, float | bool | str] = {}
     for feature in features:
-        known = pd.Series(plain_values(frame[feature.name], feature)).dropna()
-        if known.empty:
+        values = plain_values(frame[feature.name], feature)
+        known = values[~pd.isna(values)]
+        if len(known) == 0:
             continue
         if feature.kind == "number":
-            usual[feature.name] = float(known.median())
+            usual[feature.name] = float(np.median(known))
         else:
-            most = known.value_counts().sort_index().idxmax()
+            most = pd.Series(known).value_counts().sort_index().idxmax()
             usual[feature.name] = bool(most) if feature.kind == "flag" else str(most)
     return usual
 

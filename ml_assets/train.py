@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -81,17 +82,22 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Candidate:
+    """A fitted candidate with its margins on the calibration and the test rows."""
+
     estimator: Estimator
     calibrator: AffineCalibrator
     selection_losses: FloatArray | None
+    calibrate_margins: FloatArray
+    test_margins: FloatArray
     metrics: Metrics = field(default_factory=dict)
 
     @property
     def selection_loss(self) -> float | None:
         return None if self.selection_losses is None else float(self.selection_losses.mean())
 
-    def probabilities(self, matrix: FloatArray) -> FloatArray:
-        return probabilities_of(bound_log_odds(self.calibrator.log_odds(self.estimator.margins(matrix))))
+    @cached_property
+    def test_probabilities(self) -> FloatArray:
+        return probabilities_of(bound_log_odds(self.calibrator.log_odds(self.test_margins)))
 
 
 def train(
@@ -151,7 +157,7 @@ def train(
         entity_key=task.entity_key,
         rung="rule" if chosen == RULE else rung,
         estimator=candidates[chosen].estimator,
-        calibrator=_with_range(candidates[chosen], rows, matrix, split, seed),
+        calibrator=_with_range(candidates[chosen], rows, split, seed),
         encoder=encoder,
         facts=_facts(
             rows,
@@ -205,7 +211,7 @@ def repeat(model: TrainedModel, split: Mapping[str, Any], frame: pd.DataFrame, t
     fit_rows = _fit_rows(rows, matrix, recorded.fit, encoder, facts.horizon_days, facts.seed, facts.threads)
     estimator = fit_candidate(model.estimator.kind, fit_rows, model.estimator.settings())
     candidate = _calibrated(estimator, rows, matrix, recorded, facts.seed)
-    calibrator = _with_range(candidate, rows, matrix, recorded, facts.seed)
+    calibrator = _with_range(candidate, rows, recorded, facts.seed)
     return replace(model, estimator=estimator, calibrator=calibrator, encoder=encoder)
 
 
@@ -369,7 +375,7 @@ def _candidates(
         try:
             estimator = _fit(name, fit_rows, settings, found)
             candidate = _calibrated(estimator, rows, matrix, split, fit_rows.seed)
-            metrics = _judge(candidate.probabilities(matrix[test]), rows, test, fit_rows.seed)
+            metrics = _judge(candidate.test_probabilities, rows, test, fit_rows.seed)
         except Exception as error:  # noqa: BLE001 - whatever a library raises, the other candidates go on
             failed[name] = f"{type(error).__name__}: {error}"
             continue
@@ -382,13 +388,13 @@ def _candidates(
 def _calibrated(estimator: Estimator, rows: _Rows, matrix: FloatArray, split: TimeSplit, seed: int) -> _Candidate:
     """The estimator with its calibrator, and its losses on the calibration rows as the fitted line gives them."""
     calibrate, test = (rows_on(rows.dates, days) for days in (split.calibrate, split.test))
+    margins, later = estimator.margins(matrix[calibrate]), estimator.margins(matrix[test])
     if not calibrate.any():
-        return _Candidate(estimator, identity(), None)
-    margins = estimator.margins(matrix[calibrate])
+        return _Candidate(estimator, identity(), None, margins, later)
     fitted = fit_calibrator(margins, rows.outcomes[calibrate])
     losses = log_losses(fitted.log_odds(margins), rows.outcomes[calibrate])
-    kept = not_worse_than_raw(fitted, estimator.margins(matrix[test]), rows.outcomes[test], rows.entities[test], seed)
-    return _Candidate(estimator, kept, losses)
+    kept = not_worse_than_raw(fitted, later, rows.outcomes[test], rows.entities[test], seed)
+    return _Candidate(estimator, kept, losses, margins, later)
 
 
 def _fit(name: str, rows: FitRows, settings: Mapping[str, Settings], found: Mapping[str, _Candidate]) -> Estimator:
@@ -419,7 +425,7 @@ def _report(
     test = rows_on(rows.dates, split.test)
     some = np.flatnonzero(test)[:: max(1, int(test.sum()) // _DRIVER_ROWS)][:_DRIVER_ROWS]
     parts, _ = chosen.estimator.parts(matrix[some])
-    probabilities = chosen.probabilities(matrix[test])
+    probabilities = chosen.test_probabilities
     return {
         **describe_model(
             probabilities,
@@ -449,7 +455,7 @@ def _judge_shallower(
         return None
     test = rows_on(rows.dates, split.test)
     estimator = fit_candidate(chosen.estimator.kind, fit_rows, settings)
-    other = _calibrated(estimator, rows, matrix, split, fit_rows.seed).probabilities(matrix[test])
+    other = _calibrated(estimator, rows, matrix, split, fit_rows.seed).test_probabilities
     loss, low, high = paired_loss_interval(
         probabilities, other, rows.outcomes[test], rows.entities[test], seed=fit_rows.seed
     )
@@ -470,12 +476,10 @@ def _segments_of(frame: pd.DataFrame, task: PredictionTask) -> np.ndarray | None
     return column.where(column.notna(), None).to_numpy()
 
 
-def _with_range(
-    candidate: _Candidate, rows: _Rows, matrix: FloatArray, split: TimeSplit, seed: int
-) -> AffineCalibrator:
+def _with_range(candidate: _Candidate, rows: _Rows, split: TimeSplit, seed: int) -> AffineCalibrator:
     """The calibrator with its spread over the customers of the calibration rows, or of the test rows without such."""
+    margins = candidate.calibrate_margins if split.calibrate else candidate.test_margins
     held_out = rows_on(rows.dates, split.calibrate or split.test)
-    margins = candidate.estimator.margins(matrix[held_out])
     return with_range(candidate.calibrator, margins, rows.outcomes[held_out], rows.entities[held_out], seed)
 
 

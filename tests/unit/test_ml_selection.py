@@ -212,7 +212,8 @@ def test_of_candidates_that_cost_the_same_to_explain_the_blend_is_chosen() -> No
     def candidate(cost: float, extra: float) -> _Candidate:
         estimator = cast(Estimator, SimpleNamespace(reason_cost=lambda: cost))
         noise = chance.normal(0, 0.05, 400)
-        return _Candidate(estimator, identity(), losses + extra + noise - noise.mean())
+        none = np.zeros(0)
+        return _Candidate(estimator, identity(), losses + extra + noise - noise.mean(), none, none)
 
     found = {
         "logistic": candidate(0.0, 0.1),
