@@ -264,9 +264,12 @@ def fill_table(block: Block, card: CardDefinition, rows: Rows) -> None:
     if card.visualization_settings.get("table.pivot"):
         fill_pivot(block, card, rows)
         return
-    columns = shown_columns(card, rows)
+    listed = shown_columns(card, rows)
+    # A page is as wide as its paper: a column that says nothing takes no room on it.
+    columns = [column for column in listed if any(row[column] is not None for row in rows)] or listed
     block.header = [title_of(card, column) for column in columns]
     block.table = [[cell_of(card, column, row[column]) for column in columns] for row in rows[:MOST_TABLE_ROWS]]
+    align_numbers(block.table)
     block.is_wide = block.is_wide or len(columns) > 6
     if len(rows) > MOST_TABLE_ROWS:
         block.note = f"The first {MOST_TABLE_ROWS} of {len(rows)}."
@@ -290,6 +293,17 @@ def fill_pivot(block: Block, card: CardDefinition, rows: Rows) -> None:
         ]
         for down in dict.fromkeys(row[side] for row in rows)
     ]
+    align_numbers(block.table)
+    block.is_wide = block.is_wide or len(block.header) > 8
+
+
+def align_numbers(table: list[list[Cell]]) -> None:
+    """What is missing stands in a column of numbers where a number would."""
+    for at in range(len(table[0])):
+        column = [row[at] for row in table]
+        if any(cell.is_number for cell in column):
+            for cell in column:
+                cell.is_number = True
 
 
 def cell_of(card: CardDefinition, column: str, value: Any) -> Cell:

@@ -37,6 +37,8 @@ STYLE: dict[Any, Any] = {
     "ytick.color": INK,
     "figure.constrained_layout.use": True,
 }
+# A chart of one or two bars keeps their thickness.
+FEWEST_ROW_PLACES = 3
 CARTESIAN = ("line", "bar", "area", "row")
 Rows = Sequence[Mapping[str, Any]]
 
@@ -217,6 +219,8 @@ def draw_row(axes: Axes, card: CardDefinition, rows: Rows) -> None:
     how = column_settings(card, metric)
     axes.bar_label(bars, fmt=lambda value: written(value, how, short=True), fontsize=8.5, padding=3)
     axes.margins(x=0.12)
+    if len(rows) < FEWEST_ROW_PLACES:
+        axes.set_ylim(len(rows) - FEWEST_ROW_PLACES - 0.5, len(rows) - 0.5)
     axes.xaxis.set_visible(False)
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)

@@ -4,7 +4,7 @@ select
     sum(payments_late)::double precision / nullif(sum(payments_due), 0) as late
 from analytics.payment_health_by_month
 where
-    true
+    month < (select max(newest.month) from analytics.payment_health_by_month as newest)
     [[and {{company}}]]
     [[and {{segment}}]]
     [[and {{month}}]]

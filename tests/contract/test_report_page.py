@@ -14,7 +14,7 @@ import pytest
 
 from orchestration.integrations.metabase.definitions import load_definitions, marts_read
 from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
-from orchestration.report import report_html, write_report
+from orchestration.report import Block, fill_table, report_html, write_report
 from orchestration.report_charts import number_written
 from tests.conftest import TestServer
 from tests.contract.test_dashboards_marts import fill
@@ -131,3 +131,31 @@ def test_numbers_are_written_with_their_unit() -> None:
     assert number_written(0.1234, {"number_style": "percent", "decimals": 1}) == "12.3%"
     assert number_written(1_250_000, {}, short=True) == "1.2M"
     assert number_written(3.0, {}) == "3"
+
+
+def test_a_column_without_a_value_takes_no_room_and_what_is_missing_stands_where_a_number_would() -> None:
+    (card,) = [card for card in load_definitions().cards() if card.key == "tickets"]
+    rows = [
+        {"opened_at": date(2026, 1, 2), "subject": "Late", "first_response_hours": None, "satisfaction": None},
+        {"opened_at": date(2026, 1, 1), "subject": "Lost", "first_response_hours": 2.5, "satisfaction": None},
+    ]
+    listed = [{"name": name, "enabled": True} for name in rows[0]]
+    settings = card.visualization_settings | {"table.columns": listed}
+    block = Block("Tickets", "")
+
+    fill_table(block, card.model_copy(update={"visualization_settings": settings}), rows)
+
+    assert block.table is not None
+    assert len(block.header) == 3
+    assert [[cell.is_number for cell in row] for row in block.table] == [[False, False, True]] * 2
+
+
+def test_a_table_across_many_columns_takes_the_pages_width() -> None:
+    (card,) = [card for card in load_definitions().cards() if card.key == "cohorts"]
+    settings = card.visualization_settings
+    pivot, cell = settings["table.pivot_column"], settings["table.cell_column"]
+    for columns, is_wide in ((8, False), (9, True)):
+        rows = [{"cohort": date(2026, 1, 1), pivot: at, cell: 0.5} for at in range(columns - 1)]
+        block = Block("Cohorts", "")
+        fill_table(block, card, rows)
+        assert block.is_wide is is_wide
