@@ -62,6 +62,7 @@ def company_facts(warehouse: Warehouse, settings: Settings) -> list[CompanyFacts
                 company.name,
                 company.currency,
                 mail_addresses(company.notification_addresses, settings),
+                has_weekly_report=settings.mail_url is not None and company.notifications.weekly_report_on is not None,
             )
             for company in list_companies(connection)
         ]

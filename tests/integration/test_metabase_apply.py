@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -508,6 +508,20 @@ def test_mails_changed_by_hand_are_mended_under_their_ids_and_those_of_people_le
     assert metabase.alerts.keys() == {alert["id"], 6}
     assert json.dumps([metabase.pulses[5], metabase.alerts[6]]) == before
     assert apply(url, logins=logins).changes == []
+
+
+def test_who_gets_a_weekly_report_of_ours_gets_no_weekly_mail_from_metabase(
+    metabase: StandIn, url: str, logins: FakeLogins
+) -> None:
+    reported = replace(AMANI, has_weekly_report=True)
+    apply(url, companies=[reported], logins=logins)
+    assert metabase.pulses == {}
+    assert apply(url, companies=[reported], logins=logins).changes == []
+
+    (made,) = apply(url, companies=[AMANI], logins=logins).changes
+    assert str(made) == "created subscription 'Amani Media: Churn overview'"
+    (ended,) = apply(url, companies=[reported], logins=logins).changes
+    assert (ended.kind, ended.parts) == ("subscription", ("archived",))
 
 
 def test_a_subscription_that_nobody_shall_get_any_more_is_archived_and_comes_back(

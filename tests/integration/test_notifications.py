@@ -26,6 +26,7 @@ from orchestration.integrations.notifications.sending import (
     send_test,
     send_weekly_reports,
 )
+from orchestration.reporting import company_facts
 from warehouse import notification_log
 from warehouse.companies import Company, change_company, parse_definition
 from warehouse.companies import add_company as register
@@ -512,3 +513,17 @@ def test_a_companys_messages_go_when_it_is_removed(told: Warehouse, acme: Compan
     with told.connect() as conn:
         erased = erase_rows(conn, acme.company_id)
     assert erased["ops.notifications"] == erased["ops.notified_alerts"] == 2
+
+
+def test_metabase_is_told_which_companies_get_a_weekly_report_of_ours(
+    told: Warehouse, acme: Company, settings: Settings
+) -> None:
+    def reported(settings: Settings) -> bool:
+        (facts,) = [facts for facts in company_facts(told, settings) if facts.slug == acme.slug]
+        return facts.has_weekly_report
+
+    assert reported(settings)
+    assert not reported(settings.model_copy(update={"mail_url": None}))
+    with told.connect() as conn:
+        change_company(conn, acme.slug, {"notifications.weekly_report_on": None}, "tests")
+    assert not reported(settings)

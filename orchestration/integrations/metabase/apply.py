@@ -68,6 +68,7 @@ from orchestration.integrations.metabase.scopes import (
     distinct_cards,
     names_used_twice,
     scopes_of,
+    subscribers,
     tailored_dashboards,
 )
 from warehouse.settings import Settings
@@ -686,7 +687,7 @@ class Applier:
         groups: Mapping[str, int],
     ) -> None:
         """The dashboard's subscription and its cards' alerts, where a mail server is there to send them."""
-        addresses = self._operators if scope.company is None else scope.company.addresses
+        addresses = subscribers(scope, dashboard, self._operators)
         if not self._deliveries.has_mail:
             self._waiting += dashboard.subscription is not None and bool(addresses)
             self._waiting += sum(card.alert is not None for card in dashboard.own_cards())

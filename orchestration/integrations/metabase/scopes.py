@@ -30,13 +30,17 @@ LETTERS_AND_DIGITS = string.ascii_letters + string.digits
 
 @dataclass(frozen=True)
 class CompanyFacts:
-    """What dashboards need to know of a company; `addresses` are those who get its subscriptions by mail."""
+    """What dashboards need to know of a company; `addresses` are those who get its subscriptions by mail.
+
+    `has_weekly_report`: they get a weekly report of ours already.
+    """
 
     company_id: int
     slug: str
     name: str
     currency: str
     addresses: tuple[str, ...] = ()
+    has_weekly_report: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,14 @@ def with_currency(settings: dict[str, Any], currency: str | None) -> dict[str, A
         else:
             columns[key] = column | {"currency": currency, "currency_in_header": False}
     return changed | ({"column_settings": columns} if columns else {})
+
+
+def subscribers(scope: Scope, dashboard: DashboardDefinition, operators: Sequence[str]) -> Sequence[str]:
+    """Who gets the dashboard by mail: nobody gets a weekly mail from Metabase beside a weekly report of ours."""
+    if scope.company is None:
+        return operators
+    is_weekly = dashboard.subscription is not None and dashboard.subscription.schedule_type == "weekly"
+    return () if is_weekly and scope.company.has_weekly_report else scope.company.addresses
 
 
 def derived_entity_id(entity_id: str, scope_key: str) -> str:

@@ -42,6 +42,7 @@ from orchestration.integrations.metabase.scopes import (
     distinct_cards,
     names_used_twice,
     scopes_of,
+    subscribers,
     tailored_dashboards,
 )
 from warehouse.connection import Warehouse
@@ -112,8 +113,8 @@ def verify_dashboards(
                 place = int(found.collections[references_of(scope)["dashboards"]]["id"])
                 mailed = {reference_of_dashboard(scope, one) for one in dashboards[scope.key] if one.subscription}
                 stand = state.dashboards_in(client, place, mailed)
-                addresses = operators if scope.company is None else scope.company.addresses
                 for one in dashboards[scope.key]:
+                    addresses = subscribers(scope, one, operators)
                     there = stand.get(reference_of_dashboard(scope, one))
                     mine.extend(mail_faults(mails, one, there, addresses, known, groups))
             faults.extend(f"{reader}: {fault}" for fault in mine)
