@@ -21,6 +21,7 @@ import yaml
 
 from demo.crm.home import DEFAULT_PORT as DEMO_PORT
 from orchestration.integrations.metabase.client import NEWEST_TRIED_VERSION, OLDEST_VERSION, major_version
+from orchestration.job_runner import REPOSITORY_LABEL
 from warehouse.settings import PREFIX, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -277,11 +278,22 @@ def test_arguments_of_dagsters_programs_exist_and_the_module_is_ours() -> None:
     assert find_spec(module), module
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["dagster"]["module_name"] == module
-    for name in ("dagster-webserver", "dagster-daemon"):
-        command_line = services()[name]["command"]
-        assert command_line[command_line.index("--grpc-host") + 1] == "dagster-code"
-        assert command_line[command_line.index("--grpc-port") + 1] == port
     assert services()["dagster-code"]["healthcheck"]["test"][-1] == port
+
+
+def test_dagster_finds_the_code_server_under_the_name_that_runs_of_the_command_bear() -> None:
+    from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
+    from dagster._core.workspace.load import location_origins_from_yaml_paths
+
+    for name in ("dagster-webserver", "dagster-daemon"):
+        command = services()[name]["command"]
+        workspace = command[command.index("--workspace") + 1]
+        assert f"COPY docker/workspace.yaml {workspace}" in dockerfile()
+    (origin,) = location_origins_from_yaml_paths([str(ROOT / "docker" / "workspace.yaml")])
+    assert isinstance(origin, GrpcServerCodeLocationOrigin)
+    code = services()["dagster-code"]["command"]
+    assert (origin.host, str(origin.port)) == ("dagster-code", code[code.index("--port") + 1])
+    assert REPOSITORY_LABEL.endswith(f"@{origin.location_name}")
 
 
 def test_the_demo_has_the_commands_and_options_that_services_call() -> None:
