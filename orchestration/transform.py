@@ -1,17 +1,20 @@
 """The dbt project as Dagster sees it: where it is, how its names become asset keys, when to parse it anew."""
 
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
+from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, DbtProject
 
 from orchestration import keys
 from orchestration.feature_catalogue import PROJECT_DIRECTORY, manifest_path, sql_version, target_directory
 from warehouse.settings import Settings
 
+ROWS_WRITTEN = "rows written"
+_WRITTEN = re.compile(r"(?:INSERT 0|SELECT) (\d+)")
 _GROUPS = {
     "staging": keys.Group.staging,
     "intermediate": keys.Group.features,
@@ -48,6 +51,29 @@ class LayeredTranslator(DagsterDbtTranslator):
             group_name=_GROUPS.get(layer, keys.Group.features),
             owners=[keys.Owner.analytics_engineering],
         )
+
+
+def asset_events(invocation: DbtCliInvocation) -> Iterator[Any]:
+    """What dbt does, as Dagster's events; a table's materialization says how many rows this run wrote into it."""
+    for event in invocation.stream_raw_events():
+        rows = rows_written(event.raw_event)
+        for made in event.to_default_asset_events(
+            manifest=invocation.manifest,
+            dagster_dbt_translator=invocation.dagster_dbt_translator,
+            context=invocation.context,
+            target_path=invocation.target_path,
+            project=invocation.project,
+        ):
+            is_table = rows is not None and isinstance(made, dg.Output)
+            yield made.with_metadata({**made.metadata, ROWS_WRITTEN: rows}) if is_table else made
+
+
+def rows_written(raw_event: Mapping[str, Any]) -> int | None:
+    """How many rows a dbt model wrote, by what Postgres answered; None for a view, and for what is no model's end."""
+    if raw_event["info"]["name"] != "LogModelResult":
+        return None
+    answer = _WRITTEN.fullmatch(raw_event["data"].get("status") or "")
+    return int(answer[1]) if answer else None
 
 
 def dbt_project(settings: Settings) -> DbtProject:

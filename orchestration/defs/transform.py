@@ -12,7 +12,7 @@ from pydantic import Field
 from orchestration.automation import TRANSFORM_RETRIES
 from orchestration.feature_catalogue import target_directory
 from orchestration.resources import WarehouseResource
-from orchestration.transform import LayeredTranslator, dbt_project, dbt_vars, prepare_manifest
+from orchestration.transform import LayeredTranslator, asset_events, dbt_project, dbt_vars, prepare_manifest
 from warehouse.settings import load_settings
 
 _settings = load_settings()
@@ -50,4 +50,4 @@ def dbt_models(
     with warehouse.open() as opened:
         opened.write_dbt_profile(_project.profiles_dir)
         build = ["build", *WITHOUT_UNIT_TESTS, "--vars", orjson.dumps(dbt_vars(settings) | config.variables()).decode()]
-        yield from dbt.cli(build, context=context, target_path=target_directory(settings)).stream()
+        yield from asset_events(dbt.cli(build, context=context, target_path=target_directory(settings)))
