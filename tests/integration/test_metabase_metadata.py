@@ -166,6 +166,21 @@ def test_a_key_that_somebody_pointed_elsewhere_is_put_right(metabase: StandIn, u
     assert reference["fk_target_field_id"] == key["id"]
 
 
+def test_types_of_columns_are_those_that_metabase_knows_for_such_data() -> None:
+    text = (PROJECT_DIRECTORY / "models" / "analytics" / "_analytics__models.yml").read_text()
+    types = {"text": {"Name", "Country", "Category", "PK"}, "integer": {"Score"}, "double precision": {"Percentage"}}
+    types["timestamp with time zone"] = {"CreationTimestamp", "CancelationTimestamp"}
+    said = [
+        (f"{model['name']}.{column['name']}", column["data_type"], meta["metabase.semantic_type"].removeprefix("type/"))
+        for model in yaml.safe_load(text)["models"]
+        for column in model["columns"]
+        if "metabase.semantic_type" in (meta := column.get("config", {}).get("meta", {}))
+    ]
+
+    assert len(said) > 10
+    assert [column for column, data_type, kind in said if kind not in types[data_type]] == []
+
+
 def test_every_mart_with_a_customers_id_leads_to_the_customer() -> None:
     text = (PROJECT_DIRECTORY / "models" / "analytics" / "_analytics__models.yml").read_text()
     said = {
