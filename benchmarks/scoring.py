@@ -146,10 +146,10 @@ def loads(conn: psycopg.Connection[Any], company: Company) -> None:
 
 def bare_read(warehouse: Warehouse, company_id: int) -> tuple[float, FloatArray]:
     """Seconds to read the features into a float32 matrix, and the matrix."""
-    names = ", ".join(feature.name for feature in FEATURES)
+    names = sql.SQL(", ").join(sql.Identifier(feature.name) for feature in FEATURES)
+    query = sql.SQL("select {} from features.churn_feature_matrix where company_id = {} and as_of_date = {}")
     started = time.perf_counter()
-    query = f"select {names} from features.churn_feature_matrix where company_id = $1 and as_of_date = $2"
-    table = read_arrow(warehouse, query, [company_id, FIRST], role=Role.ml)  # type: ignore[arg-type]
+    table = read_arrow(warehouse, query.format(names, company_id, FIRST), role=Role.ml)
     matrix = np.empty(table.shape, dtype=np.float32, order="F")
     for place, column in enumerate(table.columns):
         matrix[:, place] = column.to_numpy()
@@ -165,9 +165,12 @@ def bare_predict(trees: BoostedTrees, matrix: FloatArray) -> float:
 
 def published_rows(warehouse: Warehouse, day: date) -> pa.Table:
     """A published set as it was handed over."""
-    columns = ", ".join(f"{name}::text as {name}" if name in JSON_COLUMNS else name for name in SCORES.names)
-    query = f"select {columns} from predictions.churn_scores_v1 where as_of_date = $1 order by customer_id"
-    return read_arrow(warehouse, query, [day]).cast(SCORES)  # type: ignore[arg-type]
+    columns = sql.SQL(", ").join(
+        sql.SQL("{0}::text as {0}" if name in JSON_COLUMNS else "{0}").format(sql.Identifier(name))
+        for name in SCORES.names
+    )
+    query = sql.SQL("select {} from predictions.churn_scores_v1 where as_of_date = {} order by customer_id")
+    return read_arrow(warehouse, query.format(columns, day)).cast(SCORES)
 
 
 def bare_copy(warehouse: Warehouse) -> float:

@@ -3,10 +3,10 @@
 Which model publishes for a company and what is due are decided here; how a score is explained is not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_assets.errors import ArtefactError, ModelError
+from ml_assets.explain import bound_log_odds
 from ml_assets.frames import FloatArray
 from ml_assets.model import Scores, TrainedModel
 from ml_assets.moves import largest_changes, split_moves
@@ -29,7 +30,7 @@ from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
-from warehouse.feature_store import FeaturesNotBuilt, rows_at
+from warehouse.feature_store import FeaturesNotBuilt, chunks_at, rows_at
 from warehouse.model_log import chosen_model
 from warehouse.publication import (
     JSON_COLUMNS,
@@ -49,7 +50,7 @@ from warehouse.score_history import (
 )
 from warehouse.settings import Settings
 
-CHUNK_ROWS = 50_000
+CHUNK_ROWS = 20_000
 _KEYS = ["company_id", "customer_id", "as_of_date", "feature_version"]
 
 MONEY = "company's currency"
@@ -110,10 +111,12 @@ class ChurnScorer:
         if published and not again and (published.as_of_date, published.model_version) == (now.date(), version):
             return Staged(now.date(), version, published.evidence_level, 0)
         model = self._registry.load(chosen, champion)
-        rows = self._rows(company, now.date())
-        model.check_frame(rows.select(_KEYS).to_pandas(), CHURN)
-        scored = _Scored(company, model, version, now, rows, _margins(model, rows), explain)
-        earlier = self._earlier(scored) if explain else None
+        standing = self._standing(company, now.date(), version, model) if explain else None
+        readers = [partial(_vouched_margins, model)]
+        if standing is not None and standing.model is not None and standing.model is not model:
+            readers.append(partial(_readable_margins, standing.model))
+        scored = _Scored(company, model, version, now, self._read(company, now.date(), readers), explain)
+        earlier = None if standing is None else self._earlier(scored, standing)
         with self._warehouse.connect(Role.ml) as conn, conn.transaction():
             staged = stage_scores(conn, company.company_id, self._chunks(conn, scored, earlier))
             forget_explained_parts(conn, company.company_id, version)
@@ -128,7 +131,7 @@ class ChurnScorer:
         has no features at that date.
         """
         chosen, champion = self._champion(company)
-        rows = self._rows(company, self._clock.for_company(company).date(), customer_id)
+        rows = self._rows(company, self._clock.for_company(company).date(), (customer_id, customer_id))
         scores = build_score_rows(
             self._registry.load(chosen, champion),
             rows.to_pandas(),
@@ -158,10 +161,10 @@ class ChurnScorer:
         """The scores to stage, chunk by chunk; what their parts were, and why they moved, is written beside them."""
         model, described, company_id = scored.model, self._described(scored.company), scored.company.company_id
         clear_moves(conn, company_id, scored.now.date())
-        for start in range(0, scored.rows.num_rows, CHUNK_ROWS):
-            chunk = slice(start, start + CHUNK_ROWS)
-            rows_of_chunk = scored.rows.slice(start, CHUNK_ROWS)
-            frame = (rows_of_chunk if scored.explain else rows_of_chunk.select(_KEYS)).to_pandas()
+        start = 0
+        for table in self._again(scored):
+            chunk, start = slice(start, start + table.num_rows), start + table.num_rows
+            frame = table.to_pandas()
             parts = known = None
             if scored.explain:
                 matrix = model.encoder.encode(frame)
@@ -187,9 +190,7 @@ class ChurnScorer:
         if signatures is None or len(frame) == 0:
             return None
         ids = frame[CHURN.entity_key]
-        stored = explained_parts(
-            self._warehouse, scored.company.company_id, scored.version, str(ids.min()), str(ids.max())
-        )
+        stored = explained_parts(self._warehouse, scored.company.company_id, scored.version, *_ends(frame))
         width = len(scored.model.encoder.features)
         stored = stored.filter(pc.equal(pc.binary_length(stored["parts"]), width * 8))
         values = np.frombuffer(b"".join(stored["parts"].to_pylist()), dtype=np.float64).reshape(-1, width)
@@ -201,28 +202,68 @@ class ChurnScorer:
         is_same[held] = stored["signature"].to_numpy()[places[held]] == signatures[held]
         return _KnownParts(parts, is_same)
 
-    def _earlier(self, scored: "_Scored") -> "_Earlier | None":
-        """What was published for an earlier date, and what its model says of then and now; None before that."""
-        company_id = scored.company.company_id
+    def _read(self, company: Company, day: date, readers: Sequence[Callable[[pd.DataFrame], FloatArray]]) -> "_Read":
+        """The keys of a date's rows, and what each reader makes of them, without ever holding all of their features."""
+        keys: list[pa.Table] = []
+        margins: list[list[FloatArray]] = [[] for _ in readers]
+        for rows in self._chunks_at(company, day):
+            frame = rows.to_pandas()
+            keys.append(rows.select(_KEYS))
+            for reader, found in zip(readers, margins, strict=True):
+                found.append(reader(frame))
+        only = rows if len(keys) == 1 else None
+        return _Read(pa.concat_tables(keys), tuple(map(np.concatenate, margins)), only)
+
+    def _again(self, scored: "_Scored") -> Iterator[pa.Table]:
+        """The rows that were read, chunk by chunk; their keys alone where nothing is explained.
+
+        Raises FeaturesNotBuilt where they are not those of the first reading.
+        """
+        read = scored.read
+        if not scored.explain:
+            yield from (read.keys.slice(start, CHUNK_ROWS) for start in range(0, read.keys.num_rows, CHUNK_ROWS))
+            return
+        if read.only_chunk is not None:
+            yield read.only_chunk
+            return
+        start = 0
+        for rows in self._chunks_at(scored.company, scored.now.date()):
+            if rows.select(_KEYS) != read.keys.slice(start, rows.num_rows):
+                break
+            start += rows.num_rows
+            yield rows
+        if start < read.keys.num_rows:
+            raise FeaturesNotBuilt(
+                f"The features of {scored.company.slug} for {scored.now.date()} were built anew while they were "
+                "scored: run `churn score` again."
+            )
+
+    def _standing(self, company: Company, day: date, version: str, model: TrainedModel) -> "_Standing | None":
+        """The set that was published for an earlier date, and the model that made it; None before the first."""
         with self._warehouse.connect(Role.ml) as conn:
-            before = publication_before(conn, company_id, scored.now.date())
+            before = publication_before(conn, company.company_id, day)
         if before is None:
             return None
-        published = published_probabilities(self._warehouse, company_id, before.as_of_date)
-        customers = pd.Index(scored.rows[CHURN.entity_key].to_pandas())
+        is_same = before.model_version == version
+        return _Standing(before, model if is_same else self._older_model(before.model_version))
+
+    def _earlier(self, scored: "_Scored", standing: "_Standing") -> "_Earlier":
+        """What was published for an earlier date, and what its model says of then and now."""
+        company, before, model = scored.company, standing.publication, standing.model
+        published = published_probabilities(self._warehouse, company.company_id, before.as_of_date)
+        customers = pd.Index(scored.read.keys[CHURN.entity_key].to_pandas())
         probability = _aligned(customers, published[CHURN.entity_key], published[CHURN.probability_column].to_numpy())
         unknown = np.full(len(customers), np.nan)
-        is_same_model = before.model_version == scored.version
-        model = scored.model if is_same_model else self._older_model(before.model_version)
         if model is None:
             return _Earlier(before, probability, unknown, unknown, None)
-        behaved = scored.published.log_odds if is_same_model else _log_odds(model, scored.rows)
+        behaved = _log_odds(model, scored.read.margins[-1])
         try:
-            rows = self._rows(scored.company, before.as_of_date)
+            then = self._read(company, before.as_of_date, [partial(_readable_margins, model)])
         except FeaturesNotBuilt:
             return _Earlier(before, probability, unknown, behaved, None)
-        rebuilt = _aligned(customers, rows[CHURN.entity_key], _log_odds(model, rows))
-        return _Earlier(before, probability, rebuilt, behaved, rows if is_same_model else None)
+        rebuilt = _aligned(customers, then.keys[CHURN.entity_key], _log_odds(model, then.margins[0]))
+        rows_then = partial(self._rows, company, before.as_of_date) if model is scored.model else None
+        return _Earlier(before, probability, rebuilt, behaved, rows_then)
 
     def _older_model(self, version: str) -> TrainedModel | None:
         """The model of a published version ("churn-acme v3"); None where the registry has it no more."""
@@ -240,10 +281,14 @@ class ChurnScorer:
             raise NoModel(f"{company.slug} has no champion yet: run `churn train --company {company.slug}`.")
         return chosen, champion
 
-    def _rows(self, company: Company, as_of_date: date, customer_id: str | None = None) -> pa.Table:
+    def _rows(self, company: Company, as_of_date: date, customers: tuple[str, str]) -> pa.Table:
         return rows_at(
-            self._warehouse, company.company_id, as_of_date, self.names, company.custom_attributes, customer_id
+            self._warehouse, company.company_id, as_of_date, self.names, company.custom_attributes, customers
         )
+
+    def _chunks_at(self, company: Company, as_of_date: date) -> Iterator[pa.Table]:
+        attributes = company.custom_attributes
+        return chunks_at(self._warehouse, company.company_id, as_of_date, self.names, attributes, rows=CHUNK_ROWS)
 
     def _described(self, company: Company) -> list[Feature]:
         return [*self._in_currency_of(company), *features_of_attributes(company.custom_attributes)]
@@ -260,8 +305,10 @@ class ChurnScorer:
         if found is None:
             raise NoModel(f"{company.slug} has no champion yet: run `churn train --company {company.slug}`.")
         today = self._clock.for_company(company).date()
-        table = rows_at(self._warehouse, company.company_id, today, self.names, company.custom_attributes)
-        frame = table.slice(0, rows).to_pandas()
+        attributes = company.custom_attributes
+        frame = next(
+            chunks_at(self._warehouse, company.company_id, today, self.names, attributes, rows=rows)
+        ).to_pandas()
         found[0].check_frame(frame, CHURN)
         contributions = found[0].score(frame).contributions
         assert contributions is not None  # noqa: S101 - scored with reasons
@@ -280,6 +327,23 @@ class ChurnScorer:
 
 
 @dataclass(frozen=True)
+class _Read:
+    """One date's rows: their keys, the margins that each reader made, and the rows themselves where they are few."""
+
+    keys: pa.Table
+    margins: tuple[FloatArray, ...]
+    only_chunk: pa.Table | None
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """The set published before, and its model; None where the registry has it no more."""
+
+    publication: PublishedSet
+    model: TrainedModel | None
+
+
+@dataclass(frozen=True)
 class _Scored:
     """A company's rows with their margins, and what they are published as."""
 
@@ -287,9 +351,12 @@ class _Scored:
     model: TrainedModel
     version: str
     now: datetime
-    rows: pa.Table
-    margins: FloatArray
+    read: _Read
     explain: bool
+
+    @property
+    def margins(self) -> FloatArray:
+        return self.read.margins[0]
 
     @cached_property
     def published(self) -> Scores:
@@ -310,13 +377,16 @@ class _KnownParts:
 
 @dataclass(frozen=True)
 class _Earlier:
-    """The set published before; arrays are by the customers that are scored now, NaN where it did not hold them."""
+    """The set published before; arrays are by the customers that are scored now, NaN where it did not hold them.
+
+    `rows_then` reads the features of that date from one customer to another; None where another model scored them.
+    """
 
     publication: PublishedSet
     probability: FloatArray
     rebuilt: FloatArray
     behaved: FloatArray
-    rows: pa.Table | None
+    rows_then: Callable[[tuple[str, str]], pa.Table] | None
 
     def moves(
         self,
@@ -362,28 +432,45 @@ class _Earlier:
 
     def _old_parts(self, model: TrainedModel, moved: pd.DataFrame, stored: FloatArray | None) -> FloatArray | None:
         """The earlier parts of customers who moved: as stored, or made anew where that is cheap."""
-        if self.rows is None or stored is not None:
-            return stored if self.rows is not None else None
-        places = pd.Index(self.rows[CHURN.entity_key].to_pandas()).get_indexer(pd.Index(moved[CHURN.entity_key]))
+        if self.rows_then is None or stored is not None:
+            return stored if self.rows_then is not None else None
         old = np.full((len(moved), len(model.encoder.features)), np.nan)
+        try:
+            rows = self.rows_then(_ends(moved)) if len(moved) else None
+        except FeaturesNotBuilt:
+            return old
+        if rows is None:
+            return old
+        places = pd.Index(rows[CHURN.entity_key].to_pandas()).get_indexer(pd.Index(moved[CHURN.entity_key]))
         held = places >= 0
         if held.any():
-            frame = self.rows.take(pa.array(places[held])).to_pandas()
+            frame = rows.take(pa.array(places[held])).to_pandas()
             old[held] = model.estimator.parts(model.encoder.encode(frame))[0]
         return old
 
 
-def _margins(model: TrainedModel, rows: pa.Table) -> FloatArray:
-    chunks = (rows.slice(start, CHUNK_ROWS).to_pandas() for start in range(0, max(rows.num_rows, 1), CHUNK_ROWS))
-    return np.concatenate([model.estimator.margins(model.encoder.encode(chunk)) for chunk in chunks])
+def _vouched_margins(model: TrainedModel, frame: pd.DataFrame) -> FloatArray:
+    model.check_frame(frame, CHURN)
+    return model.estimator.margins(model.encoder.encode(frame))
 
 
-def _log_odds(model: TrainedModel, rows: pa.Table) -> FloatArray:
+def _readable_margins(model: TrainedModel, frame: pd.DataFrame) -> FloatArray:
     """What a model says of rows that it need not vouch for; NaN where it cannot read them."""
     try:
-        return model.publish(pd.DataFrame(), _margins(model, rows)).log_odds
+        return model.estimator.margins(model.encoder.encode(frame))
     except ModelError:
-        return np.full(rows.num_rows, np.nan)
+        return np.full(len(frame), np.nan)
+
+
+def _log_odds(model: TrainedModel, margins: FloatArray) -> FloatArray:
+    """Published log-odds of margins; NaN where there is none."""
+    return np.asarray(bound_log_odds(model.calibrator.log_odds(margins)))
+
+
+def _ends(frame: pd.DataFrame) -> tuple[str, str]:
+    """The first and the last customer in the order that the database gave them."""
+    ids = frame[CHURN.entity_key]
+    return str(ids.iloc[0]), str(ids.iloc[-1])
 
 
 def _aligned(customers: pd.Index, ids: pa.ChunkedArray, values: FloatArray) -> FloatArray:

@@ -1,6 +1,6 @@
 """Reading the feature matrix: labelled rows to learn from, and one date's rows to score."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, LiteralString
@@ -14,12 +14,30 @@ from warehouse import relations
 from warehouse.companies import CustomAttribute
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
-from warehouse.frames import read_arrow
+from warehouse.frames import arrow_chunks, read_arrow
 from warehouse.relations import Relation
 from warehouse.roles import Role
 
 _KEY = ("company_id", "customer_id", "as_of_date", "feature_version")
 _JSON_TYPES = {"number": ("number", "double precision"), "flag": ("boolean", "boolean"), "category": ("string", "text")}
+
+_AT: LiteralString = """
+    select {columns}
+    from {matrix} as matrix
+    where matrix.company_id = {company} and matrix.as_of_date = {date} {customers}
+    order by matrix.customer_id
+"""
+_LABELLED: LiteralString = """
+    select label.is_churned, {columns}
+    from {matrix} as matrix
+    inner join {labels} as label
+        on label.company_id = matrix.company_id
+        and label.customer_id = matrix.customer_id
+        and label.as_of_date = matrix.as_of_date
+    where matrix.company_id = any({companies}) and label.is_mature and label.is_churned is not null
+        and extract(day from matrix.as_of_date) = 1
+    order by matrix.company_id, matrix.as_of_date, matrix.customer_id
+"""
 
 
 class FeaturesNotBuilt(WarehouseError):
@@ -105,23 +123,8 @@ def labelled_rows(
     Only dates of the monthly grid count: a daily scoring date would weigh recent days more than others.
     Rows are ordered by company, date and customer, so that a training can be repeated.
     """
-    return _read(
-        warehouse,
-        """
-        select label.is_churned, {columns}
-        from {matrix} as matrix
-        inner join {labels} as label
-            on label.company_id = matrix.company_id
-            and label.customer_id = matrix.customer_id
-            and label.as_of_date = matrix.as_of_date
-        where matrix.company_id = any($1) and label.is_mature and label.is_churned is not null
-            and extract(day from matrix.as_of_date) = 1
-        order by matrix.company_id, matrix.as_of_date, matrix.customer_id
-        """,
-        features,
-        attributes,
-        [list(company_ids)],
-    )
+    query = _query(_LABELLED, features, attributes, companies=list(company_ids))
+    return read_arrow(warehouse, query, role=Role.ml)
 
 
 def rows_at(
@@ -130,37 +133,51 @@ def rows_at(
     as_of_date: date,
     features: Sequence[str],
     attributes: Sequence[CustomAttribute] = (),
-    customer_id: str | None = None,
+    customers: tuple[str, str] | None = None,
     matrix: Relation = relations.CHURN_FEATURE_MATRIX,
 ) -> pa.Table:
     """The active customers of one company at one date: company_id, customer_id, as_of_date, feature_version, then
-    ``features`` and ``attributes``; or one of them. ``matrix`` may be one that was built beside the stored one.
+    ``features`` and ``attributes``; or those from the first of ``customers`` to the last. ``matrix`` may be one that
+    was built beside the stored one.
 
     Raises FeaturesNotBuilt when the matrix has no such row.
     """
-    rows = _read(
-        warehouse,
-        """
-        select {columns}
-        from {matrix} as matrix
-        where matrix.company_id = $1 and matrix.as_of_date = $2 and ($3 = '' or matrix.customer_id = $3)
-        order by matrix.customer_id
-        """,
-        features,
-        attributes,
-        [company_id, as_of_date, customer_id or ""],
-        matrix,
-    )
-    if rows.num_rows == 0 and customer_id is not None:
-        raise FeaturesNotBuilt(
-            f"Company {company_id} has no active customer {customer_id!r} with features for {as_of_date}."
-        )
+    chosen = sql.SQL("and matrix.customer_id between {} and {}").format(*customers) if customers else sql.SQL("")
+    query = _query(_AT, features, attributes, matrix, company=company_id, date=as_of_date, customers=chosen)
+    rows = read_arrow(warehouse, query, role=Role.ml)
     if rows.num_rows == 0:
-        raise FeaturesNotBuilt(
-            f"Company {company_id} has no feature rows for {as_of_date}: its first load is not complete, its "
-            "features were not built for that date (`churn run`), or it has no active customer."
-        )
+        raise _not_built(company_id, as_of_date, customers)
     return rows
+
+
+def chunks_at(
+    warehouse: Warehouse,
+    company_id: int,
+    as_of_date: date,
+    features: Sequence[str],
+    attributes: Sequence[CustomAttribute] = (),
+    *,
+    rows: int,
+) -> Iterator[pa.Table]:
+    """As ``rows_at``, ``rows`` customers at a time."""
+    query = _query(_AT, features, attributes, company=company_id, date=as_of_date, customers=sql.SQL(""))
+    is_empty = True
+    for chunk in arrow_chunks(warehouse, query, Role.ml, rows):
+        is_empty = False
+        yield chunk
+    if is_empty:
+        raise _not_built(company_id, as_of_date, None)
+
+
+def _not_built(company_id: int, as_of_date: date, customers: tuple[str, str] | None) -> FeaturesNotBuilt:
+    if customers is not None:
+        low, high = customers
+        who = f"customer {low!r}" if low == high else f"customer from {low!r} to {high!r}"
+        return FeaturesNotBuilt(f"Company {company_id} has no active {who} with features for {as_of_date}.")
+    return FeaturesNotBuilt(
+        f"Company {company_id} has no feature rows for {as_of_date}: its first load is not complete, its "
+        "features were not built for that date (`churn run`), or it has no active customer."
+    )
 
 
 def feature_versions_at(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> list[str]:
@@ -209,21 +226,20 @@ def missing_shares(
     return {name: 1 - count / row[0] for name, count in present.items()}
 
 
-def _read(
-    warehouse: Warehouse,
+def _query(
     query: LiteralString,
     features: Sequence[str],
     attributes: Sequence[CustomAttribute],
-    parameters: list[object],
     matrix: Relation = relations.CHURN_FEATURE_MATRIX,
-) -> pa.Table:
+    **values: Any,
+) -> sql.Composed:
     columns = [sql.Identifier("matrix", name) for name in [*_KEY, *features]]
-    composed = sql.SQL(query).format(
+    return sql.SQL(query).format(
         columns=sql.SQL(", ").join([*columns, *map(_attribute_column, attributes)]),
         matrix=matrix.identifier,
         labels=relations.CHURN_LABELS.identifier,
+        **values,
     )
-    return read_arrow(warehouse, composed.as_string(), parameters, role=Role.ml)
 
 
 def _attribute_column(attribute: CustomAttribute) -> sql.Composed:

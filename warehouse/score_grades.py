@@ -173,10 +173,11 @@ def graded_scores(warehouse: Warehouse, company_id: int, task: str) -> pa.Table:
     evidence_level, ordered by date and customer."""
     return read_arrow(
         warehouse,
-        "select customer_id, as_of_date, probability, outcome, segment, model_version, evidence_level"
-        " from ml.score_grades where company_id = $1 and task = $2 and outcome is not null"
-        " order by as_of_date, customer_id",
-        [company_id, task],
+        sql.SQL(
+            "select customer_id, as_of_date, probability, outcome, segment, model_version, evidence_level"
+            " from ml.score_grades where company_id = {} and task = {} and outcome is not null"
+            " order by as_of_date, customer_id"
+        ).format(company_id, task),
         role=Role.ml,
     )
 

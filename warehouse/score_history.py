@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pyarrow as pa
+from psycopg import sql
 
 from warehouse import relations
 from warehouse.connection import Warehouse
@@ -48,9 +49,10 @@ def published_probabilities(warehouse: Warehouse, company_id: int, as_of_date: d
     """customer_id and churn_probability of one published set, by customer_id."""
     return read_arrow(
         warehouse,
-        "select customer_id, churn_probability from predictions.churn_scores_v1"
-        " where company_id = $1 and as_of_date = $2 order by customer_id",
-        [company_id, as_of_date],
+        sql.SQL(
+            "select customer_id, churn_probability from predictions.churn_scores_v1"
+            " where company_id = {} and as_of_date = {} order by customer_id"
+        ).format(company_id, as_of_date),
         role=Role.ml,
     )
 
@@ -59,9 +61,10 @@ def explained_parts(warehouse: Warehouse, company_id: int, model_version: str, f
     """customer_id, signature and parts that a model gave customers from ``first`` to ``last``."""
     return read_arrow(
         warehouse,
-        "select customer_id, signature, parts from ml.explained_parts"
-        " where company_id = $1 and model_version = $2 and customer_id between $3 and $4 order by customer_id",
-        [company_id, model_version, first, last],
+        sql.SQL(
+            "select customer_id, signature, parts from ml.explained_parts"
+            " where company_id = {} and model_version = {} and customer_id between {} and {} order by customer_id"
+        ).format(company_id, model_version, first, last),
         role=Role.ml,
     )
 

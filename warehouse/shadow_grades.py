@@ -66,13 +66,15 @@ def shadowed_scores(warehouse: Warehouse, company_id: int, task: str, challenger
     said), outcome, ordered by date and customer. Dates that it published itself are left out."""
     return read_arrow(
         warehouse,
-        "select grade.customer_id, grade.as_of_date, shadow.probability as challenger, grade.probability as champion,"
-        " grade.outcome from ml.shadow_scores as shadow inner join ml.score_grades as grade"
-        " on grade.company_id = shadow.company_id and grade.as_of_date = shadow.as_of_date"
-        " and grade.customer_id = shadow.customer_id and grade.model_version <> shadow.model_version"
-        " where shadow.company_id = $1 and shadow.model_version = $2 and grade.task = $3 and grade.outcome is not null"
-        " order by grade.as_of_date, grade.customer_id",
-        [company_id, challenger, task],
+        sql.SQL(
+            "select grade.customer_id, grade.as_of_date, shadow.probability as challenger,"
+            " grade.probability as champion, grade.outcome"
+            " from ml.shadow_scores as shadow inner join ml.score_grades as grade"
+            " on grade.company_id = shadow.company_id and grade.as_of_date = shadow.as_of_date"
+            " and grade.customer_id = shadow.customer_id and grade.model_version <> shadow.model_version"
+            " where shadow.company_id = {} and shadow.model_version = {} and grade.task = {}"
+            " and grade.outcome is not null order by grade.as_of_date, grade.customer_id"
+        ).format(company_id, challenger, task),
         role=Role.ml,
     )
 

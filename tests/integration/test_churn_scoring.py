@@ -258,6 +258,32 @@ def test_scores_without_reasons_pass_through_the_same_line(
     assert _ask(warehouse, "select count(*) from ml.explained_parts") == [(0,)]
 
 
+@pytest.mark.parametrize("gone", ["min", "max"])
+def test_features_that_are_built_anew_between_two_readings_stop_the_scoring(
+    warehouse: Warehouse,
+    company: Company,
+    results: dict[str, TrainingResult],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gone: str,
+) -> None:
+    _register(warehouse, tmp_path, company, results["first"])
+    stage_scores = churn_scoring.stage_scores
+
+    def stage_later(*arguments: Any) -> int:
+        with warehouse.connect() as conn:
+            conn.execute(
+                "delete from features.churn_feature_matrix where customer_id ="  # type: ignore[call-overload]
+                f" (select {gone}(customer_id) from features.churn_feature_matrix)"
+            )
+        return stage_scores(*arguments)
+
+    monkeypatch.setattr(churn_scoring, "stage_scores", stage_later)
+    with pytest.raises(FeaturesNotBuilt, match="acme for 2025-12-01 were built anew while they were scored"):
+        _scorer(warehouse, tmp_path).stage(_on(company, YESTERDAY))
+    assert _ask(warehouse, "select count(*) from ml.staged_scores") == [(0,)]
+
+
 def test_one_customer_is_scored_alone_with_reasons_and_nothing_is_kept(
     warehouse: Warehouse, company: Company, results: dict[str, TrainingResult], tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pyarrow as pa
 import pytest
+from psycopg import sql
 
 from orchestration.connectors.contract import CUSTOMERS, PAYMENTS, Chunk
 from orchestration.connectors.validation import Reading, validate_records
@@ -247,8 +248,7 @@ def test_a_query_comes_back_as_arrow(warehouse: Warehouse, versions: VersionLog)
     land(versions, payments(1, 2))
     table = read_arrow(
         warehouse,
-        "select payment_id, issued_at from raw.payments where payment_id = $1",
-        ["p2"],
+        sql.SQL("select payment_id, issued_at from raw.payments where payment_id = {}").format("p2"),
         Role.operator,
     )
     assert table.to_pylist() == [{"payment_id": "p2", "issued_at": NOW - timedelta(days=2)}]
