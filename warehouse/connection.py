@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 APPLICATION = "churn-warehouse"
 OLDEST_VERSION = 16
+CONNECT_TIMEOUT_SECONDS = "10"
+"""How long a server may take to answer, unless the address says otherwise; libpq's own is for ever."""
 DBT_PROFILE = "churn_warehouse"
 DBT_TARGET = "warehouse"
 DBT_SCHEMA = "dbt"
@@ -70,6 +72,7 @@ class Warehouse:
                 _render(self._url),
                 options=self._options(role),
                 application_name=APPLICATION,
+                connect_timeout=self._connect_timeout,
                 autocommit=autocommit,
             )
         except psycopg.OperationalError as error:
@@ -80,7 +83,8 @@ class Warehouse:
         import adbc_driver_manager
         import adbc_driver_postgresql.dbapi as adbc
 
-        url = self._url.update_query_dict({"options": self._options(role), "application_name": APPLICATION})
+        ours = {"options": self._options(role), "application_name": APPLICATION}
+        url = self._url.update_query_dict({**ours, "connect_timeout": self._connect_timeout})
         try:
             return adbc.connect(_render(url))
         except adbc_driver_manager.Error as error:
@@ -152,6 +156,10 @@ class Warehouse:
     def place(self) -> str:
         """Host, port and database, without user or password, for messages."""
         return f"{self._url.host or 'localhost'}:{self._url.port or 5432}/{self._url.database}"
+
+    @property
+    def _connect_timeout(self) -> str:
+        return str(self._url.query.get("connect_timeout", CONNECT_TIMEOUT_SECONDS))
 
     def _options(self, role: Role | None) -> str:
         given = str(self._url.query.get("options", ""))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +75,24 @@ def test_an_unreachable_database_is_named_without_its_password(tmp_path: Path) -
     with pytest.raises(WarehouseUnreachable) as caught:
         Warehouse(url).adbc()
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("door", ["connect", "adbc"])
+def test_a_server_that_takes_a_connection_and_never_answers_is_unreachable_after_the_time_that_the_address_gives(
+    door: str,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        warehouse = Warehouse(f"postgresql://me:hunter2@127.0.0.1:{port}/churn?connect_timeout=2")
+        began = time.monotonic()
+        with pytest.raises(WarehouseUnreachable, match=rf"127\.0\.0\.1:{port}/churn.*timeout expired"):
+            getattr(warehouse, door)()
+        assert time.monotonic() - began < 8
+
+
+def test_an_address_that_gives_no_time_waits_ten_seconds_and_not_for_ever(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        assert "connect_timeout=10" in connection.info.dsn
 
 
 @pytest.fixture
