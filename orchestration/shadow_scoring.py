@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Self
 
 from psycopg import sql
@@ -31,26 +31,45 @@ class Shadowed:
 
 
 class ShadowScorer:
-    """Scores companies by their newest challenger, without reasons."""
+    """Scores companies by their newest challenger, without reasons; what it said is kept that many days once its
+    outcome is known."""
 
     def __init__(
-        self, warehouse: Warehouse, registry: ModelRegistry, features: Sequence[Feature], clock: Clock
+        self,
+        warehouse: Warehouse,
+        registry: ModelRegistry,
+        features: Sequence[Feature],
+        clock: Clock,
+        *,
+        retention_days: int,
     ) -> None:
         self._warehouse = warehouse
         self._registry = registry
         self._clock = clock
+        self._retention_days = retention_days
         self._names = [feature.name for feature in built_features(warehouse, features)]
 
     @classmethod
     def from_settings(cls, warehouse: Warehouse, settings: Settings) -> Self:
         """A scorer of the features that the settings' manifest describes."""
         features = read_features(manifest_path(settings))
-        return cls(warehouse, ModelRegistry(warehouse, settings.home), features, Clock.from_settings(settings))
+        return cls(
+            warehouse,
+            ModelRegistry(warehouse, settings.home),
+            features,
+            Clock.from_settings(settings),
+            retention_days=settings.shadow_retention_days,
+        )
 
     def score(self, company: Company) -> Shadowed:
         """Score the company's active customers at its current date by its newest challenger, where it has one."""
         now = self._clock.for_company(company)
+        kept_from = now.date() - timedelta(days=company.horizon_days + self._retention_days)
         with self._warehouse.connect(Role.ml) as conn:
+            conn.execute(
+                sql.SQL("delete from {} where company_id = %s and as_of_date < %s").format(SHADOW_SCORES.identifier),
+                [company.company_id, kept_from],
+            )
             name = chosen_model(conn, company.company_id, CHURN.name)
         champion = self._registry.champion_version(name) if name else None
         if name is None or champion is None:

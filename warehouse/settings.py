@@ -85,6 +85,9 @@ class Settings(BaseSettings):
         default=0.1, ge=0, description="Another risk level is no change while the odds moved by a smaller share."
     )
     feed_retention_days: int = Field(default=30, ge=1, description="Days that the change feed keeps every change.")
+    shadow_retention_days: int = Field(
+        default=365, ge=1, description="Days that a challenger's score is kept once its outcome is known."
+    )
     retrain_after_days: int = Field(
         default=30, ge=1, description="A model older than this is trained anew by the daily run."
     )

@@ -8,7 +8,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +34,7 @@ from warehouse.connection import Warehouse
 from warehouse.errors import CompanyNotFound, WarehouseUnreachable
 from warehouse.feature_store import labelled_rows, rows_at
 from warehouse.model_log import promotions, trainings
+from warehouse.roles import Role
 from warehouse.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -263,7 +264,7 @@ def test_a_challenger_scores_in_shadow_and_publishes_nothing(
     warehouse: Warehouse, company: Company, tmp_path: Path
 ) -> None:
     registry = ModelRegistry(warehouse, tmp_path)
-    shadow = ShadowScorer(warehouse, registry, FEATURES, Clock(None))
+    shadow = ShadowScorer(warehouse, registry, FEATURES, Clock(None), retention_days=365)
     assert shadow.score(company).model_version is None
     for _ in range(2):
         _trainer(warehouse, tmp_path).train(company, "always")
@@ -279,6 +280,22 @@ def test_a_challenger_scores_in_shadow_and_publishes_nothing(
             "select count(*), count(distinct customer_id), min(model_version) from ml.shadow_scores"
         ).fetchone() == (6, 6, "churn-acme v2")
         assert connection.execute("select count(*) from ml.staged_scores").fetchone() == (0,)
+
+
+def test_a_score_in_shadow_is_forgotten_when_its_outcome_has_been_known_long_enough(
+    warehouse: Warehouse, company: Company, tmp_path: Path
+) -> None:
+    today = Clock(None).for_company(company).date()
+    ages = {days: today - timedelta(days=company.horizon_days + days) for days in (0, 10, 11)}
+    with warehouse.connect(Role.ml) as connection:
+        connection.cursor().executemany(
+            "insert into ml.shadow_scores values (%s, 'c1', %s, 'churn-acme v2', 0.5, now())",
+            [(company.company_id, day) for day in ages.values()],
+        )
+    ShadowScorer(warehouse, ModelRegistry(warehouse, tmp_path), FEATURES, Clock(None), retention_days=10).score(company)
+    with warehouse.connect() as connection:
+        kept = connection.execute("select as_of_date from ml.shadow_scores order by 1").fetchall()
+    assert kept == [(ages[10],), (ages[0],)]
 
 
 def test_a_recorded_training_is_repeated_until_its_data_change(
