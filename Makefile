@@ -17,7 +17,7 @@ ui: $(INSTALLED) ## Dagster's UI on the same warehouse
 	@$(BIN)/churn ui
 
 test: $(DEV_INSTALLED) ## Every test
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --no-loadscope-reorder
 
 check: $(DEV_INSTALLED) ## ruff, mypy, sqlfluff and import-linter
 	$(BIN)/ruff check .

@@ -31,6 +31,34 @@ hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+LONGEST = (
+    "demo",
+    "real_input",
+    "mlflow",
+    "two_companies",
+    "dbt_incremental",
+    "dbt_intervals",
+    "feature_proof",
+    "dbt_feature_version",
+    "features_proved",
+    "dbt_rule_of_time",
+    "dashboards_marts",
+    "company_runs",
+    "dbt_staging",
+)
+"""Groups whose tests one worker runs one after another, those that take the most time first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that no worker is left with it at the end."""
+
+    def place(item: pytest.Item) -> int:
+        group = item.get_closest_marker("xdist_group")
+        return LONGEST.index(group.args[0]) if group and group.args[0] in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
+
+
 @dataclass(frozen=True)
 class TestServer:
     """The session's embedded server, and how to make and drop databases on it."""
