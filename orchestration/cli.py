@@ -64,15 +64,12 @@ OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one c
 
 def main() -> None:
     """Run a command; an expected error becomes one message and exit code 1."""
-    from orchestration.job_runner import NoCompanies
-
     # A killed command ends as an error does, so that the server it started is not left running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     expected = (
         WarehouseError,
         ConnectorError,
         MetabaseError,
-        NoCompanies,
         demo_crm.DemoError,
         CommandFailed,
     )

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from datetime import date
 from typing import LiteralString
 
-import orjson
 from psycopg import sql
 
 from orchestration.feature_catalogue import target_directory
-from orchestration.transform import dbt_resource, dbt_vars, profiles_directory
+from orchestration.transform import dbt_resource, dbt_vars, profiles_directory, vars_argument
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.feature_proofs import Proof, compare_with_stored, past_dates, record_proof
@@ -86,9 +85,7 @@ def built_beside(
         build = ["build", "--select", "+churn_feature_matrix", "--exclude-resource-types", "test", "unit_test"]
         # A folder of its own, so that the next ordinary run finds its own parse.
         target = target_directory(settings).with_name("target_proof")
-        dbt_resource(settings).cli(
-            [*build, "--quiet", "--vars", orjson.dumps(variables).decode()], target_path=target
-        ).wait()
+        dbt_resource(settings).cli([*build, "--quiet", *vars_argument(variables)], target_path=target).wait()
         rebuilt = Relation(CHURN_FEATURE_MATRIX.schema + SUFFIX, CHURN_FEATURE_MATRIX.name)
         with warehouse.connect() as conn:
             conn.execute(

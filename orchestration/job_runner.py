@@ -12,6 +12,7 @@ from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from rich.console import Console
 
 from orchestration import dagster_home, partitions
+from orchestration.terminal import CommandFailed
 from orchestration.transform import prepare_manifest, profiles_directory
 from warehouse.companies import list_companies
 from warehouse.connection import Warehouse
@@ -23,7 +24,7 @@ _POLL_SECONDS = 0.3
 REPOSITORY_LABEL = "__repository__@churn_warehouse"
 
 
-class NoCompanies(Exception):
+class NoCompanies(CommandFailed):
     """There is no company to run for."""
 
 

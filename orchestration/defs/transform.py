@@ -5,14 +5,20 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-import orjson
 from dagster_dbt import DbtCliResource, dbt_assets
 from pydantic import Field
 
 from orchestration.automation import TRANSFORM_RETRIES
 from orchestration.feature_catalogue import target_directory
 from orchestration.resources import WarehouseResource
-from orchestration.transform import LayeredTranslator, asset_events, dbt_project, dbt_vars, prepare_manifest
+from orchestration.transform import (
+    LayeredTranslator,
+    asset_events,
+    dbt_project,
+    dbt_vars,
+    prepare_manifest,
+    vars_argument,
+)
 from warehouse.settings import load_settings
 
 _settings = load_settings()
@@ -31,8 +37,9 @@ class TransformConfig(dg.Config):
     )
 
     def variables(self) -> dict[str, list[str]]:
-        """dbt's variables. Raises ValueError, which names the date, where one is none."""
-        return {"as_of_dates": [date.fromisoformat(day).isoformat() for day in self.as_of_dates]}
+        """dbt's variables: none where no date is asked for. Raises ValueError, which names what is no date."""
+        dates = [date.fromisoformat(day).isoformat() for day in self.as_of_dates]
+        return {"as_of_dates": dates} if dates else {}
 
 
 @dbt_assets(
@@ -49,5 +56,5 @@ def dbt_models(
     settings = warehouse.settings()
     with warehouse.open() as opened:
         opened.write_dbt_profile(_project.profiles_dir)
-        build = ["build", *WITHOUT_UNIT_TESTS, "--vars", orjson.dumps(dbt_vars(settings) | config.variables()).decode()]
+        build = ["build", *WITHOUT_UNIT_TESTS, *vars_argument({**dbt_vars(settings), **config.variables()})]
         yield from asset_events(dbt.cli(build, context=context, target_path=target_directory(settings)))
