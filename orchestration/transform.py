@@ -4,14 +4,13 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import orjson
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, DbtProject
-from packaging.version import Version
+from dagster_dbt.compat import DBT_PYTHON_VERSION
 
 from orchestration import keys
 from orchestration.feature_catalogue import PROJECT_DIRECTORY, manifest_path, sql_version, target_directory
@@ -93,9 +92,9 @@ class QuickDbt(DbtCliResource):
     """dbt as a program, started at once: dagster-dbt's own preparations took seven seconds of every daily run."""
 
     @cached_property
-    def _cli_version(self) -> Version:
+    def _cli_version(self) -> Any:
         # The program stands beside this Python, so it is of the package's version: `dbt --version` need not say so.
-        return Version(version("dbt-core"))
+        return DBT_PYTHON_VERSION
 
     def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:  # noqa: ARG002
         # It would serve to fetch columns and row counts after a build, which nobody asks for.
