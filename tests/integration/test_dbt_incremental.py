@@ -108,37 +108,6 @@ def test_dates_built_out_of_order_and_twice_equal_one_full_build(
         assert differing_rows(connection, "in_full", BUILT) == {}
 
 
-def test_a_late_record_moves_only_the_dates_that_may_know_it(
-    warehouse: Warehouse, dbt: DbtRuns, history: History
-) -> None:
-    with warehouse.connect() as connection:
-        customer = connection.execute(
-            "select company_id, customer_id from features.churn_feature_matrix"
-            " where as_of_date = '2025-07-01' order by company_id, customer_id limit 1"
-        ).fetchone()
-        assert customer is not None
-        snapshot(connection, "before", BUILT)
-        connection.execute(
-            "insert into raw.payments (company_id, customer_id, payment_id, updated_at, known_at, is_backfill,"
-            " is_deleted, load_id, kind, status, amount, issued_at, paid_at) values (%s, %s, 'late', '2025-03-20',"
-            " '2025-05-15', false, false, 1, 'charge', 'succeeded', 77, '2025-03-20', '2025-03-20')",
-            customer,
-        )
-        dates = [
-            str(day)
-            for (day,) in connection.execute("select distinct as_of_date from features.customer_features order by 1")
-        ]
-        connection.commit()
-
-    dbt.run(*SELECTED, variables={"as_of_dates": dates})
-
-    with warehouse.connect() as connection:
-        assert moved_columns(connection, "before", FEATURE_RELATIONS, up_to="2025-05-15") == {}
-        moved = moved_columns(connection, "before", FEATURE_RELATIONS)
-    assert "revenue_180d" in moved["payment_features"]
-    assert "revenue_180d" in moved["churn_feature_matrix"]
-
-
 def test_a_label_that_changes_is_kept_in_all_its_versions_and_moves_no_other_period(
     warehouse: Warehouse, dbt: DbtRuns, history: History
 ) -> None:
