@@ -5,8 +5,6 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from orchestration import event_storage
-from orchestration.event_storage import PooledSqliteEventLogStorage
 from warehouse.connection import Warehouse
 from warehouse.relations import DAGSTER_SCHEMA
 from warehouse.settings import Settings
@@ -38,8 +36,9 @@ def instance(settings: Settings, warehouse: Warehouse) -> dg.DagsterInstance:
 
 def _configuration(settings: Settings, warehouse: Warehouse) -> dict[str, object]:
     address = warehouse.url(driver="postgresql+psycopg2", schema=DAGSTER_SCHEMA)
+    files = {"sqlite": {"base_dir": str(directory(settings) / "storage")}}
     return {
-        **({"storage": {"postgres": {"postgres_url": address}}} if settings.database_url else _files(settings)),
+        "storage": {"postgres": {"postgres_url": address}} if settings.database_url else files,
         "local_artifact_storage": {
             "module": "dagster._core.storage.root",
             "class": "LocalArtifactStorage",
@@ -62,18 +61,4 @@ def _configuration(settings: Settings, warehouse: Warehouse) -> dict[str, object
         "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
-    }
-
-
-def _files(settings: Settings) -> dict[str, object]:
-    """Where Dagster itself would keep them, events by a quicker hand."""
-    base = directory(settings) / "storage"
-    storages = {
-        "run_storage": ("dagster._core.storage.runs", "SqliteRunStorage", base / "history"),
-        "event_log_storage": (event_storage.__name__, PooledSqliteEventLogStorage.__name__, base / "history" / "runs"),
-        "schedule_storage": ("dagster._core.storage.schedules", "SqliteScheduleStorage", base / "schedules"),
-    }
-    return {
-        name: {"module": module, "class": kind, "config": {"base_dir": str(folder)}}
-        for name, (module, kind, folder) in storages.items()
     }
