@@ -41,6 +41,11 @@ def evaluate(probabilities: FloatArray, outcomes: FloatArray) -> Metrics:
     }
 
 
+def log_losses_of(probabilities: FloatArray, outcomes: FloatArray) -> FloatArray:
+    """Each row's log loss, shape (rows,)."""
+    return np.asarray(-(outcomes * np.log(probabilities) + (1 - outcomes) * np.log1p(-probabilities)))
+
+
 def calibration_error(probabilities: FloatArray, outcomes: FloatArray) -> float:
     """Expected calibration error over ten bins of equal mass: the mean of |predicted - observed| by rows.
 
@@ -98,7 +103,7 @@ def metric_intervals(
 
 def _sums_by_entity(probabilities: FloatArray, outcomes: FloatArray, member: np.ndarray) -> FloatArray:
     """Per entity its rows, log losses, squared errors, and the gap in each bin of calibration: (entities, 3 + bins)."""
-    losses = -np.where(outcomes == 1, np.log(probabilities), np.log1p(-probabilities))
+    losses = log_losses_of(probabilities, outcomes)
     gaps = probabilities - outcomes
     bins = calibration_bins(probabilities)
     size, width = int(member.max()) + 1, int(bins.max()) + 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_assets.evaluate import ROUNDS, calibration_bins, calibration_error
+from ml_assets.evaluate import ROUNDS, calibration_bins, calibration_error, log_losses_of
 from ml_assets.frames import FloatArray
 from ml_assets.resampling import entity_draws, members
 from ml_assets.task import Promotion
@@ -34,7 +34,7 @@ def judge_promotion(
     change must not have an interval above its margin; no segment's log loss may be worse by more than its margin; and
     the challenger must have beaten the rule.
     """
-    loss_gains = _losses(theirs, rows.outcomes) - _losses(ours, rows.outcomes)
+    loss_gains = log_losses_of(theirs, rows.outcomes) - log_losses_of(ours, rows.outcomes)
     loss_draws, precision_draws, calibration_draws = [], [], []
     our_gaps, their_gaps = (_gaps(values, rows.outcomes) for values in (ours, theirs))
     for weights in draws(rows.entities, seed):
@@ -106,7 +106,7 @@ def paired_loss_interval(
     ours: FloatArray, theirs: FloatArray, outcomes: FloatArray, entities: np.ndarray, *, seed: int
 ) -> tuple[float, float, float]:
     """Mean of (their log loss - our log loss), and its 95 percent interval."""
-    gains = _losses(theirs, outcomes) - _losses(ours, outcomes)
+    gains = log_losses_of(theirs, outcomes) - log_losses_of(ours, outcomes)
     rounds = [weights @ gains / weights.sum(axis=1) for weights in draws(entities, seed)]
     low, high = _interval(np.concatenate(rounds), 0.95)
     return float(gains.mean()), low, high
@@ -123,7 +123,7 @@ def _gaps(probabilities: FloatArray, outcomes: FloatArray) -> FloatArray:
 def _segments(ours: FloatArray, theirs: FloatArray, rows: Judged, settings: Promotion) -> list[dict[str, Any]]:
     if rows.segments is None:
         return []
-    mine, other = _losses(ours, rows.outcomes), _losses(theirs, rows.outcomes)
+    mine, other = log_losses_of(ours, rows.outcomes), log_losses_of(theirs, rows.outcomes)
     found = []
     for segment in sorted({str(value) for value in rows.segments if value is not None}):
         inside = rows.segments == segment
@@ -139,10 +139,6 @@ def _segments(ours: FloatArray, theirs: FloatArray, rows: Judged, settings: Prom
             }
         )
     return found
-
-
-def _losses(probabilities: FloatArray, outcomes: FloatArray) -> FloatArray:
-    return np.asarray(-(outcomes * np.log(probabilities) + (1 - outcomes) * np.log1p(-probabilities)))
 
 
 def _interval(values: FloatArray, coverage: float) -> Interval:

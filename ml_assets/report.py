@@ -47,14 +47,16 @@ def _by_segment(
         inside = segments == segment
         metrics = evaluate(probabilities[inside], outcomes[inside])
         both = min(outcomes[inside].sum(), (1 - outcomes[inside]).sum()) >= _SMALLEST_SEGMENT
-        intervals = metric_intervals(probabilities[inside], outcomes[inside], entities[inside], seed=seed)
+        intervals = (
+            metric_intervals(probabilities[inside], outcomes[inside], entities[inside], seed=seed) if both else {}
+        )
         found.append(
             {
                 "segment": segment,
                 **metrics,
                 "auc": metrics["auc"] if both else None,
-                "auc_low": intervals["auc_low"] if both else None,
-                "auc_high": intervals["auc_high"] if both else None,
+                "auc_low": intervals.get("auc_low"),
+                "auc_high": intervals.get("auc_high"),
                 "promised": float(probabilities[inside].mean()),
                 "kept": float(outcomes[inside].mean()),
             }

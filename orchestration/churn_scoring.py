@@ -432,14 +432,16 @@ class _Earlier:
 
     def _old_parts(self, model: TrainedModel, moved: pd.DataFrame, stored: FloatArray | None) -> FloatArray | None:
         """The earlier parts of customers who moved: as stored, or made anew where that is cheap."""
-        if self.rows_then is None or stored is not None:
-            return stored if self.rows_then is not None else None
+        if self.rows_then is None:
+            return None
+        if stored is not None:
+            return stored
         old = np.full((len(moved), len(model.encoder.features)), np.nan)
-        try:
-            rows = self.rows_then(_ends(moved)) if len(moved) else None
-        except FeaturesNotBuilt:
+        if moved.empty:
             return old
-        if rows is None:
+        try:
+            rows = self.rows_then(_ends(moved))
+        except FeaturesNotBuilt:
             return old
         places = pd.Index(rows[CHURN.entity_key].to_pandas()).get_indexer(pd.Index(moved[CHURN.entity_key]))
         held = places >= 0

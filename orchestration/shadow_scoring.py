@@ -19,6 +19,7 @@ from warehouse.model_log import chosen_model, newest_challenger
 from warehouse.relations import SHADOW_SCORES
 from warehouse.roles import Role
 from warehouse.settings import Settings
+from warehouse.shadow_grades import forget_shadow_scores
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,7 @@ class ShadowScorer:
         now = self._clock.for_company(company)
         kept_from = now.date() - timedelta(days=company.horizon_days + self._retention_days)
         with self._warehouse.connect(Role.ml) as conn:
-            conn.execute(
-                sql.SQL("delete from {} where company_id = %s and as_of_date < %s").format(SHADOW_SCORES.identifier),
-                [company.company_id, kept_from],
-            )
+            forget_shadow_scores(conn, company.company_id, kept_from)
             name = chosen_model(conn, company.company_id, CHURN.name)
         champion = self._registry.champion_version(name) if name else None
         if name is None or champion is None:

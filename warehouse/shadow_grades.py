@@ -61,6 +61,13 @@ def challengers_of(conn: psycopg.Connection[Any], company_id: int, months: Colle
     return [version for (version,) in rows]
 
 
+def forget_shadow_scores(conn: psycopg.Connection[Any], company_id: int, before: date) -> None:
+    """Delete what challengers said of dates earlier than ``before``."""
+    conn.execute(
+        relations.compose("delete from {shadow_scores} where company_id = %s and as_of_date < %s"), [company_id, before]
+    )
+
+
 def shadowed_scores(warehouse: Warehouse, company_id: int, task: str, challenger: str) -> pa.Table:
     """A challenger's scores whose outcome is known: customer_id, as_of_date, challenger and champion (what each
     said), outcome, ordered by date and customer. Dates that it published itself are left out."""
