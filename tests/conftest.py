@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -29,6 +30,21 @@ TEMPLATE = "churn_template"
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+MEMORY_DISK = Path("/dev/shm")
+FREE_BYTES = 8 * 2**30
+
+
+def pytest_configure() -> None:
+    """Work in memory where there is plenty of it: a database per test is created and dropped three times as fast.
+
+    PYTEST_DEBUG_TEMPROOT or --basetemp names another place.
+    """
+    if MEMORY_DISK.is_dir():
+        free = min(shutil.disk_usage(MEMORY_DISK).free, psutil.virtual_memory().available)
+        if free >= FREE_BYTES:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
 
 
 LONGEST = (
