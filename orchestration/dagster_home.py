@@ -39,19 +39,10 @@ def _configuration(settings: Settings, warehouse: Warehouse) -> dict[str, object
     files = {"sqlite": {"base_dir": str(directory(settings) / "storage")}}
     return {
         "storage": {"postgres": {"postgres_url": address}} if settings.database_url else files,
-        "local_artifact_storage": {
-            "module": "dagster._core.storage.root",
-            "class": "LocalArtifactStorage",
-            "config": {"base_dir": str(directory(settings))},
-        },
         "compute_logs": {
             "module": "dagster._core.storage.local_compute_log_manager",
             "class": "LocalComputeLogManager",
             "config": {"base_dir": str(directory(settings) / "logs")},
-        },
-        "run_coordinator": {
-            "module": "dagster._core.run_coordinator.queued_run_coordinator",
-            "class": "QueuedRunCoordinator",
         },
         "concurrency": {
             "runs": {"max_concurrent_runs": 1},

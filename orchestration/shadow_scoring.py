@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Self
 
-from psycopg import sql
+import pyarrow as pa
 
 from ml_assets.errors import FeatureVersionError
 from ml_assets.task import CHURN, Feature
@@ -16,10 +16,9 @@ from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.feature_store import rows_at
 from warehouse.model_log import chosen_model, newest_challenger
-from warehouse.relations import SHADOW_SCORES
 from warehouse.roles import Role
 from warehouse.settings import Settings
-from warehouse.shadow_grades import forget_shadow_scores
+from warehouse.shadow_grades import forget_shadow_scores, replace_shadow_scores
 
 
 @dataclass(frozen=True)
@@ -86,17 +85,16 @@ class ShadowScorer:
             return Shadowed(now.date(), None)
         version = f"{name} v{challenger}"
         probabilities = model.score(frame, explain=False).probability
-        with self._warehouse.connect(Role.ml) as conn, conn.cursor() as cursor:
-            cursor.execute(
-                sql.SQL("delete from {} where company_id = %s and as_of_date = %s and model_version = %s").format(
-                    SHADOW_SCORES.identifier
-                ),
-                [company.company_id, now.date(), version],
-            )
-            copy = sql.SQL(
-                "copy {} (company_id, customer_id, as_of_date, model_version, probability, scored_at) from stdin"
-            ).format(SHADOW_SCORES.identifier)
-            with cursor.copy(copy) as rows:
-                for customer, probability in zip(frame[CHURN.entity_key], probabilities.tolist(), strict=True):
-                    rows.write_row((company.company_id, customer, now.date(), version, probability, now))
+        scores = pa.table(
+            {
+                "company_id": pa.array([company.company_id] * len(frame), pa.int32()),
+                "customer_id": pa.array(frame[CHURN.entity_key], pa.string()),
+                "as_of_date": pa.array([now.date()] * len(frame), pa.date32()),
+                "model_version": pa.array([version] * len(frame), pa.string()),
+                "probability": pa.array(probabilities, pa.float64()),
+                "scored_at": pa.array([now] * len(frame), pa.timestamp("us", "UTC")),
+            }
+        )
+        with self._warehouse.connect(Role.ml) as conn:
+            replace_shadow_scores(conn, company.company_id, now.date(), version, scores)
         return Shadowed(now.date(), version, len(frame))

@@ -68,6 +68,20 @@ def forget_shadow_scores(conn: psycopg.Connection[Any], company_id: int, before:
     )
 
 
+def replace_shadow_scores(
+    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, model_version: str, scores: pa.Table
+) -> None:
+    """Write what a challenger says of a date, in place of what it said before: columns of ml.shadow_scores."""
+    conn.execute(
+        relations.compose(
+            "delete from {shadow_scores} where company_id = %s and as_of_date = %s and model_version = %s"
+        ),
+        [company_id, as_of_date, model_version],
+    )
+    with conn.cursor() as cursor:
+        copy_arrow(cursor, scores, relations.SHADOW_SCORES)
+
+
 def shadowed_scores(warehouse: Warehouse, company_id: int, task: str, challenger: str) -> pa.Table:
     """A challenger's scores whose outcome is known: customer_id, as_of_date, challenger and champion (what each
     said), outcome, ordered by date and customer. Dates that it published itself are left out."""

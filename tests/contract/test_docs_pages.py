@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from orchestration.integrations.notifications.alerts import KINDS
+from orchestration.job_runner import REPOSITORY_LABEL
 from scripts.data_dictionary import PAGE, dictionary
 from warehouse.settings import PREFIX, Settings
 
@@ -63,3 +64,17 @@ def test_the_charts_values_name_our_module_our_image_and_the_settings_that_exist
     assert values["runLauncher"]["type"] == "K8sRunLauncher"
     assert values["dagsterDaemon"]["runMonitoring"]["enabled"]
     assert values["dagsterDaemon"]["runRetries"]["enabled"]
+
+
+def test_under_the_chart_the_code_location_is_called_as_everywhere_and_its_secret_is_made_once() -> None:
+    values = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    workspace = values["dagsterWebserver"]["workspace"]
+    (server,) = workspace["servers"]
+    assert workspace["enabled"]
+    assert (server["host"], server["port"]) == (deployment["name"], deployment["port"])
+    assert REPOSITORY_LABEL.endswith(f"@{server['name']}")
+    # Told to make the password's secret, the chart would find one that is not its own and stop.
+    assert values["global"]["postgresqlSecretName"] in (ROOT / "docs" / "deployment.md").read_text()
+    assert values["generatePostgresqlPasswordSecret"] is False
+    assert values["concurrency"] == {"enabled": True, "pools": {"defaultLimit": 1}}
