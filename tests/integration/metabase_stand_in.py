@@ -27,6 +27,39 @@ PUBLIC = {"/api/health", "/api/session/properties", "/api/setup", "/api/session"
 ALL_USERS, ADMINISTRATORS = 1, 2
 ADMIN_ACCOUNT = 1
 REDACTED = "**MetabasePass**"
+# What newer versions take, who refuse any other key.
+CARD_KEYS = {
+    "name",
+    "type",
+    "dataset_query",
+    "parameters",
+    "parameter_mappings",
+    "description",
+    "display",
+    "visualization_settings",
+    "collection_id",
+    "collection_position",
+    "result_metadata",
+    "cache_ttl",
+    "dashboard_id",
+    "dashboard_tab_id",
+}
+DASHBOARD_KEYS = {"name", "description", "parameters", "cache_ttl", "collection_id", "collection_position"}
+DASHBOARD_CONTENTS = {"width", "auto_apply_filters", "archived", "tabs", "dashcards", "enable_embedding"}
+DASHCARD_KEYS = {
+    "id",
+    "size_x",
+    "size_y",
+    "row",
+    "col",
+    "card_id",
+    "action_id",
+    "dashboard_tab_id",
+    "parameter_mappings",
+    "visualization_settings",
+    "inline_parameters",
+    "series",
+}
 
 
 class Refusal(Exception):
@@ -74,6 +107,8 @@ class StandIn:
         self.dashboards: dict[int, Json] = {}
         self.pulses: dict[int, Json] = {}
         self.alerts: dict[int, Json] = {}
+        # Per card and dashboard what its last revision says, and when that was made.
+        self.revised: dict[int, tuple[str, str]] = {}
         self.asking = ADMIN_ACCOUNT
         self.groups_by_id: dict[int, Json] = {
             ADMINISTRATORS: {"id": ADMINISTRATORS, "name": "Administrators", "magic_group_type": "admin"},
@@ -144,6 +179,12 @@ class StandIn:
         key = f"mb_{secrets.token_hex(16)}"
         self.api_keys[key] = known
         return known | {"unmasked_key": key}
+
+    def move_api_key(self, key_id: int, body: Json) -> Json:
+        known = find({each["id"]: each for each in self.api_keys.values()}, key_id)
+        find(self.groups_by_id, body["group_id"])
+        known["group_id"] = body["group_id"]
+        return known
 
     def delete_api_key(self, key_id: int, _: Any) -> None:
         self.api_keys = {key: known for key, known in self.api_keys.items() if known["id"] != key_id}
@@ -252,11 +293,10 @@ class StandIn:
     def add_collection(self, body: Json) -> Json:
         need(body, "name")
         refuse_blank(body, "name", "description")
-        if body.get("parent_id") is not None and body["parent_id"] not in self.collections:
-            raise Refusal(400, {"specific-errors": {"parent_id": ["no such collection"]}})
         parent = body.get("parent_id")
-        location = "/" if parent is None else f"{self.collections[parent]['location']}{parent}/"
+        location = self._location_in(parent)
         new = {"id": next(self.ids), "location": location, "archived": False, "description": None} | body
+        del new["parent_id"]
         self.collections[new["id"]] = new
         # It has the rights of the collection that it is made in.
         for levels in self.collection_graph.values():
@@ -267,8 +307,20 @@ class StandIn:
     def change_collection(self, collection_id: int, body: Json) -> Json:
         refuse_blank(body, "name", "description")
         collection = find(self.collections, collection_id)
+        if "parent_id" in body:
+            body = dict(body)
+            old, new = collection["location"], self._location_in(body.pop("parent_id"))
+            for inner in self.collections.values():
+                if inner["location"].startswith(f"{old}{collection_id}/"):
+                    inner["location"] = new + inner["location"].removeprefix(old)
+            collection["location"] = new
         collection.update(body)
         return collection
+
+    def _location_in(self, parent: int | None) -> str:
+        if parent is not None and parent not in self.collections:
+            raise Refusal(400, {"specific-errors": {"parent_id": ["no such collection"]}})
+        return "/" if parent is None else f"{self.collections[parent]['location']}{parent}/"
 
     def collection_items(self, collection_id: int, query: dict[str, list[str]]) -> Json:
         find(self.collections, collection_id)
@@ -280,12 +332,21 @@ class StandIn:
                 "model": model,
                 "entity_id": item.get("entity_id"),
                 "description": item.get("description"),
+                "last-edit-info": {"id": ADMIN_ACCOUNT, "timestamp": self._edited_at(item)},
             }
             for model in query.get("models", list(stores))
             for item in stores[model].values()
             if item["collection_id"] == collection_id and not item["archived"]
         ]
         return {"data": data, "total": len(data)}
+
+    def _edited_at(self, item: Json) -> str:
+        """When it was edited last: each edit, by hand too, makes a revision."""
+        content = json.dumps(item, sort_keys=True)
+        if self.revised.get(item["id"], ("", ""))[0] != content:
+            moment = datetime.fromtimestamp(1_790_000_000 + next(self.ids), UTC)
+            self.revised[item["id"]] = (content, moment.isoformat())
+        return self.revised[item["id"]][1]
 
     # --- permissions
 
@@ -500,30 +561,19 @@ class StandIn:
 
     # --- cards
 
-    def translate(self, body: Json) -> Json:
-        known = {card["entity_id"]: card["id"] for card in self.cards.values()}
-        return {
-            "entity_ids": {
-                entity_id: {"id": known[entity_id], "type": "card", "status": "ok"}
-                if entity_id in known
-                else {"type": "card", "status": "not-found"}
-                for entity_id in body["entity_ids"]["card"]
-            }
-        }
-
     def add_card(self, body: Json) -> Json:
         need(body, "name", "dataset_query", "display", "visualization_settings")
+        refuse_unknown(body, CARD_KEYS | {"entity_id"})
         self._check_card(body)
-        entity_id = body.get("entity_id") or secrets.token_urlsafe(16)[:21]
-        if any(card["entity_id"] == entity_id for card in self.cards.values()):
-            raise Refusal(500, "duplicate key value violates unique constraint report_card_entity_id")
         new = {"id": next(self.ids), "archived": False, "type": "question", "collection_id": None} | body
-        self.cards[new["id"]] = new | {"entity_id": entity_id}
+        # It takes an entity id, and gives the card another.
+        self.cards[new["id"]] = new | {"entity_id": secrets.token_urlsafe(16)[:21]}
         return self.get_card(new["id"], None)
 
     def change_card(self, card_id: int, body: Json) -> Json:
+        refuse_unknown(body, CARD_KEYS | {"archived"})
         self._check_card(body)
-        find(self.cards, card_id).update({key: value for key, value in body.items() if key != "entity_id"})
+        find(self.cards, card_id).update(body)
         return self.get_card(card_id, None)
 
     def _check_card(self, body: Json) -> None:
@@ -580,8 +630,7 @@ class StandIn:
     def add_dashboard(self, body: Json) -> Json:
         need(body, "name")
         refuse_blank(body, "name")
-        if {"dashcards", "tabs"} & body.keys():
-            raise Refusal(400, "POST /api/dashboard takes neither dashcards nor tabs")
+        refuse_unknown(body, DASHBOARD_KEYS)
         new = {
             "id": next(self.ids),
             "archived": False,
@@ -597,6 +646,12 @@ class StandIn:
 
     def get_dashboard(self, dashboard_id: int, _: Any) -> Json:
         dashboard = copy.deepcopy(find(self.dashboards, dashboard_id))
+        # A card in the trash is on no dashboard.
+        dashboard["dashcards"] = [
+            dashcard
+            for dashcard in dashboard["dashcards"]
+            if dashcard["card_id"] is None or not self.cards[dashcard["card_id"]]["archived"]
+        ]
         for dashcard in dashboard["dashcards"]:
             if dashcard["card_id"] is not None:
                 dashcard["card"] = self.get_card(dashcard["card_id"], None)
@@ -605,6 +660,7 @@ class StandIn:
     def change_dashboard(self, dashboard_id: int, body: Json) -> Json:
         dashboard = find(self.dashboards, dashboard_id)
         body = copy.deepcopy(body)
+        refuse_unknown(body, DASHBOARD_KEYS | DASHBOARD_CONTENTS)
         if "dashcards" in body:
             tabs = self._replace_tabs(dashboard, body.get("tabs") or [])
             body["dashcards"] = self._replace_dashcards(dashboard, body["dashcards"], tabs)
@@ -629,6 +685,7 @@ class StandIn:
         ids: dict[int, int] = {}
         for tab in tabs:
             need(tab, "id", "name")
+            refuse_unknown(tab, {"id", "name", "position"})
             if tab["id"] >= 0 and tab["id"] not in known:
                 raise Refusal(400, f"no tab {tab['id']}")
             ids[tab["id"]] = tab["id"] if tab["id"] >= 0 else next(self.ids)
@@ -644,6 +701,7 @@ class StandIn:
 
     def _dashcard(self, dashcard: Json, known: set[int], tabs: dict[int, int]) -> Json:
         need(dashcard, "id", "card_id", "row", "col", "size_x", "size_y")
+        refuse_unknown(dashcard, DASHCARD_KEYS)
         if dashcard["id"] >= 0 and dashcard["id"] not in known:
             raise Refusal(400, f"no dashcard {dashcard['id']} on this dashboard")
         if dashcard["col"] + dashcard["size_x"] > 24:
@@ -656,6 +714,7 @@ class StandIn:
             raise Refusal(400, "This dashboard has tab, makes sure every card has a tab")
         for mapping in dashcard.get("parameter_mappings", []):
             need(mapping, "parameter_id", "card_id", "target")
+            refuse_unknown(mapping, {"parameter_id", "card_id", "target"})
         stored = {"parameter_mappings": [], "series": [], "visualization_settings": {}} | dashcard
         stored["dashboard_tab_id"] = tabs.get(dashcard.get("dashboard_tab_id") or 0)
         stored["id"] = dashcard["id"] if dashcard["id"] >= 0 else next(self.ids)
@@ -818,6 +877,13 @@ def need(body: Json, *keys: str) -> None:
         raise Refusal(400, {"errors": dict.fromkeys(missing, "missing required key")})
 
 
+def refuse_unknown(body: Json, allowed: set[str]) -> None:
+    """Refuse a body with a key that the server does not know."""
+    unknown = sorted(body.keys() - allowed)
+    if unknown:
+        raise Refusal(400, {"errors": dict.fromkeys(unknown, "disallowed key")})
+
+
 def refuse_blank(body: Json, *keys: str) -> None:
     """Refuse empty text, which Metabase tells from null."""
     for key in keys:
@@ -839,7 +905,7 @@ def redacted(database: Json) -> Json:
 
 def changes_content(method: str, path: str) -> bool:
     """Whether a request may change what users see."""
-    harmless = ("/query", "/translate", "/sync_schema", "/api/session")
+    harmless = ("/query", "/sync_schema", "/api/session")
     return method != "GET" and not path.endswith(harmless)
 
 
@@ -864,6 +930,7 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", "/api/api-key", StandIn.list_api_keys),
     ("POST", "/api/api-key", StandIn.make_api_key),
     ("PUT", r"/api/api-key/(\d+)/regenerate", StandIn.renew_api_key),
+    ("PUT", r"/api/api-key/(\d+)", StandIn.move_api_key),
     ("DELETE", r"/api/api-key/(\d+)", StandIn.delete_api_key),
     ("PUT", r"/api/table/(\d+)", StandIn.change_table),
     ("PUT", r"/api/field/(\d+)", StandIn.change_field),
@@ -876,7 +943,6 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", r"/api/database/(\d+)/healthcheck", StandIn.check_database),
     ("GET", r"/api/database/(\d+)/metadata", StandIn.metadata),
     ("POST", r"/api/database/(\d+)/sync_schema", StandIn.sync),
-    ("POST", "/api/eid-translation/translate", StandIn.translate),
     ("POST", "/api/card", StandIn.add_card),
     ("GET", r"/api/card/(\d+)", StandIn.get_card),
     ("PUT", r"/api/card/(\d+)", StandIn.change_card),

@@ -77,6 +77,12 @@ class FakeLogins:
         return SecretStr(self.password)
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the apply remembers what it read."""
+    monkeypatch.setenv("CHURN_HOME", str(tmp_path))
+
+
 @pytest.fixture(scope="module")
 def definitions() -> Definitions:
     return load_definitions()
@@ -288,6 +294,33 @@ def test_a_new_company_touches_nothing_of_the_others(metabase: StandIn, url: str
         assert {key: after["collection_graph"][group][key] for key in levels} == levels, old
 
 
+def test_what_nobody_edited_since_is_not_read_again(metabase: StandIn, url: str, logins: FakeLogins) -> None:
+    apply(url, logins=logins)
+
+    def read(*, is_plan: bool = True) -> list[str]:
+        metabase.requests.clear()
+        assert apply(url, logins=logins, plan=is_plan).changes == []
+        return [path for _, path in metabase.requests if re.fullmatch(r"/api/(dashboard|card)/\d+", path)]
+
+    assert sorted(read()) == sorted(f"/api/dashboard/{number}" for number in metabase.dashboards)
+    assert read() == []
+    per_scope = {"/healthcheck": 1, "/metadata": 1, "/items": 2}
+    for ending, times in per_scope.items():
+        assert sum(path.endswith(ending) for _, path in metabase.requests) == times * (len(COMPANIES) + 1), ending
+    assert len(metabase.requests) <= 4 * (len(COMPANIES) + 1) + 14
+    card = next(card for card in metabase.cards.values() if card["name"] == "Who is this?")
+    card["cache_ttl"] = 7
+    (number,) = {
+        dashboard["id"]
+        for dashboard in metabase.dashboards.values()
+        if card["id"] in {dashcard["card_id"] for dashcard in dashboard["dashcards"]}
+    }
+    assert read() == [f"/api/dashboard/{number}"]
+    metabase.version = "v0.59.1"
+    assert len(read()) == len(metabase.dashboards), "an upgrade may have changed what is stored"
+    assert read() == []
+
+
 def test_two_companies_of_one_name_have_connections_and_groups_of_their_own(metabase: StandIn, url: str) -> None:
     apply(url, companies=[ZAWADI, CompanyFacts(9, "zawadi_two", "Zawadi Stationers", "EUR")])
 
@@ -396,7 +429,7 @@ def test_drift_made_by_hand_is_planned_repaired_and_reported(metabase: StandIn, 
     wanted = metabase.content()
     dashboard, collection = overview_of(metabase, "Amani Media"), named(metabase.collections, "Amani Media")
     card = next(iter(metabase.cards.values()))
-    card["name"], card["archived"] = "Renamed by hand", True
+    card["name"] = "Renamed by hand"
     card["dataset_query"]["stages"][0]["native"] = "select 1"
     collection["description"] += " And more."
     named(metabase.databases, "Churn Warehouse (Amani Media)")["details"]["schema-filters-type"] = "all"
@@ -416,12 +449,32 @@ def test_drift_made_by_hand_is_planned_repaired_and_reported(metabase: StandIn, 
         ("updated", "collection", ("description",)),
         ("locked", "collection", ("All Users: none",)),
         ("updated", "database", ("schema-filters-type",)),
-        ("updated", "card", ("name", "query", "archived")),
+        ("updated", "card", ("name", "query")),
         ("updated", "dashboard", ("parameters", "dashcards")),
     }
     assert set(map(str, planned.changes)) == set(map(str, result.changes))
     assert metabase.content() == wanted
     assert apply(url, logins=logins).changes == []
+
+
+def test_a_card_put_into_the_trash_is_made_anew_and_what_comes_out_of_it_again_is_taken_back(
+    metabase: StandIn, url: str, logins: FakeLogins
+) -> None:
+    apply(url, logins=logins)
+    card = next(card for card in metabase.cards.values() if card["name"] == "Who is this?")
+    card["archived"] = True
+
+    result = apply(url, logins=logins)
+
+    assert {(change.action, change.kind) for change in result.changes} == {
+        ("created", "card"),
+        ("updated", "dashboard"),
+    }
+    assert apply(url, logins=logins).changes == []
+    card["archived"] = False
+    assert {(change.action, change.kind) for change in apply(url, logins=logins).changes} == {("updated", "dashboard")}
+    notes = apply(url, logins=logins).notes
+    assert sum("Made by hand" in note and "'Who is this?'" in note for note in notes) == 1
 
 
 def test_a_dashcard_deleted_by_hand_comes_back_and_the_others_keep_their_ids(
@@ -583,6 +636,37 @@ def test_what_others_made_is_reported_and_not_touched(
         "Made by hand, and left alone: Amani Media: dashboard 'Churn overview'.",
     ]
     assert metabase.content() == before
+
+
+def test_a_copy_made_to_play_with_is_left_alone_though_it_bears_our_reference(
+    metabase: StandIn, url: str, logins: FakeLogins
+) -> None:
+    apply(url, logins=logins)
+    ours = overview_of(metabase, "Amani Media")
+    copied = {key: ours[key] for key in ("description", "collection_id", "parameters")}
+    copy = metabase.add_dashboard(copied | {"name": "Churn overview - Duplicate"})
+    before = metabase.content()
+
+    result = apply(url, logins=logins)
+
+    assert result.changes == []
+    assert "Made by hand, and left alone: Amani Media: dashboard 'Churn overview - Duplicate'." in result.notes
+    assert metabase.content() == before
+    assert copy["id"] > ours["id"]
+
+
+def test_a_collection_moved_by_hand_is_put_back(metabase: StandIn, url: str, logins: FakeLogins) -> None:
+    apply(url, logins=logins)
+    before = metabase.content()
+    elsewhere = metabase.add_collection({"name": "Elsewhere", "parent_id": None})
+    moved = named(metabase.collections, "Amani Media")
+    metabase.change_collection(moved["id"], {"parent_id": elsewhere["id"]})
+
+    result = apply(url, logins=logins)
+
+    assert [str(change) for change in result.changes] == ["updated collection 'Amani Media' (place)"]
+    after = metabase.content()["collections"]
+    assert {key: after[key] for key in before["collections"]} == before["collections"]
 
 
 def test_what_a_company_leaves_behind_is_reported_and_kept(metabase: StandIn, url: str, logins: FakeLogins) -> None:

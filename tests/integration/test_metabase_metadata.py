@@ -68,6 +68,12 @@ def manifest_of(tables: dict[tuple[str, str], list[str]]) -> dict[str, Any]:
     return {"nodes": nodes, "sources": {}, "child_map": {key: [] for key in nodes}}
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the apply remembers what it read."""
+    monkeypatch.setenv("CHURN_HOME", str(tmp_path))
+
+
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     path = tmp_path / "manifest.json"

@@ -1,7 +1,7 @@
 """Make Metabase hold what the files under `dashboards/` say, and nothing more than that.
 
 Every step finds before it creates, by a mark that the very request which creates also leaves (a reference in the
-description, a name, an entity id), so an apply that was killed anywhere is finished by the next one. What lacks
+description, a name), so an apply that was killed anywhere is finished by the next one. What lacks
 the mark is never written to. A plan is an apply that writes nothing. What the bodies look like belongs in
 `desired.py`, what there is already in `state.py`, who may see what in `permissions.py`.
 """
@@ -51,7 +51,7 @@ from orchestration.integrations.metabase.desired import (
     dashboard_drift,
     database_body,
     database_drift,
-    described,
+    parent_of,
     shell_body,
 )
 from orchestration.integrations.metabase.errors import (
@@ -60,6 +60,7 @@ from orchestration.integrations.metabase.errors import (
     MetabaseRefused,
     WarehouseNotSeen,
 )
+from orchestration.integrations.metabase.memory import Memory
 from orchestration.integrations.metabase.metadata import metadata_drift, write_metadata
 from orchestration.integrations.metabase.people import bring_people_in
 from orchestration.integrations.metabase.scopes import (
@@ -175,8 +176,19 @@ def apply_dashboards(
         return ApplyResult(skipped="CHURN_METABASE_URL is not set: no Metabase to apply the dashboards to")
     access = access_of(settings)
     with MetabaseClient(access, sleep=sleep) as client:
-        applier = Applier(client, definitions, companies, logins, manifest, sleep, is_plan=plan, operators=operators)
-        result = applier.run(access.url, run_cards=run_cards and not plan)
+        applier = Applier(
+            client,
+            definitions,
+            companies,
+            logins,
+            manifest,
+            sleep,
+            url=access.url,
+            home=settings.home,
+            is_plan=plan,
+            operators=operators,
+        )
+        result = applier.run(run_cards=run_cards and not plan)
     if result.failed_cards or result.failed_companies:
         raise CardsFailed(result)
     return result
@@ -205,10 +217,14 @@ class Applier:
         manifest: Path | None,
         sleep: Callable[[float], None],
         *,
+        url: str,
+        home: Path,
         is_plan: bool,
         operators: Sequence[str] = (),
     ) -> None:
         self._client = client
+        self._url = url
+        self._home = home
         self._operators = operators
         self._definitions = definitions
         self._scopes = scopes_of(companies)
@@ -224,7 +240,7 @@ class Applier:
         self._deliveries = Deliveries()
         self._waiting = 0
 
-    def run(self, url: str, *, run_cards: bool) -> ApplyResult:
+    def run(self, *, run_cards: bool) -> ApplyResult:
         """All steps. Everybody is locked out before there is anything to see."""
         if not self._sign_in():
             return self._result
@@ -242,7 +258,7 @@ class Applier:
         for scope in self._scopes:
             if not self._has_failed(scope):
                 with self._one_company(scope):
-                    self._fill(scope, places[scope.key], databases[scope.key], fields[scope.key], groups, url)
+                    self._fill(scope, places[scope.key], databases[scope.key], fields[scope.key], groups)
         self._people(groups)
         if self._waiting:
             self._result.notes.append(NO_MAIL.format(count=self._waiting))
@@ -310,21 +326,23 @@ class Applier:
 
     def _read(self) -> None:
         self._state = state.read_state(self._client)
-        entity_ids = [card.entity_id for scope in self._scopes for card in self._cards_of(scope)]
-        self._card_ids = state.ids_of_entities(self._client, entity_ids)
+        memory = Memory(self._home, f"{self._url} {self._result.metabase_version}")
 
         def read(scope: Scope) -> state.ScopeState:
-            mine = {card.entity_id for card in self._cards_of(scope)}
             return state.read_scope(
                 self._client,
                 self._state,
+                memory,
                 collection_references=references_of(scope),
+                dashboard_references={reference_of_dashboard(scope, one) for one in self._dashboards[scope.key]},
                 database_name=scope.database_name(self._definitions, self._namesakes),
-                card_ids={entity_id: number for entity_id, number in self._card_ids.items() if entity_id in mine},
+                entity_ids={card.entity_id for card in self._cards_of(scope)},
             )
 
         answers = state.in_parallel(read, self._scopes)
+        memory.save()
         self._state.scopes = {scope.key: found for scope, found in zip(self._scopes, answers, strict=True)}
+        self._card_ids = {entity_id: int(card["id"]) for found in answers for entity_id, card in found.cards.items()}
         self._deliveries = read_deliveries(self._client)
 
     # --- collections, groups, permissions
@@ -363,10 +381,12 @@ class Applier:
             answer = self._write(scope, change, "POST", "/api/collection", body)
             self._has_new_collections = True
             return int(answer.get("id", NOT_THERE_YET))
-        body = {"name": name, "description": described(wanted.description, reference)}
-        drift = [key for key, value in body.items() if existing.get(key) != value]
+        body = collection_body(wanted, reference, parent_id)
+        stands = {**existing, "parent_id": parent_of(existing)}
+        drift = [key for key, value in body.items() if stands.get(key) != value]
         if drift:
-            change = Change("updated", "collection", name, tuple(drift))
+            parts = tuple("place" if key == "parent_id" else key for key in drift)
+            change = Change("updated", "collection", name, parts)
             self._write(scope, change, "PUT", f"/api/collection/{existing['id']}", {key: body[key] for key in drift})
         return int(existing["id"])
 
@@ -587,7 +607,6 @@ class Applier:
         database_id: int,
         fields: FieldIds,
         groups: Mapping[str, int],
-        url: str,
     ) -> None:
         card_ids = {
             card.entity_id: self._card(scope, card, card_body(card, database_id, places["cards"], fields))
@@ -601,7 +620,7 @@ class Applier:
             stands = self._contents(scope, dashboard, dashboard_ids, card_ids)
             self._deliver(scope, dashboard, dashboard_ids[dashboard.key], stands, card_ids, groups)
             label = self._label(scope, dashboard.name)
-            self._result.dashboard_urls[label] = f"{url.rstrip('/')}/dashboard/{dashboard_ids[dashboard.key]}"
+            self._result.dashboard_urls[label] = f"{self._url.rstrip('/')}/dashboard/{dashboard_ids[dashboard.key]}"
 
     def _describe(self, scopes: Sequence[Scope]) -> None:
         """What dbt says of the tables. The library waits five seconds per connection, so several wait at a time."""
@@ -642,8 +661,7 @@ class Applier:
             return int(answer.get("id", NOT_THERE_YET))
         drift = card_drift(self._state.scopes[scope.key].cards[card.entity_id], dict(wanted))
         if drift:
-            body = {key: value for key, value in wanted.items() if key != "entity_id"} | {"archived": False}
-            self._write(scope, Change("updated", "card", label, tuple(drift)), "PUT", f"/api/card/{card_id}", body)
+            self._write(scope, Change("updated", "card", label, tuple(drift)), "PUT", f"/api/card/{card_id}", wanted)
         return card_id
 
     def _shell(self, scope: Scope, dashboard: DashboardDefinition, collection_id: int) -> int:

@@ -25,7 +25,7 @@ from orchestration.integrations.metabase.definitions import (
 )
 
 OWNERSHIP_NOTE = "Made from files by Churn Warehouse: changes made here by hand are undone."
-REFERENCE = re.compile(re.escape(OWNERSHIP_NOTE) + r" Reference: ([\w/]+)\.")
+REFERENCE = re.compile(re.escape(OWNERSHIP_NOTE) + r" Reference: ([\w/-]+)\.")
 TAG_IDS = uuid.UUID("6f6f3f0e-2f43-5a53-9f0c-6b1f2a1d7c11")
 Body = dict[str, Any]
 FieldIds = Mapping[tuple[str, str, str], int]
@@ -48,18 +48,24 @@ def described(text: str, reference: str) -> str:
 
 
 def reference_of(existing: Mapping[str, Any]) -> str | None:
-    """The word by which we know a collection or dashboard of ours; None where it is not ours."""
+    """The word by which we know a collection, dashboard or card of ours; None where it is not ours."""
     found = REFERENCE.search(existing.get("description") or "")
     return None if found is None else found[1]
 
 
 def collection_body(collection: CollectionDefinition, reference: str, parent_id: int | None) -> Body:
-    """Body of POST /api/collection."""
+    """Body of POST and PUT /api/collection."""
     return {
         "name": collection.name,
         "description": described(collection.description, reference),
         "parent_id": parent_id,
     }
+
+
+def parent_of(existing: Mapping[str, Any]) -> int | None:
+    """The collection that a collection stands in; None at the top. Its location is like /7/12/."""
+    above = str(existing["location"]).strip("/")
+    return int(above.split("/")[-1]) if above else None
 
 
 def database_body(name: str, schemas: Sequence[str], connection: WarehouseConnection, password: SecretStr) -> Body:
@@ -92,12 +98,16 @@ def database_drift(existing: Mapping[str, Any], schemas: Sequence[str], connecti
     return sorted(key for key, value in database_details(schemas, connection).items() if details.get(key) != value)
 
 
+def reference_of_card(entity_id: str) -> str:
+    """The word by which we know a card again: Metabase takes an entity id, and gives the card another."""
+    return f"churn/cards/{entity_id}"
+
+
 def card_body(card: CardDefinition, database_id: int, collection_id: int, fields: FieldIds) -> Body:
-    """Body of POST and PUT /api/card; `entity_id` is what we find the card by."""
+    """Body of POST and PUT /api/card."""
     return {
-        "entity_id": card.entity_id,
         "name": card.name,
-        "description": card.description,
+        "description": described(card.description, reference_of_card(card.entity_id)),
         "type": "question",
         "display": card.display,
         "collection_id": collection_id,
@@ -136,8 +146,6 @@ def card_drift(existing: Mapping[str, Any], wanted: Body) -> list[str]:
         drift.append("visualization_settings")
     if query_essence(existing.get("dataset_query") or {}) != query_essence(wanted["dataset_query"]):
         drift.append("query")
-    if existing.get("archived"):
-        drift.append("archived")
     return drift
 
 

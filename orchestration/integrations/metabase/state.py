@@ -1,19 +1,22 @@
-"""What Metabase holds of ours, read in few requests: a dozen for all, and per company one for each dashboard and four
-more. Nothing is written here.
+"""What Metabase holds of ours, read in few requests: a dozen for all, and per company four, and one more for each
+dashboard that was edited since it was read last. Nothing is written here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from orchestration.integrations.metabase.client import MetabaseClient
-from orchestration.integrations.metabase.desired import reference_of
+from orchestration.integrations.metabase.desired import reference_of, reference_of_card
 from orchestration.integrations.metabase.errors import MetabaseError
+from orchestration.integrations.metabase.memory import Memory
 
 READERS = 8
+CARDS = frozenset({"card", "dataset", "metric"})
+"""What Metabase calls a card in a list: a question, a model, a metric."""
 Item = Mapping[str, Any]
 Fields = dict[tuple[str, str, str], int]
 One = TypeVar("One")
@@ -24,7 +27,7 @@ Answer = TypeVar("Answer")
 class ScopeState:
     """What there is of one reader's things.
 
-    `dashboards` and `cards` are keyed by reference and entity id. `problem` is why its connection does not work.
+    `dashboards` are keyed by reference, `cards` by entity id. `problem` is why its connection does not work.
     `by_hand` names what stands in its collections and is not ours.
     """
 
@@ -68,7 +71,7 @@ def read_state(client: MetabaseClient) -> MetabaseState:
     collections = [item for item in as_list(client.get("/api/collection")) if not item.get("archived")]
     groups = as_list(client.get("/api/permissions/group"))
     return MetabaseState(
-        collections={reference: item for item in collections if (reference := reference_of(item)) is not None},
+        collections=by_reference(collections),
         names_in_root={
             str(item.get("name")) for item in collections if item.get("location") == "/" and reference_of(item) is None
         },
@@ -91,14 +94,16 @@ def group_of_all_users(groups: Iterable[Item]) -> str:
 def read_scope(
     client: MetabaseClient,
     state: MetabaseState,
+    memory: Memory,
     *,
     collection_references: Mapping[str, str],
+    dashboard_references: Collection[str],
     database_name: str,
-    card_ids: Mapping[str, int],
+    entity_ids: Collection[str],
 ) -> ScopeState:
     """What there is of one reader's things.
 
-    `collection_references` by part (`dashboards`, `cards`, `own`); `card_ids` by entity id, of its cards that exist.
+    `collection_references` by part (`dashboards`, `cards`, `own`); `entity_ids` of its cards, in the files.
     """
     found = ScopeState(
         collections={
@@ -111,37 +116,80 @@ def read_scope(
     if found.database is not None:
         found.problem = warehouse_problem(client, int(found.database["id"]))
         found.metadata = client.get(f"/api/database/{found.database['id']}/metadata", include_hidden="true")
-    for part in ("dashboards", "cards"):
-        if part in found.collections:
-            _read_collection(client, int(found.collections[part]["id"]), found, set(card_ids.values()))
-    # A dashboard comes with its cards; what stands on none is asked for by itself.
-    for dashboard in found.dashboards.values():
-        for dashcard in dashboard.get("dashcards") or []:
-            card = dashcard.get("card") or {}
-            if card.get("entity_id") in card_ids:
-                found.cards[card["entity_id"]] = card
-    for entity_id, card_id in card_ids.items():
-        if entity_id not in found.cards:
-            found.cards[entity_id] = client.get(f"/api/card/{card_id}")
+    listed = [
+        item
+        for part in ("dashboards", "cards")
+        if part in found.collections
+        for item in items_of(client, int(found.collections[part]["id"]))
+    ]
+    cards = cards_by_entity_id(listed, entity_ids)
+    known = dashboards_by_reference(listed)
+    dashboards = {reference: known[reference] for reference in dashboard_references if reference in known}
+    by_number = {int(item["id"]): item for item in cards.values()}
+    for reference, item in dashboards.items():
+        found.dashboards[reference] = read_dashboard(client, memory, item, by_number)
+    for entity_id, item in cards.items():
+        # A dashboard comes with its cards; what stands on none is asked for by itself.
+        card = memory.recall(item)
+        if card is None:
+            card = client.get(f"/api/card/{item['id']}")
+            memory.keep(item, card)
+        found.cards[entity_id] = card
+    ours = [*cards.values(), *dashboards.values()]
+    found.by_hand.extend(f"{item['model']} {item['name']!r}" for item in listed if item not in ours)
     return found
 
 
-def _read_collection(client: MetabaseClient, collection_id: int, found: ScopeState, ours: set[int]) -> None:
-    for item in as_list(client.get(f"/api/collection/{collection_id}/items")):
+def read_dashboard(client: MetabaseClient, memory: Memory, item: Item, cards: Mapping[int, Item]) -> Item:
+    """The dashboard of a list's entry; read where it or a card of it (`cards`: listed, by id) was edited since."""
+    known = memory.recall(item)
+    if known is not None:
+        shown = [cards.get(dashcard["card_id"]) for dashcard in known["dashcards"]]
+        if all(card is None or memory.recall(card) is not None for card in shown):
+            return known
+    dashboard: Item = client.get(f"/api/dashboard/{item['id']}")
+    memory.keep(item, dashboard)
+    for dashcard in dashboard.get("dashcards") or []:
+        card = cards.get(dashcard.get("card_id"))
+        if card is not None:
+            memory.keep(card, dashcard["card"])
+    return dashboard
+
+
+def by_reference(items: Iterable[Item]) -> dict[str, Item]:
+    """Ours by reference. Of several with one reference the oldest is ours: the others were copied from it."""
+    found: dict[str, Item] = {}
+    for item in sorted(items, key=lambda item: str(item["id"]).zfill(20)):
         reference = reference_of(item)
-        if item.get("model") == "dashboard" and reference is not None:
-            found.dashboards[reference] = client.get(f"/api/dashboard/{item['id']}")
-        elif item.get("model") in {"dashboard", "card", "dataset", "metric"} and int(item["id"]) not in ours:
-            found.by_hand.append(f"{item['model']} {item['name']!r}")
+        if reference is not None:
+            found.setdefault(reference, item)
+    return found
 
 
-def dashboards_in(client: MetabaseClient, collection_id: int, wanted: set[str]) -> dict[str, Item]:
-    """The dashboards with these references in a collection, each with its cards."""
-    items = as_list(client.get(f"/api/collection/{collection_id}/items")) if wanted else []
+def items_of(client: MetabaseClient, collection_id: int) -> list[dict[str, Any]]:
+    """The dashboards and cards in a collection."""
+    items = as_list(client.get(f"/api/collection/{collection_id}/items"))
+    return [item for item in items if item.get("model") in CARDS | {"dashboard"}]
+
+
+def dashboards_by_reference(items: Iterable[Item]) -> dict[str, Item]:
+    """Our dashboards among a collection's items."""
+    return by_reference(item for item in items if item["model"] == "dashboard")
+
+
+def cards_by_entity_id(items: Iterable[Item], entity_ids: Collection[str]) -> dict[str, Item]:
+    """Which of the files' cards are among a collection's items."""
+    known = by_reference(item for item in items if item["model"] in CARDS)
+    references = {entity_id: reference_of_card(entity_id) for entity_id in entity_ids}
+    return {entity_id: known[reference] for entity_id, reference in references.items() if reference in known}
+
+
+def dashboards_in(client: MetabaseClient, items: Iterable[Item], wanted: Collection[str]) -> dict[str, Item]:
+    """The dashboards with these references among a collection's items, each with its cards."""
     return {
         reference: client.get(f"/api/dashboard/{item['id']}")
-        for item in items
-        if item.get("model") == "dashboard" and (reference := reference_of(item)) in wanted and reference is not None
+        for reference, item in dashboards_by_reference(items).items()
+        if reference in wanted
     }
 
 
@@ -159,12 +207,4 @@ def field_ids(metadata: Item) -> Fields:
         (table["schema"], table["name"], column["name"]): int(column["id"])
         for table in metadata.get("tables") or []
         for column in table.get("fields") or []
-    }
-
-
-def ids_of_entities(client: MetabaseClient, entity_ids: list[str]) -> dict[str, int]:
-    """Ids of the cards that exist, by entity id."""
-    answer = client.post("/api/eid-translation/translate", {"entity_ids": {"card": entity_ids}})
-    return {
-        entity_id: int(found["id"]) for entity_id, found in answer["entity_ids"].items() if found.get("status") == "ok"
     }

@@ -1,7 +1,7 @@
 """Does everybody see in Metabase what SQL says, and nobody what is another's? Every card is run as every reader.
 
-A key that lives as long as the check puts us into a reader's group: what runs then runs as a viewer of that company
-would run it. Nothing else is written.
+A key that lives as long as the check puts us into one reader's group after the other: what runs then runs as a viewer
+of that company would run it. Nothing else is written.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import psycopg
 from pydantic import SecretStr
@@ -84,11 +85,17 @@ def verify_dashboards(
     cards = {key: distinct_cards(group) for key, group in dashboards.items()}
     lines, faults = [], []
     access = access_of(settings)
-    with MetabaseClient(access, sleep=sleep) as client:
+    with MetabaseClient(access, sleep=sleep) as client, ExitStack() as stack:
         client.sign_in(site_name=definitions.warehouse.site_name)
         found = state.read_state(client)
-        known = state.ids_of_entities(client, [card.entity_id for group in cards.values() for card in group])
+        items = {scope.key: list(_items(client, found, scope)) for scope in scopes}
+        known = {
+            entity_id: int(item["id"])
+            for key, group in cards.items()
+            for entity_id, item in state.cards_by_entity_id(items[key], [card.entity_id for card in group]).items()
+        }
         mails = read_deliveries(client)
+        eyes = stack.enter_context(Eyes(client, access, sleep))
         for scope in scopes:
             reader = "All companies" if scope.company is None else scope.company.name
             group = list(scope.groups(definitions, namesakes).values())[-1]
@@ -101,18 +108,17 @@ def verify_dashboards(
                 for other in scopes
                 if other is not scope and scope.company is not None and cards[other.key][0].entity_id in known
             ]
-            with (
-                reading_as(client, access, int(found.groups[group]["id"]), scope, sleep) as eyes,
-                connected_as(warehouse, scope) as connection,
-            ):
-                mine = list(card_faults(client, eyes, connection, cards[scope.key], known, int(database["id"])))
-                mine.extend(f"may read a card of {other.key}" for other, card_id in others if may_read(eyes, card_id))
+            reader_eyes = eyes.of(int(found.groups[group]["id"]))
+            with connected_as(warehouse, scope) as connection:
+                mine = list(card_faults(client, reader_eyes, connection, cards[scope.key], known, int(database["id"])))
+                mine.extend(
+                    f"may read a card of {other.key}" for other, card_id in others if may_read(reader_eyes, card_id)
+                )
             if mails.has_mail:
                 roles = scope.groups(definitions, namesakes)
                 groups = {role: int(found.groups[name]["id"]) for role, name in roles.items() if name in found.groups}
-                place = int(found.collections[references_of(scope)["dashboards"]]["id"])
                 mailed = {reference_of_dashboard(scope, one) for one in dashboards[scope.key] if one.subscription}
-                stand = state.dashboards_in(client, place, mailed)
+                stand = state.dashboards_in(client, items[scope.key], mailed)
                 for one in dashboards[scope.key]:
                     addresses = subscribers(scope, one, operators)
                     there = stand.get(reference_of_dashboard(scope, one))
@@ -124,6 +130,13 @@ def verify_dashboards(
     if faults:
         raise VerifyFailed(faults)
     return lines
+
+
+def _items(client: MetabaseClient, found: state.MetabaseState, scope: Scope) -> Iterator[dict[str, Any]]:
+    for part in ("dashboards", "cards"):
+        collection = found.collections.get(references_of(scope)[part])
+        if collection is not None:
+            yield from state.items_of(client, int(collection["id"]))
 
 
 def mail_faults(
@@ -148,21 +161,42 @@ def mail_faults(
             yield f"alert {card.name!r}: {', '.join(step.parts) or 'missing'}: churn dashboards apply"
 
 
-@contextmanager
-def reading_as(
-    client: MetabaseClient, access: MetabaseAccess, group_id: int, scope: Scope, sleep: Callable[[float], None]
-) -> Iterator[MetabaseClient]:
-    """A client with a key in that group; the key is deleted at the end."""
-    name = f"churn verify {scope.key} {secrets.token_hex(4)}"
-    made = client.post("/api/api-key", {"group_id": group_id, "name": name})
-    key = SecretStr(str(made["unmasked_key"]))
-    client.hide(key)
-    try:
-        with MetabaseClient(MetabaseAccess(access.url, api_key=key), sleep=sleep) as eyes:
-            eyes.sign_in(site_name="")
-            yield eyes
-    finally:
-        client.delete(f"/api/api-key/{made['id']}")
+class Eyes:
+    """A key of our own that is put from group to group, and deleted at the end.
+
+    One for all: Metabase keeps an account of each key that ever was.
+    """
+
+    def __init__(self, client: MetabaseClient, access: MetabaseAccess, sleep: Callable[[float], None]) -> None:
+        self._client = client
+        self._access = access
+        self._sleep = sleep
+        self._key_id: int | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def of(self, group_id: int) -> MetabaseClient:
+        """A client that sees what this group sees."""
+        if self._key_id is None:
+            name = f"churn verify {secrets.token_hex(4)}"
+            made = self._client.post("/api/api-key", {"group_id": group_id, "name": name})
+            self._key_id = int(made["id"])
+            self._stack.callback(self._client.delete, f"/api/api-key/{self._key_id}")
+            key = SecretStr(str(made["unmasked_key"]))
+            self._client.hide(key)
+            access = MetabaseAccess(self._access.url, api_key=key)
+            self._reader = self._stack.enter_context(MetabaseClient(access, sleep=self._sleep))
+            self._reader.sign_in(site_name="")
+        else:
+            self._client.put(f"/api/api-key/{self._key_id}", {"group_id": group_id})
+        return self._reader
 
 
 @contextmanager
