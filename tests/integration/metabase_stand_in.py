@@ -91,6 +91,7 @@ class StandIn:
     drop_after_write: int | None = None
     refused_users: set[str] = field(default_factory=set)
     has_mail: bool = True
+    syncs_swallowed: int = 0
 
     def __post_init__(self) -> None:
         self.setup_token = secrets.token_hex(8)
@@ -485,7 +486,12 @@ class StandIn:
 
     def sync(self, database_id: int, _: Any) -> Json:
         find(self.databases, database_id)
-        self.syncs_left[database_id] = min(self.syncs_left[database_id], self.polls_until_synced)
+        if self.syncs_swallowed:
+            # One was running, and saw nothing: this one is dropped without a word.
+            self.syncs_swallowed -= 1
+            self.syncs_left[database_id] = 1_000_000
+        else:
+            self.syncs_left[database_id] = min(self.syncs_left[database_id], self.polls_until_synced)
         return {"status": "ok"}
 
     def metadata(self, database_id: int, _: Any) -> Json:

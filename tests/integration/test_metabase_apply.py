@@ -840,6 +840,13 @@ def test_a_card_that_does_not_run_fails_the_apply_with_its_error(
     assert failed.value.result.changes
 
 
+def test_a_sync_that_metabase_drops_without_a_word_is_asked_for_again(metabase: StandIn, url: str) -> None:
+    metabase.syncs_swallowed = 2
+    assert apply(url).changes
+    asked = [path for method, path in metabase.requests if method == "POST" and path.endswith("/sync_schema")]
+    assert len(asked) == len(metabase.databases) + 2
+
+
 def test_columns_that_metabase_does_not_see_are_named(metabase: StandIn, url: str) -> None:
     missing = next(iter(metabase.warehouse_tables))
     column = metabase.warehouse_tables[("analytics", "customer_overview")].pop()

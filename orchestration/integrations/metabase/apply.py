@@ -77,6 +77,7 @@ from warehouse.settings import Settings
 Action = Literal["created", "updated", "locked", "granted", "described", "added"]
 SYNC_WAIT_SECONDS = 180.0
 SYNC_POLL_SECONDS = 1.0
+POLLS_UNTIL_ASKED_AGAIN = 30
 STALE_GRAPH_ATTEMPTS = 3
 ROOT = "churn"
 NOT_THERE_YET = -1
@@ -587,13 +588,16 @@ class Applier:
             return known
         if self._is_plan:
             return dict.fromkeys(wanted, NOT_THERE_YET) | known
-        self._client.post(f"/api/database/{database_id}/sync_schema")
-        waited = 0.0
+        waited, polls = 0.0, 0
         while not wanted <= known.keys():
             if waited >= SYNC_WAIT_SECONDS:
                 raise WarehouseNotSeen(missing_columns(wanted - known.keys(), waited))
+            # Asked while it looks already, Metabase says yes and does nothing; and it may have begun before the login
+            # had its rights.
+            if polls % POLLS_UNTIL_ASKED_AGAIN == 0:
+                self._client.post(f"/api/database/{database_id}/sync_schema")
             self._sleep(SYNC_POLL_SECONDS)
-            waited += SYNC_POLL_SECONDS
+            waited, polls = waited + SYNC_POLL_SECONDS, polls + 1
             found.metadata = self._client.get(f"/api/database/{database_id}/metadata", include_hidden="true")
             known = state.field_ids(found.metadata)
         return known
