@@ -46,8 +46,10 @@ class DbtRuns:
         """Read the project's files; to be repeated when a test has changed one. Every run uses what was read."""
         database = yaml.safe_load((self.folder / "profiles.yml").read_text())[DBT_PROFILE]["outputs"][DBT_TARGET]
         name = database["dbname"].encode()
-        if len(name) == len(ANY_DATABASE) and _files(self.project) == _files(PROJECT):
-            self.parsed = pickle.loads(_parsed_once().replace(ANY_DATABASE, name))  # noqa: S301 - our own
+        if len(name) == len(ANY_DATABASE):
+            is_ours = _files(self.project) == _files(PROJECT)
+            read = _parsed_once() if is_ours else _parsed(self.project, _parsed_once())
+            self.parsed = pickle.loads(read.manifest.replace(ANY_DATABASE, name))  # noqa: S301 - our own
             self.parsed.writable_manifest().write(str(self.folder / "target" / "manifest.json"))
         else:
             self.parsed = self._invoke(dbtRunner(), "parse")
@@ -59,7 +61,7 @@ class DbtRuns:
         assert self.parsed is not None
         # A run leaves what it compiled in the manifest it was given.
         runner = dbtRunner(manifest=self.parsed.deepcopy())
-        result = self._invoke(runner, *arguments, variables=variables)
+        result = self._invoke(runner, *arguments, "--no-write-json", variables=variables)
         failed = [f"{node.node.name}: {node.message}" for node in result if node.status in BAD]
         assert not failed, "\n".join(failed)
         return {
@@ -81,7 +83,8 @@ class DbtRuns:
             *arguments,
             *("--project-dir", str(self.project), "--profiles-dir", str(self.folder)),
             *("--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")),
-            *("--threads", "2", "--quiet", "--vars", json.dumps(variables or {})),
+            *("--threads", "2", "--log-level", "none", "--log-level-file", "none"),
+            *("--vars", json.dumps(variables or {})),
         ]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -99,13 +102,30 @@ ANY_DATABASE = b"test_????????????"
 """As long as the names of the tests' databases, so that one can take its place in what dbt has read."""
 
 
+@dataclass(frozen=True)
+class Read:
+    """A project as dbt has read it, for a database of any name, and dbt's own memory of its files."""
+
+    manifest: bytes
+    files: bytes
+
+
 @functools.cache
-def _parsed_once() -> bytes:
-    """This repository's project as dbt reads it, which takes ten seconds and knows of no warehouse but its name."""
+def _parsed_once() -> Read:
+    """This repository's project, which takes ten seconds and knows of no warehouse but its name."""
+    return _parsed(PROJECT)
+
+
+def _parsed(project: Path, before: Read | None = None) -> Read:
+    """A project's files; dbt reads only those anew that have changed since it read `before`."""
     with tempfile.TemporaryDirectory() as folder:
-        runs = DbtRuns(PROJECT, Path(folder))
+        runs = DbtRuns(project, Path(folder))
         Warehouse(f"postgresql://nobody@localhost/{quote(ANY_DATABASE)}").write_dbt_profile(runs.folder)
-        return pickle.dumps(runs._invoke(dbtRunner(), "parse"))
+        files = runs.folder / "target" / "partial_parse.msgpack"
+        if before:
+            files.parent.mkdir()
+            files.write_bytes(before.files)
+        return Read(pickle.dumps(runs._invoke(dbtRunner(), "parse")), files.read_bytes())
 
 
 def _files(project: Path) -> dict[Path, bytes]:

@@ -105,6 +105,26 @@ def test_the_machine_learning_role_reads_features_and_no_raw_record(
     assert names == [("ops.companies", "name")]
 
 
+def test_what_the_project_says_of_a_model_and_its_columns_stands_in_the_warehouse(two_companies: TwoCompanies) -> None:
+    assert two_companies.dbt.parsed is not None
+    said = {
+        (model.schema, model.name, column.name if column else None): (column or model).description
+        for model in two_companies.dbt.parsed.nodes.values()
+        if model.resource_type == "model"
+        for column in (None, *model.columns.values())
+        if (column or model).description
+    }
+    with two_companies.warehouse.connect() as connection:
+        found = connection.execute(
+            "select nspname, relname, attname, description from pg_description"
+            " inner join pg_class on pg_class.oid = objoid inner join pg_namespace on pg_namespace.oid = relnamespace"
+            " left join pg_attribute on attrelid = objoid and attnum = objsubid and attnum > 0"
+            " where nspname in ('staging', 'intermediate', 'features', 'analytics')"
+        ).fetchall()
+    assert len(said) > 900
+    assert {(schema, name, column): words for schema, name, column, words in found} == said
+
+
 POLICY_HOOKS = 5
 
 
