@@ -3,7 +3,8 @@
 Which model publishes for a company and what is due are decided here; how a score is explained is not.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property, partial
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 
 from ml_assets.errors import ArtefactError, ModelError
 from ml_assets.explain import bound_log_odds
-from ml_assets.frames import FloatArray
+from ml_assets.frames import VERSION_COLUMN, FloatArray
 from ml_assets.model import Scores, TrainedModel
 from ml_assets.moves import largest_changes, split_moves
 from ml_assets.scoring import build_score_rows, percentiles, risk_levels, score_rows
@@ -30,7 +31,8 @@ from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
-from warehouse.feature_store import FeaturesNotBuilt, chunks_at, rows_at
+from warehouse.feature_store import FeaturesNotBuilt, chunks_at, keep_missing, rows_at
+from warehouse.frames import ahead
 from warehouse.model_log import chosen_model
 from warehouse.publication import (
     JSON_COLUMNS,
@@ -119,6 +121,7 @@ class ChurnScorer:
         earlier = None if standing is None else self._earlier(scored, standing)
         with self._warehouse.connect(Role.ml) as conn, conn.transaction():
             staged = stage_scores(conn, company.company_id, self._chunks(conn, scored, earlier))
+            keep_missing(conn, company.company_id, now.date(), scored.feature_version, staged, scored.read.missing)
             forget_explained_parts(conn, company.company_id, version)
         probability = scored.published.probability
         levels = risk_levels(probability, model.facts.base_rate, CHURN.risk)
@@ -161,27 +164,23 @@ class ChurnScorer:
         """The scores to stage, chunk by chunk; what their parts were, and why they moved, is written beside them."""
         model, described, company_id = scored.model, self._described(scored.company), scored.company.company_id
         clear_moves(conn, company_id, scored.now.date())
+        if not scored.explain:
+            yield from ahead(_unexplained_chunks(scored))
+            return
         start = 0
         for table in self._again(scored):
             chunk, start = slice(start, start + table.num_rows), start + table.num_rows
             frame = table.to_pandas()
-            parts = known = None
-            if scored.explain:
-                matrix = model.encoder.encode(frame)
-                signatures = model.signatures(matrix)
-                known = self._known_parts(scored, frame, signatures)
-                parts, fresh = _explain(model, matrix, known)
-                if signatures is not None and fresh.any():
-                    new = _parts_table(scored, frame[fresh], signatures[fresh], parts[fresh])
-                    save_explained_parts(conn, company_id, new)
+            matrix = model.encoder.encode(frame)
+            signatures = model.signatures(matrix)
+            known = self._known_parts(scored, frame, signatures)
+            parts, fresh = _explain(model, matrix, known)
+            if signatures is not None and fresh.any():
+                new = _parts_table(scored, frame[fresh], signatures[fresh], parts[fresh])
+                save_explained_parts(conn, company_id, new)
             if earlier is not None:
                 save_moves(conn, earlier.moves(scored, chunk, frame, parts, known))
-            scores = model.publish(frame, scored.margins[chunk], parts)
-            rows = score_rows(
-                model, scores, CHURN, scored.places[chunk], model_version=scored.version, described=described
-            )
-            rows["scored_at"] = pd.Timestamp(scored.now)
-            yield pa.Table.from_pandas(rows, preserve_index=False)
+            yield scored.rows(frame, chunk, parts, described)
 
     def _known_parts(
         self, scored: "_Scored", frame: pd.DataFrame, signatures: npt.NDArray[np.int64] | None
@@ -206,23 +205,19 @@ class ChurnScorer:
         """The keys of a date's rows, and what each reader makes of them, without ever holding all of their features."""
         keys: list[pa.Table] = []
         margins: list[list[FloatArray]] = [[] for _ in readers]
-        for rows in self._chunks_at(company, day):
+        missing: Counter[str] = Counter()
+        for rows in ahead(self._chunks_at(company, day)):
             frame = rows.to_pandas()
+            missing.update({name: rows[name].null_count for name in self.names})
             keys.append(rows.select(_KEYS))
             for reader, found in zip(readers, margins, strict=True):
                 found.append(reader(frame))
         only = rows if len(keys) == 1 else None
-        return _Read(pa.concat_tables(keys), tuple(map(np.concatenate, margins)), only)
+        return _Read(pa.concat_tables(keys), tuple(map(np.concatenate, margins)), missing, only)
 
     def _again(self, scored: "_Scored") -> Iterator[pa.Table]:
-        """The rows that were read, chunk by chunk; their keys alone where nothing is explained.
-
-        Raises FeaturesNotBuilt where they are not those of the first reading.
-        """
+        """The rows that were read, chunk by chunk. Raises FeaturesNotBuilt where they are not those read at first."""
         read = scored.read
-        if not scored.explain:
-            yield from (read.keys.slice(start, CHUNK_ROWS) for start in range(0, read.keys.num_rows, CHUNK_ROWS))
-            return
         if read.only_chunk is not None:
             yield read.only_chunk
             return
@@ -328,10 +323,12 @@ class ChurnScorer:
 
 @dataclass(frozen=True)
 class _Read:
-    """One date's rows: their keys, the margins that each reader made, and the rows themselves where they are few."""
+    """One date's rows: their keys, the margins that each reader made, how many lack each feature, and the rows
+    themselves where they are few."""
 
     keys: pa.Table
     margins: tuple[FloatArray, ...]
+    missing: Mapping[str, int]
     only_chunk: pa.Table | None
 
 
@@ -358,6 +355,10 @@ class _Scored:
     def margins(self) -> FloatArray:
         return self.read.margins[0]
 
+    @property
+    def feature_version(self) -> str:
+        return str(self.read.keys[VERSION_COLUMN][0])
+
     @cached_property
     def published(self) -> Scores:
         return self.model.publish(pd.DataFrame(), self.margins)
@@ -365,6 +366,17 @@ class _Scored:
     @cached_property
     def places(self) -> FloatArray:
         return percentiles(self.published.probability, np.zeros(len(self.margins)))
+
+    def rows(
+        self, frame: pd.DataFrame, chunk: slice, parts: FloatArray | None = None, described: Sequence[Feature] = ()
+    ) -> pa.Table:
+        """The rows to stage of a chunk's customers, explained where their parts are given."""
+        scores = self.model.publish(frame, self.margins[chunk], parts)
+        rows = score_rows(
+            self.model, scores, CHURN, self.places[chunk], model_version=self.version, described=described
+        )
+        rows["scored_at"] = pd.Timestamp(self.now)
+        return pa.Table.from_pandas(rows, preserve_index=False)
 
 
 @dataclass(frozen=True)
@@ -449,6 +461,12 @@ class _Earlier:
             frame = rows.take(pa.array(places[held])).to_pandas()
             old[held] = model.estimator.parts(model.encoder.encode(frame))[0]
         return old
+
+
+def _unexplained_chunks(scored: _Scored) -> Iterator[pa.Table]:
+    for start in range(0, scored.read.keys.num_rows, CHUNK_ROWS):
+        keys = scored.read.keys.slice(start, CHUNK_ROWS)
+        yield scored.rows(keys.to_pandas(), slice(start, start + keys.num_rows))
 
 
 def _vouched_margins(model: TrainedModel, frame: pd.DataFrame) -> FloatArray:

@@ -1,6 +1,6 @@
 """Reading the feature matrix: labelled rows to learn from, and one date's rows to score."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, LiteralString
@@ -9,6 +9,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from warehouse import relations
 from warehouse.companies import CustomAttribute
@@ -19,6 +20,8 @@ from warehouse.relations import Relation
 from warehouse.roles import Role
 
 _KEY = ("company_id", "customer_id", "as_of_date", "feature_version")
+_ATTRIBUTES = "custom_attributes"
+_ATTRIBUTE_FEATURE = "attribute_"
 _JSON_TYPES = {"number": ("number", "double precision"), "flag": ("boolean", "boolean"), "category": ("string", "text")}
 
 _AT: LiteralString = """
@@ -93,7 +96,7 @@ def read_catalogue(conn: psycopg.Connection[Any], company_id: int | None) -> lis
 
 def attribute_feature(attribute: CustomAttribute) -> str:
     """What a company's own attribute is called as a feature."""
-    return f"attribute_{attribute.name}"
+    return f"{_ATTRIBUTE_FEATURE}{attribute.name}"
 
 
 def built_columns(conn: psycopg.Connection[Any], matrix: Relation = relations.CHURN_FEATURE_MATRIX) -> list[str]:
@@ -199,31 +202,97 @@ def feature_versions_at(conn: psycopg.Connection[Any], company_id: int, as_of_da
     return [str(version) for (version,) in rows]
 
 
+def keep_missing(
+    conn: psycopg.Connection[Any],
+    company_id: int,
+    as_of_date: date,
+    feature_version: str,
+    customers: int,
+    missing: Mapping[str, int],
+) -> None:
+    """Keep how many of one date's customers lack each feature of the stored matrix, as whoever read it all counted.
+
+    What its customers have of the company's own attributes is counted here, for not all of them are features.
+    """
+    attributes = _attributes_missing(conn, relations.CHURN_FEATURE_MATRIX, company_id, as_of_date, customers)
+    conn.execute(
+        relations.compose("""
+        insert into {missing_features} (company_id, as_of_date, feature_version, customers, missing)
+        values (%s, %s, %s, %s, %s)
+        on conflict (company_id, as_of_date) do update set feature_version = excluded.feature_version,
+            customers = excluded.customers, missing = excluded.missing
+        """),
+        [company_id, as_of_date, feature_version, customers, Jsonb({**missing, **attributes})],
+    )
+
+
 def missing_shares(
     conn: psycopg.Connection[Any], matrix: Relation, company_id: int, as_of_date: date
 ) -> dict[str, float]:
     """Each feature's share (0 to 1) of one date's customers without it, a company's own attributes among them.
 
-    Empty where the matrix has no row for that date.
+    As it was kept when the date was scored, where the stored matrix is of the same feature version still; else
+    counted. Empty where the matrix has no row for that date.
     """
-    names = [name for name in built_columns(conn, matrix) if name not in (*_KEY, "custom_attributes")]
-    counted = [sql.SQL("count({})").format(sql.Identifier(name)) for name in names]
-    where = sql.SQL("from {} where company_id = %s and as_of_date = %s").format(matrix.identifier)
+    kept = _kept_missing(conn, company_id, as_of_date) if matrix == relations.CHURN_FEATURE_MATRIX else None
+    customers, missing = kept or _count_missing(conn, matrix, company_id, as_of_date)
+    return {name: 1 - (customers - count) / customers for name, count in missing.items()}
+
+
+def _kept_missing(
+    conn: psycopg.Connection[Any], company_id: int, as_of_date: date
+) -> tuple[int, dict[str, int]] | None:
+    kept = conn.execute(
+        relations.compose(
+            "select feature_version, customers, missing from {missing_features}"
+            " where company_id = %s and as_of_date = %s"
+        ),
+        [company_id, as_of_date],
+    ).fetchone()
+    if kept is None:
+        return None
+    stored = conn.execute(
+        relations.compose(
+            "select feature_version from {churn_feature_matrix} where company_id = %s and as_of_date = %s limit 1"
+        ),
+        [company_id, as_of_date],
+    ).fetchone()
+    version, customers, missing = kept
+    return (customers, missing) if stored == (version,) else None
+
+
+def _count_missing(
+    conn: psycopg.Connection[Any], matrix: Relation, company_id: int, as_of_date: date
+) -> tuple[int, dict[str, int]]:
+    names = [name for name in built_columns(conn, matrix) if name not in (*_KEY, _ATTRIBUTES)]
+    counted = [sql.SQL("count(*) - count({})").format(sql.Identifier(name)) for name in names]
     row = conn.execute(
-        sql.SQL("select {} {}").format(sql.SQL(", ").join([sql.SQL("count(*)"), *counted]), where),
+        sql.SQL("select {} from {} where company_id = %s and as_of_date = %s").format(
+            sql.SQL(", ").join([sql.SQL("count(*)"), *counted]), matrix.identifier
+        ),
         [company_id, as_of_date],
     ).fetchone()
     if not row or not row[0]:
+        return 0, {}
+    missing = dict(zip(names, row[1:], strict=True))
+    return row[0], missing | _attributes_missing(conn, matrix, company_id, as_of_date, row[0])
+
+
+def _attributes_missing(
+    conn: psycopg.Connection[Any], matrix: Relation, company_id: int, as_of_date: date, customers: int
+) -> dict[str, int]:
+    """How many of the customers lack each of the company's own attributes, as features are called."""
+    if _ATTRIBUTES not in built_columns(conn, matrix):
         return {}
-    present = dict(zip(names, row[1:], strict=True))
-    if "custom_attributes" in built_columns(conn, matrix):
-        attributes = sql.SQL(
-            "select 'attribute_' || attribute.key, count(*) filter (where attribute.value <> 'null')"
-            " from (select custom_attributes {}) as customers"
-            " cross join lateral jsonb_each(customers.custom_attributes) as attribute group by attribute.key"
-        ).format(where)
-        present |= dict(conn.execute(attributes, [company_id, as_of_date]).fetchall())
-    return {name: 1 - count / row[0] for name, count in present.items()}
+    present = conn.execute(
+        sql.SQL(
+            "select {} || attribute.key, count(*) filter (where attribute.value <> 'null')"
+            " from {} cross join lateral jsonb_each(custom_attributes) as attribute"
+            " where company_id = %s and as_of_date = %s group by attribute.key"
+        ).format(_ATTRIBUTE_FEATURE, matrix.identifier),
+        [company_id, as_of_date],
+    ).fetchall()
+    return {name: customers - count for name, count in present}
 
 
 def _query(

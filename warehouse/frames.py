@@ -6,7 +6,8 @@ What is read or written, and why, does not belong here.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import psycopg
 import pyarrow as pa
@@ -16,6 +17,8 @@ from psycopg import sql
 from warehouse.connection import Warehouse
 from warehouse.relations import Relation
 from warehouse.roles import Role
+
+T = TypeVar("T")
 
 COPY_ROWS = 20_000
 _JSONB_VERSION = "\x01"
@@ -30,6 +33,16 @@ def read_arrow(warehouse: Warehouse, query: sql.Composed, role: Role | None = No
     with warehouse.adbc(role) as connection, connection.cursor() as cursor:
         cursor.execute(query.as_string())
         return cursor.fetch_arrow_table()
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each made by another thread while the one before it is worked on."""
+    end = object()
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        coming = worker.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = worker.submit(next, items, end)
+            yield item  # type: ignore[misc]
 
 
 def arrow_chunks(warehouse: Warehouse, query: sql.Composed, role: Role | None, rows: int) -> Iterator[pa.Table]:

@@ -6,7 +6,7 @@ decided in ``publication_feed``.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -148,21 +148,39 @@ def staged_date(conn: psycopg.Connection[Any], company_id: int) -> date | None:
 
 def is_publishable(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> bool:
     """Whether what is staged now, and nothing staged before it, passed the gate."""
-    row = conn.execute(
-        relations.compose("""
-        select coalesce(bool_and(coalesce(gate.is_passed, false)), false)
-        from (
-            select distinct staged_at from {staged_scores}
-            where company_id = %(company)s and as_of_date = %(date)s
-        ) as staged
-        left join {publication_gates} as gate
-            on gate.company_id = %(company)s
-            and gate.as_of_date = %(date)s
-            and gate.staged_at = staged.staged_at
-        """),
-        {"company": company_id, "date": as_of_date},
-    ).fetchone()
-    return bool(row and row[0])
+    staged = _staged_set(conn, company_id, as_of_date)
+    return staged is not None and staged.is_publishable
+
+
+@dataclass(frozen=True)
+class _StagedSet:
+    """What one reading of a company's staged scores of a date finds."""
+
+    model_version: str
+    evidence_level: str
+    is_publishable: bool
+
+
+def _staged_set(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> _StagedSet | None:
+    with conn.cursor(row_factory=class_row(_StagedSet)) as cursor:
+        return cursor.execute(
+            relations.compose("""
+            select min(staged.model_version) as model_version, min(staged.evidence_level) as evidence_level,
+                bool_and(coalesce(gate.is_passed, false)) as is_publishable
+            from (
+                select staged_at, min(model_version) as model_version, min(evidence_level) as evidence_level
+                from {staged_scores}
+                where company_id = %(company)s and as_of_date = %(date)s
+                group by staged_at
+            ) as staged
+            left join {publication_gates} as gate
+                on gate.company_id = %(company)s
+                and gate.as_of_date = %(date)s
+                and gate.staged_at = staged.staged_at
+            having count(*) > 0
+            """),
+            {"company": company_id, "date": as_of_date},
+        ).fetchone()
 
 
 def publish_staged_scores(
@@ -185,7 +203,8 @@ def publish_staged_scores(
     """
     with publishing_lock(conn, company_id, wait):
         _hold_staged_scores(conn, company_id)
-        if not is_publishable(conn, company_id, as_of_date):
+        staged = _staged_set(conn, company_id, as_of_date)
+        if staged is None or not staged.is_publishable:
             raise NotPublishable(
                 f"Company {company_id} has no staged scores for {as_of_date} that passed the gate; the published "
                 f"ones stand. {relations.PUBLICATION_GATES} says which check failed; `churn score` scores anew."
@@ -193,45 +212,38 @@ def publish_staged_scores(
         newest = newest_publication(conn, company_id)
         upserts = deletes = 0
         if newest is None or as_of_date >= newest.as_of_date:
-            reason = _change_reason(conn, company_id, as_of_date, newest)
+            reason = _change_reason(staged, as_of_date, newest)
             deletes = send_deletes(conn, company_id, as_of_date, reason, published_at)
             upserts = send_upserts(conn, company_id, as_of_date, reason, bands, published_at)
         scores = _replace_set(conn, company_id, as_of_date)
-        _record_publication(conn, company_id, as_of_date, published_at, move_cursor(conn, company_id))
+        published = PublishedSet(as_of_date, staged.model_version, staged.evidence_level, scores, published_at)
+        _record_publication(conn, company_id, published, move_cursor(conn, company_id))
         conn.execute(relations.compose("delete from {staged_scores} where company_id = %s"), [company_id])
     return Publication(as_of_date, scores, upserts, deletes)
 
 
-def _change_reason(
-    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, newest: PublishedSet | None
-) -> ChangeReason:
+def _change_reason(staged: _StagedSet, as_of_date: date, newest: PublishedSet | None) -> ChangeReason:
     """Why this publication's changes are changes: another model, the same date again, or what customers did."""
     if newest is None:
         return "behaviour"
-    row = conn.execute(
-        relations.compose("select min(model_version) from {staged_scores} where company_id = %s and as_of_date = %s"),
-        [company_id, as_of_date],
-    ).fetchone()
-    if row and row[0] != newest.model_version:
+    if staged.model_version != newest.model_version:
         return "model"
     return "correction" if as_of_date == newest.as_of_date else "behaviour"
 
 
 def _record_publication(
-    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, published_at: datetime, newest_cursor: int
+    conn: psycopg.Connection[Any], company_id: int, published: PublishedSet, newest_cursor: int
 ) -> None:
     conn.execute(
         relations.compose("""
         insert into {churn_publications_v1}
             (company_id, as_of_date, model_version, evidence_level, scores, published_at, newest_cursor)
-        select company_id, as_of_date, min(model_version), min(evidence_level), count(*), %(at)s, %(cursor)s
-        from {staged_scores} where company_id = %(company)s and as_of_date = %(date)s
-        group by company_id, as_of_date
+        values (%s, %s, %s, %s, %s, %s, %s)
         on conflict (company_id, as_of_date) do update set model_version = excluded.model_version,
             evidence_level = excluded.evidence_level, scores = excluded.scores,
             published_at = excluded.published_at, newest_cursor = excluded.newest_cursor
         """),
-        {"company": company_id, "date": as_of_date, "at": published_at, "cursor": newest_cursor},
+        [company_id, *astuple(published), newest_cursor],
     )
 
 

@@ -60,13 +60,14 @@ def run_gate(
     with conn.transaction():
         standing = _published_before(conn, company_id, as_of_date)
         accepted = accepted_checks(conn, company_id, as_of_date)
+        staged = _read_staged(conn, company_id, as_of_date)
         checks = [
             _unless_accepted(check, accepted)
             for check in (
                 _covers_the_matrix(conn, company_id, as_of_date, known),
-                _probabilities_in_range(conn, company_id),
-                _reasons_add_up(conn, company_id),
-                _no_sudden_loss(conn, company_id, as_of_date),
+                _probabilities_in_range(staged),
+                _reasons_add_up(staged),
+                _no_sudden_loss(conn, company_id, as_of_date, staged),
                 _rests_on_fresh_loads(conn, company_id, as_of_date, known),
                 _no_source_is_silent(conn, company, as_of_date, known, standing),
                 _no_table_shrank(conn, company_id, known, standing),
@@ -77,12 +78,12 @@ def run_gate(
         conn.execute(
             relations.compose("""
             insert into {publication_gates} (company_id, as_of_date, staged_at, checked_at, is_passed, checks)
-            values (%s, %s, (select max(staged_at) from {staged_scores} where company_id = %s), %s, %s, %s)
+            values (%s, %s, %s, %s, %s, %s)
             """),
             [
                 company_id,
                 as_of_date,
-                company_id,
+                staged.staged_at,
                 now,
                 not failed,
                 Jsonb([{"name": c.name, "passed": c.passed, "detail": c.detail} for c in checks]),
@@ -132,51 +133,67 @@ def _covers_the_matrix(conn: psycopg.Connection[Any], company_id: int, as_of_dat
     return GateCheck("every active customer has a score", rows > 0 and missing == extra == 0, detail)
 
 
-def _probabilities_in_range(conn: psycopg.Connection[Any], company_id: int) -> GateCheck:
-    (bad,) = _one(
+@dataclass(frozen=True)
+class _Staged:
+    """What one reading of the staged scores finds: how many are of the date, and how many are wrong, by question."""
+
+    staged_at: datetime | None
+    of_the_date: int
+    out_of_range: int
+    not_adding_up: int
+
+
+def _read_staged(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> _Staged:
+    found = _one(
         conn,
         relations.compose("""
-        select count(*) filter (
-            where not (churn_probability > 0 and churn_probability < 1) or percentile is null
-        )
-        from {staged_scores} where company_id = %s
+        select max(staged_at),
+            count(*) filter (where as_of_date = %s),
+            count(*) filter (
+                where not (churn_probability > 0 and churn_probability < 1) or percentile is null
+            ),
+            count(*) filter (
+                where case when churn_probability > 0 and churn_probability < 1 then abs(
+                    baseline_log_odds + coalesce(total, 0) - ln(churn_probability / (1 - churn_probability))
+                ) > 1e-6 end
+            )
+        from {staged_scores}
+        cross join lateral (
+            select case jsonb_array_length(reasons)
+                when 1 then (reasons -> 0 ->> 'contribution')::double precision
+                else (
+                    select sum((reason ->> 'contribution')::double precision)
+                    from jsonb_array_elements(reasons) as reason
+                )
+            end as total
+        ) as parts
+        where company_id = %s
         """),
-        [company_id],
+        [as_of_date, company_id],
     )
+    return _Staged(*found)
+
+
+def _probabilities_in_range(staged: _Staged) -> GateCheck:
+    bad = staged.out_of_range
     return GateCheck("probabilities lie between 0 and 1", bad == 0, f"{bad} outside")
 
 
-def _reasons_add_up(conn: psycopg.Connection[Any], company_id: int) -> GateCheck:
-    (bad,) = _one(
-        conn,
-        relations.compose("""
-        select count(*) filter (
-            where abs(
-                baseline_log_odds + coalesce(total, 0) - ln(churn_probability / (1 - churn_probability))
-            ) > 1e-6
-        )
-        from {staged_scores}
-        cross join lateral (
-            select sum((reason ->> 'contribution')::double precision) as total
-            from jsonb_array_elements(reasons) as reason
-        ) as parts
-        where company_id = %s and churn_probability > 0 and churn_probability < 1
-        """),
-        [company_id],
-    )
+def _reasons_add_up(staged: _Staged) -> GateCheck:
+    bad = staged.not_adding_up
     return GateCheck("reasons add up to the published log-odds", bad == 0, f"{bad} rows where they do not")
 
 
-def _no_sudden_loss(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> GateCheck:
-    before, now = _one(
+def _no_sudden_loss(conn: psycopg.Connection[Any], company_id: int, as_of_date: date, staged: _Staged) -> GateCheck:
+    (before,) = _one(
         conn,
         relations.compose("""
         select coalesce((select scores from {churn_publications}
-                         where company_id = %s and as_of_date < %s order by as_of_date desc limit 1), 0),
-               (select count(*) from {staged_scores} where company_id = %s and as_of_date = %s)
+                         where company_id = %s and as_of_date < %s order by as_of_date desc limit 1), 0)
         """),
-        [company_id, as_of_date, company_id, as_of_date],
+        [company_id, as_of_date],
     )
+    now = staged.of_the_date
     return GateCheck(
         "no sudden loss of customers",
         now >= SMALLEST_SHARE_OF_PREVIOUS * before,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.unit.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 from warehouse.clock import Clock
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
-from warehouse.feature_store import FeaturesNotBuilt
+from warehouse.feature_store import FeaturesNotBuilt, missing_shares
 from warehouse.frames import copy_arrow
 from warehouse.publication import publish_staged_scores
 from warehouse.relations import CHURN_FEATURE_MATRIX
@@ -256,6 +257,33 @@ def test_scores_without_reasons_pass_through_the_same_line(
     _scorer(warehouse, tmp_path).stage(_on(company, YESTERDAY), explain=False)
     assert _ask(warehouse, "select distinct jsonb_array_length(reasons) from ml.staged_scores") == [(1,)]
     assert _ask(warehouse, "select count(*) from ml.explained_parts") == [(0,)]
+
+
+def test_scoring_keeps_how_many_lack_each_feature_and_counts_anew_where_another_version_made_them(
+    warehouse: Warehouse, company: Company, results: dict[str, TrainingResult], tmp_path: Path
+) -> None:
+    _register(warehouse, tmp_path, company, results["first"])
+    with warehouse.connect() as conn:
+        conn.execute("update features.churn_feature_matrix set open_tickets = null where customer_id < 'c00030'")
+        conn.execute(
+            "update features.churn_feature_matrix set custom_attributes ="
+            """ case when customer_id < 'c00050' then '{"seats": null, "region": "north"}' else '{"seats": 3}' end"""
+            "::jsonb"
+        )
+    _scorer(warehouse, tmp_path).stage(_on(company, YESTERDAY))
+    shares = partial(missing_shares, matrix=CHURN_FEATURE_MATRIX, company_id=company.company_id, as_of_date=YESTERDAY)
+    with warehouse.connect() as conn:
+        kept = shares(conn)
+        conn.execute("delete from ml.missing_features")
+        counted = shares(conn)
+        assert kept == counted
+        assert kept["open_tickets"] >= 30 / CUSTOMERS
+        assert (kept["attribute_seats"], kept["attribute_region"]) == (50 / CUSTOMERS, 1 - 50 / CUSTOMERS)
+        conn.rollback()
+        conn.execute("update features.churn_feature_matrix set plan = null")
+        assert shares(conn) == kept, "the features were not read again"
+        conn.execute("update features.churn_feature_matrix set feature_version = 'other'")
+        assert shares(conn)["plan"] == 1
 
 
 @pytest.mark.parametrize("gone", ["min", "max"])
