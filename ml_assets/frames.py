@@ -177,15 +177,16 @@ def feature_version_of(frame: pd.DataFrame) -> str | None:
     """
     if VERSION_COLUMN not in frame.columns or frame.empty:
         return None
-    grouped = frame.groupby(["company_id", VERSION_COLUMN], sort=True)["as_of_date"]
-    made_by = grouped.agg(["min", "max", "nunique"]).reset_index()
+    made_by = frame[["company_id", VERSION_COLUMN]].dropna().drop_duplicates()
     sql = sorted({sql_of(version) for version in made_by[VERSION_COLUMN]})
     if made_by["company_id"].duplicated().any() or len(sql) > 1 or MIXED_VERSION in sql:
+        grouped = frame.groupby(["company_id", VERSION_COLUMN], sort=True)["as_of_date"]
+        dates = grouped.agg(["min", "max", "nunique"]).reset_index()
         raise FeatureVersionError(
             "the rows were made by different feature versions and must not be mixed: "
             + "; ".join(
-                f"company {company}: version {version} from {first} to {last} ({dates} date(s))"
-                for company, version, first, last, dates in made_by.itertuples(index=False)
+                f"company {company}: version {version} from {first} to {last} ({count} date(s))"
+                for company, version, first, last, count in dates.itertuples(index=False)
             )
             + ". `churn run`, or `dbt build` in dbt_project, builds anew what another version made"
         )

@@ -7,6 +7,7 @@ import numpy as np
 
 from ml_assets.evaluate import evaluate, metric_intervals
 from ml_assets.frames import FloatArray
+from ml_assets.grading import wilson_interval
 from ml_assets.task import Feature
 
 BINS = 10
@@ -66,21 +67,19 @@ def _by_segment(
 
 def _bins(probabilities: FloatArray, outcomes: FloatArray) -> list[dict[str, Any]]:
     """Ten bins of equal mass with the mean promise, the share that came true, and its 95 percent Wilson interval."""
-    from scipy.stats import binomtest
-
     found = []
     for rows in np.array_split(np.argsort(probabilities, kind="stable"), BINS):
         if len(rows) == 0:
             continue
         kept = int(outcomes[rows].sum())
-        interval = binomtest(kept, len(rows)).proportion_ci(method="wilson")
+        interval = wilson_interval(kept / len(rows), len(rows))
         found.append(
             {
                 "rows": len(rows),
                 "promised": float(probabilities[rows].mean()),
                 "kept": kept / len(rows),
-                "kept_low": float(interval.low),
-                "kept_high": float(interval.high),
+                "kept_low": interval.low,
+                "kept_high": interval.high,
             }
         )
     return found

@@ -431,7 +431,7 @@ def _report(
             probabilities,
             rows.outcomes[test],
             rows.entities[test],
-            _segments_of(rows.frame[test], task),
+            _segments_of(rows.frame, task, test),
             parts * chosen.calibrator.slope,
             model.encoder.features,
             seed=fit_rows.seed,
@@ -468,11 +468,11 @@ def _judge_shallower(
     }
 
 
-def _segments_of(frame: pd.DataFrame, task: PredictionTask) -> np.ndarray | None:
-    """Each row's segment as text, None where missing; None where the frame has no such column."""
+def _segments_of(frame: pd.DataFrame, task: PredictionTask, chosen: np.ndarray) -> np.ndarray | None:
+    """The chosen rows' segments as text, None where missing; None where the frame has no such column."""
     if task.segment_feature not in frame.columns:
         return None
-    column = frame[task.segment_feature].astype(object)
+    column = frame[task.segment_feature][chosen].astype(object)
     return column.where(column.notna(), None).to_numpy()
 
 
@@ -609,7 +609,7 @@ def _compare_with_champion(
             "reason": "the same later rows hold one class only",
         }
         return "kept_champion"
-    judged = Judged(rows.outcomes[same], rows.entities[same], _segments_of(frame, task))
+    judged = Judged(rows.outcomes[same], rows.entities[same], _segments_of(rows.frame, task, same))
     beats_rule = decision["chosen"] == RULE or bool(decision["gate"]["passed"])
     decision["champion"] = {
         **judge_promotion(ours, theirs, judged, task.promotion, beats_rule=beats_rule, seed=seed),
