@@ -2,10 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEV_INSTALLED := .venv/.dev-installed
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile
+# On all cores, which pip does on one; some packages carry files that are no Python of this version.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check ui bench docs down lock
+.PHONY: help run test check check-python check-sql ui bench docs down lock
 
 help: ## List what make can do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,12 +23,17 @@ test: $(DEV_INSTALLED) ## Every test
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --no-loadscope-reorder
 
 check: $(DEV_INSTALLED) ## ruff, mypy, sqlfluff and import-linter
+	@$(MAKE) --no-print-directory -j 2 check-python check-sql
+
+check-python:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project
-	$(BIN)/sqlfluff lint --disable-progress-bar --config dashboards/sqlfluff.cfg dashboards
 	$(BIN)/lint-imports
+
+check-sql:
+	$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 dbt_project
+	$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 --config dashboards/sqlfluff.cfg dashboards
 
 bench: $(DEV_INSTALLED) ## Benchmarks, each beside what it is compared with
 	@$(BIN)/python -m benchmarks
@@ -46,10 +54,12 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Churn Warehouse needs Python 3.11 or later; make PYTHON=python3.12 ... picks one.")'
 	@echo "Installing into .venv (about three minutes the first time)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(INSTALL) -r requirements.lock
+	@$(COMPILE)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(DEV_INSTALLED): $(INSTALLED) requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	@$(INSTALL) -r requirements-dev.lock
+	@$(COMPILE)
 	@touch $@

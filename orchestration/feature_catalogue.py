@@ -1,5 +1,6 @@
 """The features as dbt's YAML describes them: the one list of their names, labels, units and families."""
 
+import functools
 import hashlib
 import json
 import re
@@ -132,7 +133,9 @@ def _declared(node: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     }
 
 
+@functools.cache
 def _variables() -> dict[str, Any]:
+    """What dbt_project.yml sets; a Dagster that loads every table's version reads it once."""
     variables: dict[str, Any] = yaml.safe_load((PROJECT_DIRECTORY / "dbt_project.yml").read_text())["vars"]
     return variables
 

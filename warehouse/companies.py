@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -234,7 +235,7 @@ class CompanyDefinition(BaseModel):
     @field_validator("time_zone")
     @classmethod
     def _known_time_zone(cls, name: str) -> str:
-        if name not in available_timezones():
+        if name not in _time_zones():
             raise ValueError("is no time zone we know")
         return name
 
@@ -304,6 +305,12 @@ class Company(CompanyDefinition):
 _DEFINED = tuple(CompanyDefinition.model_fields)
 _JSON_COLUMNS = {"connector_settings", "business_hours", "custom_attributes", "notifications"}
 _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, ("company_id", "is_active", *_DEFINED)))
+
+
+@functools.cache
+def _time_zones() -> set[str]:
+    """Every time zone there is; Python walks through folders of files for it."""
+    return available_timezones()
 
 
 def parse_definition(data: Mapping[str, Any]) -> CompanyDefinition:

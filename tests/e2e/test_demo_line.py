@@ -5,6 +5,7 @@ The tests of this module tell one story and run in order on one warehouse.
 
 import json
 import subprocess
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,15 @@ def first_run(line: ChurnHome) -> subprocess.CompletedProcess[str]:
     done = line.churn("demo", "run", "--customers", "700")
     assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+@pytest.fixture(scope="module")
+def kept_up(line: ChurnHome, first_run: subprocess.CompletedProcess[str]) -> Iterator[None]:
+    """The server running between the commands, as an operator may leave it; before this each started and stopped it."""
+    up = line.churn("up")
+    assert up.returncode == 0, up.stderr
+    yield
+    line.churn("down", "--force")
 
 
 def _matrix(line: ChurnHome, day: date) -> list[tuple[Any, ...]]:
@@ -128,51 +138,56 @@ def test_the_marts_show_the_same_customers_as_the_scores(
     assert differences == []
 
 
-def test_run_again_on_the_same_day_nothing_is_new(line: ChurnHome, first_run: subprocess.CompletedProcess[str]) -> None:
-    before = _matrix(line, FIRST_DAY)
-    changes = line.ask("select count(*) from predictions.churn_changes")
-    again = line.churn("demo", "run")
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert line.ask("select sum(loaded) from ops.load_log where not is_backfill") == [(0,)]
-    assert line.ask("select count(*) from predictions.churn_changes") == changes
-    assert line.ask("select count(*) from ml.training_runs") == [(3,)]
-    assert _matrix(line, FIRST_DAY) == before
-
-
-def test_a_day_later_only_what_changed_is_pulled_and_the_past_stays_as_it_was(
-    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
+def test_run_again_on_the_same_day_nothing_is_new_and_a_company_with_a_wrong_key_fails_alone_and_is_named(
+    line: ChurnHome, kept_up: None, tmp_path: Path
 ) -> None:
     before = _matrix(line, FIRST_DAY)
-    (pulled_first,) = line.ask("select sum(received)::int from ops.load_log where is_backfill")[0]
-    moved = line.churn("demo", "advance")
-    assert moved.returncode == 0, moved.stderr
-    next_day = line.churn("demo", "run")
-    assert next_day.returncode == 0, next_day.stdout + next_day.stderr
-    (loaded, received) = line.ask(
-        "select sum(loaded)::int, sum(received)::int from ops.load_log where known_at::date = %s",
-        FIRST_DAY + timedelta(days=1),
-    )[0]
-    assert 0 < loaded < 0.05 * pulled_first
-    assert received < 0.1 * pulled_first
-    assert line.ask("select distinct as_of_date from predictions.churn_current") == [(FIRST_DAY + timedelta(days=1),)]
-    moved, unexplained = line.ask(
+    changes = line.ask("select count(*) from predictions.churn_changes")
+    (line.home / "stranger_key").write_text("sesame-open-up")
+    definition = tmp_path / "stranger.yaml"
+    port = (line.home / "demo" / "port").read_text().strip()
+    definition.write_text(
+        f"""
+        slug: stranger
+        name: Stranger
+        connector: habari_api
+        connector_settings: {{base_url: "http://127.0.0.1:{port}", api_key: "file:stranger_key"}}
+        churn_kind: cancellation
+        currency: EUR
         """
-        select count(*), count(*) filter (where main_cause = 'behaviour' and move_text not like 'The risk %%: %%')
-        from analytics.score_moves where previous_as_of_date = %s
-        """,
-        FIRST_DAY,
-    )[0]
-    assert unexplained < moved
+    )
+    assert line.churn("company", "add", str(definition)).returncode == 0
+
+    again = line.churn("demo", "run")
+
+    assert line.churn("company", "disable", "stranger").returncode == 0
+    assert again.returncode == 1
+    assert "stranger" in again.stderr
+    assert "API key" in again.stderr
+    assert not [name for name in COMPANIES if name in again.stderr]
+    assert "sesame" not in again.stdout + again.stderr
+    statuses = line.ask(
+        "select slug, status from ops.run_log inner join ops.companies using (company_id) where stage = 'sync'"
+        " order by run_log_id desc limit 4"
+    )
+    assert dict(statuses) == {**dict.fromkeys(COMPANIES, "succeeded"), "stranger": "failed"}
+    assert line.ask("select sum(loaded) from ops.load_log where not is_backfill") == [(0,)]
+    assert line.ask("select count(*) from predictions.churn_changes") == changes
+    trained = line.ask("select slug from ml.training_runs inner join ops.companies using (company_id) order by 1")
+    assert trained == [(slug,) for slug in COMPANIES]
     assert _matrix(line, FIRST_DAY) == before
 
 
 def test_training_anew_judges_a_challenger_for_every_company_and_scoring_follows_the_champion(
-    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
+    line: ChurnHome, kept_up: None
 ) -> None:
     trained = line.churn("train")
     assert trained.returncode == 0, trained.stdout + trained.stderr
-    runs = line.ask("select company_id, count(*), bool_or(status = 'failed') from ml.training_runs group by 1")
-    assert sorted(runs) == [(1, 2, False), (2, 2, False), (3, 2, False)]
+    runs = line.ask(
+        "select slug, count(*), bool_or(status = 'failed') from ml.training_runs"
+        " inner join ops.companies using (company_id) where slug <> 'stranger' group by 1"
+    )
+    assert sorted(runs) == [(slug, 2, False) for slug in COMPANIES]
     scored = line.churn("score")
     assert scored.returncode == 0, scored.stdout + scored.stderr
     disagreements = line.ask(
@@ -188,62 +203,48 @@ def test_training_anew_judges_a_challenger_for_every_company_and_scoring_follows
     assert disagreements == []
 
 
-def test_a_company_with_a_wrong_key_fails_alone_and_is_named(
-    line: ChurnHome, first_run: subprocess.CompletedProcess[str], tmp_path: Path
-) -> None:
-    (line.home / "stranger_key").write_text("sesame-open-up")
-    definition = tmp_path / "stranger.yaml"
-    port = (line.home / "demo" / "port").read_text().strip()
-    definition.write_text(
-        f"""
-        slug: stranger
-        name: Stranger
-        connector: habari_api
-        connector_settings: {{base_url: "http://127.0.0.1:{port}", api_key: "file:stranger_key"}}
-        churn_kind: cancellation
-        currency: EUR
-        """
-    )
-    assert line.churn("company", "add", str(definition)).returncode == 0
-    failed = line.churn("sync")
-    assert line.churn("company", "disable", "stranger").returncode == 0
-    assert failed.returncode == 1
-    assert "stranger" in failed.stderr
-    assert "API key" in failed.stderr
-    assert not [name for name in COMPANIES if name in failed.stderr]
-    assert "sesame" not in failed.stdout + failed.stderr
-    statuses = line.ask(
-        "select slug, status from ops.run_log inner join ops.companies using (company_id) where stage = 'sync'"
-        " order by run_log_id desc limit 4"
-    )
-    assert dict(statuses) == {**dict.fromkeys(COMPANIES, "succeeded"), "stranger": "failed"}
-
-
-def test_a_disabled_company_keeps_its_history_and_is_not_read(
-    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
+def test_a_day_later_only_what_changed_is_pulled_the_past_stays_as_it_was_and_a_disabled_company_is_not_read(
+    line: ChurnHome, kept_up: None
 ) -> None:
     assert line.churn("company", "disable", "seedling").returncode == 0
-    versions = line.ask("select count(*) from raw.customers")
+    before = _matrix(line, FIRST_DAY)
+    kept = "select count(*) from raw.customers inner join ops.companies using (company_id) where slug = 'seedling'"
+    versions = line.ask(kept)
+    assert versions > [(0,)]
     (loads,) = line.ask("select count(*) from ops.load_log")[0]
-    assert line.churn("sync").returncode == 0
-    assert line.ask("select count(*) from raw.customers") == versions
+    (pulled_first,) = line.ask("select sum(received)::int from ops.load_log where is_backfill")[0]
+    moved = line.churn("demo", "advance")
+    assert moved.returncode == 0, moved.stderr
+    next_day = line.churn("demo", "run")
+    assert next_day.returncode == 0, next_day.stdout + next_day.stderr
+    (loaded, received) = line.ask(
+        "select sum(loaded)::int, sum(received)::int from ops.load_log where known_at::date = %s",
+        FIRST_DAY + timedelta(days=1),
+    )[0]
+    assert 0 < loaded < 0.05 * pulled_first
+    assert received < 0.1 * pulled_first
+    dates = line.ask(
+        "select slug, min(as_of_date), max(as_of_date) from predictions.churn_current"
+        " inner join ops.companies using (company_id) where is_active group by 1 order by 1"
+    )
+    second_day = FIRST_DAY + timedelta(days=1)
+    assert dates == [("brightdesk", second_day, second_day), ("marketlane", second_day, second_day)]
+    moved, unexplained = line.ask(
+        """
+        select count(*), count(*) filter (where main_cause = 'behaviour' and move_text not like 'The risk %%: %%')
+        from analytics.score_moves where previous_as_of_date = %s
+        """,
+        FIRST_DAY,
+    )[0]
+    assert unexplained < moved
+    assert _matrix(line, FIRST_DAY) == before
+    assert line.ask(kept) == versions
     assert line.ask("select count(*) from ops.load_log") == [(loads + 7,)]
 
 
-def test_psql_passes_its_arguments_through(line: ChurnHome, first_run: subprocess.CompletedProcess[str]) -> None:
+def test_psql_passes_its_arguments_through(line: ChurnHome, kept_up: None) -> None:
     done = line.churn("psql", "-At", "-c", "select name from ops.companies where slug = 'seedling'")
     assert done.stdout.strip() == "Seedling"
-
-
-def test_status_says_how_each_company_stands(line: ChurnHome, first_run: subprocess.CompletedProcess[str]) -> None:
-    assert line.churn("up").returncode == 0
-    try:
-        status = line.churn("status")
-    finally:
-        assert line.churn("down").returncode == 0
-    assert "running" in status.stdout
-    assert "brightdesk" in status.stdout
-    assert line.processes() == []
 
 
 @pytest.mark.parametrize(
@@ -255,9 +256,17 @@ def test_status_says_how_each_company_stands(line: ChurnHome, first_run: subproc
     ],
 )
 def test_a_mistake_gets_one_message_and_exit_code_1(
-    line: ChurnHome, first_run: subprocess.CompletedProcess[str], arguments: list[str], words: str
+    line: ChurnHome, kept_up: None, arguments: list[str], words: str
 ) -> None:
     failed = line.churn(*arguments)
     assert failed.returncode == 1
     assert words in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_status_says_how_each_company_stands_and_down_leaves_no_process_behind(line: ChurnHome, kept_up: None) -> None:
+    status = line.churn("status")
+    assert line.churn("down").returncode == 0
+    assert "running" in status.stdout
+    assert "brightdesk" in status.stdout
+    assert line.processes() == []
