@@ -213,6 +213,8 @@ def ui(
     from orchestration import dagster_home
     from orchestration.transform import prepare_manifest, profiles_directory
 
+    # Started in the background of a script, we would ignore interrupts, and Dagster with us.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with open_warehouse() as (settings, warehouse), _crm(settings, warehouse):
         warehouse.write_dbt_profile(profiles_directory(settings))
         prepare_manifest(settings)
@@ -222,8 +224,6 @@ def ui(
             [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"],
             cwd=PROJECT_DIRECTORY.parent,
             env={**os.environ, "DAGSTER_HOME": str(home), "CHURN_HOME": str(settings.home)},
-            # Started in the background of a shell we ignore interrupts, and it would inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             code = dagster.wait()

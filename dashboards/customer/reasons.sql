@@ -1,5 +1,5 @@
 select
-    reason_text,
+    regexp_replace(reason_text, ' \((raises|lowers) the risk\)$', '') as reason_text,
     case when is_raising_risk then 'raises the risk' else 'lowers the risk' end as effect,
     contribution,
     feature_family

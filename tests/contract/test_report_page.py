@@ -15,7 +15,7 @@ import pytest
 from orchestration.integrations.metabase.definitions import load_definitions, marts_read
 from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 from orchestration.report import Block, fill_table, report_html, write_report
-from orchestration.report_charts import number_written
+from orchestration.report_charts import at_axis, number_written
 from tests.conftest import TestServer
 from tests.contract.test_dashboards_marts import fill
 from tests.integration.dbt_runs import warehouse_for_a_module
@@ -131,6 +131,16 @@ def test_numbers_are_written_with_their_unit() -> None:
     assert number_written(0.1234, {"number_style": "percent", "decimals": 1}) == "12.3%"
     assert number_written(1_250_000, {}, short=True) == "1.2M"
     assert number_written(3.0, {}) == "3"
+
+
+def test_whole_numbers_beside_an_axis_are_written_as_such() -> None:
+    assert [at_axis(text) for text in ("12.0%", "1.5%", "2,000.0", "€1.0M", "10")] == [
+        "12%",
+        "1.5%",
+        "2,000",
+        "€1M",
+        "10",
+    ]
 
 
 def test_a_column_without_a_value_takes_no_room_and_what_is_missing_stands_where_a_number_would() -> None:

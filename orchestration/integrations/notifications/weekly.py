@@ -96,6 +96,6 @@ from now, before, scores_before, departures
 _TO_CALL = relations.compose("""
 select * from {customer_overview}
 where company_id = %(company)s and risk_level in ('high', 'medium')
-order by value_at_stake desc, churn_probability desc, customer_id
+order by risk_level = 'high' desc, value_at_stake desc, churn_probability desc, customer_id
 limit %(shown)s
 """)
