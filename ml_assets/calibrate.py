@@ -75,6 +75,18 @@ def fit_calibrator(margins: FloatArray, outcomes: FloatArray) -> AffineCalibrato
     return AffineCalibrator(1.0, shifted, reason)
 
 
+def levelled(calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray) -> AffineCalibrator:
+    """The calibrator for other margins of its rows: its slope, and the level at which their mean is the observed share.
+
+    For a model fitted once more with the calibration rows, which has learned how often those customers left but not how
+    far margins run ahead of rows that it has not seen. With one class only the calibrator stays as it is.
+    """
+    if len(outcomes) == 0 or outcomes.min() == outcomes.max():
+        return calibrator
+    _, intercept = _newton(calibrator.slope * margins, outcomes, fit_slope=False)
+    return replace(calibrator, intercept=intercept)
+
+
 def with_range(
     calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray, entities: np.ndarray[Any, Any], seed: int
 ) -> AffineCalibrator:

@@ -58,6 +58,14 @@ def select_features(rows: FitRows) -> Selection:
     return Selection(features_with_weight(rows.matrix, rows.outcomes, rows.encoder, [chosen])[0], chosen)
 
 
+def select_again(rows: FitRows, earlier: Selection) -> Selection:
+    """What the penalty of an earlier selection leaves of these rows' features; its own where that is nothing."""
+    if earlier.strength is None:
+        return Selection(np.arange(rows.matrix.shape[1]), None)
+    kept = features_with_weight(rows.matrix, rows.outcomes, rows.encoder, [earlier.strength])[0]
+    return Selection(kept, earlier.strength) if len(kept) else earlier
+
+
 def _later_losses(rows: FitRows, early: Mask, late: Mask, kept: npt.NDArray[np.intp]) -> FloatArray:
     """Log losses of the later rows by a regression on these features of the earlier ones, of the best strength."""
     matrix: FloatArray = rows.matrix[:, kept]

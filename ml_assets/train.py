@@ -1,5 +1,9 @@
 """Training: fit the candidates on early dates, calibrate on later ones, judge on the last, decide.
 
+What is judged and published has been fitted once more, on the dates of the calibration too: where outcomes are few, a
+third more of them is worth more than anything else. Its calibrator rests on the earlier fit, which had not seen the
+rows that it was calibrated on (as scikit-learn's CalibratedClassifierCV does without an ensemble).
+
 The whole of it is a function of its arguments: same frame, seed and threads, same model.
 """
 
@@ -12,16 +16,17 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ml_assets.blend import blend
-from ml_assets.calibrate import AffineCalibrator, fit_calibrator, identity, not_worse_than_raw, with_range
+from ml_assets.calibrate import AffineCalibrator, fit_calibrator, identity, levelled, not_worse_than_raw, with_range
 from ml_assets.candidates import BLEND, BLENDED, fit_candidate, shallower
 from ml_assets.errors import FrameError, LabelError, TrainingChangedError
 from ml_assets.estimators import Estimator, FitRows, Settings, log_losses
 from ml_assets.evaluate import Metrics, evaluate, metric_intervals
 from ml_assets.explain import bound_log_odds, probabilities_of
-from ml_assets.feature_selection import select_features
+from ml_assets.feature_selection import Selection, select_again, select_features
 from ml_assets.frames import (
     DateArray,
     FeatureEncoder,
@@ -81,15 +86,55 @@ class _Rows:
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """A fitted candidate with its margins on the calibration and the test rows."""
+class _Lesson:
+    """What candidates are fitted on: the rows of some dates, and all rows encoded as those of these dates are."""
 
+    encoder: FeatureEncoder
+    matrix: FloatArray
+    fit_rows: FitRows
+
+    def narrowed(self, kept: npt.NDArray[np.intp]) -> "_Lesson":
+        """The same with these features only."""
+        encoder, matrix = self.encoder.narrowed(kept), np.asfortranarray(self.matrix[:, kept])
+        return _Lesson(encoder, matrix, replace(self.fit_rows, matrix=self.fit_rows.matrix[:, kept], encoder=encoder))
+
+
+@dataclass(frozen=True)
+class _Lessons:
+    """The fit dates', and the one that what publishes learns from; the same where there are no calibration dates."""
+
+    first: _Lesson
+    last: _Lesson
+
+    @property
+    def seed(self) -> int:
+        """What chance is drawn from."""
+        return self.last.fit_rows.seed
+
+
+@dataclass(frozen=True)
+class _CalibrationRows:
+    """How the first fit did on rows that it had not seen: its margins there, the line that they need, its losses."""
+
+    fitted: AffineCalibrator
+    margins: FloatArray
+    losses: FloatArray
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A candidate as fitted on the fit dates and, to be published, on the calibration dates too; its test margins."""
+
+    first: Estimator
     estimator: Estimator
     calibrator: AffineCalibrator
-    selection_losses: FloatArray | None
-    calibrate_margins: FloatArray
     test_margins: FloatArray
+    calibration_rows: _CalibrationRows | None = None
     metrics: Metrics = field(default_factory=dict)
+
+    @property
+    def selection_losses(self) -> FloatArray | None:
+        return None if self.calibration_rows is None else self.calibration_rows.losses
 
     @property
     def selection_loss(self) -> float | None:
@@ -138,15 +183,10 @@ def train(
             seed=seed,
             reason=split.reason,
         )
-    encoder = FeatureEncoder.fit(rows.frame[rows_on(rows.dates, split.fit)], features)
-    matrix = encoder.encode(rows.frame)
-    fit_rows = _fit_rows(rows, matrix, split.fit, encoder, horizon_days, seed, threads)
-    selection = select_features(fit_rows)
-    if selection.strength is not None:
-        encoder, matrix = encoder.narrowed(selection.kept), np.asfortranarray(matrix[:, selection.kept])
-        fit_rows = _fit_rows(rows, matrix, split.fit, encoder, horizon_days, seed, threads)
-    settings, searched = _search(rows, fit_rows, split, encoder.features, task, horizon_days, budget)
-    candidates, failed = _candidates(rows, matrix, fit_rows, split, task, settings)
+    lessons, selection = _lessons(rows, features, split, horizon_days, seed, threads)
+    encoder = lessons.last.encoder
+    settings, searched = _search(rows, lessons.first, split, task, horizon_days, budget)
+    candidates, failed = _candidates(rows, lessons, split, task, settings)
     chosen, decision = _choose(candidates, rows, split, task)
     decision["failed"] = failed
     decision["features"] = selection.record(features)
@@ -177,15 +217,16 @@ def train(
         status = _compare_with_champion(model, champion, rows, split, task, decision, evaluations)
     decision["settings"] = {name: candidate.estimator.settings() for name, candidate in candidates.items()}
     decision["calibrator"] = asdict(model.calibrator)
-    report = _report(model, candidates[chosen], rows, matrix, fit_rows, split, task)
+    report = _report(model, candidates[chosen], rows, lessons, split, task)
     return TrainingResult(status, model, counts, evaluations, split.describe(), decision, report)
 
 
 def repeat(model: TrainedModel, split: Mapping[str, Any], frame: pd.DataFrame, task: PredictionTask) -> TrainedModel:
     """Fit a recorded model anew, on the same rows with the settings that it recorded; it gives the same scores.
 
-    `split` is the recorded one (`TrainingResult.split`). The frame may hold more rows than were learned from. Raises
-    `TrainingChangedError` where the rows are not those of the record: something was corrected or erased since.
+    `split` is the recorded one (`TrainingResult.split`); the calibrator is the recorded one too. The frame may hold
+    more rows than were learned from. Raises `TrainingChangedError` where the rows are not those of the record:
+    something was corrected or erased since.
     """
     facts, features = model.facts, list(model.encoder.features)
     _check_input(frame, features, task, facts.horizon_days)
@@ -202,17 +243,11 @@ def repeat(model: TrainedModel, split: Mapping[str, Any], frame: pd.DataFrame, t
         )
         _check_fingerprint(again.facts.fingerprint, facts.fingerprint)
         return again
-    days = {part: tuple(date.fromisoformat(day) for day in split[part]) for part in ("fit", "calibrate", "test")}
-    recorded = TimeSplit(split["mode"], days["fit"], days["calibrate"], days["test"], (), split["note"])
-    used = rows_on(rows.dates, (*recorded.fit, *recorded.calibrate))
-    _check_fingerprint(fingerprint(rows.frame[used], features, task), facts.fingerprint)
-    encoder = FeatureEncoder.fit(rows.frame[rows_on(rows.dates, recorded.fit)], features)
-    matrix = encoder.encode(rows.frame)
-    fit_rows = _fit_rows(rows, matrix, recorded.fit, encoder, facts.horizon_days, facts.seed, facts.threads)
-    estimator = fit_candidate(model.estimator.kind, fit_rows, model.estimator.settings())
-    candidate = _calibrated(estimator, rows, matrix, recorded, facts.seed)
-    calibrator = _with_range(candidate, rows, recorded, facts.seed)
-    return replace(model, estimator=estimator, calibrator=calibrator, encoder=encoder)
+    days = tuple(date.fromisoformat(day) for part in ("fit", "calibrate") for day in split[part])
+    _check_fingerprint(fingerprint(rows.frame[rows_on(rows.dates, days)], features, task), facts.fingerprint)
+    lesson = _lesson(rows, features, days, facts.horizon_days, facts.seed, facts.threads)
+    estimator = fit_candidate(model.estimator.kind, lesson.fit_rows, model.estimator.settings())
+    return replace(model, estimator=estimator, encoder=lesson.encoder)
 
 
 def train_rule(
@@ -325,25 +360,37 @@ def _check_fingerprint(found: str, recorded: str) -> None:
         )
 
 
-def _fit_rows(
-    rows: _Rows,
-    matrix: FloatArray,
-    days: tuple[date, ...],
-    encoder: FeatureEncoder,
-    horizon_days: int,
-    seed: int,
-    threads: int,
-) -> FitRows:
-    fit = rows_on(rows.dates, days)
-    inner = inner_split(rows.dates[fit], rows.outcomes[fit], horizon_days=horizon_days)
-    return FitRows(matrix[fit], rows.outcomes[fit], encoder, inner, seed, threads)
+def _lessons(
+    rows: _Rows, features: Sequence[Feature], split: TimeSplit, horizon_days: int, seed: int, threads: int
+) -> tuple[_Lessons, Selection]:
+    """The first lesson and the last, with the features that stay; the same penalty chooses them in both."""
+    first = _lesson(rows, features, split.fit, horizon_days, seed, threads)
+    last = first
+    if split.calibrate:
+        last = _lesson(rows, features, (*split.fit, *split.calibrate), horizon_days, seed, threads)
+    selection = select_features(first.fit_rows)
+    if selection.strength is None:
+        return _Lessons(first, last), selection
+    again = selection if last is first else select_again(last.fit_rows, selection)
+    first = first.narrowed(selection.kept)
+    return _Lessons(first, first if again is selection else last.narrowed(again.kept)), again
+
+
+def _lesson(
+    rows: _Rows, features: Sequence[Feature], days: tuple[date, ...], horizon_days: int, seed: int, threads: int
+) -> _Lesson:
+    learned = rows_on(rows.dates, days)
+    encoder = FeatureEncoder.fit(rows.frame[learned], features)
+    matrix = encoder.encode(rows.frame)
+    outcomes = rows.outcomes[learned]
+    inner = inner_split(rows.dates[learned], outcomes, horizon_days=horizon_days)
+    return _Lesson(encoder, matrix, FitRows(matrix[learned], outcomes, encoder, inner, seed, threads))
 
 
 def _search(
     rows: _Rows,
-    fit_rows: FitRows,
+    lesson: _Lesson,
     split: TimeSplit,
-    features: Sequence[Feature],
     task: PredictionTask,
     horizon_days: int,
     budget: SearchBudget | None,
@@ -355,17 +402,13 @@ def _search(
     folds = rolling_folds(rows.dates[fit], rows.outcomes[fit], horizon_days=horizon_days)
     if not folds:
         return {}, {"folds": [], "note": "too short a history for folds: the settings are the defaults"}
-    found = search(fit_rows, folds, task.candidates, budget, fingerprint(rows.frame[fit], features, task))
+    seen = fingerprint(rows.frame[fit], lesson.encoder.features, task)
+    found = search(lesson.fit_rows, folds, task.candidates, budget, seen)
     return found.settings, found.record
 
 
 def _candidates(
-    rows: _Rows,
-    matrix: FloatArray,
-    fit_rows: FitRows,
-    split: TimeSplit,
-    task: PredictionTask,
-    settings: Mapping[str, Settings],
+    rows: _Rows, lessons: _Lessons, split: TimeSplit, task: PredictionTask, settings: Mapping[str, Settings]
 ) -> tuple[dict[str, _Candidate], dict[str, str]]:
     """Every candidate that could be fitted, the rule last, and why the others could not."""
     test = rows_on(rows.dates, split.test)
@@ -373,9 +416,9 @@ def _candidates(
     failed: dict[str, str] = {}
     for name in (*task.candidates, RULE):
         try:
-            estimator = _fit(name, fit_rows, settings, found)
-            candidate = _calibrated(estimator, rows, matrix, split, fit_rows.seed)
-            metrics = _judge(candidate.test_probabilities, rows, test, fit_rows.seed)
+            first, last = _fit(name, lessons, settings, found)
+            candidate = _calibrated(first, last, rows, lessons, split)
+            metrics = _judge(candidate.test_probabilities, rows, test, lessons.seed)
         except Exception as error:  # noqa: BLE001 - whatever a library raises, the other candidates go on
             failed[name] = f"{type(error).__name__}: {error}"
             continue
@@ -385,27 +428,43 @@ def _candidates(
     return found, failed
 
 
-def _calibrated(estimator: Estimator, rows: _Rows, matrix: FloatArray, split: TimeSplit, seed: int) -> _Candidate:
-    """The estimator with its calibrator, and its losses on the calibration rows as the fitted line gives them."""
+def _fit(
+    name: str, lessons: _Lessons, settings: Mapping[str, Settings], found: Mapping[str, _Candidate]
+) -> tuple[Estimator, Estimator]:
+    """The candidate as fitted in the first lesson, and in the last with the settings that the first one found."""
+    if name == BLEND:
+        missing = [member for member in BLENDED if member not in found]
+        if missing:
+            raise FrameError(f"nothing to blend without {', '.join(missing)}")
+        members = [found[member] for member in BLENDED]
+        return blend([member.first for member in members]), blend([member.estimator for member in members])
+    kind = BinnedRule.kind if name == RULE else name
+    first = fit_candidate(kind, lessons.first.fit_rows, settings.get(name, {}))
+    return first, _fit_again(first, lessons)
+
+
+def _fit_again(first: Estimator, lessons: _Lessons) -> Estimator:
+    if lessons.last is lessons.first:
+        return first
+    return fit_candidate(first.kind, lessons.last.fit_rows, first.settings())
+
+
+def _calibrated(first: Estimator, last: Estimator, rows: _Rows, lessons: _Lessons, split: TimeSplit) -> _Candidate:
+    """Both fits with their calibrator, and the first one's losses on the calibration rows as the fitted line has them.
+
+    The slope that the first fit's margins need there is given to the last one's, unless on the test rows those are
+    better calibrated as they are.
+    """
     calibrate, test = (rows_on(rows.dates, days) for days in (split.calibrate, split.test))
-    margins, later = estimator.margins(matrix[calibrate]), estimator.margins(matrix[test])
+    later = last.margins(lessons.last.matrix[test])
     if not calibrate.any():
-        return _Candidate(estimator, identity(), None, margins, later)
-    fitted = fit_calibrator(margins, rows.outcomes[calibrate])
-    losses = log_losses(fitted.log_odds(margins), rows.outcomes[calibrate])
-    kept = not_worse_than_raw(fitted, later, rows.outcomes[test], rows.entities[test], seed)
-    return _Candidate(estimator, kept, losses, margins, later)
-
-
-def _fit(name: str, rows: FitRows, settings: Mapping[str, Settings], found: Mapping[str, _Candidate]) -> Estimator:
-    if name == RULE:
-        return fit_candidate(BinnedRule.kind, rows, {})
-    if name != BLEND:
-        return fit_candidate(name, rows, settings.get(name, {}))
-    missing = [member for member in BLENDED if member not in found]
-    if missing:
-        raise FrameError(f"nothing to blend without {', '.join(missing)}")
-    return blend([found[member].estimator for member in BLENDED])
+        return _Candidate(first, last, identity(), later)
+    margins, outcomes = first.margins(lessons.first.matrix[calibrate]), rows.outcomes[calibrate]
+    fitted = fit_calibrator(margins, outcomes)
+    losses = log_losses(fitted.log_odds(margins), outcomes)
+    line = levelled(fitted, last.margins(lessons.last.matrix[calibrate]), outcomes)
+    line = not_worse_than_raw(line, later, rows.outcomes[test], rows.entities[test], lessons.seed)
+    return _Candidate(first, last, line, later, _CalibrationRows(fitted, margins, losses))
 
 
 def _judge(probabilities: FloatArray, rows: _Rows, test: np.ndarray, seed: int) -> Metrics:
@@ -417,14 +476,13 @@ def _report(
     model: TrainedModel,
     chosen: _Candidate,
     rows: _Rows,
-    matrix: FloatArray,
-    fit_rows: FitRows,
+    lessons: _Lessons,
     split: TimeSplit,
     task: PredictionTask,
 ) -> dict[str, Any]:
     test = rows_on(rows.dates, split.test)
     some = np.flatnonzero(test)[:: max(1, int(test.sum()) // _DRIVER_ROWS)][:_DRIVER_ROWS]
-    parts, _ = chosen.estimator.parts(matrix[some])
+    parts, _ = chosen.estimator.parts(lessons.last.matrix[some])
     probabilities = chosen.test_probabilities
     return {
         **describe_model(
@@ -434,10 +492,10 @@ def _report(
             _segments_of(rows.frame, task, test),
             parts * chosen.calibrator.slope,
             model.encoder.features,
-            seed=fit_rows.seed,
+            seed=lessons.seed,
         ),
         "reason_cost": chosen.estimator.reason_cost(),
-        "shallower": _judge_shallower(chosen, probabilities, rows, matrix, fit_rows, split),
+        "shallower": _judge_shallower(chosen, probabilities, rows, lessons, split),
     }
 
 
@@ -445,8 +503,7 @@ def _judge_shallower(
     chosen: _Candidate,
     probabilities: FloatArray,
     rows: _Rows,
-    matrix: FloatArray,
-    fit_rows: FitRows,
+    lessons: _Lessons,
     split: TimeSplit,
 ) -> dict[str, Any] | None:
     """What the same model with trees one level less deep would lose on the test rows, and what its reasons cost."""
@@ -454,10 +511,11 @@ def _judge_shallower(
     if settings is None:
         return None
     test = rows_on(rows.dates, split.test)
-    estimator = fit_candidate(chosen.estimator.kind, fit_rows, settings)
-    other = _calibrated(estimator, rows, matrix, split, fit_rows.seed).test_probabilities
+    first = fit_candidate(chosen.estimator.kind, lessons.first.fit_rows, settings)
+    estimator = _fit_again(first, lessons)
+    other = _calibrated(first, estimator, rows, lessons, split).test_probabilities
     loss, low, high = paired_loss_interval(
-        probabilities, other, rows.outcomes[test], rows.entities[test], seed=fit_rows.seed
+        probabilities, other, rows.outcomes[test], rows.entities[test], seed=lessons.seed
     )
     return {
         "log_loss_lost": loss,
@@ -477,10 +535,13 @@ def _segments_of(frame: pd.DataFrame, task: PredictionTask, chosen: np.ndarray) 
 
 
 def _with_range(candidate: _Candidate, rows: _Rows, split: TimeSplit, seed: int) -> AffineCalibrator:
-    """The calibrator with its spread over the customers of the calibration rows, or of the test rows without such."""
-    margins = candidate.calibrate_margins if split.calibrate else candidate.test_margins
+    """The calibrator with the spread of its line over the customers of the calibration rows, or of the test rows."""
     held_out = rows_on(rows.dates, split.calibrate or split.test)
-    return with_range(candidate.calibrator, margins, rows.outcomes[held_out], rows.entities[held_out], seed)
+    outcomes, entities = rows.outcomes[held_out], rows.entities[held_out]
+    if candidate.calibration_rows is None:
+        return with_range(candidate.calibrator, candidate.test_margins, outcomes, entities, seed)
+    line = with_range(candidate.calibration_rows.fitted, candidate.calibration_rows.margins, outcomes, entities, seed)
+    return replace(candidate.calibrator, covariance=line.covariance)
 
 
 def _base_rate_metrics(rows: _Rows, split: TimeSplit) -> Metrics:
@@ -493,7 +554,7 @@ def _base_rate_metrics(rows: _Rows, split: TimeSplit) -> Metrics:
 def _choose(
     candidates: dict[str, _Candidate], rows: _Rows, split: TimeSplit, task: PredictionTask
 ) -> tuple[str, dict[str, Any]]:
-    """The best candidate on the calibration rows, or a near one whose reasons cost less, if it passes the gate."""
+    """The best candidate on the calibration rows, or one near it (see `_pick_near`), if it passes the gate."""
     names = [name for name in candidates if name != RULE]
     if not names:
         return RULE, {"chosen": RULE, "reason": "no candidate could be fitted"}
@@ -503,7 +564,7 @@ def _choose(
         chosen_on = "test rows, since there are no calibration dates"
         losses = {name: candidates[name].metrics["log_loss"] for name in names}
     best = min(names, key=lambda name: _or_infinity(losses[name]))
-    picked = _cheapest_near(best, names, candidates, rows.entities[rows_on(rows.dates, split.calibrate)])
+    picked = _pick_near(best, names, candidates, rows.entities[rows_on(rows.dates, split.calibrate)])
     gate = judge_gate(candidates[picked].metrics, candidates[RULE].metrics, task.gate)
     decision: dict[str, Any] = {
         "candidate": picked,
@@ -517,11 +578,11 @@ def _choose(
     return str(decision["chosen"]), decision
 
 
-def _cheapest_near(best: str, names: Sequence[str], candidates: dict[str, _Candidate], entities: np.ndarray) -> str:
-    """The cheapest reasons among those within one standard error of the best, in pairs and by entities.
+def _pick_near(best: str, names: Sequence[str], candidates: dict[str, _Candidate], entities: np.ndarray) -> str:
+    """Of those within one standard error of the best, in pairs and by entities: the blend, else the cheapest reasons.
 
-    A straight line's reasons cost nothing, so that the blend costs as much as its trees alone: then the blend, since
-    the mean of two models varies less with the rows that they happened to see.
+    The mean of two models varies less with the rows that they happened to see, and a straight line's reasons cost
+    nothing: the blend's cost as much as those of its trees alone.
     """
     least = candidates[best].selection_losses
     if least is None:
@@ -534,8 +595,8 @@ def _cheapest_near(best: str, names: Sequence[str], candidates: dict[str, _Candi
     return min(
         near,
         key=lambda name: (
-            candidates[name].estimator.reason_cost(),
             name != BLEND,
+            candidates[name].estimator.reason_cost(),
             _or_infinity(candidates[name].selection_loss),
         ),
     )

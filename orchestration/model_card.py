@@ -55,7 +55,7 @@ def limits_of(result: TrainingResult) -> list[str]:
     if result.split.get("mode") != "three_way":
         limits.append(f"Its calibration is not fitted: {result.split.get('note')}.")
     else:
-        limits.append("It has not learned from the dates that it was calibrated and judged on, the newest of all.")
+        limits.append("It has not learned from the dates that it was judged on, the newest of all.")
     if result.model.rung == "pooled_model":
         limits.append("It is shared by several companies, and calibrated to all of them together.")
     limits.append(_words_on_shape(result.report))

@@ -14,14 +14,16 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from ml_assets import candidates, search
-from ml_assets.calibrate import identity
+from ml_assets.calibrate import fit_calibrator, identity
+from ml_assets.candidates import fit_candidate
 from ml_assets.errors import TrainingChangedError
-from ml_assets.estimators import Estimator
+from ml_assets.estimators import Estimator, FitRows
+from ml_assets.frames import FeatureEncoder
 from ml_assets.promotion import Judged, average_precisions, judge_promotion
 from ml_assets.search import SearchBudget
 from ml_assets.splits import rolling_folds
 from ml_assets.task import CHURN, Promotion, TaskError
-from ml_assets.train import TrainingResult, _Candidate, _cheapest_near, repeat, train
+from ml_assets.train import TrainingResult, _CalibrationRows, _Candidate, _pick_near, repeat, train
 from tests.unit.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 
 ARGUMENTS: dict[str, Any] = {"horizon_days": HORIZON_DAYS, "trained_at": TRAINED_AT, "threads": 1}
@@ -89,6 +91,29 @@ def test_a_recorded_model_is_repeated_bit_for_bit(frame: pd.DataFrame, kinds: tu
     changed.loc[0, "tenure_days"] += 1
     with pytest.raises(TrainingChangedError, match="train anew"):
         repeat(stored, split, changed, task)
+
+
+def test_what_publishes_has_learned_from_the_calibration_dates_and_its_slope_is_of_a_fit_that_had_not(
+    frame: pd.DataFrame,
+) -> None:
+    found = train(frame, FEATURES, replace(TASK, candidates=("logistic",)), **ARGUMENTS)
+    days = pd.to_datetime(frame["as_of_date"]).dt.strftime("%Y-%m-%d")
+    fit, calibrate = (days.isin(found.split[part]).to_numpy() for part in ("fit", "calibrate"))  # type: ignore[arg-type]
+    outcomes = frame["is_churned"].to_numpy(dtype=float)
+
+    def fitted(learned: np.ndarray) -> tuple[Estimator, np.ndarray]:
+        encoder = FeatureEncoder.fit(frame[learned], found.model.encoder.features)
+        matrix = encoder.encode(frame)
+        rows = FitRows(matrix[learned], outcomes[learned], encoder, None, 7, 1)
+        return fit_candidate("logistic", rows, found.model.estimator.settings()), matrix
+
+    (first, seen), (last, matrix) = fitted(fit), fitted(fit | calibrate)
+    published = found.model.score(frame, explain=False)
+    line = fit_calibrator(first.margins(seen[calibrate]), outcomes[calibrate])
+    assert found.model.calibrator.slope == pytest.approx(line.slope, abs=1e-9)
+    assert np.allclose(found.model.calibrator.log_odds(last.margins(matrix)), published.log_odds, atol=1e-9)
+    assert published.probability[calibrate].mean() == pytest.approx(outcomes[calibrate].mean(), abs=1e-6)
+    assert not np.allclose(first.margins(seen), last.margins(matrix), atol=1e-3)
 
 
 def test_folds_roll_forward_with_a_gap_of_one_horizon(frame: pd.DataFrame) -> None:
@@ -205,21 +230,23 @@ def test_weighted_average_precision_is_scikit_learns() -> None:
     assert average_precisions(probabilities, outcomes, weights) == pytest.approx(expected, abs=1e-12)
 
 
-def test_of_candidates_that_cost_the_same_to_explain_the_blend_is_chosen() -> None:
+def test_of_candidates_near_the_best_the_blend_is_chosen_and_without_it_the_cheapest_to_explain() -> None:
     chance = np.random.default_rng(1)
     losses = chance.exponential(0.1, 400)
 
     def candidate(cost: float, extra: float) -> _Candidate:
         estimator = cast(Estimator, SimpleNamespace(reason_cost=lambda: cost))
         noise = chance.normal(0, 0.05, 400)
-        none = np.zeros(0)
-        return _Candidate(estimator, identity(), losses + extra + noise - noise.mean(), none, none)
+        later = _CalibrationRows(identity(), np.zeros(0), losses + extra + noise - noise.mean())
+        return _Candidate(estimator, estimator, identity(), np.zeros(0), later)
 
     found = {
         "logistic": candidate(0.0, 0.1),
         "xgboost": candidate(4032.0, 0.001),
         "blend": candidate(4032.0, 0.002),
+        "random_forest": candidate(100.0, 0.003),
         "lightgbm": candidate(9000.0, 0.0),
     }
-    assert _cheapest_near("lightgbm", list(found), found, np.arange(400)) == "blend"
-    assert _cheapest_near("lightgbm", ["xgboost", "lightgbm"], found, np.arange(400)) == "xgboost"
+    assert _pick_near("lightgbm", list(found), found, np.arange(400)) == "blend"
+    assert _pick_near("lightgbm", ["xgboost", "random_forest", "lightgbm"], found, np.arange(400)) == "random_forest"
+    assert _pick_near("lightgbm", ["xgboost", "lightgbm"], found, np.arange(400)) == "xgboost"
