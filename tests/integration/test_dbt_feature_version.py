@@ -12,6 +12,7 @@ from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_runs import (
     FEATURE_RELATIONS,
+    VIEWS_STAND,
     DbtRuns,
     copy_project,
     moved_columns,
@@ -23,7 +24,7 @@ from warehouse.connection import Warehouse
 
 pytestmark = pytest.mark.xdist_group("dbt_feature_version")
 
-SELECTED = ("run", "--select", "+features")
+SELECTED = ("run", "--select", "+features", *VIEWS_STAND)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, History, generate
 from tests.integration.dbt_runs import (
     FEATURE_RELATIONS,
+    VIEWS_STAND,
     DbtRuns,
     copy_project,
     differing_rows,
@@ -24,7 +25,7 @@ from warehouse.connection import Warehouse
 pytestmark = pytest.mark.xdist_group("dbt_incremental")
 
 BUILT = (*FEATURE_RELATIONS, "churn_labels")
-SELECTED = ("run", "--select", "+features")
+SELECTED = ("run", "--select", "+features", *VIEWS_STAND)
 FIRST_RUN = FIRST_LOAD + timedelta(days=40)
 
 

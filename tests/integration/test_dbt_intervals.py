@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, History, generate
-from tests.integration.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
+from tests.integration.dbt_runs import PROJECT, VIEWS_STAND, DbtRuns, warehouse_for_a_module
 from tests.integration.dbt_world import record_load, register_companies
 from warehouse.connection import Warehouse
 
@@ -19,7 +19,8 @@ FIRST_RUN = END.replace(month=5)
 pytestmark = pytest.mark.xdist_group("dbt_intervals")
 
 INTERVALS = tuple(sorted(path.stem for path in (PROJECT / "models").rglob("int_*__intervals.sql")))
-SELECTED = ("run", "--select", *(f"+{name}" for name in INTERVALS))
+NEEDED = tuple(f"+{name}" for name in INTERVALS)
+SELECTED = ("run", "--select", *NEEDED, *VIEWS_STAND)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,7 @@ def history(warehouse: Warehouse, dbt: DbtRuns) -> History:
         company_ids = register_companies(connection, now=FIRST_RUN, first_load=FIRST_LOAD)
         history = generate(company_ids, customers=40, seed=22)
         history.write(connection, known_before=FIRST_RUN)
-    dbt.run("seed")
-    dbt.run(*SELECTED)
+    dbt.run("build", "--select", *NEEDED, "--exclude-resource-type", "test", "unit_test")
     return history
 
 

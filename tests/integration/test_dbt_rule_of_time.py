@@ -20,6 +20,7 @@ from tests.integration.crm_history import (
 )
 from tests.integration.dbt_runs import (
     FEATURE_RELATIONS,
+    VIEWS_STAND,
     DbtRuns,
     copy_project,
     moved_columns,
@@ -111,7 +112,7 @@ def test_what_becomes_known_later_moves_no_feature_and_a_planted_leak_is_caught(
         change_what_was_known_from(history, moment)
         history.write(connection)
 
-    dbt.run("run", "--select", "+features", "--full-refresh")
+    dbt.run("run", "--select", "+features", "--full-refresh", *VIEWS_STAND)
 
     with warehouse.connect() as connection:
         moved = moved_columns(connection, "before", PROVED, up_to=moment.date().isoformat())
@@ -131,7 +132,7 @@ def test_up_to_the_first_load_the_matrix_does_not_depend_on_any_mutable_attribut
         change_attributes_of_the_first_load(history)
         history.write(connection)
 
-    dbt.run("run", "--select", "+features", "--full-refresh", "--exclude", LEAK)
+    dbt.run("run", "--select", "+features", "--full-refresh", *VIEWS_STAND, LEAK)
 
     with warehouse.connect() as connection:
         marts = moved_columns(connection, "before", FEATURE_RELATIONS, up_to=FIRST_LOAD.date().isoformat())
