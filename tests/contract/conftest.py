@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from tests.conftest import TestServer
-from tests.integration.dbt_runs import PROJECT, warehouse_for_a_module
+from tests.integration.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
 from warehouse.connection import Warehouse
 
 MARTS_TEMPLATE = "marts_template"
@@ -39,15 +37,5 @@ def marts_template(
 def build_marts(warehouse: Warehouse, folder: Path) -> None:
     """The marts and what they are made of, as dbt makes them."""
     warehouse.write_dbt_profile(folder)
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("dbt"),
-            *("build", "--select", "+path:models/analytics", "--exclude-resource-type", "test", "unit_test"),
-            *("--project-dir", PROJECT, "--profiles-dir", folder),
-            *("--target-path", folder / "target", "--log-path", folder / "logs", "--quiet"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    marts = ("--select", "+path:models/analytics", "--exclude-resource-type", "test", "unit_test")
+    DbtRuns(PROJECT, folder).run("build", *marts)

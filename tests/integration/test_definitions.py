@@ -9,9 +9,9 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster_shared.serdes import deserialize_value, serialize_value
 
 from orchestration import keys
-from orchestration.transform import prepare_manifest, profiles_directory
+from orchestration.transform import profiles_directory
 from tests.conftest import TestServer
-from tests.integration.dbt_runs import warehouse_for_a_module
+from tests.integration.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
 from warehouse.settings import load_settings
 
 pytestmark = pytest.mark.xdist_group("definitions")
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.xdist_group("definitions")
 def repository(
     postgres: TestServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dg.RepositoryDefinition]:
-    """The definitions over a freshly parsed dbt project."""
+    """The definitions over the dbt project as dbt reads it."""
     with warehouse_for_a_module(postgres, template_database) as warehouse, pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHURN_HOME", str(tmp_path_factory.mktemp("definitions")))
         patch.setenv("CHURN_DATABASE_URL", warehouse.url())
         settings = load_settings()
         warehouse.write_dbt_profile(profiles_directory(settings))
-        prepare_manifest(settings)
+        DbtRuns(PROJECT, profiles_directory(settings)).parse()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from orchestration.definitions import defs
