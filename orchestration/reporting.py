@@ -27,17 +27,20 @@ def apply_dashboards(settings: Settings, warehouse: Warehouse, *, plan: bool = F
         operators=operators(settings),
         plan=plan,
     )
-    return list(lines_of(result))
+    return list(lines_of(result, is_plan=plan))
 
 
-def lines_of(result: apply.ApplyResult) -> Iterator[str]:
+def lines_of(result: apply.ApplyResult, *, is_plan: bool) -> Iterator[str]:
     """What an apply or a plan has to say."""
     if result.skipped:
         yield result.skipped
         return
+    if result.changes and is_plan:
+        yield "Nothing was written. After an apply:"
     yield from [str(change) for change in result.changes] or ["Metabase is in line with the files already."]
     yield from result.notes
-    yield from (f"{name}: {url}" for name, url in result.dashboard_urls.items())
+    if not is_plan:
+        yield from (f"{name}: {url}" for name, url in result.dashboard_urls.items())
 
 
 def verify_dashboards(settings: Settings, warehouse: Warehouse) -> list[str]:

@@ -318,7 +318,7 @@ class Applier:
                 f"Metabase {tag} is newer than 0.{NEWEST_TRIED_VERSION}, the newest that we know."
             )
         if self._is_plan and not is_set_up:
-            self._result.notes.append("This Metabase is fresh: an apply sets it up and makes everything.")
+            self._result.skipped = "This Metabase is fresh: an apply sets it up and makes everything."
             return False
         self._client.sign_in(site_name=self._definitions.warehouse.site_name)
         return True
