@@ -52,14 +52,14 @@ LONGEST = (
     "real_input",
     "mlflow",
     "two_companies",
-    "dbt_incremental",
-    "dbt_intervals",
     "feature_proof",
-    "dbt_feature_version",
+    "dbt_incremental",
     "features_proved",
-    "dbt_rule_of_time",
     "dashboards_marts",
+    "dbt_feature_version",
+    "dbt_rule_of_time",
     "company_runs",
+    "dbt_intervals",
     "dbt_staging",
 )
 """Groups whose tests one worker runs one after another, those that take the most time first."""
