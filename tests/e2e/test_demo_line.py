@@ -52,6 +52,15 @@ def _matrix(line: ChurnHome, day: date) -> list[tuple[Any, ...]]:
     )
 
 
+def _trainings(line: ChurnHome) -> list[tuple[Any, ...]]:
+    """Of each demo company: how many trainings it had, and whether one failed."""
+    return line.ask(
+        "select slug, count(*), bool_or(status = 'failed') from ml.training_runs"
+        " inner join ops.companies using (company_id) where slug = any(%s) group by 1 order by 1",
+        list(COMPANIES),
+    )
+
+
 def test_one_command_ends_with_a_summary_that_a_newcomer_understands(
     first_run: subprocess.CompletedProcess[str],
 ) -> None:
@@ -173,39 +182,18 @@ def test_run_again_on_the_same_day_nothing_is_new_and_a_company_with_a_wrong_key
     assert dict(statuses) == {**dict.fromkeys(COMPANIES, "succeeded"), "stranger": "failed"}
     assert line.ask("select sum(loaded) from ops.load_log where not is_backfill") == [(0,)]
     assert line.ask("select count(*) from predictions.churn_changes") == changes
-    trained = line.ask("select slug from ml.training_runs inner join ops.companies using (company_id) order by 1")
-    assert trained == [(slug,) for slug in COMPANIES]
+    assert _trainings(line) == [(slug, 1, False) for slug in COMPANIES]
     assert _matrix(line, FIRST_DAY) == before
 
 
-def test_training_anew_judges_a_challenger_for_every_company_and_scoring_follows_the_champion(
-    line: ChurnHome, kept_up: None
-) -> None:
+def test_training_anew_judges_a_challenger_for_every_company(line: ChurnHome, kept_up: None) -> None:
     trained = line.churn("train")
     assert trained.returncode == 0, trained.stdout + trained.stderr
-    runs = line.ask(
-        "select slug, count(*), bool_or(status = 'failed') from ml.training_runs"
-        " inner join ops.companies using (company_id) where slug <> 'stranger' group by 1"
-    )
-    assert sorted(runs) == [(slug, 2, False) for slug in COMPANIES]
-    scored = line.churn("score")
-    assert scored.returncode == 0, scored.stdout + scored.stderr
-    disagreements = line.ask(
-        """
-        select distinct current.model_version
-        from predictions.churn_current as current
-        where not exists (
-            select from mlflow.registered_model_aliases as alias
-            where alias.alias = 'champion' and alias.name || ' v' || alias.version = current.model_version
-        )
-        """
-    )
-    assert disagreements == []
+    assert _trainings(line) == [(slug, 2, False) for slug in COMPANIES]
 
 
-def test_a_day_later_only_what_changed_is_pulled_the_past_stays_as_it_was_and_a_disabled_company_is_not_read(
-    line: ChurnHome, kept_up: None
-) -> None:
+def test_a_day_later_only_what_changed_is_pulled_and_the_past_stays_as_it_was(line: ChurnHome, kept_up: None) -> None:
+    """By the commands for each half of the line; a disabled company keeps its history and is not read."""
     assert line.churn("company", "disable", "seedling").returncode == 0
     before = _matrix(line, FIRST_DAY)
     kept = "select count(*) from raw.customers inner join ops.companies using (company_id) where slug = 'seedling'"
@@ -215,14 +203,18 @@ def test_a_day_later_only_what_changed_is_pulled_the_past_stays_as_it_was_and_a_
     (pulled_first,) = line.ask("select sum(received)::int from ops.load_log where is_backfill")[0]
     moved = line.churn("demo", "advance")
     assert moved.returncode == 0, moved.stderr
-    next_day = line.churn("demo", "run")
-    assert next_day.returncode == 0, next_day.stdout + next_day.stderr
+    synced = line.churn("sync")
+    assert synced.returncode == 0, synced.stdout + synced.stderr
+    assert line.ask(kept) == versions
+    assert line.ask("select count(*) from ops.load_log") == [(loads + 7,)]
     (loaded, received) = line.ask(
         "select sum(loaded)::int, sum(received)::int from ops.load_log where known_at::date = %s",
         FIRST_DAY + timedelta(days=1),
     )[0]
     assert 0 < loaded < 0.05 * pulled_first
     assert received < 0.1 * pulled_first
+    scored = line.churn("score")
+    assert scored.returncode == 0, scored.stdout + scored.stderr
     dates = line.ask(
         "select slug, min(as_of_date), max(as_of_date) from predictions.churn_current"
         " inner join ops.companies using (company_id) where is_active group by 1 order by 1"
@@ -238,8 +230,21 @@ def test_a_day_later_only_what_changed_is_pulled_the_past_stays_as_it_was_and_a_
     )[0]
     assert unexplained < moved
     assert _matrix(line, FIRST_DAY) == before
-    assert line.ask(kept) == versions
-    assert line.ask("select count(*) from ops.load_log") == [(loads + 7,)]
+
+
+def test_scoring_followed_the_champion(line: ChurnHome, kept_up: None) -> None:
+    disagreements = line.ask(
+        """
+        select distinct current.model_version
+        from predictions.churn_current as current
+        inner join ops.companies using (company_id)
+        where is_active and not exists (
+            select from mlflow.registered_model_aliases as alias
+            where alias.alias = 'champion' and alias.name || ' v' || alias.version = current.model_version
+        )
+        """
+    )
+    assert disagreements == []
 
 
 def test_psql_passes_its_arguments_through(line: ChurnHome, kept_up: None) -> None:
