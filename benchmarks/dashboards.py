@@ -133,6 +133,13 @@ def rows_of(mart: str, customers: int, months: int) -> tuple[str, dict[str, str]
             f"generate_series(0, {months - 1}) as at, generate_series(0, {SEGMENTS}) as customer, {splits}",
             {"as_of_month": month} | split,
         ),
+        "challenger_grades": (
+            "generate_series(0, 7) as customer",
+            {
+                "model_version": "'v' || (customer / 2)",
+                "scored_by": "(array['challenger', 'champion'])[1 + customer % 2]",
+            },
+        ),
         "score_calibration": ("generate_series(1, 10) as customer", {"bin": "customer"}),
         "score_lift": ("generate_series(1, 10) as customer", {"decile": "customer"}),
         "score_moves": (each_customer, {}),
