@@ -29,7 +29,7 @@ def evaluate(probabilities: FloatArray, outcomes: FloatArray) -> Metrics:
         names = ("auc", "average_precision", "log_loss", "brier", "calibration_error", "lift_top_decile")
         return {**dict.fromkeys(names), **counts}
     everyone = np.zeros(len(outcomes), dtype=np.intp)
-    auc, precision = _Ranking.of(probabilities, outcomes, everyone).measures(np.ones(1))
+    auc, precision = _Ranking.of(probabilities, outcomes, everyone).measures(np.ones(1, dtype=np.intp))
     return {
         "auc": None if np.isnan(auc) else auc,
         "average_precision": None if np.isnan(precision) else precision,
@@ -148,7 +148,8 @@ class _Ranking:
         Pairs of rows that both have the outcome are taken out at once: whatever their order, half of them count.
         """
         weights = drawn[self.member]
-        seen = np.concatenate([[0], np.cumsum(weights)])
+        seen = np.zeros(len(weights) + 1, dtype=np.int64)
+        np.cumsum(weights, out=seen[1:])
         positive = weights[self.hits]
         found = np.cumsum(positive)
         rows, outcomes = float(seen[-1]), float(positive.sum())

@@ -111,11 +111,19 @@ def usual_values(frame: pd.DataFrame, features: Sequence[Feature]) -> dict[str, 
         if len(known) == 0:
             continue
         if feature.kind == "number":
-            usual[feature.name] = float(np.median(known))
+            usual[feature.name] = _median(known)
         else:
             most = pd.Series(known).value_counts().sort_index().idxmax()
             usual[feature.name] = bool(most) if feature.kind == "flag" else str(most)
     return usual
+
+
+def _median(known: FloatArray) -> float:
+    """numpy's median of numbers of which none is NaN: one place is sought, and the one below is the largest before."""
+    half = len(known) // 2
+    parted = np.partition(known, half)
+    below = parted[half] if len(known) % 2 else parted[:half].max()
+    return float((below + parted[half]) / 2)
 
 
 def check_features(frame: pd.DataFrame, features: Sequence[Feature]) -> None:
@@ -236,9 +244,11 @@ def _numbers(column: "pd.Series[Any]", feature: Feature) -> FloatArray:
             raise _type_error(feature, inferred, "numbers")
     elif not (pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)):
         raise _type_error(feature, str(column.dtype), "numbers")
-    values = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
-    with np.errstate(invalid="ignore"):
-        too_large = np.abs(values) > _LARGEST_FLOAT32
+    if column.dtype == np.float64:
+        values = column.to_numpy()
+    else:
+        values = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+    too_large = np.abs(values) > _LARGEST_FLOAT32
     if too_large.any():
         raise InfiniteValueError(
             f"feature {feature.name!r} is infinite in {int(too_large.sum())} of {len(values)} rows; "

@@ -122,7 +122,7 @@ class PriorRule:
 def fit_binned_rule(rows: FitRows) -> BinnedRule:
     """Take the column with the least log loss on the later part of the fit rows (on all, if no part)."""
     early, late = rows.inner if rows.inner is not None else (slice(None), slice(None))
-    learned, judged = rows.matrix[early], rows.matrix[late]
+    learned, judged = (np.asfortranarray(rows.matrix[part]) for part in (early, late))
     losses = {}
     for position in range(rows.matrix.shape[1]):
         rule = bin_column(learned, rows.outcomes[early], rows.encoder, position)
@@ -256,10 +256,11 @@ def _bins(column: FloatArray, edges: tuple[float, ...] | None, entries: int) -> 
     if edges is None:
         return np.where(missing, entries - 1, column).astype(np.intp)
     # So few edges are passed one by one sooner than each row searches for its own.
-    above = np.zeros(len(column), dtype=np.intp)
+    above = np.zeros(len(column), dtype=np.uint8)
     for edge in edges:
         above += column > edge
-    return np.where(missing, entries - 1, above)
+    above[missing] = entries - 1
+    return above.astype(np.intp)
 
 
 def _single_part(margins: FloatArray, bias: float, position: int, columns: int) -> tuple[FloatArray, float]:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -710,12 +710,17 @@ def _facts(
         base_rate=float(rows.outcomes[used].mean()) if used.any() else float("nan"),
         last_seen_date=str(rows.dates[used].max()) if used.any() else None,
         fingerprint=fingerprint(rows.frame[used], features, task),
-        libraries={name: version(name) for name in LIBRARIES},
+        libraries=dict(_library_versions()),
         feature_version=feature_version_of(rows.frame),
         customers=len(np.unique(rows.entities[used])),
         outcomes=len(np.unique(rows.entities[used & (rows.outcomes == 1)])),
         threads=threads,
     )
+
+
+@cache
+def _library_versions() -> Mapping[str, str]:
+    return {name: version(name) for name in LIBRARIES}
 
 
 def _or_infinity(loss: float | None) -> float:

@@ -27,6 +27,19 @@ def test_the_small_example_of_the_textbooks_comes_out_as_computed_by_hand() -> N
     assert (metrics["rows"], metrics["outcomes"]) == (4.0, 2.0)
 
 
+def test_the_figures_are_those_of_scikit_learn_with_ties_too() -> None:
+    from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+
+    random = np.random.default_rng(3)
+    outcomes = (random.random(500) < 0.1).astype(float)
+    for probabilities in (random.uniform(0.01, 0.6, 500), np.round(random.uniform(0.01, 0.6, 500), 1) + 0.01):
+        metrics = evaluate(probabilities, outcomes)
+        assert metrics["auc"] == pytest.approx(roc_auc_score(outcomes, probabilities), abs=1e-14)
+        assert metrics["average_precision"] == pytest.approx(average_precision_score(outcomes, probabilities))
+        assert metrics["log_loss"] == pytest.approx(log_loss(outcomes, probabilities))
+        assert metrics["brier"] == pytest.approx(brier_score_loss(outcomes, probabilities))
+
+
 @pytest.mark.parametrize("outcomes", [np.zeros(4), np.ones(4)])
 def test_one_class_has_no_auc_but_still_a_loss(outcomes: np.ndarray) -> None:
     metrics = evaluate(PROBABILITIES, outcomes)
