@@ -21,10 +21,11 @@ from warehouse.companies import Company, parse_definition
 from warehouse.companies import add_company as register_company
 from warehouse.connection import Warehouse
 from warehouse.migrate import migrate
-from warehouse.roles import ensure_database_privileges
+from warehouse.roles import ensure_company_logins, ensure_database_privileges
 from warehouse.server import OWNER, EmbeddedServer
 
 TEMPLATE = "churn_template"
+USUAL_COMPANY_IDS = range(1, 7)
 
 # The same examples on every run, so that a change is not blamed for luck; HYPOTHESIS_PROFILE=explore looks further.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -147,7 +148,12 @@ def template_database(postgres: TestServer) -> str:
                 sql.SQL("create database {} owner {}").format(sql.Identifier(unfinished), sql.Identifier(OWNER))
             )
             postgres.server.keep_shared_means_for_owner(unfinished)
-            migrate(Warehouse(postgres.server.url(database=unfinished)))
+            warehouse = Warehouse(postgres.server.url(database=unfinished))
+            migrate(warehouse)
+            with warehouse.connect() as conn:
+                # Roles are the server's: two workers that make the same one at once stand in each other's way.
+                for company_id in USUAL_COMPANY_IDS:
+                    ensure_company_logins(conn, company_id)
             connection.execute(
                 sql.SQL("alter database {} rename to {}").format(sql.Identifier(unfinished), sql.Identifier(TEMPLATE))
             )

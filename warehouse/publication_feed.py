@@ -68,7 +68,7 @@ def publishing_lock(
             hold_publications(conn, company_id, wait)
             # The sets are large and their statistics old: row by row is never right here.
             conn.execute("set local enable_nestloop = off")
-            conn.execute("set local work_mem = '64MB'")
+            conn.execute("set local work_mem = '256MB'")
             yield conn
     finally:
         if conn.info.transaction_status is TransactionStatus.IDLE:

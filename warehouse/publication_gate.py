@@ -110,27 +110,35 @@ def _published_before(conn: psycopg.Connection[Any], company_id: int, as_of_date
     return standing
 
 
-def _one(conn: psycopg.Connection[Any], query: sql.Composed, values: list[object]) -> tuple[Any, ...]:
+def _one(
+    conn: psycopg.Connection[Any], query: sql.Composed, values: list[object] | dict[str, object]
+) -> tuple[Any, ...]:
     row = conn.execute(query, values).fetchone()
     assert row is not None  # noqa: S101 - an aggregate always gives a row
     return tuple(row)
 
 
 def _covers_the_matrix(conn: psycopg.Connection[Any], company_id: int, as_of_date: date, known: Knowledge) -> GateCheck:
-    missing, extra, rows = _one(
+    missing, extra, rows, customers = _one(
         conn,
         sql.SQL("""
         select count(*) filter (where staged.customer_id is null),
                count(*) filter (where matrix.customer_id is null),
-               count(*)
-        from (select customer_id from {matrix} where company_id = %s and as_of_date = %s) matrix
-        full join (select customer_id from {staged} where company_id = %s and as_of_date = %s) staged
-            using (customer_id)
+               count(*),
+               (select count(*) from {matrix} where company_id = %(company)s and as_of_date = %(date)s)
+        from (select customer_id from {matrix} where company_id = %(company)s and as_of_date = %(date)s) matrix
+        full join (
+            select customer_id from {staged} where company_id = %(company)s and as_of_date = %(date)s
+        ) staged using (customer_id)
         """).format(matrix=known.matrix.identifier, staged=relations.STAGED_SCORES.identifier),
-        [company_id, as_of_date, company_id, as_of_date],
+        {"company": company_id, "date": as_of_date},
     )
-    detail = f"{rows} customers; {missing} active ones without a score, {extra} scores without a feature row"
-    return GateCheck("every active customer has a score", rows > 0 and missing == extra == 0, detail)
+    again = rows - extra - customers
+    detail = (
+        f"{customers} customers; {missing} active ones without a score, {extra} scores without a feature row, "
+        f"{again} of a customer who has one already"
+    )
+    return GateCheck("every active customer has a score", rows > 0 and missing == extra == again == 0, detail)
 
 
 @dataclass(frozen=True)

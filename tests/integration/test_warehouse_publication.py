@@ -180,6 +180,16 @@ def test_the_gate_names_what_is_wrong(warehouse: Warehouse, company: Company) ->
     assert "every active customer has a score" in [check.name for check in failed]
 
 
+def test_the_gate_stops_a_customer_who_stands_twice(warehouse: Warehouse, company: Company) -> None:
+    scores = _scores(company, FIRST_DAY, {"a": 0.2, "b": 0.4})
+    assert _judge(warehouse, company, scores) == []
+    with warehouse.connect(Role.ml) as conn:
+        stage_scores(conn, company.company_id, pa.concat_tables([scores, scores.slice(0, 1)]))
+        failed = [check for check in run_gate(conn, company, FIRST_DAY, NOW) if not check.passed]
+    assert [check.name for check in failed] == ["every active customer has a score"]
+    assert failed[0].detail.endswith("1 of a customer who has one already")
+
+
 def test_an_outage_of_the_source_holds_publication(warehouse: Warehouse, company: Company) -> None:
     after_the_outage = FIRST_DAY + timedelta(days=5)
     scores = _scores(company, after_the_outage, {"a": 0.2})
