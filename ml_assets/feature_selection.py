@@ -61,7 +61,7 @@ def select_features(rows: FitRows) -> Selection:
 def select_again(rows: FitRows, earlier: Selection) -> Selection:
     """What the penalty of an earlier selection leaves of these rows' features; its own where that is nothing."""
     if earlier.strength is None:
-        return Selection(np.arange(rows.matrix.shape[1]), None)
+        return earlier
     kept = features_with_weight(rows.matrix, rows.outcomes, rows.encoder, [earlier.strength])[0]
     return Selection(kept, earlier.strength) if len(kept) else earlier
 

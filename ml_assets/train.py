@@ -91,12 +91,17 @@ class _Lesson:
 
     encoder: FeatureEncoder
     matrix: FloatArray
+    learned: np.ndarray
     fit_rows: FitRows
 
     def narrowed(self, kept: npt.NDArray[np.intp]) -> "_Lesson":
         """The same with these features only."""
+        if len(kept) == len(self.encoder.features):
+            return self
         encoder, matrix = self.encoder.narrowed(kept), np.asfortranarray(self.matrix[:, kept])
-        return _Lesson(encoder, matrix, replace(self.fit_rows, matrix=self.fit_rows.matrix[:, kept], encoder=encoder))
+        # Taken from the matrix anew, as `repeat` will: rows that lie otherwise in memory add up to other last digits.
+        fit_rows = replace(self.fit_rows, matrix=matrix[self.learned], encoder=encoder)
+        return _Lesson(encoder, matrix, self.learned, fit_rows)
 
 
 @dataclass(frozen=True)
@@ -365,15 +370,13 @@ def _lessons(
 ) -> tuple[_Lessons, Selection]:
     """The first lesson and the last, with the features that stay; the same penalty chooses them in both."""
     first = _lesson(rows, features, split.fit, horizon_days, seed, threads)
-    last = first
-    if split.calibrate:
-        last = _lesson(rows, features, (*split.fit, *split.calibrate), horizon_days, seed, threads)
     selection = select_features(first.fit_rows)
-    if selection.strength is None:
-        return _Lessons(first, last), selection
-    again = selection if last is first else select_again(last.fit_rows, selection)
     first = first.narrowed(selection.kept)
-    return _Lessons(first, first if again is selection else last.narrowed(again.kept)), again
+    if not split.calibrate:
+        return _Lessons(first, first), selection
+    last = _lesson(rows, features, (*split.fit, *split.calibrate), horizon_days, seed, threads)
+    again = select_again(last.fit_rows, selection)
+    return _Lessons(first, last.narrowed(again.kept)), again
 
 
 def _lesson(
@@ -384,7 +387,7 @@ def _lesson(
     matrix = encoder.encode(rows.frame)
     outcomes = rows.outcomes[learned]
     inner = inner_split(rows.dates[learned], outcomes, horizon_days=horizon_days)
-    return _Lesson(encoder, matrix, FitRows(matrix[learned], outcomes, encoder, inner, seed, threads))
+    return _Lesson(encoder, matrix, learned, FitRows(matrix[learned], outcomes, encoder, inner, seed, threads))
 
 
 def _search(

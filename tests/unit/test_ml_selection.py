@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from ml_assets import candidates, search
+from ml_assets import candidates, feature_selection, search
+from ml_assets import train as train_module
 from ml_assets.calibrate import fit_calibrator, identity
 from ml_assets.candidates import fit_candidate
 from ml_assets.errors import TrainingChangedError
 from ml_assets.estimators import Estimator, FitRows
+from ml_assets.feature_selection import Selection
 from ml_assets.frames import FeatureEncoder
 from ml_assets.promotion import Judged, average_precisions, judge_promotion
 from ml_assets.search import SearchBudget
@@ -114,6 +116,18 @@ def test_what_publishes_has_learned_from_the_calibration_dates_and_its_slope_is_
     assert np.allclose(found.model.calibrator.log_odds(last.margins(matrix)), published.log_odds, atol=1e-9)
     assert published.probability[calibrate].mean() == pytest.approx(outcomes[calibrate].mean(), abs=1e-6)
     assert not np.allclose(first.margins(seen), last.margins(matrix), atol=1e-3)
+
+
+def test_where_a_penalty_leaves_nothing_the_second_time_the_second_fit_is_made_all_the_same(
+    frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "select_features", lambda _: Selection(np.arange(3), 0.02))
+    monkeypatch.setattr(feature_selection, "features_with_weight", lambda *_: [np.arange(0)])
+    task = replace(TASK, candidates=("logistic",))
+    found = train(frame, FEATURES, task, **ARGUMENTS)
+    assert found.decision["features"]["kept"] == 3
+    again = repeat(found.model, found.split, frame, task)
+    assert np.array_equal(again.score(frame).probability, found.model.score(frame).probability)
 
 
 def test_folds_roll_forward_with_a_gap_of_one_horizon(frame: pd.DataFrame) -> None:
