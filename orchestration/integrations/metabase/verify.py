@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 from pydantic import SecretStr
@@ -95,7 +94,7 @@ def verify_dashboards(
             for entity_id, item in state.cards_by_entity_id(items[key], [card.entity_id for card in group]).items()
         }
         mails = read_deliveries(client)
-        eyes = stack.enter_context(Eyes(client, access, sleep))
+        eyes = Eyes(client, access, sleep, stack)
         for scope in scopes:
             reader = "All companies" if scope.company is None else scope.company.name
             group = list(scope.groups(definitions, namesakes).values())[-1]
@@ -162,25 +161,19 @@ def mail_faults(
 
 
 class Eyes:
-    """A key of our own that is put from group to group, and deleted at the end.
+    """A key of our own that is put from group to group, and deleted when `stack` is left.
 
     One for all: Metabase keeps an account of each key that ever was.
     """
 
-    def __init__(self, client: MetabaseClient, access: MetabaseAccess, sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self, client: MetabaseClient, access: MetabaseAccess, sleep: Callable[[float], None], stack: ExitStack
+    ) -> None:
         self._client = client
         self._access = access
         self._sleep = sleep
         self._key_id: int | None = None
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+        self._stack = stack
 
     def of(self, group_id: int) -> MetabaseClient:
         """A client that sees what this group sees."""
