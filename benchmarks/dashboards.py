@@ -266,8 +266,8 @@ def plan_seconds(companies: int) -> tuple[float, int, int]:
     state = StandIn(tables, warehouse_password=PASSWORD, polls_until_synced=0)
     facts = [CompanyFacts(number, f"company{number}", f"Company {number}", "EUR") for number in range(1, companies + 2)]
     settings = Settings(metabase_username="admin@churn.test", metabase_password=SecretStr("a-long-admin-password"))
-    with served(state) as url, tempfile.TemporaryDirectory() as home:
-        used = settings.model_copy(update={"metabase_url": url, "home": Path(home)})
+    with served(state) as address, tempfile.TemporaryDirectory() as home:
+        used = settings.model_copy(update={"metabase_url": address.url, "home": Path(home)})
         apply_dashboards(used, facts[:-1], OpenLogins(), run_cards=False, sleep=lambda _: None)
         apply_dashboards(used, facts[:-1], OpenLogins(), plan=True)
         before = len(state.requests)

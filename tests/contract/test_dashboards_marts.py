@@ -333,8 +333,8 @@ def test_a_verify_compares_every_card_of_every_reader_with_sql_and_sees_what_is_
     logins = WarehouseLogins(marts, settings)
     for scope in (Scope(), Scope(OURS), Scope(THEIRS)):
         logins.close(scope)
-    with served(state) as url:
-        used = settings.model_copy(update={"metabase_url": url})
+    with served(state) as address:
+        used = settings.model_copy(update={"metabase_url": address.url})
         apply_dashboards(used, (OURS, THEIRS), logins, run_cards=False, sleep=lambda _: None)
         assert state.created_open == [], "no group could read through a connection that was not locked yet"
         before = state.content()

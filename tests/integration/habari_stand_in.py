@@ -71,6 +71,7 @@ def crm(records: dict[str, list[dict[str, Any]]]) -> Iterator[StandIn]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # Else the body waits until the head is acknowledged.
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
@@ -88,7 +89,7 @@ def crm(records: dict[str, list[dict[str, Any]]]) -> Iterator[StandIn]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     stand_in.url = f"http://127.0.0.1:{server.server_port}"
     try:
         yield stand_in

@@ -148,6 +148,11 @@ class StandIn:
             }
         )
 
+    def become(self, other: StandIn) -> None:
+        """Be as the other one is now."""
+        state = {name: value for name, value in vars(other).items() if name != "lock"}
+        vars(self).update(copy.deepcopy(state))
+
     def writes_to_content(self) -> list[tuple[str, str]]:
         """Requests that changed something."""
         return [(method, path) for method, path in self.requests if changes_content(method, path)]
@@ -966,16 +971,27 @@ ROUTES: list[tuple[str, str, Handler]] = [
 ]
 
 
+@dataclass
+class Address:
+    """Where a stand-in is served, and which."""
+
+    url: str
+    metabase: StandIn
+
+
 @contextmanager
-def served(state: StandIn) -> Iterator[str]:
-    """Serve the stand-in on a free port of this machine; yields its address."""
+def served(metabase: StandIn) -> Iterator[Address]:
+    """Serve a stand-in on a free port of this machine; another one may take its place."""
 
     class RequestHandler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # Else a long answer waits until its beginning is acknowledged.
+
         def _handle(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else {}
             try:
-                status, answer, headers = state.answer(self.command, self.path, self.headers, body)
+                status, answer, headers = address.metabase.answer(self.command, self.path, self.headers, body)
             except ConnectionDropped:
                 self.close_connection = True
                 return
@@ -995,10 +1011,11 @@ def served(state: StandIn) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), RequestHandler)
     server.daemon_threads = True
+    address = Address(f"http://127.0.0.1:{server.server_port}", metabase)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield address
     finally:
         server.shutdown()
         server.server_close()

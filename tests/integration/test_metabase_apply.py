@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from metabase_stand_in import StandIn, served
+from metabase_stand_in import Address, StandIn, served
 from pydantic import SecretStr
 
 from orchestration.integrations.metabase.api_key import make_api_key
@@ -34,6 +34,7 @@ from orchestration.integrations.metabase.errors import (
     MetabaseUnreachable,
     WarehouseNotSeen,
 )
+from orchestration.integrations.metabase.memory import FILE as MEMORY
 from orchestration.integrations.metabase.scopes import (
     CompanyFacts,
     Scope,
@@ -88,6 +89,16 @@ def definitions() -> Definitions:
     return load_definitions()
 
 
+@pytest.fixture(autouse=True)
+def read_once(definitions: Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of applies of the same files; a test's own are read each time."""
+
+    def load(directory: Path) -> Definitions:
+        return definitions if directory == DASHBOARDS_DIRECTORY else load_definitions(directory)
+
+    monkeypatch.setattr("orchestration.integrations.metabase.apply.load_definitions", load)
+
+
 @pytest.fixture
 def metabase(definitions: Definitions) -> StandIn:
     return StandIn(warehouse_tables=tables_of(definitions), warehouse_password=WAREHOUSE_PASSWORD)
@@ -105,10 +116,41 @@ def tables_of(definitions: Definitions) -> dict[tuple[str, str], list[str]]:
     return tables
 
 
-@pytest.fixture
-def url(metabase: StandIn) -> Iterator[str]:
-    with served(metabase) as address:
+@pytest.fixture(scope="module")
+def address(definitions: Definitions) -> Iterator[Address]:
+    with served(StandIn(tables_of(definitions), WAREHOUSE_PASSWORD)) as address:
         yield address
+
+
+@pytest.fixture
+def url(address: Address, metabase: StandIn) -> str:
+    address.metabase = metabase
+    return address.url
+
+
+@dataclass(frozen=True)
+class FirstApply:
+    """What it left behind."""
+
+    metabase: StandIn
+    logins: FakeLogins
+    memory: bytes
+
+
+@pytest.fixture(scope="module")
+def first_apply(address: Address, definitions: Definitions, tmp_path_factory: pytest.TempPathFactory) -> FirstApply:
+    home, logins = tmp_path_factory.mktemp("home"), FakeLogins()
+    address.metabase = StandIn(tables_of(definitions), WAREHOUSE_PASSWORD)
+    apply(address.url, logins=logins, home=home)
+    return FirstApply(address.metabase, logins, (home / MEMORY).read_bytes())
+
+
+@pytest.fixture
+def applied(first_apply: FirstApply, url: str, metabase: StandIn, logins: FakeLogins, tmp_path: Path) -> None:
+    """A Metabase, its logins and our memory of it as the first apply left them, for what comes after it."""
+    metabase.become(first_apply.metabase)
+    logins.opened |= first_apply.logins.opened
+    (tmp_path / MEMORY).write_bytes(first_apply.memory)
 
 
 def settings(url: str | None, **changes: Any) -> Settings:
@@ -200,9 +242,8 @@ def test_nobody_may_see_anything_before_it_is_locked(metabase: StandIn, url: str
     assert writes.index(("PUT", "/api/permissions/graph")) < writes.index(("POST", "/api/card"))
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_company_reads_its_own_collections_and_asks_its_own_connection_only(metabase: StandIn, url: str) -> None:
-    apply(url)
-
     def group(name: str) -> str:
         return str(named(metabase.groups_by_id, name)["id"])
 
@@ -294,9 +335,8 @@ def test_a_new_company_touches_nothing_of_the_others(metabase: StandIn, url: str
         assert {key: after["collection_graph"][group][key] for key in levels} == levels, old
 
 
+@pytest.mark.usefixtures("applied")
 def test_what_nobody_edited_since_is_not_read_again(metabase: StandIn, url: str, logins: FakeLogins) -> None:
-    apply(url, logins=logins)
-
     def read(*, is_plan: bool = True) -> list[str]:
         metabase.requests.clear()
         assert apply(url, logins=logins, plan=is_plan).changes == []
@@ -389,10 +429,12 @@ def test_people_get_an_account_and_their_group_and_nobody_is_taken_out(
 
 
 def test_an_apply_killed_after_any_write_is_finished_by_the_next(
-    definitions: Definitions, monkeypatch: pytest.MonkeyPatch
+    definitions: Definitions, address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A hundred applies of the same files: they are read once.
-    monkeypatch.setattr("orchestration.integrations.metabase.apply.load_definitions", lambda _: definitions)
+    """Of those dashboards that have every kind of thing: mails, an alert, clicks that lead from one to another."""
+    some = [one for one in definitions.dashboards if one.key in {"overview", "at_risk", "customer", "operations"}]
+    few = definitions.model_copy(update={"dashboards": some})
+    monkeypatch.setattr("orchestration.integrations.metabase.apply.load_definitions", lambda _: few)
     tables = tables_of(definitions)
 
     def shape(state: StandIn) -> Any:
@@ -403,10 +445,9 @@ def test_an_apply_killed_after_any_write_is_finished_by_the_next(
         locked = [sorted(level for level in levels.values()) for levels in state.collection_graph.values()]
         return [*named_things, sorted(locked), sorted(len(one["dashcards"]) for one in state.dashboards.values())]
 
-    whole = StandIn(tables, WAREHOUSE_PASSWORD, polls_until_synced=0)
-    with served(whole) as address:
-        apply(address, companies=[AMANI], run_cards=False)
-    assert whole.writes > cards_of(definitions, [AMANI])
+    address.metabase = whole = StandIn(tables, WAREHOUSE_PASSWORD, polls_until_synced=0)
+    apply(address.url, companies=[AMANI], run_cards=False)
+    assert whole.writes > cards_of(few, [AMANI])
     moments: dict[str, int] = {}
     # The first and the last of each kind of write, and every write of the frame that keeps people out.
     for number, (method, path) in enumerate(whole.writes_to_content(), start=1):
@@ -414,18 +455,19 @@ def test_an_apply_killed_after_any_write_is_finished_by_the_next(
         moments.setdefault(f"first {kind}", number)
         moments[f"last {kind}" if "graph" not in path else f"{kind} {number}"] = number
     for killed_after in sorted(set(moments.values())):
-        state = StandIn(tables, WAREHOUSE_PASSWORD, polls_until_synced=0, drop_after_write=killed_after)
-        logins = FakeLogins()
-        with served(state) as address:
-            with contextlib.suppress(MetabaseUnreachable, CardsFailed):
-                apply(address, companies=[AMANI], logins=logins, run_cards=False)
-            apply(address, companies=[AMANI], logins=logins, run_cards=False)
-            assert shape(state) == shape(whole), f"killed after write {killed_after}"
-            assert apply(address, companies=[AMANI], logins=logins, plan=True).changes == []
+        address.metabase = state = StandIn(
+            tables, WAREHOUSE_PASSWORD, polls_until_synced=0, drop_after_write=killed_after
+        )
+        ours = {"companies": [AMANI], "logins": FakeLogins(), "run_cards": False, "home": tmp_path / str(killed_after)}
+        with contextlib.suppress(MetabaseUnreachable, CardsFailed):
+            apply(address.url, **ours)
+        apply(address.url, **ours)
+        assert shape(state) == shape(whole), f"killed after write {killed_after}"
+        assert apply(address.url, **ours, plan=True).changes == []
 
 
+@pytest.mark.usefixtures("applied")
 def test_drift_made_by_hand_is_planned_repaired_and_reported(metabase: StandIn, url: str, logins: FakeLogins) -> None:
-    apply(url, logins=logins)
     wanted = metabase.content()
     dashboard, collection = overview_of(metabase, "Amani Media"), named(metabase.collections, "Amani Media")
     card = next(iter(metabase.cards.values()))
@@ -457,10 +499,10 @@ def test_drift_made_by_hand_is_planned_repaired_and_reported(metabase: StandIn, 
     assert apply(url, logins=logins).changes == []
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_card_put_into_the_trash_is_made_anew_and_what_comes_out_of_it_again_is_taken_back(
     metabase: StandIn, url: str, logins: FakeLogins
 ) -> None:
-    apply(url, logins=logins)
     card = next(card for card in metabase.cards.values() if card["name"] == "Who is this?")
     card["archived"] = True
 
@@ -477,10 +519,10 @@ def test_a_card_put_into_the_trash_is_made_anew_and_what_comes_out_of_it_again_i
     assert sum("Made by hand" in note and "'Who is this?'" in note for note in notes) == 1
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_dashcard_deleted_by_hand_comes_back_and_the_others_keep_their_ids(
     metabase: StandIn, url: str, logins: FakeLogins
 ) -> None:
-    apply(url, logins=logins)
     dashboard = overview_of(metabase, "Amani Media")
     deleted = dashboard["dashcards"].pop(0)
     kept = {dashcard["id"] for dashcard in dashboard["dashcards"]}
@@ -492,11 +534,10 @@ def test_a_dashcard_deleted_by_hand_comes_back_and_the_others_keep_their_ids(
     assert deleted["id"] not in ids
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_company_with_addresses_gets_its_overview_by_mail_and_admins_what_needs_somebody(
     metabase: StandIn, url: str
 ) -> None:
-    apply(url)
-
     overview = overview_of(metabase, "Amani Media")
     (subscription,) = metabase.pulses.values()
     assert subscription["dashboard_id"] == overview["id"]
@@ -533,10 +574,10 @@ def test_without_a_mail_server_the_plan_says_so_and_mails_wait_for_one(
     assert apply(url, logins=logins).changes == []
 
 
+@pytest.mark.usefixtures("applied")
 def test_mails_changed_by_hand_are_mended_under_their_ids_and_those_of_people_left_alone(
     metabase: StandIn, url: str, logins: FakeLogins
 ) -> None:
-    apply(url, logins=logins)
     (subscription,), (alert,) = metabase.pulses.values(), metabase.alerts.values()
     theirs = subscription | {"id": 5, "creator_id": 77, "channels": [subscription["channels"][0] | {"id": 7}]}
     theirs["channels"][0]["recipients"] = [{"email": "somebody@amani.test"}]
@@ -577,10 +618,10 @@ def test_who_gets_a_weekly_report_of_ours_gets_no_weekly_mail_from_metabase(
     assert (ended.kind, ended.parts) == ("subscription", ("archived",))
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_subscription_that_nobody_shall_get_any_more_is_archived_and_comes_back(
     metabase: StandIn, url: str, logins: FakeLogins
 ) -> None:
-    apply(url, logins=logins)
     nobody = CompanyFacts(2, "amani", "Amani Media", "EUR")
 
     result = apply(url, companies=[ZAWADI, nobody], logins=logins)
@@ -591,10 +632,10 @@ def test_a_subscription_that_nobody_shall_get_any_more_is_archived_and_comes_bac
     assert [str(change) for change in again.changes] == ["created subscription 'Amani Media: Churn overview'"]
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_mail_that_does_what_is_wanted_is_taken_whoever_made_it_and_one_in_no_file_is_told(
     metabase: StandIn, url: str, logins: FakeLogins, tmp_path: Path
 ) -> None:
-    apply(url, logins=logins)
     for one in (*metabase.pulses.values(), *metabase.alerts.values()):
         one["creator_id"] = 77
     assert apply(url, logins=logins).changes == []
@@ -614,10 +655,10 @@ def test_a_mail_that_does_what_is_wanted_is_taken_whoever_made_it_and_one_in_no_
     ]
 
 
+@pytest.mark.usefixtures("applied")
 def test_what_others_made_is_reported_and_not_touched(
     metabase: StandIn, url: str, definitions: Definitions, logins: FakeLogins
 ) -> None:
-    apply(url, logins=logins)
     collection_id, database_id = named(metabase.collections, "Amani Media")["id"], next(iter(metabase.databases))
     query = {"database": database_id, "stages": [{"lib/type": "mbql.stage/native", "native": "select 1"}]}
     by_hand = {"display": "table", "visualization_settings": {}, "dataset_query": query}
@@ -638,10 +679,10 @@ def test_what_others_made_is_reported_and_not_touched(
     assert metabase.content() == before
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_copy_made_to_play_with_is_left_alone_though_it_bears_our_reference(
     metabase: StandIn, url: str, logins: FakeLogins
 ) -> None:
-    apply(url, logins=logins)
     ours = overview_of(metabase, "Amani Media")
     copied = {key: ours[key] for key in ("description", "collection_id", "parameters")}
     copy = metabase.add_dashboard(copied | {"name": "Churn overview - Duplicate"})
@@ -655,8 +696,8 @@ def test_a_copy_made_to_play_with_is_left_alone_though_it_bears_our_reference(
     assert copy["id"] > ours["id"]
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_collection_moved_by_hand_is_put_back(metabase: StandIn, url: str, logins: FakeLogins) -> None:
-    apply(url, logins=logins)
     before = metabase.content()
     elsewhere = metabase.add_collection({"name": "Elsewhere", "parent_id": None})
     moved = named(metabase.collections, "Amani Media")
@@ -669,8 +710,8 @@ def test_a_collection_moved_by_hand_is_put_back(metabase: StandIn, url: str, log
     assert {key: after[key] for key in before["collections"]} == before["collections"]
 
 
+@pytest.mark.usefixtures("applied")
 def test_what_a_company_leaves_behind_is_reported_and_kept(metabase: StandIn, url: str, logins: FakeLogins) -> None:
-    apply(url, logins=logins)
     before = metabase.content()
 
     result = apply(url, companies=[ZAWADI], logins=logins)
@@ -770,8 +811,8 @@ def test_errors_carry_the_body_and_never_a_secret(metabase: StandIn, url: str) -
     assert WAREHOUSE_PASSWORD not in str(refused.value)
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_changed_warehouse_password_is_given_to_metabase(metabase: StandIn, url: str, logins: FakeLogins) -> None:
-    apply(url, logins=logins)
     metabase.warehouse_password = logins.password = "a-new-warehouse-password"
 
     result = apply(url, logins=logins)
@@ -780,8 +821,8 @@ def test_a_changed_warehouse_password_is_given_to_metabase(metabase: StandIn, ur
     assert apply(url, logins=logins).changes == []
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_moved_warehouse_is_followed(metabase: StandIn, url: str, logins: FakeLogins) -> None:
-    apply(url, logins=logins)
     logins.facts = FACTS | {"host": "elsewhere", "port": 6543}
 
     result = apply(url, logins=logins)
@@ -856,8 +897,8 @@ def test_columns_that_metabase_does_not_see_are_named(metabase: StandIn, url: st
         apply(url)
 
 
+@pytest.mark.usefixtures("applied")
 def test_readers_and_the_next_apply_can_tell_what_is_ours(metabase: StandIn, url: str) -> None:
-    apply(url)
     assert all(OWNERSHIP_NOTE in one["description"] for one in metabase.collections.values())
     assert all(OWNERSHIP_NOTE in one["description"] for one in metabase.dashboards.values())
 
@@ -893,9 +934,8 @@ def test_tabs_keep_their_ids_and_every_card_its_tab(
     assert tabs() == []
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_click_leads_to_the_same_readers_dashboard(metabase: StandIn, url: str) -> None:
-    apply(url)
-
     at_risk = [one for one in metabase.dashboards.values() if one["name"] == "Customers at risk"]
     customers = {
         one["collection_id"]: one["id"] for one in metabase.dashboards.values() if one["name"] == "One customer"
@@ -908,8 +948,8 @@ def test_a_click_leads_to_the_same_readers_dashboard(metabase: StandIn, url: str
     assert {parameter["id"] for parameter in everybody["parameters"]} >= {"company", "risk_level", "reason"}
 
 
+@pytest.mark.usefixtures("applied")
 def test_the_stand_in_refuses_what_metabase_refuses(metabase: StandIn, url: str) -> None:
-    apply(url)
     assert issubclass(MetabaseRefused, MetabaseError)
     dashboard_id = next(iter(metabase.dashboards))
     headers = {"X-Metabase-Session": next(iter(metabase.sessions))}

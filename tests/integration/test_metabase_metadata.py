@@ -91,7 +91,7 @@ def metabase(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 @pytest.fixture
 def url(metabase: StandIn) -> Iterator[str]:
     with served(metabase) as address:
-        yield address
+        yield address.url
 
 
 def apply(url: str, manifest: Path, logins: FakeLogins, *, plan: bool = False) -> ApplyResult:

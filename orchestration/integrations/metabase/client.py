@@ -5,7 +5,9 @@ What a dashboard is belongs in `definitions.py`; what must happen in which order
 
 from __future__ import annotations
 
+import functools
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +42,12 @@ class MetabaseAccess:
     password: SecretStr | None = None
 
 
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Those that httpx trusts; to read them takes longer than a dozen requests."""
+    return httpx.create_ssl_context()
+
+
 class MetabaseClient:
     """One Metabase, as an administrator. Use as a context manager; call `sign_in` before anything else."""
 
@@ -57,6 +65,7 @@ class MetabaseClient:
             base_url=access.url.rstrip("/"),
             timeout=httpx.Timeout(timeout_seconds, connect=5.0),
             headers={"Accept": "application/json"},
+            verify=_certificates(),
         )
 
     def __enter__(self) -> Self:
