@@ -32,11 +32,12 @@ from warehouse.companies import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.feature_store import FeaturesNotBuilt, chunks_at, keep_missing, rows_at
-from warehouse.frames import ahead
+from warehouse.frames import Encoded, ahead
 from warehouse.model_log import chosen_model
 from warehouse.publication import (
     JSON_COLUMNS,
     PublishedSet,
+    encode_scores,
     newest_publication,
     publication_before,
     stage_scores,
@@ -160,7 +161,7 @@ class ChurnScorer:
 
     def _chunks(
         self, conn: psycopg.Connection[Any], scored: "_Scored", earlier: "_Earlier | None"
-    ) -> Iterator[pa.Table]:
+    ) -> Iterator[Encoded]:
         """The scores to stage, chunk by chunk; what their parts were, and why they moved, is written beside them."""
         model, described, company_id = scored.model, self._described(scored.company), scored.company.company_id
         clear_moves(conn, company_id, scored.now.date())
@@ -180,7 +181,7 @@ class ChurnScorer:
                 save_explained_parts(conn, company_id, new)
             if earlier is not None:
                 save_moves(conn, earlier.moves(scored, chunk, frame, parts, known))
-            yield scored.rows(frame, chunk, parts, described)
+            yield encode_scores(scored.rows(frame, chunk, parts, described))
 
     def _known_parts(
         self, scored: "_Scored", frame: pd.DataFrame, signatures: npt.NDArray[np.int64] | None
@@ -463,10 +464,10 @@ class _Earlier:
         return old
 
 
-def _unexplained_chunks(scored: _Scored) -> Iterator[pa.Table]:
+def _unexplained_chunks(scored: _Scored) -> Iterator[Encoded]:
     for start in range(0, scored.read.keys.num_rows, CHUNK_ROWS):
         keys = scored.read.keys.slice(start, CHUNK_ROWS)
-        yield scored.rows(keys.to_pandas(), slice(start, start + keys.num_rows))
+        yield encode_scores(scored.rows(keys.to_pandas(), slice(start, start + keys.num_rows)))
 
 
 def _vouched_margins(model: TrainedModel, frame: pd.DataFrame) -> FloatArray:

@@ -5,8 +5,9 @@ What is read or written, and why, does not belong here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
@@ -60,6 +61,25 @@ def arrow_chunks(warehouse: Warehouse, query: sql.Composed, role: Role | None, r
             yield held
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as binary COPY takes them."""
+
+    columns: list[str]
+    rows: int
+    blocks: list[bytes]
+
+
+def encode_rows(table: pa.Table, json_columns: Collection[str] = ()) -> Encoded:
+    """What ``copy_arrow`` sends of a table, made beforehand: by another thread, while other rows are on their way."""
+    return Encoded(table.column_names, table.num_rows, list(_binary_blocks(_json_marked(table, json_columns))))
+
+
+def copy_encoded(cursor: psycopg.Cursor[Any], rows: Encoded, relation: Relation | str) -> int:
+    """As ``copy_arrow``, of rows that are encoded."""
+    return _copy(cursor, relation, rows.columns, rows.blocks, rows.rows)
+
+
 def copy_arrow(
     cursor: psycopg.Cursor[Any],
     table: pa.Table,
@@ -73,20 +93,30 @@ def copy_arrow(
     timestamptz (or timestamp), decimal128 numeric. Strings of `json_columns` are JSON and go to jsonb.
     Runs in the cursor's transaction; raises psycopg.Error where Postgres refuses a row.
     """
-    if table.num_rows == 0:
+    blocks = _binary_blocks(_json_marked(table, json_columns))
+    return _copy(cursor, relation, table.column_names, blocks, table.num_rows)
+
+
+def _copy(
+    cursor: psycopg.Cursor[Any], relation: Relation | str, columns: Sequence[str], blocks: Iterable[bytes], rows: int
+) -> int:
+    if rows == 0:
         return 0
+    target = relation.identifier if isinstance(relation, Relation) else sql.Identifier(relation)
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    with cursor.copy(sql.SQL("copy {} ({}) from stdin (format binary)").format(target, names)) as copy:
+        for block in blocks:
+            copy.write(block)
+    return rows
+
+
+def _json_marked(table: pa.Table, json_columns: Collection[str]) -> pa.Table:
     for name in json_columns:
         position = table.schema.get_field_index(name)
         version = pa.scalar(_JSONB_VERSION, table.schema.field(position).type)
         marked = pc.binary_join_element_wise(version, table[name], "")
         table = table.set_column(position, table.schema.field(position), marked)
-    target = relation.identifier if isinstance(relation, Relation) else sql.Identifier(relation)
-    columns = sql.SQL(", ").join(map(sql.Identifier, table.column_names))
-    statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(target, columns)
-    with cursor.copy(statement) as copy:
-        for block in _binary_blocks(table):
-            copy.write(block)
-    return int(table.num_rows)
+    return table
 
 
 def _binary_blocks(table: pa.Table) -> Iterator[bytes]:

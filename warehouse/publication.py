@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 
 from warehouse import relations
 from warehouse.errors import WarehouseError
-from warehouse.frames import copy_arrow
+from warehouse.frames import Encoded, copy_encoded, encode_rows
 from warehouse.publication_feed import (
     DEFAULT_BANDS,
     LONGEST_WAIT,
@@ -25,11 +25,11 @@ from warehouse.publication_feed import (
     ChangeReason,
     move_cursor,
     publishing_lock,
-    send_deletes,
-    send_upserts,
+    send_changes,
 )
 
 STAGING_LOCK = 7_412_002
+ROWS_WORTH_TRUNCATING = 10_000
 
 SCORES = pa.schema(
     [
@@ -106,8 +106,13 @@ def publication_before(conn: psycopg.Connection[Any], company_id: int, as_of_dat
         ).fetchone()
 
 
-def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Table | Iterable[pa.Table]) -> int:
-    """Replace the company's staged scores by ``scores``, whole or in chunks; returns the number of rows.
+def encode_scores(scores: pa.Table) -> Encoded:
+    """Rows with the columns of SCORES, ready to be staged. Raises pyarrow.ArrowInvalid for a column of another type."""
+    return encode_rows(scores.select(SCORES.names).cast(SCORES), JSON_COLUMNS)
+
+
+def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Table | Iterable[Encoded]) -> int:
+    """Replace the company's staged scores by ``scores``, whole or in encoded chunks; returns the number of rows.
 
     ``scores`` has the columns of SCORES and rows of this company only. One transaction: all chunks, or the old set.
     """
@@ -115,14 +120,8 @@ def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Tabl
     with conn.transaction(), conn.cursor() as cursor:
         _hold_staged_scores(conn, company_id)
         cursor.execute(relations.compose("delete from {staged_scores} where company_id = %s"), [company_id])
-        for chunk in [scores] if isinstance(scores, pa.Table) else scores:
-            copy_arrow(
-                cursor,
-                chunk.select(SCORES.names).cast(SCORES),
-                relations.STAGED_SCORES,
-                json_columns=JSON_COLUMNS,
-            )
-            rows += chunk.num_rows
+        for chunk in [encode_scores(scores)] if isinstance(scores, pa.Table) else scores:
+            rows += copy_encoded(cursor, chunk, relations.STAGED_SCORES)
     return rows
 
 
@@ -162,21 +161,18 @@ class _StagedSet:
 
 
 def _staged_set(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> _StagedSet | None:
+    """None where nothing is staged. Publishable is what passed the gate: all rows, as they were staged then."""
     with conn.cursor(row_factory=class_row(_StagedSet)) as cursor:
         return cursor.execute(
             relations.compose("""
-            select min(staged.model_version) as model_version, min(staged.evidence_level) as evidence_level,
-                bool_and(coalesce(gate.is_passed, false)) as is_publishable
-            from (
-                select staged_at, min(model_version) as model_version, min(evidence_level) as evidence_level
-                from {staged_scores}
-                where company_id = %(company)s and as_of_date = %(date)s
-                group by staged_at
-            ) as staged
-            left join {publication_gates} as gate
-                on gate.company_id = %(company)s
-                and gate.as_of_date = %(date)s
-                and gate.staged_at = staged.staged_at
+            select any_value(model_version) as model_version, any_value(evidence_level) as evidence_level,
+                bool_and(staged_at = any (array(
+                    select staged_at from {publication_gates}
+                    where company_id = %(company)s and as_of_date = %(date)s
+                    group by staged_at having bool_and(is_passed)
+                ))) as is_publishable
+            from {staged_scores}
+            where company_id = %(company)s and as_of_date = %(date)s
             having count(*) > 0
             """),
             {"company": company_id, "date": as_of_date},
@@ -213,12 +209,11 @@ def publish_staged_scores(
         upserts = deletes = 0
         if newest is None or as_of_date >= newest.as_of_date:
             reason = _change_reason(staged, as_of_date, newest)
-            deletes = send_deletes(conn, company_id, as_of_date, reason, published_at)
-            upserts = send_upserts(conn, company_id, as_of_date, reason, bands, published_at)
+            upserts, deletes = send_changes(conn, company_id, as_of_date, reason, bands, published_at)
         scores = _replace_set(conn, company_id, as_of_date)
         published = PublishedSet(as_of_date, staged.model_version, staged.evidence_level, scores, published_at)
         _record_publication(conn, company_id, published, move_cursor(conn, company_id))
-        conn.execute(relations.compose("delete from {staged_scores} where company_id = %s"), [company_id])
+        _clear_staged(conn, company_id, scores)
     return Publication(as_of_date, scores, upserts, deletes)
 
 
@@ -258,3 +253,30 @@ def _replace_set(conn: psycopg.Connection[Any], company_id: int, as_of_date: dat
         select {columns} from {staged} where company_id = %s and as_of_date = %s
     """).format(scores=relations.CHURN_SCORES_V1.identifier, staged=relations.STAGED_SCORES.identifier, columns=columns)
     return conn.execute(insert, [company_id, as_of_date]).rowcount
+
+
+def _clear_staged(conn: psycopg.Connection[Any], company_id: int, scores: int) -> None:
+    """Take away what was published: a large set whole, where nobody is at the table and no other company's stand there.
+
+    Deleted rows would be read over once more by whoever stages and publishes next.
+    """
+    if scores >= ROWS_WORTH_TRUNCATING and _truncate_staged(conn, company_id):
+        return
+    conn.execute(relations.compose("delete from {staged_scores} where company_id = %s"), [company_id])
+
+
+def _truncate_staged(conn: psycopg.Connection[Any], company_id: int) -> bool:
+    others = relations.compose("""
+        select exists (select from {staged_scores} where company_id < %(company)s)
+            or exists (select from {staged_scores} where company_id > %(company)s)
+    """)
+    try:
+        with conn.transaction():
+            conn.execute(relations.compose("lock table {staged_scores} in access exclusive mode nowait"))
+            if conn.execute(others, {"company": company_id}).fetchone() != (False,):
+                raise psycopg.Rollback
+            conn.execute(relations.compose("truncate {staged_scores}"))
+            return True
+    except psycopg.errors.LockNotAvailable:
+        pass
+    return False

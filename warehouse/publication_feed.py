@@ -42,6 +42,68 @@ class Bands:
 
 DEFAULT_BANDS = Bands()
 
+_CHANGED = relations.compose("""
+create temporary table changed on commit drop as
+select customer_id, staged.customer_id is null as is_gone, sent.customer_id is null as is_new,
+    staged.churn_probability, staged.risk_level, staged.reasons::json as reasons, staged.model_version,
+    staged.row_hash
+from (
+    select * from {staged_scores} where company_id = %(company)s and as_of_date = %(date)s
+) as staged
+full join (
+    select * from {churn_sent_v1} where company_id = %(company)s
+) as sent using (customer_id)
+where staged.customer_id is null
+    or sent.customer_id is null
+    or (
+        staged.churn_probability <> sent.churn_probability
+        and abs(staged.churn_probability - sent.churn_probability) >= %(probability_band)s
+    )
+    or (
+        staged.risk_level <> sent.risk_level
+        and abs(ln(staged.churn_probability / (1 - staged.churn_probability))
+            - ln(sent.churn_probability / (1 - sent.churn_probability))) >= ln(1 + %(odds_band)s)
+    )
+    or (
+        staged.row_hash <> sent.row_hash
+        and sent.main_reason <> all (array[
+            coalesce(staged.reasons -> 0 ->> 'feature', ''),
+            coalesce(staged.reasons -> 1 ->> 'feature', ''),
+            coalesce(staged.reasons -> 2 ->> 'feature', '')
+        ])
+    )
+""")
+_SEND_DELETES = relations.compose("""
+with gone as (
+    delete from {churn_sent_v1} as sent using pg_temp.changed
+    where changed.is_gone and sent.company_id = %(company)s and sent.customer_id = changed.customer_id
+    returning sent.customer_id, sent.row_hash
+)
+insert into {churn_changes_v1} (company_id, customer_id, operation, change_reason, as_of_date, row_hash, changed_at)
+select %(company)s, customer_id, 'delete',
+    case when %(reason)s = 'model' then 'behaviour' else %(reason)s end, %(date)s, row_hash, %(at)s
+from gone
+""")
+_SEND_UPSERTS = relations.compose("""
+with added as (
+    insert into {churn_changes_v1} (company_id, customer_id, operation, change_reason, as_of_date,
+        churn_probability, risk_level, reasons, model_version, row_hash, changed_at)
+    select %(company)s, customer_id, 'upsert',
+        case when is_new and %(reason)s = 'model' then 'behaviour' else %(reason)s end,
+        %(date)s, churn_probability, risk_level, reasons, model_version, row_hash, %(at)s
+    from pg_temp.changed
+    where not is_gone
+    returning company_id, customer_id, change_id, churn_probability, risk_level, row_hash,
+        reasons -> 0 ->> 'feature' as main_reason
+)
+insert into {churn_sent_v1}
+    (company_id, customer_id, change_id, churn_probability, risk_level, row_hash, main_reason)
+select company_id, customer_id, change_id, churn_probability, risk_level, row_hash, main_reason from added
+on conflict (company_id, customer_id) do update set change_id = excluded.change_id,
+    churn_probability = excluded.churn_probability, risk_level = excluded.risk_level,
+    row_hash = excluded.row_hash, main_reason = excluded.main_reason
+""")
+
 
 @dataclass(frozen=True)
 class Cursors:
@@ -87,102 +149,33 @@ def hold_publications(conn: psycopg.Connection[Any], company_id: int, wait: time
         ) from None
 
 
-def send_upserts(
+def send_changes(
     conn: psycopg.Connection[Any],
     company_id: int,
     as_of_date: date,
     reason: ChangeReason,
     bands: Bands,
     changed_at: datetime,
-) -> int:
-    """Add the staged scores that are new, or left their band, to the feed; returns how many.
+) -> tuple[int, int]:
+    """Tell the feed what the staged scores changed; returns how many upserts and deletes that were.
 
-    Compared is with what was last sent, so that a slow drift is sent once it adds up. A wobble among the leading
-    reasons is no change while the one that was sent first is still among the first three.
+    An upsert for each score that is new, or left its band: compared is with what was last sent, so that a slow drift
+    is sent once it adds up. A wobble among the leading reasons is no change while the one that was sent first is still
+    among the first three. A delete for each customer that the feed knows and the staged scores no longer hold.
     """
-    return conn.execute(
-        relations.compose("""
-        with added as (
-            insert into {churn_changes_v1} (company_id, customer_id, operation, change_reason, as_of_date,
-                churn_probability, risk_level, reasons, model_version, row_hash, changed_at)
-            select staged.company_id, staged.customer_id, 'upsert',
-                case when sent.customer_id is null and %(reason)s = 'model' then 'behaviour' else %(reason)s end,
-                staged.as_of_date, staged.churn_probability, staged.risk_level, staged.reasons::json,
-                staged.model_version, staged.row_hash, %(at)s
-            from {staged_scores} as staged
-            left join {churn_sent_v1} as sent
-                on sent.company_id = staged.company_id and sent.customer_id = staged.customer_id
-            where staged.company_id = %(company)s
-                and staged.as_of_date = %(date)s
-                and (
-                    sent.customer_id is null
-                    or (
-                        staged.churn_probability <> sent.churn_probability
-                        and abs(staged.churn_probability - sent.churn_probability) >= %(probability_band)s
-                    )
-                    or (
-                        staged.risk_level <> sent.risk_level
-                        and abs(ln(staged.churn_probability / (1 - staged.churn_probability))
-                            - ln(sent.churn_probability / (1 - sent.churn_probability))) >= ln(1 + %(odds_band)s)
-                    )
-                    or (
-                        staged.row_hash <> sent.row_hash
-                        and sent.main_reason <> all (array[
-                            coalesce(staged.reasons -> 0 ->> 'feature', ''),
-                            coalesce(staged.reasons -> 1 ->> 'feature', ''),
-                            coalesce(staged.reasons -> 2 ->> 'feature', '')
-                        ])
-                    )
-                )
-            returning company_id, customer_id, change_id, churn_probability, risk_level, row_hash,
-                reasons -> 0 ->> 'feature' as main_reason
-        )
-        insert into {churn_sent_v1}
-            (company_id, customer_id, change_id, churn_probability, risk_level, row_hash, main_reason)
-        select company_id, customer_id, change_id, churn_probability, risk_level, row_hash, main_reason from added
-        on conflict (company_id, customer_id) do update set change_id = excluded.change_id,
-            churn_probability = excluded.churn_probability, risk_level = excluded.risk_level,
-            row_hash = excluded.row_hash, main_reason = excluded.main_reason
-        """),
-        {
-            "company": company_id,
-            "date": as_of_date,
-            "reason": reason,
-            "at": changed_at,
-            "probability_band": bands.probability,
-            "odds_band": bands.odds,
-        },
-    ).rowcount
-
-
-def send_deletes(
-    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, reason: ChangeReason, changed_at: datetime
-) -> int:
-    """Add a delete for each customer that the feed knows and the staged scores no longer hold; returns how many."""
-    return conn.execute(
-        relations.compose("""
-        with gone as (
-            delete from {churn_sent_v1} as sent
-            where sent.company_id = %(company)s
-                and not exists (
-                    select from {staged_scores} as staged
-                    where staged.company_id = sent.company_id
-                        and staged.customer_id = sent.customer_id
-                        and staged.as_of_date = %(date)s
-                )
-            returning company_id, customer_id, row_hash
-        )
-        insert into {churn_changes_v1}
-            (company_id, customer_id, operation, change_reason, as_of_date, row_hash, changed_at)
-        select company_id, customer_id, 'delete', %(reason)s, %(date)s, row_hash, %(at)s from gone
-        """),
-        {
-            "company": company_id,
-            "date": as_of_date,
-            "reason": "behaviour" if reason == "model" else reason,
-            "at": changed_at,
-        },
-    ).rowcount
+    values = {
+        "company": company_id,
+        "date": as_of_date,
+        "reason": reason,
+        "at": changed_at,
+        "probability_band": bands.probability,
+        "odds_band": bands.odds,
+    }
+    # By itself the comparison runs on several cores, which a statement that also writes never does.
+    conn.execute(_CHANGED, values)
+    deletes = conn.execute(_SEND_DELETES, values).rowcount
+    upserts = conn.execute(_SEND_UPSERTS, values).rowcount
+    return upserts, deletes
 
 
 def move_cursor(conn: psycopg.Connection[Any], company_id: int) -> int:

@@ -8,7 +8,7 @@ held is kept in `warehouse.publication_holds`.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -143,7 +143,7 @@ def _covers_the_matrix(conn: psycopg.Connection[Any], company_id: int, as_of_dat
 
 @dataclass(frozen=True)
 class _Staged:
-    """What one reading of the staged scores finds: how many are of the date, and how many are wrong, by question."""
+    """What reading the staged scores finds: how many are of the date, and how many are wrong, by question."""
 
     staged_at: datetime | None
     of_the_date: int
@@ -151,35 +151,52 @@ class _Staged:
     not_adding_up: int
 
 
+_MISSES: LiteralString = """
+    case when churn_probability > 0 and churn_probability < 1 then abs(
+        baseline_log_odds + coalesce(total, 0) - ln(churn_probability / (1 - churn_probability))
+    ) > 1e-6 end
+"""
+
+
 def _read_staged(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> _Staged:
-    found = _one(
+    """Scores with a single reason are most of a large set, and are added up on several cores; others one by one."""
+    *found, others = _one(
         conn,
-        relations.compose("""
+        sql.SQL("""
         select max(staged_at),
             count(*) filter (where as_of_date = %s),
             count(*) filter (
                 where not (churn_probability > 0 and churn_probability < 1) or percentile is null
             ),
-            count(*) filter (
-                where case when churn_probability > 0 and churn_probability < 1 then abs(
-                    baseline_log_odds + coalesce(total, 0) - ln(churn_probability / (1 - churn_probability))
-                ) > 1e-6 end
-            )
-        from {staged_scores}
-        cross join lateral (
-            select case jsonb_array_length(reasons)
-                when 1 then (reasons -> 0 ->> 'contribution')::double precision
-                else (
-                    select sum((reason ->> 'contribution')::double precision)
-                    from jsonb_array_elements(reasons) as reason
-                )
-            end as total
-        ) as parts
-        where company_id = %s
-        """),
+            count(*) filter (where is_single and {misses}),
+            count(*) filter (where not is_single)
+        from (
+            select *, coalesce(jsonb_array_length(reasons), 0) = 1 as is_single,
+                (reasons -> 0 ->> 'contribution')::double precision as total
+            from {staged} where company_id = %s
+        ) as staged
+        """).format(misses=sql.SQL(_MISSES), staged=relations.STAGED_SCORES.identifier),
         [as_of_date, company_id],
     )
-    return _Staged(*found)
+    staged = _Staged(*found)
+    if not others:
+        return staged
+    (missed,) = _one(
+        conn,
+        sql.SQL("""
+        select count(*) filter (where {misses})
+        from {staged}
+        cross join lateral (
+            select (
+                select sum((reason ->> 'contribution')::double precision)
+                from jsonb_array_elements(reasons) as reason
+            ) as total
+        ) as parts
+        where company_id = %s and jsonb_array_length(reasons) is distinct from 1
+        """).format(misses=sql.SQL(_MISSES), staged=relations.STAGED_SCORES.identifier),
+        [company_id],
+    )
+    return replace(staged, not_adding_up=staged.not_adding_up + missed)
 
 
 def _probabilities_in_range(staged: _Staged) -> GateCheck:

@@ -56,6 +56,7 @@ CONFIGURATION = {
     "shared_buffers": "256MB",
     "max_connections": "100",
     "max_wal_size": "2GB",
+    "wal_buffers": "64MB",
     "random_page_cost": "1.1",
     "jit": "off",
     "client_connection_check_interval": "10s",

@@ -290,3 +290,40 @@ def test_a_polling_cursor_skips_no_change_while_companies_publish_and_compact_at
         assert len(seen) > 3 * 6 * 15
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
         assert compact_feed(conn, companies[0], at(FIRST_DAY + timedelta(days=30))) > 0
+
+
+def test_a_large_set_is_taken_out_of_staging_whole(
+    warehouse: Warehouse, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warehouse.publication.ROWS_WORTH_TRUNCATING", 3)
+    assert staging_after_publishing(warehouse, company, OLD) == ([], 0)
+    assert staging_after_publishing(warehouse, company, dict(list(NEW.items())[:2]))[1] > 0
+
+
+def test_what_another_company_staged_stands_and_who_reads_staging_holds_up_no_publication(
+    warehouse: Warehouse, add_company: Callable[..., Company], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warehouse.publication.ROWS_WORTH_TRUNCATING", 1)
+    first, second = add_company("first"), add_company("second")
+    stage(warehouse, second.company_id, FIRST_DAY, {"z": Score(0.2)})
+    assert staging_after_publishing(warehouse, first, OLD)[0] == [(second.company_id, "z")]
+    stage(warehouse, first.company_id, SECOND_DAY, NEW)
+    with warehouse.connect(Role.operator) as reader:
+        reader.execute("select count(*) from ml.staged_scores")
+        assert staging_after_publishing(warehouse, second, {"z": Score(0.3)})[0] == [
+            (first.company_id, name) for name in NEW
+        ]
+    with warehouse.connect(Role.operator) as reader:
+        reader.execute("select count(*) from ml.staged_scores")
+        assert staging_after_publishing(warehouse, first, NEW)[0] == []
+
+
+def staging_after_publishing(
+    warehouse: Warehouse, company: Company, scores: dict[str, Score]
+) -> tuple[list[tuple[int, str]], int]:
+    """Who is left in staging, and how many bytes it takes."""
+    publish(warehouse, company.company_id, FIRST_DAY, scores)
+    with warehouse.connect() as conn:
+        rows = conn.execute("select company_id, customer_id from ml.staged_scores order by 1, 2").fetchall()
+        size = conn.execute("select pg_relation_size('ml.staged_scores')").fetchone()
+    return rows, int(size[0] if size else 0)

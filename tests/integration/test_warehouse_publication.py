@@ -180,6 +180,19 @@ def test_the_gate_names_what_is_wrong(warehouse: Warehouse, company: Company) ->
     assert "every active customer has a score" in [check.name for check in failed]
 
 
+def test_the_gate_adds_up_several_reasons_as_it_does_a_single_one(warehouse: Warehouse, company: Company) -> None:
+    scores = _scores(company, FIRST_DAY, {"a": 0.5, "b": 0.5})
+    one, two, none = (f"[{', '.join(parts)}]" for parts in (['{"contribution": 1}'], ['{"contribution": 1}'] * 2, []))
+    for reasons, sums in ((one, 1.0), (two, 2.0), (none, 0.0)):
+        place = scores.schema.get_field_index("reasons")
+        given = scores.set_column(place, "reasons", pa.array([reasons, one]))
+        for missed in (0.0, 1.0):
+            baseline = given.schema.get_field_index("baseline_log_odds")
+            staged = given.set_column(baseline, "baseline_log_odds", pa.array([missed - sums, -1.0]))
+            expected = ["reasons add up to the published log-odds"] if missed else []
+            assert _judge(warehouse, company, staged) == expected, (reasons, missed)
+
+
 def test_the_gate_stops_a_customer_who_stands_twice(warehouse: Warehouse, company: Company) -> None:
     scores = _scores(company, FIRST_DAY, {"a": 0.2, "b": 0.4})
     assert _judge(warehouse, company, scores) == []
