@@ -21,17 +21,14 @@ import orjson
 from ml_assets.errors import AttributionError
 from ml_assets.estimators import FEW_ROWS, Files, FitRows, Settings, predicting_threads
 from ml_assets.frames import FloatArray
+from ml_assets.tree_shapes import LARGEST_TREES, PATIENCE, choose_shape, tree_reason_cost
 
 LEARNING_RATE = 0.05
-LARGEST_TREES = 600
-TREES_WITHOUT_CHOICE = 80
-PATIENCE = 40
 _FLOAT32_SLACK = 1e-3
 
 _COMMON: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist"}
 BOOSTED: dict[str, Any] = {
     **_COMMON,
-    "max_depth": 2,
     "eta": LEARNING_RATE,
     "min_child_weight": 2.0,
     "reg_lambda": 5.0,
@@ -115,8 +112,7 @@ class BoostedTrees:
 
     def reason_cost(self) -> float:
         """Trees * leaves * depth^2, the order of TreeSHAP, with as many leaves as the depth allows."""
-        depth = int(self.parameters["max_depth"])
-        return float(self.trees * 2**depth * depth**2)
+        return tree_reason_cost(int(self.parameters["max_depth"]), self.trees)
 
     def dump(self) -> Files:
         """XGBoost's universal binary JSON, and our few words about it."""
@@ -177,21 +173,37 @@ def device() -> Literal["cuda", "cpu"]:
 
 
 def fit_boosted_trees(rows: FitRows, settings: Settings | None = None) -> BoostedTrees:
-    """Fit the settings' number of `trees`, or as many as are best on the later part of the fit rows.
+    """Fit the settings' `max_depth` and number of `trees`, or what `choose_shape` finds.
 
     Other settings replace single parameters of `BOOSTED`.
     """
     import xgboost
 
     parameters = {**BOOSTED, **(settings or {})}
-    trees = parameters.pop("trees", None)
-    told = {**parameters, "seed": rows.seed, "nthread": rows.threads, "device": device()}
+    told = {"seed": rows.seed, "nthread": rows.threads, "device": device()}
     column_types = _column_types(rows)
-    if trees is None:
-        trees = _choose_trees(rows, column_types, told)
-    data = _dmatrix(rows.matrix, column_types, rows.threads, rows.outcomes)
-    booster = xgboost.train(told, data, num_boost_round=int(trees))
-    return BoostedTrees(booster, column_types, int(trees), rows.threads, parameters)
+
+    def data(part: Any) -> Any:
+        return _dmatrix(rows.matrix[part], column_types, rows.threads, rows.outcomes[part])
+
+    def stop_early(depth: int, early: np.ndarray, late: np.ndarray) -> tuple[int, FloatArray]:
+        later = data(late)
+        booster = xgboost.train(
+            {**parameters, **told, "max_depth": depth},
+            data(early),
+            num_boost_round=LARGEST_TREES,
+            evals=[(later, "later")],
+            early_stopping_rounds=PATIENCE,
+            verbose_eval=False,
+        )
+        trees = int(booster.best_iteration) + 1
+        margins = booster.predict(later, output_margin=True, iteration_range=(0, trees))
+        return trees, margins.astype(np.float64)
+
+    parameters.update(choose_shape(rows, parameters, stop_early))
+    trees = int(parameters.pop("trees"))
+    booster = xgboost.train({**parameters, **told}, data(slice(None)), num_boost_round=trees)
+    return BoostedTrees(booster, column_types, trees, rows.threads, parameters)
 
 
 def fit_random_forest(rows: FitRows, settings: Settings | None = None) -> RandomForest:
@@ -215,23 +227,6 @@ def fit_random_forest(rows: FitRows, settings: Settings | None = None) -> Random
 
 def _column_types(rows: FitRows) -> tuple[str, ...]:
     return tuple("c" if feature.kind == "category" else "q" for feature in rows.encoder.features)
-
-
-def _choose_trees(rows: FitRows, column_types: tuple[str, ...], parameters: dict[str, Any]) -> int:
-    import xgboost
-
-    if rows.inner is None:
-        return TREES_WITHOUT_CHOICE
-    early, late = (_dmatrix(rows.matrix[part], column_types, rows.threads, rows.outcomes[part]) for part in rows.inner)
-    booster = xgboost.train(
-        parameters,
-        early,
-        num_boost_round=LARGEST_TREES,
-        evals=[(late, "later")],
-        early_stopping_rounds=PATIENCE,
-        verbose_eval=False,
-    )
-    return int(booster.best_iteration) + 1
 
 
 def _dmatrix(

@@ -46,21 +46,21 @@ def shallower(settings: Settings) -> dict[str, Any] | None:
 
 
 def starting_point(kind: str) -> dict[str, Any]:
-    """What a search tries first for a candidate, as `suggest` names it: the settings of a training without a search."""
+    """What a search tries first for a candidate, as `suggest` names it: about what a training without one finds."""
     start: dict[str, dict[str, Any]] = {
         "logistic": {"strength": 0.003},
         "random_forest": {"max_depth": 5, "trees": 100, "min_child_weight": 2.0, "colsample_bynode": 0.3},
         "xgboost": {
-            "max_depth": 2,
-            "trees": 120,
+            "max_depth": 1,
+            "trees": 300,
             "eta": 0.05,
             "min_child_weight": 2.0,
             "reg_lambda": 5.0,
             "colsample_bytree": 0.5,
         },
         "lightgbm": {
-            "max_depth": 2,
-            "trees": 120,
+            "max_depth": 1,
+            "trees": 300,
             "learning_rate": 0.05,
             "min_data_in_leaf": 40,
             "lambda_l2": 5.0,

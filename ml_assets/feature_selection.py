@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_assets.estimators import FitRows, log_losses
+from ml_assets.estimators import FitRows, log_losses, near_the_best
 from ml_assets.frames import FloatArray
 from ml_assets.logistic import features_with_weight, fit_linear
 from ml_assets.task import Feature
@@ -52,7 +52,7 @@ def select_features(rows: FitRows) -> Selection:
     for strength, kept in zip(L1_STRENGTHS, found, strict=True):
         if len(kept):
             losses[strength] = _later_losses(rows, early, late, kept)
-    chosen = _fewest_near_the_best(losses)
+    chosen = min(near_the_best(losses), key=lambda strength: np.inf if strength is None else strength)
     if chosen is None:
         return everything
     return Selection(features_with_weight(rows.matrix, rows.outcomes, rows.encoder, [chosen])[0], chosen)
@@ -72,14 +72,3 @@ def _later_losses(rows: FitRows, early: Mask, late: Mask, kept: npt.NDArray[np.i
     models = fit_linear(matrix[early], rows.outcomes[early], rows.encoder.narrowed(kept), L2_STRENGTHS)
     found = [log_losses(model.margins(matrix[late]), rows.outcomes[late]) for model in models]
     return min(found, key=lambda losses: float(losses.mean()))
-
-
-def _fewest_near_the_best(losses: dict[float | None, FloatArray]) -> float | None:
-    """The strongest penalty within one standard error of the best, row by row (the rule of Breiman et al. 1984)."""
-    best = min(losses.values(), key=lambda each: float(each.mean()))
-    near = [
-        strength
-        for strength, each in losses.items()
-        if (each - best).mean() <= (each - best).std() / np.sqrt(len(best))
-    ]
-    return min(near, key=lambda strength: np.inf if strength is None else strength)

@@ -10,17 +10,13 @@ import orjson
 from ml_assets.errors import AttributionError
 from ml_assets.estimators import Files, FitRows, Settings, predicting_threads
 from ml_assets.frames import FloatArray
+from ml_assets.tree_shapes import LARGEST_TREES, PATIENCE, choose_shape
 
-LARGEST_TREES = 600
-TREES_WITHOUT_CHOICE = 80
-PATIENCE = 40
 _SLACK = 1e-6
 
 LEAFWISE: dict[str, Any] = {
     "objective": "binary",
     "metric": "binary_logloss",
-    "max_depth": 2,
-    "num_leaves": 4,
     "learning_rate": 0.05,
     "min_data_in_leaf": 40,
     "lambda_l2": 5.0,
@@ -97,44 +93,38 @@ class LeafwiseTrees:
 
 
 def fit_leafwise_trees(rows: FitRows, settings: Settings | None = None) -> LeafwiseTrees:
-    """Fit the settings' number of `trees`, or as many as are best on the later part of the fit rows.
+    """Fit the settings' `max_depth` and number of `trees`, or what `choose_shape` finds.
 
     Other settings replace single parameters of `LEAFWISE`. The same rows, seed and threads give the same trees.
     """
     import lightgbm
 
     parameters = {**LEAFWISE, **(settings or {})}
-    trees = parameters.pop("trees", None)
     told = {
-        **parameters,
         "seed": rows.seed,
         "num_threads": rows.threads,
         "deterministic": True,
         "force_col_wise": True,
         "verbosity": -1,
     }
-    if trees is None:
-        trees = _choose_trees(rows, told)
-    booster = lightgbm.train(told, _dataset(rows, slice(None)), num_boost_round=int(trees))
+
+    def stop_early(depth: int, early: np.ndarray, late: np.ndarray) -> tuple[int, FloatArray]:
+        booster = lightgbm.train(
+            {"num_leaves": 2**depth, **parameters, **told, "max_depth": depth},
+            _dataset(rows, early),
+            num_boost_round=LARGEST_TREES,
+            valid_sets=[_dataset(rows, late)],
+            callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+        )
+        return int(booster.best_iteration), np.asarray(booster.predict(rows.matrix[late], raw_score=True))
+
+    parameters.update(choose_shape(rows, parameters, stop_early))
+    parameters.setdefault("num_leaves", 2 ** parameters["max_depth"])
+    trees = int(parameters.pop("trees"))
+    booster = lightgbm.train({**parameters, **told}, _dataset(rows, slice(None)), num_boost_round=trees)
     # What is kept is what its text says, so that the stored model scores the same bits.
     kept = lightgbm.Booster(model_str=booster.model_to_string())
-    return LeafwiseTrees(kept, rows.matrix.shape[1], int(trees), rows.threads, parameters)
-
-
-def _choose_trees(rows: FitRows, parameters: dict[str, Any]) -> int:
-    import lightgbm
-
-    if rows.inner is None:
-        return TREES_WITHOUT_CHOICE
-    early, late = rows.inner
-    booster = lightgbm.train(
-        parameters,
-        _dataset(rows, early),
-        num_boost_round=LARGEST_TREES,
-        valid_sets=[_dataset(rows, late)],
-        callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
-    )
-    return int(booster.best_iteration)
+    return LeafwiseTrees(kept, rows.matrix.shape[1], trees, rows.threads, parameters)
 
 
 def _dataset(rows: FitRows, part: Any) -> Any:

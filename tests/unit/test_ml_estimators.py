@@ -1,6 +1,8 @@
 """Each estimator against an independent computation, its parts, and its stored form."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from ml_assets.candidates import fit_candidate, shallower
 from ml_assets.errors import ArtefactError, AttributionError, FeatureMissingError
 from ml_assets.estimators import FEW_ROWS, Estimator, FitRows, load_estimator
 from ml_assets.frames import FeatureEncoder, FloatArray, as_of_dates, outcomes_of
-from ml_assets.leafwise_trees import fit_leafwise_trees
+from ml_assets.leafwise_trees import LeafwiseTrees, fit_leafwise_trees
 from ml_assets.logistic import fit_linear, fit_logistic
 from ml_assets.rules import bin_column, fit_binned_rule, fit_prior_rule
 from ml_assets.splits import inner_split
@@ -117,11 +119,38 @@ def test_the_forests_margin_is_its_mean_rate_on_an_affine_scale(rows: FitRows) -
         assert leaf == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_shallower_shape_costs_less_to_explain_and_a_line_has_none(fitted: dict[str, Estimator]) -> None:
-    for kind in ("xgboost", "lightgbm", "random_forest", "blend"):
-        assert shallower(fitted[kind].settings()) not in (None, fitted[kind].settings())
-        assert fitted[kind].reason_cost() > fitted["logistic"].reason_cost() == 0.0
-    assert shallower(fitted["logistic"].settings()) is None
+@pytest.mark.parametrize("fit", [fit_boosted_trees, fit_leafwise_trees])
+def test_trees_are_as_deep_as_the_rows_give_reason_for(
+    fit: Callable[..., BoostedTrees | LeafwiseTrees], rows: FitRows
+) -> None:
+    random = np.random.default_rng(3)
+    matrix = random.normal(size=(6_000, len(rows.encoder.features)))
+    matrix[:, [position for position, feature in enumerate(rows.encoder.features) if feature.kind != "number"]] = 0.0
+    early = np.arange(len(matrix)) < 4_000
+    first, second = matrix[:, 0], matrix[:, 1]
+
+    def depth_for(log_odds: FloatArray) -> int:
+        outcomes = (random.random(len(matrix)) < 1 / (1 + np.exp(2 - log_odds))).astype(float)
+        model = fit(replace(rows, matrix=matrix, outcomes=outcomes, inner=(early, ~early)))
+        return int(model.parameters["max_depth"])
+
+    assert depth_for(first + second) == 1
+    assert depth_for(2.0 * np.sign(first * second)) > 1
+
+
+def test_a_shallower_shape_is_one_level_less_deep_and_a_line_and_trees_of_one_level_have_none(rows: FitRows) -> None:
+    trees = {"max_depth": 3, "trees": 5}
+    boosted, leafwise = (fit(rows, trees).settings() for fit in (fit_boosted_trees, fit_leafwise_trees))
+    assert shallower(boosted) == {**boosted, "max_depth": 2}
+    assert shallower(leafwise) == {**leafwise, "max_depth": 2, "num_leaves": 4}
+    line = fit_logistic(rows).settings()
+    assert fit_logistic(rows).reason_cost() == 0.0 < fit_boosted_trees(rows, trees).reason_cost()
+    assert shallower({"members": {"logistic": line, "xgboost": boosted}}) == {
+        "members": {"logistic": line, "xgboost": {**boosted, "max_depth": 2}}
+    }
+    flat = {**boosted, "max_depth": 1}
+    for settings in (line, flat, {"members": {"logistic": line, "xgboost": flat}}):
+        assert shallower(settings) is None
 
 
 @pytest.mark.skipif(device() == "cpu", reason="no GPU here, or an XGBoost without one")
