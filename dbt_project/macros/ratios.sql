@@ -30,6 +30,6 @@
     case
         when {{ quartiles }}[1] >= 0.95 * {{ quartiles }}[2] and {{ quartiles }}[3] <= 1.05 * {{ quartiles }}[2]
             then {{ quartiles }}[2]
-        when {{ quartiles }}[2] is not null then 1
+        else 1
     end
 {%- endmacro %}

@@ -268,7 +268,8 @@ charges_per_company as (
 ),
 
 -- A change that half of the customers share is one of prices, and what is left of one's own change is one's own. Where
--- each goes their own way there is none: the median would tell the date apart, and nothing of its customers.
+-- each goes their own way, or nobody has both charges yet, there is none: a median or a null of its own would tell the
+-- date apart, and nothing of its customers.
 common_changes as (
 
     select
@@ -288,7 +289,9 @@ final as (
             'figures_per_customer.last_charge_against_three_before'
             ' / nullif(common_changes.against_three_before, 0)'
         ) }} as last_charge_against_three_before_and_others,
-        common_changes.against_90d_before as charges_of_all_against_90d_before
+        case
+            when figures_per_customer.payments_365d is not null then common_changes.against_90d_before
+        end as charges_of_all_against_90d_before
     from figures_per_customer
     inner join common_changes
         on figures_per_customer.company_id = common_changes.company_id
