@@ -19,6 +19,8 @@ run: $(INSTALLED) ## The whole line on three demo companies: CRM to published ch
 ui: $(INSTALLED) ## Dagster's UI on the same warehouse
 	@$(BIN)/churn ui
 
+# Its hundred processes read what the first of them has compiled.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV_INSTALLED) ## Every test
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --no-loadscope-reorder
 

@@ -16,13 +16,14 @@ import psutil
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import make_url
 
 from warehouse.companies import Company, parse_definition
 from warehouse.companies import add_company as register_company
 from warehouse.connection import Warehouse
 from warehouse.migrate import migrate
 from warehouse.roles import ensure_company_logins, ensure_database_privileges
-from warehouse.server import OWNER, EmbeddedServer
+from warehouse.server import OWNER, SUPERUSER, EmbeddedServer
 
 TEMPLATE = "churn_template"
 USUAL_COMPANY_IDS = range(1, 7)
@@ -82,26 +83,30 @@ class TestServer:
 
     __test__ = False
     server: EmbeddedServer
+    administrator: psycopg.Connection[Any]
+    """A superuser's connection, for all of the session."""
 
     def administer(self) -> psycopg.Connection[Any]:
         """A superuser's connection, to be closed by its user."""
-        return psycopg.connect(self.server.url(database="postgres", superuser=True), autocommit=True)
+        return _superuser(self.server)
 
     @contextmanager
     def database(self, template: str) -> Iterator[str]:
         """A database of the owner's, cloned from a template and dropped at the end; yields its URL."""
         name = f"test_{secrets.token_hex(6)}"
-        with self.administer() as connection:
-            connection.execute(
-                sql.SQL("create database {} template {} owner {}").format(
-                    sql.Identifier(name), sql.Identifier(template), sql.Identifier(OWNER)
-                )
+        self.administrator.execute(
+            sql.SQL("create database {} template {} owner {} strategy file_copy").format(
+                sql.Identifier(name), sql.Identifier(template), sql.Identifier(OWNER)
             )
+        )
         try:
             yield self.server.url(database=name)
         finally:
-            with self.administer() as connection:
-                connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+            self.administrator.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def _superuser(server: EmbeddedServer) -> psycopg.Connection[Any]:
+    return psycopg.connect(server.url(database="postgres", superuser=True), autocommit=True)
 
 
 @pytest.fixture(autouse=True)
@@ -116,24 +121,32 @@ def postgres_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Home folder of a running embedded server, shared by all workers of the session.
 
     Each worker holds a lease, so the last one stops it. Its data need not outlive a
-    power cut: fsync is off.
+    power cut: fsync is off. Nobody guesses its passwords: they are hashed once and not 4,096 times.
     """
     base = tmp_path_factory.getbasetemp()
     home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "churn-home"
     server = EmbeddedServer(home)
     with server.lease():
-        with TestServer(server).administer() as connection:
+        with _superuser(server) as connection:
+            connection.execute("select pg_advisory_lock(1)")
             connection.execute("alter system set fsync = off")
+            connection.execute("alter system set scram_iterations = 1")
             connection.execute("select pg_reload_conf()")
+            connection.execute("set scram_iterations = 1")
+            for user in (OWNER, SUPERUSER):
+                password = make_url(server.url(superuser=user == SUPERUSER)).password
+                connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(user), password))
         yield server.home
     if server.status().state == "stopped":
         shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def postgres(postgres_home: Path) -> TestServer:
+def postgres(postgres_home: Path) -> Iterator[TestServer]:
     """The session's server."""
-    return TestServer(EmbeddedServer(postgres_home))
+    server = EmbeddedServer(postgres_home)
+    with _superuser(server) as administrator:
+        yield TestServer(server, administrator)
 
 
 @pytest.fixture(scope="session")

@@ -114,12 +114,13 @@ def ensure_database_privileges(connection: Connection) -> None:
 def _grant_advisory_locks(connection: Connection) -> None:
     """To the roles that load, train and publish, which wait for each other by such locks."""
     takers = sql.SQL(", ").join(sql.Identifier(role) for role in Role if role not in COMPANY_ROLES)
-    functions = connection.execute(
+    rows = connection.execute(
         "select oid::regprocedure::text from pg_proc where pronamespace = 'pg_catalog'::regnamespace"
         " and proname like '%advisory%' and has_function_privilege(oid, 'execute with grant option')"
     ).fetchall()
-    for (function,) in functions:
-        connection.execute(sql.SQL("grant execute on function {} to {}").format(sql.SQL(function), takers))
+    if rows:
+        functions = sql.SQL(", ").join(sql.SQL(name) for (name,) in rows)
+        connection.execute(sql.SQL("grant execute on function {} to {}").format(functions, takers))
 
 
 def ensure_company_logins(connection: Connection, company_id: int) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import date, timedelta
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import IsolationLevel
 
+from tests.integration.processes import started
 from tests.integration.published import FIRST_DAY, Score, at, publish, published, stage, stepped
 from warehouse.companies import Company
 from warehouse.connection import Warehouse
@@ -32,19 +32,11 @@ NEW = {"a": Score(0.7), "b": Score(0.9), "d": Score(0.3)}
 MANY = 3000
 SNAPSHOTS = (IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE)
 
-PUBLISH = """
-import sys
-from datetime import date
-from tests.integration.published import at, stepped
-from warehouse.connection import Warehouse
-from warehouse.errors import WarehouseError
-from warehouse.publication import publish_staged_scores
 
-url, company, day = sys.argv[1:]
-day = date.fromisoformat(day)
-with stepped(Warehouse(url), lambda number: print(number, flush=True)) as conn:
-    publish_staged_scores(conn, int(company), day, at(day))
-"""
+def publish_in_steps(url: str, company_id: int, day: date, steps: Connection) -> None:
+    """In a process of its own, which says before each statement how many there were."""
+    with stepped(Warehouse(url), steps.send) as conn:
+        publish_staged_scores(conn, company_id, day, at(day))
 
 
 @pytest.fixture
@@ -152,7 +144,7 @@ def test_a_publisher_killed_at_any_moment_leaves_the_old_set_or_the_new_one(
         stage(warehouse, company.company_id, day, scores)
         with warehouse.connect(autocommit=True) as owner:
             before = published(owner, company.company_id)
-            publish_and_kill(warehouse, company, day.isoformat(), chance.randint(4, 14), chance.uniform(0, 0.05))
+            publish_and_kill(warehouse, company, day, chance.randint(4, 14), chance.uniform(0, 0.05))
             # The killed publisher's backend may still be at its statement; whoever gets the lock comes after it.
             owner.execute("select pg_advisory_lock(%s)", [PUBLISHING_LOCK])
             owner.execute("select pg_advisory_unlock(%s)", [PUBLISHING_LOCK])
@@ -170,16 +162,16 @@ def test_a_publisher_killed_at_any_moment_leaves_the_old_set_or_the_new_one(
     assert False in outcomes, "no kill came in time"
 
 
-def publish_and_kill(warehouse: Warehouse, company: Company, day: str, statement: int, wait: float) -> None:
+def publish_and_kill(warehouse: Warehouse, company: Company, day: date, statement: int, wait: float) -> None:
     """Publish in a process of its own, and kill it ``wait`` seconds after it came to that statement."""
-    command = [sys.executable, "-c", PUBLISH, warehouse.url("postgresql"), str(company.company_id), day]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) == statement:
-                break
+    here, there = Pipe(duplex=False)
+    with started(publish_in_steps, warehouse.url("postgresql"), company.company_id, day, there) as process:
+        there.close()
+        with here, suppress(EOFError):
+            while here.recv() != statement:
+                pass
         time.sleep(wait)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
 
 
 def test_a_publisher_waits_for_another_and_says_so_when_it_will_wait_no_longer(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,8 +14,9 @@ import pytest
 
 from orchestration.sync import sync_company
 from tests.integration.habari_stand_in import API_KEY, StandIn, crm, payment
+from tests.integration.processes import started
 from warehouse.clock import Clock
-from warehouse.companies import Company
+from warehouse.companies import Company, get_company
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 
@@ -25,25 +24,13 @@ NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 RECORDS = 1200
 KILLS = 3
 
-SYNC = """
-import sys
-from datetime import datetime
-from pathlib import Path
-import orchestration.connectors.habari_api
-from orchestration.sync import sync_company
-from warehouse.clock import Clock
-from warehouse.companies import get_company
-from warehouse.connection import Warehouse
-from warehouse.settings import Settings
 
-url, home, slug, now = sys.argv[1:]
-warehouse = Warehouse(url)
-with warehouse.connect() as connection:
-    company = get_company(connection, slug)
-sync_company(
-    warehouse, company, Clock(datetime.fromisoformat(now)), Settings(home=Path(home)), ["payments"], chunk_rows=100
-)
-"""
+def sync(url: str, home: Path, slug: str) -> None:
+    """In a process of its own."""
+    warehouse = Warehouse(url)
+    with warehouse.connect() as connection:
+        company = get_company(connection, slug)
+    sync_company(warehouse, company, Clock(NOW), Settings(home=home), ["payments"], chunk_rows=100)
 
 
 def records() -> list[dict[str, Any]]:
@@ -77,13 +64,13 @@ def sync_and_kill(
 ) -> bool:
     """Sync in a process of its own, and kill it `wait` seconds after so many requests; True when it was."""
     reached = len(stand_in.requests) + requests
-    command = [sys.executable, "-c", SYNC, warehouse.url("postgresql"), str(home), company.slug, NOW.isoformat()]
-    with subprocess.Popen(command) as process:
-        while len(stand_in.requests) < reached and process.poll() is None:
+    with started(sync, warehouse.url("postgresql"), home, company.slug) as process:
+        while len(stand_in.requests) < reached and process.is_alive():
             time.sleep(0.002)
         time.sleep(wait)
-        process.send_signal(signal.SIGKILL)
-        return process.wait() == -signal.SIGKILL
+        process.kill()
+        process.join()
+        return process.exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("seed", [1, 2])
