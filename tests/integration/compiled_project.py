@@ -84,11 +84,21 @@ class CompiledProject:
 
     @contextmanager
     def built(self, *relations: str) -> Iterator[dict[str, Rows]]:
-        """Fill all tables from what the raw tables hold, and yield the rows of some; then take it back."""
+        """Fill the tables that these rest on, or all where none are named, and yield their rows; then take it back."""
         with self._connection.transaction(force_rollback=True):
-            for table in self._tables:
+            for table in self._needed(relations) if relations else self._tables:
                 table.fill(self._connection)
             yield {relation: self.rows(relation) for relation in relations}
+
+    def _needed(self, relations: Iterable[str]) -> list[Table]:
+        """The tables of the features schema that are called so, and those above them."""
+        needed = {
+            node["unique_id"] for node in self._models if node["schema"] == "features" and node["name"] in relations
+        }
+        for node in reversed(self._models):
+            if node["unique_id"] in needed:
+                needed.update(node["depends_on"]["nodes"])
+        return [table for table in self._tables if table.unique_id in needed]
 
     def fill(self, *names: str) -> None:
         """Fill these tables anew, in the order in which a run builds them, or all where none are named."""
