@@ -78,15 +78,15 @@ class BoostedTrees:
             return np.zeros((0, len(self.column_types))), 0.0
         data, booster = self._matrix(matrix), self._booster_for(matrix)
         margins = np.asarray(booster.predict(data, output_margin=True), dtype=np.float64)
-        found = np.asarray(booster.predict(data, pred_contribs=True), dtype=np.float64)
-        parts, bias = np.ascontiguousarray(found[:, :-1]), float(found[0, -1])
+        found = np.asarray(booster.predict(data, pred_contribs=True, validate_features=False))
+        parts, bias = found[:, :-1].astype(np.float64), float(found[0, -1])
         missed = margins - bias - parts.sum(axis=1)
         if np.abs(missed).max() > _FLOAT32_SLACK:
             raise AttributionError(
                 f"TreeSHAP parts miss the margin by {np.abs(missed).max():.2g}, more than rounding explains; "
                 "check the version of xgboost that the model was trained with"
             )
-        largest = np.abs(parts).argmax(axis=1)
+        largest = np.abs(found[:, :-1]).argmax(axis=1)
         parts[np.arange(len(parts)), largest] += missed
         return parts, bias
 

@@ -58,6 +58,7 @@ def run_gate(
     known = knowledge or Knowledge.of(as_of_date)
     company_id = company.company_id
     with conn.transaction():
+        conn.execute("set local work_mem = '64MB'")
         standing = _published_before(conn, company_id, as_of_date)
         accepted = accepted_checks(conn, company_id, as_of_date)
         staged = _read_staged(conn, company_id, as_of_date)
