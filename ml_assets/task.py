@@ -139,7 +139,7 @@ class SplitSettings:
 
 @dataclass(frozen=True)
 class Gate:
-    """A candidate passes when it beats the rule on the test rows by more than one of these gains."""
+    """A candidate passes when it is told from chance, and beats the rule on the test rows by more than one of these."""
 
     log_loss_gain: float = 0.0
     average_precision_gain: float = 0.0

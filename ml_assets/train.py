@@ -51,6 +51,8 @@ from ml_assets.task import Feature, Gate, PredictionTask
 RULE = "rule"
 CHAMPION = "champion"
 BASE_RATE = "base_rate"
+CHANCE = 0.5
+"""The AUC of a coin."""
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "lightgbm", "optuna")
 _DRIVER_ROWS = 1_000
 
@@ -613,7 +615,10 @@ def _standard_error(values: FloatArray, entities: np.ndarray) -> float:
 
 
 def judge_gate(candidate: Metrics, rule: Metrics, gate: Gate) -> dict[str, Any]:
-    """Whether a candidate beats the rule by log loss or average precision on the same rows, with figures."""
+    """Whether a candidate beats the rule by log loss or average precision on the same rows, with figures.
+
+    And is told from chance: one whose AUC's interval reaches down to 0.5 may rank no better than a coin.
+    """
     loss_gain = _difference(rule["log_loss"], candidate["log_loss"])
     precision_gain = _difference(candidate["average_precision"], rule["average_precision"])
     passed_by = [
@@ -624,9 +629,12 @@ def judge_gate(candidate: Metrics, rule: Metrics, gate: Gate) -> dict[str, Any]:
         )
         if gain is not None and gain > needed
     ]
+    auc_low = candidate["auc_low"]
+    is_told_from_chance = auc_low is not None and auc_low > CHANCE
     return {
-        "passed": bool(passed_by),
+        "passed": bool(passed_by) and is_told_from_chance,
         "passed_by": passed_by,
+        "is_told_from_chance": is_told_from_chance,
         "log_loss_gain": loss_gain,
         "average_precision_gain": precision_gain,
     }

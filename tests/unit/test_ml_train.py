@@ -192,11 +192,26 @@ def test_a_candidate_that_does_not_pass_the_gate_leaves_the_one_column_rule(fram
 
 
 def test_the_gate_opens_by_either_measure_and_not_by_equality() -> None:
-    rule = {"log_loss": 0.2, "average_precision": 0.1}
-    assert judge_gate({"log_loss": 0.19, "average_precision": 0.05}, rule, Gate())["passed_by"] == ["log_loss"]
-    assert judge_gate({"log_loss": 0.3, "average_precision": 0.2}, rule, Gate())["passed_by"] == ["average_precision"]
+    rule = {"log_loss": 0.2, "average_precision": 0.1, "auc_low": 0.6}
+    for better in ({"log_loss": 0.19, "average_precision": 0.05}, {"log_loss": 0.3, "average_precision": 0.2}):
+        gate = judge_gate({**rule, **better}, rule, Gate())
+        assert gate["passed"] is True
+        assert len(gate["passed_by"]) == 1
     assert judge_gate(dict(rule), rule, Gate())["passed"] is False
-    assert judge_gate({"log_loss": 0.19, "average_precision": None}, rule, Gate(0.05))["passed"] is False
+    assert judge_gate({**rule, "log_loss": 0.19, "average_precision": None}, rule, Gate(0.05))["passed"] is False
+
+
+@pytest.mark.parametrize("auc_low", [0.5, 0.41, None])
+def test_the_gate_stays_shut_for_a_candidate_that_may_be_a_coin(auc_low: float | None) -> None:
+    rule = {"log_loss": 0.2, "average_precision": 0.1, "auc_low": 0.4}
+    gate = judge_gate({"log_loss": 0.19, "average_precision": 0.2, "auc_low": auc_low}, rule, Gate())
+    assert (gate["passed"], gate["is_told_from_chance"]) == (False, False)
+
+
+def test_where_no_feature_tells_anything_the_rule_publishes() -> None:
+    found = train(simulate(600, 12, rate=0.08, signal=0.0, seed=5), FEATURES, TASK, **ONE_THREAD)
+    assert (found.decision["chosen"], found.model.rung) == ("rule", "rule")
+    assert found.decision["gate"]["passed_by"], "by its gains alone the candidate would have passed"
 
 
 def test_a_short_history_trains_without_calibration_and_says_so() -> None:
