@@ -5,9 +5,9 @@ feature, that add up to it. It is stored as a few named byte strings: JSON, and 
 Never as a pickle, which runs whatever code it holds.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -94,17 +94,6 @@ def predicting_threads(matrix: FloatArray, threads: int) -> int:
 def log_loss_of(margins: FloatArray, outcomes: FloatArray) -> float:
     """Mean log loss of margins taken as log-odds."""
     return float(log_losses(margins, outcomes).mean())
-
-
-Choice = TypeVar("Choice", bound=Hashable)
-
-
-def near_the_best(losses: Mapping[Choice, FloatArray]) -> list[Choice]:
-    """The choices within one standard error of the best, by their losses of the same rows (Breiman et al. 1984)."""
-    best = min(losses.values(), key=lambda each: float(each.mean()))
-    return [
-        choice for choice, each in losses.items() if (each - best).mean() <= (each - best).std() / np.sqrt(len(best))
-    ]
 
 
 def log_losses(margins: FloatArray, outcomes: FloatArray) -> FloatArray:

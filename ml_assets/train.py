@@ -26,7 +26,7 @@ from ml_assets.errors import FrameError, LabelError, TrainingChangedError
 from ml_assets.estimators import Estimator, FitRows, Settings, log_losses
 from ml_assets.evaluate import Metrics, evaluate, metric_intervals
 from ml_assets.explain import bound_log_odds, probabilities_of
-from ml_assets.feature_selection import Selection, select_again, select_features
+from ml_assets.feature_selection import Selection, select_features
 from ml_assets.frames import (
     DateArray,
     FeatureEncoder,
@@ -370,15 +370,18 @@ def _check_fingerprint(found: str, recorded: str) -> None:
 def _lessons(
     rows: _Rows, features: Sequence[Feature], split: TimeSplit, horizon_days: int, seed: int, threads: int
 ) -> tuple[_Lessons, Selection]:
-    """The first lesson and the last, with the features that stay; the same penalty chooses them in both."""
-    first = _lesson(rows, features, split.fit, horizon_days, seed, threads)
-    selection = select_features(first.fit_rows)
-    first = first.narrowed(selection.kept)
+    """The first lesson and the last, each with the features that stay, and what stayed in the last."""
+    first, selection = _selected(_lesson(rows, features, split.fit, horizon_days, seed, threads))
     if not split.calibrate:
         return _Lessons(first, first), selection
-    last = _lesson(rows, features, (*split.fit, *split.calibrate), horizon_days, seed, threads)
-    again = select_again(last.fit_rows, selection)
-    return _Lessons(first, last.narrowed(again.kept)), again
+    days = (*split.fit, *split.calibrate)
+    last, selection = _selected(_lesson(rows, features, days, horizon_days, seed, threads))
+    return _Lessons(first, last), selection
+
+
+def _selected(lesson: _Lesson) -> tuple[_Lesson, Selection]:
+    selection = select_features(lesson.fit_rows)
+    return lesson.narrowed(selection.kept), selection
 
 
 def _lesson(

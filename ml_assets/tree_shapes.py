@@ -5,11 +5,11 @@ shows on the later part of the fit rows; where that cannot tell, the trees whose
 vary least with the rows that they happened to see, too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ml_assets.estimators import FitRows, Settings, log_losses, near_the_best
+from ml_assets.estimators import FitRows, Settings, log_losses
 from ml_assets.frames import FloatArray
 
 DEPTHS = (1, 2, 3)
@@ -33,10 +33,16 @@ def choose_shape(rows: FitRows, settings: Settings, stop_early: StopEarly) -> di
     for depth in (given["max_depth"],) if given else DEPTHS:
         trees, margins = stop_early(depth, early, late)
         losses[depth, trees] = log_losses(margins, rows.outcomes[late])
-    depth, trees = min(near_the_best(losses), key=lambda shape: tree_reason_cost(*shape))
+    depth, trees = min(_near_the_best(losses), key=lambda shape: tree_reason_cost(*shape))
     return {"max_depth": depth, "trees": trees}
 
 
 def tree_reason_cost(depth: int, trees: int) -> float:
     """Trees * leaves * depth^2, the order of TreeSHAP, of trees with as many leaves as their depth allows."""
     return float(trees * 2**depth * depth**2)
+
+
+def _near_the_best(losses: Mapping[tuple[int, int], FloatArray]) -> list[tuple[int, int]]:
+    """The shapes within one standard error of the best, by their losses of the same rows (Breiman et al. 1984)."""
+    best = min(losses.values(), key=lambda each: float(each.mean()))
+    return [shape for shape, each in losses.items() if (each - best).mean() <= (each - best).std() / np.sqrt(len(best))]

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from ml_assets import candidates, feature_selection, search
+from ml_assets import candidates, search
 from ml_assets import train as train_module
 from ml_assets.calibrate import fit_calibrator, identity
 from ml_assets.candidates import fit_candidate
@@ -118,11 +118,10 @@ def test_what_publishes_has_learned_from_the_calibration_dates_and_its_slope_is_
     assert not np.allclose(first.margins(seen), last.margins(matrix), atol=1e-3)
 
 
-def test_where_a_penalty_leaves_nothing_the_second_time_the_second_fit_is_made_all_the_same(
+def test_a_model_with_features_left_out_is_repeated_bit_for_bit(
     frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train_module, "select_features", lambda _: Selection(np.arange(3), 0.02))
-    monkeypatch.setattr(feature_selection, "features_with_weight", lambda *_: [np.arange(0)])
     task = replace(TASK, candidates=("logistic",))
     found = train(frame, FEATURES, task, **ARGUMENTS)
     assert found.decision["features"]["kept"] == 3
