@@ -5,7 +5,6 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from orchestration.dagster_events import RunsAndEvents
 from warehouse.connection import Warehouse
 from warehouse.relations import DAGSTER_SCHEMA
 from warehouse.settings import Settings
@@ -37,13 +36,7 @@ def instance(settings: Settings, warehouse: Warehouse) -> dg.DagsterInstance:
 
 def _configuration(settings: Settings, warehouse: Warehouse) -> dict[str, object]:
     address = warehouse.url(driver="postgresql+psycopg2", schema=DAGSTER_SCHEMA)
-    files = {
-        "custom": {
-            "module": RunsAndEvents.__module__,
-            "class": RunsAndEvents.__name__,
-            "config": {"base_dir": str(directory(settings) / "storage")},
-        }
-    }
+    files = {"sqlite": {"base_dir": str(directory(settings) / "storage")}}
     return {
         "storage": {"postgres": {"postgres_url": address}} if settings.database_url else files,
         "compute_logs": {
