@@ -24,15 +24,22 @@ margins, shape (later rows,)."""
 
 
 def choose_shape(rows: FitRows, settings: Settings, stop_early: StopEarly) -> dict[str, int]:
-    """`max_depth` and `trees`: the settings' own, else what does best on the later rows, or as well at less cost."""
+    """`max_depth` and `trees`: the settings' own, else what does best on the later rows, or as well at less cost.
+
+    Depths are tried from the least one on, for as long as the next one does better.
+    """
     given = {name: int(settings[name]) for name in WITHOUT_CHOICE if name in settings}
     if "trees" in given or rows.inner is None:
         return {**WITHOUT_CHOICE, **given}
     early, late = rows.inner
     losses: dict[tuple[int, int], FloatArray] = {}
+    least = np.inf
     for depth in (given["max_depth"],) if given else DEPTHS:
         trees, margins = stop_early(depth, early, late)
-        losses[depth, trees] = log_losses(margins, rows.outcomes[late])
+        losses[depth, trees] = found = log_losses(margins, rows.outcomes[late])
+        if found.mean() >= least:
+            break
+        least = found.mean()
     depth, trees = min(_near_the_best(losses), key=lambda shape: tree_reason_cost(*shape))
     return {"max_depth": depth, "trees": trees}
 
