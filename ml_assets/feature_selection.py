@@ -40,13 +40,23 @@ class Selection:
 
 
 def select_features(rows: FitRows) -> Selection:
-    """The features to learn from: all, unless outcomes are few and the penalty leaves some."""
+    """The features to learn from: all, unless outcomes are few and the penalty leaves some.
+
+    From the strongest penalty on, for as long as the features that come back are worth their number.
+    """
     everything = Selection(np.arange(rows.matrix.shape[1]), None)
     if rows.outcomes.sum() >= OUTCOMES_PER_FEATURE * len(everything.kept):
         return everything
+    best, least = everything, np.inf
     found = features_with_weight(rows.matrix, rows.outcomes, rows.encoder, L1_STRENGTHS)
-    selections = [Selection(kept, strength) for strength, kept in zip(L1_STRENGTHS, found, strict=True) if len(kept)]
-    return min(selections, key=lambda selection: _information_criterion(rows, selection.kept), default=everything)
+    for strength, kept in zip(L1_STRENGTHS, found, strict=True):
+        if not len(kept):
+            continue
+        criterion = _information_criterion(rows, kept)
+        if criterion >= least:
+            break
+        best, least = Selection(kept, strength), criterion
+    return best
 
 
 def _information_criterion(rows: FitRows, kept: npt.NDArray[np.intp]) -> float:

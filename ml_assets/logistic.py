@@ -5,7 +5,7 @@ parts are readable: a feature's part is its term minus that term's mean over the
 with independent features, Lundberg & Lee 2017, corollary 1).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -118,8 +118,8 @@ def fit_linear(
 
 def features_with_weight(
     matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, strengths: Sequence[float]
-) -> list[npt.NDArray[np.intp]]:
-    """Positions of the features that an adaptive lasso of each inverse strength gives any weight (Zou 2006).
+) -> Iterator[npt.NDArray[np.intp]]:
+    """Positions of the features that an adaptive lasso (Zou 2006) gives any weight, for one inverse strength after another.
 
     A column is penalised the less, the more weight a ridge regression gives it.
     """
@@ -133,8 +133,9 @@ def features_with_weight(
     fitted = LogisticRegression(
         l1_ratio=1.0, solver="liblinear", intercept_scaling=100.0, max_iter=1000, random_state=0
     )
-    weights = (fitted.set_params(C=strength).fit(columns, outcomes).coef_[0] for strength in strengths)
-    return [np.unique(design.owners[weight != 0]) for weight in weights]
+    for strength in strengths:
+        weights = fitted.set_params(C=strength).fit(columns, outcomes).coef_[0]
+        yield np.unique(design.owners[weights != 0])
 
 
 @dataclass(frozen=True)
