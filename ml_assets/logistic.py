@@ -119,7 +119,7 @@ def fit_linear(
 def features_with_weight(
     matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder, strengths: Sequence[float]
 ) -> Iterator[npt.NDArray[np.intp]]:
-    """Positions of the features that an adaptive lasso (Zou 2006) gives any weight, for one inverse strength after another.
+    """Positions of the features that an adaptive lasso (Zou 2006) gives any weight, one inverse strength after another.
 
     A column is penalised the less, the more weight a ridge regression gives it.
     """
