@@ -6,6 +6,7 @@ decided in ``publication_feed``.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -270,13 +271,10 @@ def _truncate_staged(conn: psycopg.Connection[Any], company_id: int) -> bool:
         select exists (select from {staged_scores} where company_id < %(company)s)
             or exists (select from {staged_scores} where company_id > %(company)s)
     """)
-    try:
-        with conn.transaction():
-            conn.execute(relations.compose("lock table {staged_scores} in access exclusive mode nowait"))
-            if conn.execute(others, {"company": company_id}).fetchone() != (False,):
-                raise psycopg.Rollback
-            conn.execute(relations.compose("truncate {staged_scores}"))
-            return True
-    except psycopg.errors.LockNotAvailable:
-        pass
+    with suppress(psycopg.errors.LockNotAvailable), conn.transaction():
+        conn.execute(relations.compose("lock table {staged_scores} in access exclusive mode nowait"))
+        if conn.execute(others, {"company": company_id}).fetchone() != (False,):
+            raise psycopg.Rollback
+        conn.execute(relations.compose("truncate {staged_scores}"))
+        return True
     return False

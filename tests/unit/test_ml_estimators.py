@@ -138,13 +138,18 @@ def test_trees_are_as_deep_as_the_rows_give_reason_for(
     assert depth_for(2.0 * np.sign(first * second)) > 1
 
 
-def test_a_shallower_shape_is_one_level_less_deep_and_a_line_and_trees_of_one_level_have_none(rows: FitRows) -> None:
+def test_a_shallower_shape_is_one_level_less_deep_and_a_line_and_trees_of_one_level_have_none(
+    rows: FitRows, fitted: dict[str, Estimator]
+) -> None:
     trees = {"max_depth": 3, "trees": 5}
     boosted, leafwise = (fit(rows, trees).settings() for fit in (fit_boosted_trees, fit_leafwise_trees))
     assert shallower(boosted) == {**boosted, "max_depth": 2}
     assert shallower(leafwise) == {**leafwise, "max_depth": 2, "num_leaves": 4}
     line = fit_logistic(rows).settings()
-    assert fit_logistic(rows).reason_cost() == 0.0 < fit_boosted_trees(rows, trees).reason_cost()
+    for kind in ("xgboost", "lightgbm", "random_forest", "blend"):
+        assert fitted[kind].reason_cost() > fitted["logistic"].reason_cost() == 0.0
+    forest = fitted["random_forest"].settings()
+    assert shallower(forest) == {**forest, "max_depth": 4}
     assert shallower({"members": {"logistic": line, "xgboost": boosted}}) == {
         "members": {"logistic": line, "xgboost": {**boosted, "max_depth": 2}}
     }
