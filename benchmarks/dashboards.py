@@ -28,15 +28,15 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from orchestration.integrations.metabase.apply import apply_dashboards
-from orchestration.integrations.metabase.definitions import load_definitions, marts_read
-from orchestration.integrations.metabase.desired import WarehouseConnection
-from orchestration.integrations.metabase.filled_sql import filled_sql
-from orchestration.integrations.metabase.login import WarehouseLogins
-from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
-from orchestration.report import write_report
-from tests.integration.metabase_stand_in import StandIn, served
-from warehouse.companies import add_company, parse_definition
+from pipeline.integrations.metabase.apply import apply_dashboards
+from pipeline.integrations.metabase.definitions import load_definitions, marts_read
+from pipeline.integrations.metabase.desired import WarehouseConnection
+from pipeline.integrations.metabase.filled_sql import filled_sql
+from pipeline.integrations.metabase.login import WarehouseLogins
+from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
+from pipeline.telling.report import write_report
+from tests.integration.pipeline.integrations.metabase.metabase_stand_in import StandIn, served
+from warehouse.companies.registry import add_company, parse_definition
 from warehouse.connection import Warehouse
 from warehouse.migrate import migrate
 from warehouse.roles import Role, set_company_password

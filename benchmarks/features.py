@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from warehouse.companies import add_company, parse_definition
+from warehouse.companies.registry import add_company, parse_definition
 from warehouse.connection import Warehouse
 from warehouse.migrate import migrate
 from warehouse.settings import Settings

@@ -27,21 +27,21 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from demo.truth import read_truth
-from ml_assets.estimators import Estimator
-from ml_assets.evaluate import calibration_error
-from ml_assets.explain import TOP_REASONS
+from ml_assets.estimators.base import Estimator
+from ml_assets.estimators.rules import BinnedRule
 from ml_assets.frames import FloatArray
-from ml_assets.model import TrainedModel
-from ml_assets.rules import BinnedRule
-from ml_assets.scoring import build_score_rows
+from ml_assets.judging.evaluate import calibration_error
+from ml_assets.model.explain import TOP_REASONS
+from ml_assets.model.trained import TrainedModel
+from ml_assets.scoring.rows import build_score_rows
 from ml_assets.task import CHURN
-from ml_assets.train import repeat
-from orchestration.churn_training import meaning_of_churn
-from orchestration.model_registry import ModelRegistry
-from warehouse.companies import Company, list_companies
+from ml_assets.training.train import repeat
+from pipeline.prediction.registry import ModelRegistry
+from pipeline.prediction.training import meaning_of_churn
+from warehouse.companies.registry import Company, list_companies
 from warehouse.connection import Warehouse
-from warehouse.feature_store import labelled_rows, rows_at
-from warehouse.model_log import chosen_model
+from warehouse.prediction.feature_store import labelled_rows, rows_at
+from warehouse.prediction.model_log import chosen_model
 from warehouse.settings import Settings
 
 ROOT = Path(__file__).parents[1]

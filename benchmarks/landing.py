@@ -27,17 +27,17 @@ import psycopg
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
-from orchestration.connectors.contract import PAYMENTS
-from orchestration.connectors.validation import Reading, validate_records
-from orchestration.sync import CHUNK_ROWS
-from warehouse.companies import add_company, parse_definition
+from pipeline.connectors.contract import PAYMENTS
+from pipeline.connectors.validation import Reading, validate_records
+from pipeline.loading.sync import CHUNK_ROWS
+from warehouse.companies.registry import add_company, parse_definition
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow
+from warehouse.landing.version_log import VersionLog
 from warehouse.migrate import migrate
 from warehouse.relations import RAW_PAYMENTS
 from warehouse.roles import Role
 from warehouse.settings import Settings
-from warehouse.version_log import VersionLog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 READING = Reading(ZoneInfo("UTC"), NOW)

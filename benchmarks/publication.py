@@ -34,11 +34,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from warehouse import relations
-from warehouse.companies import add_company, parse_definition
+from warehouse.companies.registry import add_company, parse_definition
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow
 from warehouse.migrate import migrate
-from warehouse.publication import JSON_COLUMNS, SCORES, publish_staged_scores
+from warehouse.publication.publish import JSON_COLUMNS, SCORES, publish_staged_scores
 from warehouse.relations import Relation
 from warehouse.roles import Role, set_company_password
 from warehouse.settings import Settings

@@ -28,25 +28,25 @@ import pyarrow as pa
 import xgboost
 from psycopg import sql
 
-from ml_assets.boosted_trees import BoostedTrees, fit_boosted_trees
-from ml_assets.calibrate import AffineCalibrator
-from ml_assets.estimators import FitRows
-from ml_assets.explain import publish_parts
+from ml_assets.estimators.base import FitRows
+from ml_assets.estimators.boosted_trees import BoostedTrees, fit_boosted_trees
 from ml_assets.frames import FeatureEncoder, FloatArray
-from ml_assets.model import TrainedModel, TrainingFacts
-from ml_assets.scoring import build_score_rows
+from ml_assets.model.calibrate import AffineCalibrator
+from ml_assets.model.explain import publish_parts
+from ml_assets.model.trained import TrainedModel, TrainingFacts
+from ml_assets.scoring.rows import build_score_rows
 from ml_assets.task import CHURN, Feature
-from orchestration.churn_scoring import ChurnScorer
-from orchestration.model_registry import ModelRegistry
+from pipeline.prediction.registry import ModelRegistry
+from pipeline.prediction.scoring import ChurnScorer
 from warehouse import relations
 from warehouse.clock import Clock
-from warehouse.companies import Company, add_company, parse_definition
+from warehouse.companies.registry import Company, add_company, parse_definition
 from warehouse.connection import Warehouse
-from warehouse.feature_store import rows_at
 from warehouse.frames import copy_arrow, read_arrow
 from warehouse.migrate import migrate
-from warehouse.publication import JSON_COLUMNS, SCORES, publish_staged_scores
-from warehouse.publication_gate import run_gate
+from warehouse.prediction.feature_store import rows_at
+from warehouse.publication.gate import run_gate
+from warehouse.publication.publish import JSON_COLUMNS, SCORES, publish_staged_scores
 from warehouse.relations import Relation
 from warehouse.roles import Role
 from warehouse.settings import Settings

@@ -21,12 +21,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
-from ml_assets.candidates import BLEND, fit_candidate, shallower
-from ml_assets.estimators import FitRows
+from ml_assets.estimators.base import FitRows
+from ml_assets.estimators.candidates import BLEND, fit_candidate, shallower
 from ml_assets.frames import FeatureEncoder, as_of_dates, outcomes_of
-from ml_assets.splits import NoSplit, count_by_date, inner_split, rows_on, split_by_time
 from ml_assets.task import CHURN, Feature, PredictionTask
-from ml_assets.train import TrainingResult, train
+from ml_assets.training.splits import NoSplit, count_by_date, inner_split, rows_on, split_by_time
+from ml_assets.training.train import TrainingResult, train
 
 MONTHS, HORIZON_DAYS, THREADS, TIMES = 24, 30, 2, 3
 FULL_ROWS = 400_000

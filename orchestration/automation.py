@@ -6,7 +6,7 @@ import dagster as dg
 
 from orchestration import keys, partitions
 from orchestration.resources import WarehouseResource
-from warehouse.companies import list_companies
+from warehouse.companies.registry import list_companies
 
 SYNC_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
 """A CRM that is down for a minute is tried again; the connector's own retries have already dealt with less."""

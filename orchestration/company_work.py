@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 import dagster as dg
 
 from orchestration import error_reports
-from warehouse.companies import Company, list_companies
+from warehouse.companies.registry import Company, list_companies
 from warehouse.connection import Warehouse
-from warehouse.operations_log import record_run
+from warehouse.logs.operations import record_run
 
 Result = TypeVar("Result")
 

@@ -7,9 +7,9 @@ import dagster as dg
 
 from orchestration import keys, operator_jobs
 from orchestration.automation import DAILY_FRESHNESS, HOURLY_FRESHNESS, JOBS, SCHEDULES, WEEKLY_FRESHNESS
+from orchestration.dbt_assets import dbt_resource
 from orchestration.error_reports import start as start_error_reports
 from orchestration.resources import WarehouseResource
-from orchestration.transform import dbt_resource
 from warehouse.settings import load_settings
 
 # Single-run backfills are "beta" and mapping over specs is "preview": both are what this version documents,

@@ -11,11 +11,11 @@ import dagster as dg
 from rich.console import Console
 
 from orchestration import dagster_home, partitions
-from orchestration.terminal import CommandFailed
-from orchestration.transform import prepare_manifest, profiles_directory
-from warehouse.companies import list_companies
+from orchestration.cli.terminal import CommandFailed
+from orchestration.dbt_assets import prepare_manifest, profiles_directory
+from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
-from warehouse.operations_log import failed_runs
+from warehouse.logs.operations import failed_runs
 from warehouse.settings import Settings
 
 _POLL_SECONDS = 0.3

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from orchestration.sync import LoadResult
+from pipeline.loading.sync import LoadResult
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import dagster as dg
 from orchestration import keys, partitions
 from orchestration.automation import EVERYTHING, SCORING, TRANSFORM
 from orchestration.resources import WarehouseResource
-from warehouse.companies import list_companies
-from warehouse.operations_log import companies_without_scores, record_run
+from warehouse.companies.registry import list_companies
+from warehouse.logs.operations import companies_without_scores, record_run
 
 onboard = dg.define_asset_job(
     "onboard_company",

@@ -7,13 +7,13 @@ from typing import Any
 import dagster as dg
 import psycopg
 
-from ml_assets.drift import TOGETHER
+from ml_assets.judging.drift import TOGETHER
 from ml_assets.task import CHURN
-from orchestration.watching import whole_grade
-from warehouse.companies import list_companies
-from warehouse.drift_log import read_drift
-from warehouse.publication_holds import list_holds
-from warehouse.score_grades import read_grades
+from pipeline.watching.grades_and_drift import whole_grade
+from warehouse.companies.registry import list_companies
+from warehouse.prediction.drift_log import read_drift
+from warehouse.prediction.score_grades import read_grades
+from warehouse.publication.holds import list_holds
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
-from warehouse.companies import Company, parse_definition
-from warehouse.companies import add_company as register_company
+from warehouse.companies.registry import Company, parse_definition
+from warehouse.companies.registry import add_company as register_company
 from warehouse.connection import Warehouse
+from warehouse.embedded.server import OWNER, SUPERUSER, EmbeddedServer
 from warehouse.migrate import migrate
 from warehouse.roles import ensure_company_logins, ensure_database_privileges
-from warehouse.server import OWNER, SUPERUSER, EmbeddedServer
 
 TEMPLATE = "churn_template"
 USUAL_COMPANY_IDS = range(1, 7)

@@ -14,9 +14,9 @@ import yaml
 from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
 
+from warehouse.embedded.server import EmbeddedServer
 from warehouse.errors import UnsupportedServer, WarehouseUnreachable
 from warehouse.roles import Role
-from warehouse.server import EmbeddedServer
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:

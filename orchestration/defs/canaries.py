@@ -1,4 +1,4 @@
-"""The look-out for canaries as an asset with a check. How one looks lives in ``orchestration.canary_watch``."""
+"""The look-out for canaries as an asset with a check. How one looks lives in ``pipeline.watching.canaries``."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from orchestration import keys
-from orchestration.canary_watch import look_round
 from orchestration.resources import WarehouseResource
-from warehouse.operations_log import record_run
+from pipeline.watching.canaries import look_round
+from warehouse.logs.operations import record_run
 
 
 @dg.asset(

@@ -1,4 +1,4 @@
-"""CRM tables into the version logs. Reading and landing live in ``orchestration.sync``; no logic here."""
+"""CRM tables into the version logs. Reading and landing live in ``pipeline.loading.sync``; no logic here."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -8,11 +8,11 @@ import dagster as dg
 from orchestration import crm_pools, keys
 from orchestration.automation import SYNC_RETRIES
 from orchestration.company_work import figures, for_each_company
-from orchestration.connectors.contract import ENTITIES
 from orchestration.load_checks import acceptance, failed_loads, reconciliation
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
-from warehouse.companies import Company
+from pipeline.connectors.contract import ENTITIES
+from warehouse.companies.registry import Company
 
 crm_tables = [
     dg.AssetSpec(
@@ -94,7 +94,7 @@ def sync_crm(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Pull what is new from each company's CRM."""
-    from orchestration.sync import LoadResult, sync_company
+    from pipeline.loading.sync import LoadResult, sync_company
     from warehouse.clock import Clock
 
     settings = warehouse.settings()

@@ -21,7 +21,7 @@ from orchestration.resources import WarehouseResource
 )
 def messages(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
     """Tell people; one who cannot be reached is named, and stops nobody else."""
-    from orchestration.notifying import send_all
+    from pipeline.telling.notifying import send_all
 
     with warehouse.open() as opened:
         lines = send_all(warehouse.settings(), opened)

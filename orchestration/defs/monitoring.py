@@ -5,7 +5,7 @@ import dagster as dg
 from orchestration import keys
 from orchestration.resources import WarehouseResource
 from warehouse.clock import Clock
-from warehouse.load_freshness import LATE_AFTER, late_loads
+from warehouse.landing.freshness import LATE_AFTER, late_loads
 
 
 @dg.asset_check(

@@ -1,12 +1,12 @@
-"""Proofs of the features as an asset. How one is made lives in ``orchestration.feature_proof``."""
+"""Proofs of the features as an asset. How one is made lives in ``pipeline.features.proof``."""
 
 import dagster as dg
 
 from orchestration import keys
 from orchestration.company_work import for_each_company
-from orchestration.feature_proof import prove_features, words_of_failure
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
+from pipeline.features.proof import prove_features, words_of_failure
 
 
 # It names no dependency, though it reads the matrix: the catalogue reads the proofs, and with both of them named

@@ -7,8 +7,8 @@ import dagster as dg
 from orchestration import keys
 from orchestration.company_work import figures, for_each_company
 from orchestration.partitions import companies
-from orchestration.publishing import publish_company, run_gates, what_stands
 from orchestration.resources import WarehouseResource
+from pipeline.publication.publishing import publish_company, run_gates, what_stands
 
 
 @dg.asset_check(

@@ -3,9 +3,9 @@
 import dagster as dg
 
 from orchestration import keys
-from orchestration.integrations.metabase.definitions import marts_read
-from orchestration.reporting import apply_dashboards
 from orchestration.resources import WarehouseResource
+from pipeline.integrations.metabase.definitions import marts_read
+from pipeline.telling.dashboards import apply_dashboards
 
 
 @dg.asset(

@@ -9,9 +9,7 @@ from dagster_dbt import DbtCliResource, dbt_assets
 from pydantic import Field
 
 from orchestration.automation import TRANSFORM_RETRIES
-from orchestration.feature_catalogue import target_directory
-from orchestration.resources import WarehouseResource
-from orchestration.transform import (
+from orchestration.dbt_assets import (
     LayeredTranslator,
     asset_events,
     dbt_project,
@@ -19,6 +17,8 @@ from orchestration.transform import (
     prepare_manifest,
     vars_argument,
 )
+from orchestration.resources import WarehouseResource
+from pipeline.features.catalogue import target_directory
 from warehouse.settings import load_settings
 
 _settings = load_settings()

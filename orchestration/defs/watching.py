@@ -1,18 +1,18 @@
-"""Grades, drift, holds and replays as assets and checks. What is measured lives in ``orchestration.watching``."""
+"""Grades, drift, holds and replays as assets and checks. What is measured lives in ``pipeline.watching``."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
 from orchestration import keys
-from orchestration.churn_scoring import ChurnScorer
 from orchestration.company_work import figures, for_each_company
-from orchestration.model_registry import ModelRegistry
 from orchestration.partitions import companies
-from orchestration.replay import replay_held_dates
 from orchestration.resources import WarehouseResource
 from orchestration.watch_checks import broken_promises, drifted_companies, open_holds
-from orchestration.watching import grade_company, measure_company
+from pipeline.prediction.registry import ModelRegistry
+from pipeline.prediction.scoring import ChurnScorer
+from pipeline.publication.replay import replay_held_dates
+from pipeline.watching.grades_and_drift import grade_company, measure_company
 from warehouse.clock import Clock
 
 

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from tests.conftest import TestServer
-from tests.integration.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
+from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
 from warehouse.connection import Warehouse
 
 MARTS_TEMPLATE = "marts_template"

@@ -12,16 +12,16 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
-from orchestration.integrations.metabase.apply import apply_dashboards
-from orchestration.integrations.metabase.definitions import CardDefinition, load_definitions, marts_read
-from orchestration.integrations.metabase.filled_sql import filled_sql
-from orchestration.integrations.metabase.login import PASSWORD_FILE, PASSWORD_FOLDER, WarehouseLogins
-from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
-from orchestration.integrations.metabase.verify import VerifyFailed, verify_dashboards
-from orchestration.integrations.metabase.visualization import columns_named
+from pipeline.integrations.metabase.apply import apply_dashboards
+from pipeline.integrations.metabase.definitions import CardDefinition, load_definitions, marts_read
+from pipeline.integrations.metabase.filled_sql import filled_sql
+from pipeline.integrations.metabase.login import PASSWORD_FILE, PASSWORD_FOLDER, WarehouseLogins
+from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
+from pipeline.integrations.metabase.verify import VerifyFailed, verify_dashboards
+from pipeline.integrations.metabase.visualization import columns_named
 from tests.conftest import TestServer
-from tests.integration.dbt_runs import warehouse_for_a_module
-from tests.integration.metabase_stand_in import StandIn, served
+from tests.integration.dbt_project.dbt_runs import warehouse_for_a_module
+from tests.integration.pipeline.integrations.metabase.metabase_stand_in import StandIn, served
 from warehouse.connection import Warehouse
 from warehouse.roles import ensure_company_logins
 from warehouse.settings import Settings

@@ -18,9 +18,9 @@ import jsonschema
 import pytest
 from pydantic import SecretStr
 
-from orchestration.integrations.metabase import deliveries, desired
-from orchestration.integrations.metabase.definitions import load_definitions
-from orchestration.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
+from pipeline.integrations.metabase import deliveries, desired
+from pipeline.integrations.metabase.definitions import load_definitions
+from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 
 PACKAGE = "@metabase/cli@0.3.1"
 PATIENCE_SECONDS = 60
@@ -145,7 +145,7 @@ def test_the_collection_is_what_metabase_takes(official: Callable[..., dict[str,
 
 
 def test_the_first_set_up_is_what_metabase_takes(official: Callable[..., dict[str, Any]]) -> None:
-    from orchestration.integrations.metabase.client import set_up_body
+    from pipeline.integrations.metabase.client import set_up_body
 
     schema = official("setup", "--help", "--json")["inputSchema"]
     check(schema, set_up_body("token", "admin@churn.test", "a-long-password", "Churn Warehouse"))

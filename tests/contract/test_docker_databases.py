@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from warehouse.connection import Warehouse
+from warehouse.embedded.server import SHARED_MEANS, EmbeddedServer
 from warehouse.migrate import migrate
-from warehouse.server import SHARED_MEANS, EmbeddedServer
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docker" / "create-databases.sh"
 OWNER_PASSWORD = "owner-secret-1"

@@ -20,8 +20,8 @@ import typer.main
 import yaml
 
 from demo.crm.home import DEFAULT_PORT as DEMO_PORT
-from orchestration.integrations.metabase.client import NEWEST_TRIED_VERSION, OLDEST_VERSION, major_version
 from orchestration.job_runner import REPOSITORY_LABEL
+from pipeline.integrations.metabase.client import NEWEST_TRIED_VERSION, OLDEST_VERSION, major_version
 from warehouse.settings import PREFIX, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -307,7 +307,7 @@ def test_the_demo_has_the_commands_and_options_that_services_call() -> None:
 
 
 def test_churn_has_the_commands_that_services_call() -> None:
-    from orchestration.cli import app
+    from orchestration.cli.main import app
 
     group: Any = typer.main.get_command(app)
     for name, service in ours().items():

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestration.integrations.notifications.alerts import KINDS
 from orchestration.job_runner import REPOSITORY_LABEL
+from pipeline.integrations.notifications.alerts import KINDS
 from scripts.data_dictionary import PAGE, dictionary
 from warehouse.settings import PREFIX, Settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.connectors.contract import ENTITIES, Entity, FieldKind
+from pipeline.connectors.contract import ENTITIES, Entity, FieldKind
 from warehouse.connection import Warehouse
 from warehouse.relations import ENTITY_RELATIONS
 

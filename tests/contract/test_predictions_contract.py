@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_assets.scoring import build_score_rows
+from ml_assets.scoring.rows import build_score_rows
 from ml_assets.task import CHURN
-from ml_assets.train import fit_rule, train
-from tests.unit.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
+from ml_assets.training.train import fit_rule, train
+from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 from warehouse.connection import Warehouse
-from warehouse.publication import SCORES
+from warehouse.publication.publish import SCORES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "predictions-contract.md").read_text()

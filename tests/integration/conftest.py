@@ -14,18 +14,18 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 from typer.testing import CliRunner, Result
 
-from orchestration.cli import app
-from orchestration.integrations.metabase.login import WarehouseLogins
-from orchestration.integrations.metabase.scopes import CompanyFacts, Scope
-from orchestration.terminal import CommandFailed, console
+from orchestration.cli.main import app
+from orchestration.cli.terminal import CommandFailed, console
+from pipeline.integrations.metabase.login import WarehouseLogins
+from pipeline.integrations.metabase.scopes import CompanyFacts, Scope
 from tests.conftest import TestServer
 from tests.integration.company_ids import take_ids_of_no_other_test
 from tests.integration.crm_history import END, FIRST_LOAD, generate
-from tests.integration.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
-from tests.integration.dbt_world import register_companies
+from tests.integration.dbt_project.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
+from tests.integration.dbt_project.dbt_world import register_companies
 from tests.integration.published import Score, publish
 from warehouse.connection import Warehouse
-from warehouse.model_log import Event, Promotion, TrainingRecord, record_promotion, record_training
+from warehouse.prediction.model_log import Event, Promotion, TrainingRecord, record_promotion, record_training
 from warehouse.roles import COMPANY_ROLES, Role, company_login, company_metabase_login, set_company_password
 from warehouse.settings import Settings
 

@@ -10,7 +10,12 @@ from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["tests.integration.test_sync_killed", "tests.integration.test_publication_atomic", "psycopg", "dlt"]
+    [
+        "tests.integration.pipeline.loading.test_sync_killed",
+        "tests.integration.warehouse.publication.test_atomic",
+        "psycopg",
+        "dlt",
+    ]
 )
 
 

@@ -13,8 +13,8 @@ import psycopg
 import pyarrow as pa
 
 from warehouse.connection import Warehouse
-from warehouse.publication import SCORES, Publication, publish_staged_scores, stage_scores
-from warehouse.publication_feed import DEFAULT_BANDS, Bands
+from warehouse.publication.feed import DEFAULT_BANDS, Bands
+from warehouse.publication.publish import SCORES, Publication, publish_staged_scores, stage_scores
 from warehouse.roles import Role
 
 FIRST_DAY = date(2026, 1, 1)

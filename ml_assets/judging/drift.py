@@ -1,0 +1,345 @@
+"""How far today's features and scores are from those that a model learned from, and how far is usual.
+
+Two measures per feature: the population stability index (PSI, the symmetrised relative entropy of binned shares,
+missing being a bin of its own), which the verdict rests on, and a distance that reads in plain terms: Wasserstein's
+in standard deviations for numbers, total variation (the share of customers that would have to change) for the rest.
+
+No fixed number says what is much. For each past date of the training span the same PSI is taken between the dates
+that a model would have learned from then and that date; `usual` is the upper limit that these leave for one more,
+over all features at once. So a feature that always swings, or always grows, is not a drift. All features together
+are judged in the same way, by the geometric mean of their PSI with the model's own weights.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml_assets.frames import DateArray, FloatArray, as_of_dates, plain_values
+from ml_assets.model.trained import TrainedModel
+from ml_assets.task import Feature, PredictionTask
+
+BINS = 10
+QUANTILES = 100
+PAST_DATES = 12
+FEWEST_PAST_DATES = 4
+LARGEST_VOCABULARY = 50
+EXPLAINED_ROWS = 1_000
+FALSE_ALARMS = 0.05
+"""Chance that a stable company's day has any feature called drifted."""
+
+FALSE_ALARMS_TOGETHER = 0.01
+"""The same for all features together, which may train a model anew."""
+
+TOGETHER = "all_features"
+
+
+@dataclass(frozen=True)
+class ColumnReference:
+    """One feature, or the score, as it was in training.
+
+    `cuts` are a number's inner bin edges or a category's values; `counts` holds its bins, and missing as the last.
+    `past` is the PSI of each past date against the dates before it, `noise` what chance alone gives where nothing
+    moved ((bins - 1)(1/n + 1/m)). `quantiles` and `spread` (standard deviation) are a number's own.
+    """
+
+    name: str
+    label: str
+    kind: str
+    cuts: tuple[float | str, ...]
+    counts: tuple[int, ...]
+    past: tuple[float, ...]
+    noise: float
+    quantiles: tuple[float, ...]
+    spread: float
+    importance: float | None
+
+    @property
+    def share_missing(self) -> float:
+        """Share of the training rows without it."""
+        return self.counts[-1] / max(1, sum(self.counts))
+
+
+@dataclass(frozen=True)
+class DriftReference:
+    """What a model's training rows were like, small enough to keep: columns, and past dates' PSI over all features."""
+
+    columns: tuple[ColumnReference, ...]
+    together: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, words: Mapping[str, Any]) -> "DriftReference":
+        """Read back what `to_json` gave."""
+        columns = [
+            ColumnReference(
+                **{**column, **{name: tuple(column[name]) for name in ("cuts", "counts", "past", "quantiles")}}
+            )
+            for column in words["columns"]
+        ]
+        return cls(tuple(columns), tuple(words["together"]))
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One feature's drift, the score's, or that of all features together.
+
+    None where it cannot be said: `usual` with too short a past, `psi` for a feature that the frame has not.
+    """
+
+    feature: str
+    label: str
+    psi: float | None
+    distance: float | None
+    importance: float | None
+    usual: float | None
+    is_drifted: bool
+    share_missing: float | None
+    share_missing_in_training: float | None
+    new_categories: tuple[str, ...]
+    note: str
+
+
+def describe_training(
+    model: TrainedModel, frame: pd.DataFrame, task: PredictionTask, *, horizon_days: int
+) -> DriftReference:
+    """Keep what drift is judged by. `frame` holds the training rows of one company, over its as_of_dates.
+
+    A past date is held against those that lie a horizon or more before it, as today is against the training span.
+    """
+    dates = as_of_dates(frame)
+    scores = model.score(frame, explain=False)
+    newest = frame[dates >= np.sort(dates)[-min(EXPLAINED_ROWS, len(dates))]].head(EXPLAINED_ROWS)
+    contributions = model.score(newest).contributions
+    assert contributions is not None  # noqa: S101 - scored with reasons
+    sizes = contributions.abs().mean()
+    weights = sizes / (sizes.sum() or 1.0)
+    columns = [
+        _describe(
+            feature, plain_values(frame[feature.name], feature), dates, horizon_days, float(weights[feature.name])
+        )
+        for feature in model.encoder.features
+    ]
+    past = list(zip(*(column.past for column in columns), strict=True))
+    together = tuple(_weighted_mean(columns, values) for values in past)
+    score = Feature(task.probability_column, "The score itself", "", "score", "number")
+    return DriftReference((*columns, _describe(score, scores.probability, dates, horizon_days, None)), together)
+
+
+def measure_drift(
+    reference: DriftReference, model: TrainedModel, frame: pd.DataFrame, task: PredictionTask
+) -> list[Drift]:
+    """The drift of one date's rows: all features together first, then the score, then each by importance.
+
+    A feature that the frame lacks is named, and then there is no score to compare.
+    """
+    lacking = [feature.name for feature in model.encoder.features if feature.name not in frame.columns]
+    present = [feature for feature in model.encoder.features if feature.name not in lacking]
+    values = {feature.name: plain_values(frame[feature.name], feature) for feature in present}
+    new = {} if lacking else model.encoder.new_categories(frame)
+    if not lacking:
+        values[task.probability_column] = model.score(frame, explain=False).probability
+    comparisons = len(reference.columns)
+    found = [
+        _compare(column, values[column.name], new.get(column.name, []), comparisons)
+        if column.name in values
+        else _absent(column, "not in the feature matrix" if column.name in lacking else "not scored: features lack")
+        for column in reference.columns
+    ]
+    ranked = sorted(found, key=lambda drift: (drift.importance is not None, -(drift.importance or 0.0), drift.feature))
+    return [_together(reference, found), *ranked]
+
+
+def _describe(
+    feature: Feature, values: FloatArray, dates: DateArray, horizon_days: int, importance: float | None
+) -> ColumnReference:
+    cuts = _cuts(values, feature.kind)
+    days, position = np.unique(dates, return_inverse=True)
+    bins = _bins(values, cuts, feature.kind)
+    width = len(cuts) + 2
+    by_date = np.bincount(position * width + bins, minlength=len(days) * width).reshape(len(days), width)
+    known = values[~pd.isna(values)].astype(np.float64) if feature.kind == "number" else np.array([])
+    counts = by_date.sum(axis=0)
+    past, noise = _past(by_date, days, horizon_days)
+    return ColumnReference(
+        name=feature.name,
+        label=feature.label,
+        kind=feature.kind,
+        cuts=cuts,
+        counts=tuple(counts.tolist()),
+        past=past,
+        noise=max(1, int((counts > 0).sum()) - 1) * noise,
+        quantiles=tuple(np.quantile(known, np.linspace(0, 1, QUANTILES + 1)).tolist()) if len(known) else (),
+        spread=float(known.std()) if len(known) else 0.0,
+        importance=importance,
+    )
+
+
+def _past(by_date: np.ndarray[Any, Any], days: DateArray, horizon_days: int) -> tuple[tuple[float, ...], float]:
+    """The PSI of each of the last dates against those a horizon or more before it, and the mean of 1/n + 1/m."""
+    found, noise = [], []
+    for place in range(max(0, len(days) - PAST_DATES), len(days)):
+        before = by_date[days + np.timedelta64(horizon_days, "D") <= days[place]]
+        if len(before):
+            found.append(_psi(before.sum(axis=0), by_date[place]))
+            noise.append(1 / before.sum() + 1 / by_date[place].sum())
+    return tuple(found), float(np.mean(noise)) if noise else 0.0
+
+
+def _cuts(values: np.ndarray[Any, Any], kind: str) -> tuple[float | str, ...]:
+    if kind == "category":
+        counts = pd.Series(values).value_counts()
+        return tuple(sorted(counts.index[:LARGEST_VOCABULARY]))
+    if kind == "flag":
+        return (0.0,)
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return ()
+    inner = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1], method="lower"))
+    return tuple(inner[inner < known.max()].tolist())
+
+
+def _bins(values: np.ndarray[Any, Any], cuts: Sequence[float | str], kind: str) -> np.ndarray[Any, Any]:
+    """Bins 0 to len(cuts), a category's last one for values that are new; missing comes after them."""
+    missing = pd.isna(values)
+    if kind == "category":
+        place = {value: number for number, value in enumerate(cuts)}
+        codes = pd.Series(values).map(place).fillna(-1).to_numpy(dtype=np.intp)
+        return np.where(missing, len(cuts) + 1, np.where(codes < 0, len(cuts), codes))
+    places = np.searchsorted(np.array(cuts, dtype=np.float64), np.where(missing, 0.0, values), side="left")
+    return np.where(missing, len(cuts) + 1, places)
+
+
+def _psi(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any]) -> float:
+    """Sum of (p - q) ln(p / q) over the bins; half a row is added to each, so that an empty one is no infinity."""
+    p, q = ((counts + 0.5) / (counts + 0.5).sum() for counts in (actual, expected))
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def _usual(past: Sequence[float], noise: float, least_deviation: float, chance: float) -> float | None:
+    """The upper prediction limit for one more PSI, which a stable past exceeds with that chance.
+
+    On the scale of log(PSI + noise), with Student's t, since past dates are few. None where they are too few.
+    """
+    from scipy.stats import t
+
+    if len(past) < FEWEST_PAST_DATES:
+        return None
+    values = np.log(np.array(past) + noise)
+    deviation = max(float(values.std(ddof=1)), least_deviation)
+    quantile = float(t.ppf(1 - chance, len(past) - 1))
+    return float(np.exp(values.mean() + quantile * deviation * np.sqrt(1 + 1 / len(past))) - noise)
+
+
+def _usual_of(column: ColumnReference, comparisons: int) -> float | None:
+    """Chance alone moves a PSI by sqrt(2 / (bins - 1)) of itself: a constant feature has no deviation of its own."""
+    used = max(1, sum(count > 0 for count in column.counts) - 1)
+    return _usual(column.past, column.noise, 0.5 * np.sqrt(2 / used), FALSE_ALARMS / comparisons)
+
+
+def _weighted_mean(columns: Sequence[ColumnReference], values: Sequence[float]) -> float:
+    """The geometric mean of features' PSI by importance: one that moved a thousandfold does not speak for all."""
+    return float(
+        np.exp(
+            sum(
+                (column.importance or 0.0) * np.log(max(value + column.noise, 1e-12))
+                for column, value in zip(columns, values, strict=True)
+            )
+        )
+    )
+
+
+def _compare(column: ColumnReference, values: np.ndarray[Any, Any], new: Sequence[str], comparisons: int) -> Drift:
+    bins = _bins(values, [*column.cuts], column.kind)
+    actual = np.bincount(bins, minlength=len(column.counts))
+    expected = np.array(column.counts)
+    psi = _psi(expected, actual)
+    usual = _usual_of(column, comparisons)
+    missing = float(actual[-1] / max(1, len(values)))
+    is_drifted = usual is not None and psi > usual
+    return Drift(
+        feature=column.name,
+        label=column.label,
+        psi=psi,
+        distance=_distance(column, values, expected, actual),
+        importance=column.importance,
+        usual=usual,
+        is_drifted=is_drifted,
+        share_missing=missing,
+        share_missing_in_training=column.share_missing,
+        new_categories=tuple(new),
+        note=_note(column, is_drifted=is_drifted, usual=usual, missing=missing, new=new),
+    )
+
+
+def _distance(
+    column: ColumnReference,
+    values: np.ndarray[Any, Any],
+    expected: np.ndarray[Any, Any],
+    actual: np.ndarray[Any, Any],
+) -> float | None:
+    from scipy.stats import wasserstein_distance
+
+    if column.kind != "number":
+        return float(np.abs(actual / max(1, actual.sum()) - expected / max(1, expected.sum())).sum() / 2)
+    known = values[~np.isnan(values)]
+    if not len(known) or not column.quantiles:
+        return None
+    moved = float(wasserstein_distance(column.quantiles, known))
+    if column.spread == 0:
+        return 0.0 if moved == 0 else None
+    return moved / column.spread
+
+
+def _note(column: ColumnReference, *, is_drifted: bool, usual: float | None, missing: float, new: Sequence[str]) -> str:
+    words = []
+    if usual is None:
+        words.append(f"{len(column.past)} past date(s) are too few to say what is usual")
+    if is_drifted:
+        words.append("further from training than its past ever suggests")
+    if is_drifted and missing - column.share_missing > 0.05:
+        words.append(f"missing for {missing:.0%} of customers, {column.share_missing:.0%} in training")
+    if new:
+        shown = ", ".join(new[:5]) + (f" and {len(new) - 5} more" if len(new) > 5 else "")
+        words.append(f"new: {shown}; the model reads these as missing")
+    return "; ".join(words)
+
+
+def _absent(column: ColumnReference, note: str) -> Drift:
+    is_gone = column.importance is not None
+    share = 1.0 if is_gone else None
+    return Drift(
+        column.name, column.label, None, None, column.importance, None, is_gone, share, column.share_missing, (), note
+    )
+
+
+def _together(reference: DriftReference, found: Sequence[Drift]) -> Drift:
+    """All features as one, each by its importance: the verdict on the company's day."""
+    pairs = [
+        (column, drift.psi)
+        for column, drift in zip(reference.columns, found, strict=True)
+        if column.importance is not None and drift.psi is not None
+    ]
+    psi = _weighted_mean([column for column, _ in pairs], [value for _, value in pairs]) if pairs else None
+    usual = _usual(reference.together, 0.0, 0.0, FALSE_ALARMS_TOGETHER)
+    drifted = [drift for drift in found if drift.is_drifted and drift.importance is not None]
+    weight = sum(drift.importance or 0.0 for drift in drifted)
+    is_gone = any(drift.psi is None and drift.importance is not None for drift in found)
+    return Drift(
+        feature=TOGETHER,
+        label="All features, by importance",
+        psi=psi,
+        distance=None,
+        importance=None,
+        usual=usual,
+        is_drifted=is_gone or (usual is not None and psi is not None and psi > usual),
+        share_missing=None,
+        share_missing_in_training=None,
+        new_categories=(),
+        note=f"{len(drifted)} feature(s) drifted, with {weight:.0%} of the importance" if drifted else "",
+    )

@@ -1,0 +1,118 @@
+"""What a model card shows besides the metrics: by segment, promised against kept, lift, and what drives the scores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ml_assets.frames import FloatArray
+from ml_assets.judging.evaluate import evaluate, metric_intervals
+from ml_assets.judging.grading import wilson_interval
+from ml_assets.task import Feature
+
+BINS = 10
+TOP_DRIVERS = 15
+_SMALLEST_SEGMENT = 10
+
+
+def describe_model(
+    probabilities: FloatArray,
+    outcomes: FloatArray,
+    entities: np.ndarray,
+    segments: np.ndarray | None,
+    parts: FloatArray,
+    features: Sequence[Feature],
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """JSON-ready: segments, calibration, lift and drivers on judged rows.
+
+    probabilities, outcomes, entities and segments (None: the task has none) have shape (rows,); parts
+    (some rows, features) are contributions to the log-odds.
+    """
+    return {
+        "segments": _by_segment(probabilities, outcomes, entities, segments, seed),
+        "calibration": _bins(probabilities, outcomes),
+        "lift": _lift(probabilities, outcomes),
+        "drivers": _drivers(parts, features),
+    }
+
+
+def _by_segment(
+    probabilities: FloatArray, outcomes: FloatArray, entities: np.ndarray, segments: np.ndarray | None, seed: int
+) -> list[dict[str, Any]]:
+    if segments is None:
+        return []
+    found = []
+    for segment in sorted({str(value) for value in segments if value is not None}):
+        inside = segments == segment
+        metrics = evaluate(probabilities[inside], outcomes[inside])
+        both = min(outcomes[inside].sum(), (1 - outcomes[inside]).sum()) >= _SMALLEST_SEGMENT
+        intervals = (
+            metric_intervals(probabilities[inside], outcomes[inside], entities[inside], seed=seed) if both else {}
+        )
+        found.append(
+            {
+                "segment": segment,
+                **metrics,
+                "auc": metrics["auc"] if both else None,
+                "auc_low": intervals.get("auc_low"),
+                "auc_high": intervals.get("auc_high"),
+                "promised": float(probabilities[inside].mean()),
+                "kept": float(outcomes[inside].mean()),
+            }
+        )
+    return found
+
+
+def _bins(probabilities: FloatArray, outcomes: FloatArray) -> list[dict[str, Any]]:
+    """Ten bins of equal mass with the mean promise, the share that came true, and its 95 percent Wilson interval."""
+    found = []
+    for rows in np.array_split(np.argsort(probabilities, kind="stable"), BINS):
+        if len(rows) == 0:
+            continue
+        kept = int(outcomes[rows].sum())
+        interval = wilson_interval(kept / len(rows), len(rows))
+        found.append(
+            {
+                "rows": len(rows),
+                "promised": float(probabilities[rows].mean()),
+                "kept": kept / len(rows),
+                "kept_low": interval.low,
+                "kept_high": interval.high,
+            }
+        )
+    return found
+
+
+def _lift(probabilities: FloatArray, outcomes: FloatArray) -> list[dict[str, Any]]:
+    """By tenth, the highest probabilities first: the outcome's share over its share in all."""
+    rate = max(float(outcomes.mean()), 1e-12)
+    tenths = np.array_split(np.argsort(-probabilities, kind="stable"), BINS)
+    return [
+        {
+            "tenth": number,
+            "rows": len(rows),
+            "outcomes": int(outcomes[rows].sum()),
+            "lift": float(outcomes[rows].mean() / rate),
+        }
+        for number, rows in enumerate(tenths, 1)
+        if len(rows)
+    ]
+
+
+def _drivers(parts: FloatArray, features: Sequence[Feature]) -> list[dict[str, Any]]:
+    """The features with the largest mean |part|, as shares of all of them together."""
+    sizes = np.abs(parts).mean(axis=0)
+    total = float(sizes.sum()) or 1.0
+    order = sorted(range(len(features)), key=lambda position: (-sizes[position], features[position].name))
+    return [
+        {
+            "feature": features[position].name,
+            "label": features[position].label,
+            "family": features[position].family,
+            "share": float(sizes[position] / total),
+        }
+        for position in order[:TOP_DRIVERS]
+        if sizes[position] > 0
+    ]

@@ -1,0 +1,187 @@
+"""A trained model: encoder, estimator and calibrator together, how it scores, and how it is stored.
+
+Stored as named byte strings (`to_files`, `from_files`); where they are kept is the caller's business.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pandas as pd
+
+from ml_assets.errors import ArtefactError, AttributionError, FeatureVersionError, FrameError
+from ml_assets.estimators.base import Estimator, Files, load_estimator
+from ml_assets.frames import FeatureEncoder, FloatArray, check_keys, feature_version_of, is_same_version
+from ml_assets.model.calibrate import AffineCalibrator
+from ml_assets.model.explain import PublishedParts, bound_log_odds, probabilities_of, publish_parts
+from ml_assets.task import Feature, PredictionTask
+from ml_assets.training.ladder import Rung
+
+FORMAT = 1
+_MODEL_FILE = "model.json"
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """Where a model comes from. `last_seen_date` is the last date whose outcomes shaped it.
+
+    `feature_version` says what made the features it learned from (see `feature_version_of`); None: not known.
+    `customers` and `outcomes` are the different entities, and those with the outcome, among its rows.
+    """
+
+    trained_at: datetime
+    horizon_days: int
+    seed: int
+    rows: int
+    base_rate: float
+    last_seen_date: str | None
+    fingerprint: str
+    libraries: dict[str, str]
+    feature_version: str | None = None
+    customers: int = 0
+    outcomes: int = 0
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a frame's rows, in its order: arrays (rows,); contributions (rows, features) or None.
+
+    `low` and `high` are the probability's 95 percent range by what the calibrator rests on.
+    """
+
+    frame: pd.DataFrame
+    probability: FloatArray
+    log_odds: FloatArray
+    baseline_log_odds: float
+    contributions: pd.DataFrame | None
+    low: FloatArray
+    high: FloatArray
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """Everything that turns a feature matrix into published probabilities and their parts."""
+
+    task_name: str
+    entity_key: str
+    rung: Rung
+    estimator: Estimator
+    calibrator: AffineCalibrator
+    encoder: FeatureEncoder
+    facts: TrainingFacts
+
+    def score(self, frame: pd.DataFrame, *, explain: bool = True) -> Scores:
+        """Score every row. Extra columns are ignored; a missing or mistyped feature raises a `FrameError`.
+
+        With `explain` the contributions and the baseline add up to the log-odds of the probability within
+        1e-9; without, `contributions` is None and it is many times faster.
+        """
+        matrix = self.encoder.encode(frame)
+        if not explain:
+            return self.publish(frame, self.estimator.margins(matrix))
+        parts, bias = self.estimator.parts(matrix)
+        return self.publish(frame, parts.sum(axis=1) + bias, parts)
+
+    def publish(self, frame: pd.DataFrame, margins: FloatArray, parts: FloatArray | None = None) -> Scores:
+        """Calibrated scores of margins (rows,), with their parts (rows, features) where those are given.
+
+        Raises `AttributionError` for a margin that is no number: a score that nobody can vouch for.
+        """
+        if not np.isfinite(margins).all():
+            raise AttributionError(
+                f"{int((~np.isfinite(margins)).sum())} of {len(margins)} scores are no numbers; nothing is published"
+            )
+        log_odds = bound_log_odds(self.calibrator.log_odds(margins))
+        half = self.calibrator.half_width(margins)
+        low, high = (probabilities_of(bound_log_odds(log_odds + side)) for side in (-half, half))
+        contributions = None
+        if parts is not None:
+            published: PublishedParts = publish_parts(parts, self.bias, self.calibrator)
+            log_odds = published.log_odds
+            names = [feature.name for feature in self.encoder.features]
+            contributions = pd.DataFrame(published.contributions, columns=names, index=frame.index)
+        probability = probabilities_of(log_odds)
+        return Scores(frame, probability, log_odds, self.baseline_log_odds, contributions, low, high)
+
+    def signatures(self, matrix: FloatArray) -> npt.NDArray[np.int64] | None:
+        """Per row a hash that is equal only where the parts are; None of a model whose parts are cheap to make."""
+        sign = getattr(self.estimator, "signatures", None)
+        return None if sign is None else np.asarray(sign(matrix))
+
+    @cached_property
+    def bias(self) -> float:
+        """The margin before any part."""
+        return self.estimator.parts(np.full((1, len(self.encoder.features)), np.nan))[1]
+
+    @property
+    def baseline_log_odds(self) -> float:
+        """The published log-odds before any part."""
+        return float(bound_log_odds(self.calibrator.log_odds(np.array([self.bias])))[0])
+
+    def check_frame(self, frame: pd.DataFrame, task: PredictionTask) -> None:
+        """Raise when the keys are not fit for publication, or the model is of another task or feature version."""
+        if self.task_name != task.name:
+            raise FrameError(f"a model of task {self.task_name!r} cannot score task {task.name!r}")
+        version = feature_version_of(frame)
+        if version is not None and not is_same_version(self.facts.feature_version, version):
+            raise FeatureVersionError(
+                f"the model was trained on feature version {self.facts.feature_version or '(not recorded)'} and cannot "
+                f"vouch for a score of features of version {version}: train anew (`churn run` or `churn train`)"
+            )
+        check_keys(frame, task)
+
+    def to_files(self) -> Files:
+        """The model as named byte strings, without pickle."""
+        words = {
+            "format": FORMAT,
+            "kind": self.estimator.kind,
+            "task_name": self.task_name,
+            "entity_key": self.entity_key,
+            "rung": self.rung,
+            "calibrator": asdict(self.calibrator),
+            "features": [asdict(feature) for feature in self.encoder.features],
+            "vocabularies": self.encoder.vocabularies,
+            "usual": {company: dict(values) for company, values in self.encoder.usual.items()},
+            "facts": asdict(self.facts),
+        }
+        return {_MODEL_FILE: orjson.dumps(words, option=orjson.OPT_INDENT_2), **self.estimator.dump()}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> "TrainedModel":
+        """Read back what `to_files` gave: it scores bit for bit the same. Raises `ArtefactError`."""
+        try:
+            words = orjson.loads(files[_MODEL_FILE])
+            if words["format"] != FORMAT:
+                raise ArtefactError(f"the stored model has format {words['format']!r}, not {FORMAT}: train again")
+            return cls(
+                task_name=words["task_name"],
+                entity_key=words["entity_key"],
+                rung=words["rung"],
+                estimator=load_estimator(words["kind"], files),
+                calibrator=_calibrator(words["calibrator"]),
+                encoder=_encoder(words),
+                facts=_facts(words["facts"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(f"the stored model is damaged or incomplete: {error!r}; train again") from error
+
+
+def _encoder(words: dict[str, Any]) -> FeatureEncoder:
+    vocabularies = {name: tuple(values) for name, values in words["vocabularies"].items()}
+    features = tuple(Feature(**feature) for feature in words["features"])
+    return FeatureEncoder(features, vocabularies, words.get("usual", {}))
+
+
+def _calibrator(words: dict[str, Any]) -> AffineCalibrator:
+    covariance = words.get("covariance")
+    return AffineCalibrator(**{**words, "covariance": tuple(covariance) if covariance else None})
+
+
+def _facts(words: dict[str, Any]) -> TrainingFacts:
+    return TrainingFacts(**{**words, "trained_at": datetime.fromisoformat(words["trained_at"])})

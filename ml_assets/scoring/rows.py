@@ -1,0 +1,166 @@
+"""From scores to the rows that are published: risk levels, percentiles, reasons and row hashes."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pandas as pd
+
+from ml_assets.frames import FloatArray, as_of_dates
+from ml_assets.model.explain import (
+    OTHER,
+    TOP_REASONS,
+    Reasons,
+    family_totals,
+    write_families,
+    write_reasons,
+    write_unexplained,
+)
+from ml_assets.model.trained import Scores, TrainedModel
+from ml_assets.task import EvidenceThresholds, Feature, PredictionTask, RiskThresholds
+
+HASHED_REASONS = 3
+
+
+def risk_levels(probabilities: FloatArray, base_rate: float, thresholds: RiskThresholds) -> npt.NDArray[np.object_]:
+    """Low, medium or high, by the odds against those of the base rate (the share in the training data)."""
+    odds_ratio = probabilities / (1 - probabilities) / (base_rate / (1 - base_rate))
+    levels = np.full(len(probabilities), "low", dtype=object)
+    levels[odds_ratio >= thresholds.medium_odds_ratio] = "medium"
+    levels[odds_ratio >= thresholds.high_odds_ratio] = "high"
+    return levels
+
+
+def percentiles(probabilities: FloatArray, groups: npt.NDArray[Any]) -> FloatArray:
+    """Share of the row's group with a lower probability, ties counting half, in percent: (0, 100)."""
+    frame = pd.DataFrame({"group": groups, "probability": probabilities})
+    grouped = frame.groupby("group")["probability"]
+    rank = grouped.rank(method="average").to_numpy(dtype=np.float64)
+    size = grouped.transform("size").to_numpy(dtype=np.float64)
+    return np.asarray((rank - 0.5) / size * 100)
+
+
+def build_score_rows(
+    model: TrainedModel,
+    frame: pd.DataFrame,
+    task: PredictionTask,
+    *,
+    model_version: str,
+    described: Sequence[Feature] = (),
+    explain: bool = True,
+) -> pd.DataFrame:
+    """Score a feature matrix and give the rows to publish, in the frame's order.
+
+    `described` are the features in today's words, which the reasons are written with; one that is not among
+    them keeps the words it was trained with. Without `explain` a row has one reason, "other", with all of it.
+
+    Columns: company_id, the entity's id, as_of_date, the task's probability, its low and high end (95 percent
+    range), risk_level, percentile (within the company and date), baseline_log_odds, reasons (JSON text), families
+    (JSON text, a sum of parts per family), model_version, evidence_level, evidence (JSON text), row_hash.
+    Raises a `FrameError` for a frame that the model cannot score.
+    """
+    model.check_frame(frame, task)
+    scores = model.score(frame, explain=explain)
+    groups = pd.DataFrame({"company": frame["company_id"].to_numpy(), "date": as_of_dates(frame)})
+    places = percentiles(scores.probability, groups.groupby(["company", "date"]).ngroup().to_numpy())
+    return score_rows(model, scores, task, places, model_version=model_version, described=described)
+
+
+def score_rows(
+    model: TrainedModel,
+    scores: Scores,
+    task: PredictionTask,
+    places: FloatArray,
+    *,
+    model_version: str,
+    described: Sequence[Feature] = (),
+) -> pd.DataFrame:
+    """`build_score_rows` for scores made already, with their percentiles (rows,): for work in chunks."""
+    frame = scores.frame
+    reasons, families = _explained(model, scores, described)
+    levels = risk_levels(scores.probability, model.facts.base_rate, task.risk)
+    days, day = np.unique(as_of_dates(frame), return_inverse=True)
+    return pd.DataFrame(
+        {
+            "company_id": frame["company_id"].to_numpy(),
+            task.entity_key: frame[task.entity_key].to_numpy(),
+            "as_of_date": days.astype(object)[day],
+            task.probability_column: scores.probability,
+            "probability_low": scores.low,
+            "probability_high": scores.high,
+            "risk_level": levels,
+            "percentile": places,
+            "baseline_log_odds": scores.baseline_log_odds,
+            "reasons": reasons.json,
+            "families": families,
+            "model_version": model_version,
+            "evidence_level": model.rung,
+            "evidence": evidence_of(model, scores, task.evidence),
+            "row_hash": row_hashes(levels, scores.probability, reasons.top),
+        }
+    )
+
+
+def evidence_of(model: TrainedModel, scores: Scores, thresholds: EvidenceThresholds) -> npt.NDArray[np.object_]:
+    """Per row {customers, outcomes, is_thin} as JSON text: what the model learned from, and whether to act on it."""
+    counts = {"customers": model.facts.customers, "outcomes": model.facts.outcomes}
+    odds = [side / (1 - side) for side in (scores.low, scores.high)]
+    is_thin = odds[1] / odds[0] > thresholds.widest_odds_ratio
+    is_thin |= model.facts.outcomes < thresholds.outcomes
+    texts = np.array([orjson.dumps({**counts, "is_thin": thin}).decode() for thin in (False, True)], dtype=object)
+    return np.asarray(texts[is_thin.astype(int)])
+
+
+def _explained(model: TrainedModel, scores: Scores, described: Sequence[Feature]) -> tuple[Reasons, list[str]]:
+    if scores.contributions is None:
+        totals = scores.log_odds - scores.baseline_log_odds
+        return write_unexplained(totals), write_families([OTHER], totals[:, None])
+    features, parts = _in_words_of(model, described), scores.contributions.to_numpy()
+    families = write_families(*family_totals(features, parts))
+    companies = scores.frame["company_id"].to_numpy()
+    pieces = {}
+    for company in pd.unique(companies) if len(companies) else [None]:
+        own = np.flatnonzero(companies == company)
+        usual = model.encoder.usual.get(str(company))
+        pieces[company] = (own, write_reasons(scores.frame.iloc[own], features, parts[own], usual))
+    if len(pieces) == 1:
+        return next(iter(pieces.values()))[1], families
+    json, top = [""] * len(companies), np.full((len(companies), min(TOP_REASONS, len(features))), "", dtype=object)
+    for own, reasons in pieces.values():
+        top[own] = reasons.top
+        for place, text in zip(own.tolist(), reasons.json, strict=True):
+            json[place] = text
+    return Reasons(json, top), families
+
+
+def _in_words_of(model: TrainedModel, described: Sequence[Feature]) -> list[Feature]:
+    words = {feature.name: feature for feature in described}
+    return [_reworded(feature, words.get(feature.name, feature)) for feature in model.encoder.features]
+
+
+def _reworded(feature: Feature, words: Feature) -> Feature:
+    return replace(feature, label=words.label, unit=words.unit, family=words.family)
+
+
+def row_hashes(
+    levels: npt.NDArray[np.object_], probabilities: FloatArray, top: npt.NDArray[np.object_]
+) -> npt.NDArray[np.object_]:
+    """A hash of what a reader would act on: risk level, whole percent, features of the top three reasons."""
+    shares = np.round(probabilities * 100).astype(int)
+    if len(shares) == 0:
+        return np.zeros(0, dtype=object)
+    columns = [levels, shares, *(top[:, place] for place in range(min(HASHED_REASONS, top.shape[1])))]
+    kind = np.zeros(len(shares), dtype=np.int64)
+    for column in columns:
+        codes, distinct = pd.factorize(column)
+        kind = kind * len(distinct) + codes
+    _, first, kind = np.unique(kind, return_index=True, return_inverse=True)
+    hashes = [
+        hashlib.blake2b(f"{level}|{share}|{'|'.join(names)}".encode(), digest_size=16).hexdigest()
+        for level, share, *names in zip(*(column[first] for column in columns), strict=True)
+    ]
+    return np.asarray(np.array(hashes, dtype=object)[kind])

@@ -1,0 +1,93 @@
+"""What `churn company check` found, in words and tables for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.loading.check import CompanyCheck, EntityCheck
+
+RUNGS = {
+    "own_model": "a model of its own",
+    "pooled_model": "the model of the companies that it shares training with",
+    "rule": "a rule, for lack of outcomes",
+}
+MONTHS_SHOWN = 12
+
+
+def print_check(check: CompanyCheck, console: Console) -> None:
+    """Reachable, what is there, what passes, who churned, which rung, and what would help."""
+    company = check.company
+    reached = any(entity.error is None for entity in check.entities)
+    console.print(f"[bold]{escape(company.name)}[/bold] ({company.slug}) by {company.connector.replace('_', ' ')}")
+    console.print("[green]reachable[/green]" if reached else "[red]not reachable[/red]")
+    if reached:
+        console.print(_entities(check))
+    if check.is_sample and reached:
+        console.print(
+            "[yellow]A sample:[/yellow] figures are of the records that were read, the oldest changes first, and not "
+            "of all; `--records` reads more."
+        )
+    for entity in check.entities:
+        for reason, count in entity.reasons:
+            console.print(f"  {entity.entity} rejected, {count:,}: {escape(reason)}")
+    _print_churn(check, console)
+    for failure in check.failures:
+        console.print(f"[red]✗[/red] {escape(failure)}")
+    if check.advice:
+        console.print("[bold]What would help[/bold]")
+        for advice in check.advice:
+            console.print(f"  · {escape(advice)}")
+
+
+def _entities(check: CompanyCheck) -> Table:
+    table = Table(header_style="dim", box=None, pad_edge=False)
+    table.add_column("found")
+    for title in ("read", "source has", "pass"):
+        table.add_column(title, justify="right")
+    for title in ("from", "to"):
+        table.add_column(title)
+    for entity in check.entities:
+        table.add_row(*_row(entity))
+    return table
+
+
+def _row(entity: EntityCheck) -> tuple[str, ...]:
+    if entity.error is not None:
+        return (entity.entity, "–", "–", "–", "[red]cannot be read[/red]", "")
+    share = entity.accepted_share
+    return (
+        entity.entity,
+        f"{entity.received:,}" + ("" if entity.is_complete else " (sample)"),
+        "all of it" if entity.total is None and entity.is_complete else _count(entity.total),
+        "–" if share is None else f"{share:.1%}",
+        f"{entity.first_at:%Y-%m-%d}" if entity.first_at else "–",
+        f"{entity.last_at:%Y-%m-%d}" if entity.last_at else "–",
+    )
+
+
+def _count(number: int | None) -> str:
+    return "not told" if number is None else f"{number:,}"
+
+
+def _print_churn(check: CompanyCheck, console: Console) -> None:
+    if check.churn is None or check.decision is None:
+        return
+    company = check.company
+    meaning = {
+        "cancellation": "cancellation",
+        "inactivity": f"{company.inactivity_days} days of silence",
+        "downgrade": f"losing {company.downgrade_share or 0:.0%} of the monthly price",
+    }[company.churn_kind]
+    months = check.churn.by_month
+    shown = ", ".join(f"{month} {count:,}" for month, count in months[-MONTHS_SHOWN:]) or "none"
+    earlier = f" (and {len(months) - MONTHS_SHOWN} months before)" if len(months) > MONTHS_SHOWN else ""
+    console.print(f"Churners per month, by {meaning}: {shown}{earlier}")
+    about = "about " if check.churn.scale != 1 else ""
+    outcomes = check.churn.outcomes
+    console.print(
+        f"Evidence: {about}{outcomes.outcomes:,} customers who left within {company.horizon_days} days of the first of "
+        f"a month, {outcomes.survivors:,} who did not" + (", estimated from the sample" if about else "")
+    )
+    console.print(f"It would get [bold]{RUNGS[check.decision.rung]}[/bold]: {escape(check.decision.reason)}.")

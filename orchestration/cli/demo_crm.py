@@ -1,0 +1,133 @@
+"""The demo CRM as the command line runs it: a program of its own, of which we know its commands and files only."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import yaml
+
+from warehouse.companies.registry import CompanyDefinition, parse_definition
+from warehouse.settings import Settings
+
+_START_SECONDS = 60
+
+
+class DemoError(Exception):
+    """The demo world could not be built, served or moved."""
+
+
+def directory(settings: Settings) -> Path:
+    """Where the demo world lives."""
+    return settings.home / "demo"
+
+
+def is_built(settings: Settings) -> bool:
+    """Whether this warehouse has a demo world."""
+    return (directory(settings) / "companies.yaml").exists()
+
+
+def build(settings: Settings, *options: str) -> str:
+    """Build the world unless it stands already; returns what the demo says of it."""
+    return _demo(settings, "build", *options)
+
+
+def advance(settings: Settings, days: int) -> str:
+    """Move the demo's clock forward; returns what the demo says of it."""
+    return _demo(settings, "advance", "--days", str(days))
+
+
+def definitions(settings: Settings, base_url: str | None = None) -> list[CompanyDefinition]:
+    """The demo's companies for the registry, their CRM at ``base_url`` where one is given."""
+    listed = yaml.safe_load((directory(settings) / "companies.yaml").read_text())["companies"]
+    for company in listed:
+        company["connector_settings"]["base_url"] = base_url or company["connector_settings"]["base_url"]
+    return [parse_definition(company) for company in listed]
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """The demo CRM's address while the context lasts; one that already answers is used and left running."""
+    running = _running_address(settings)
+    if running is not None:
+        yield running
+        return
+    log = directory(settings) / "crm.log"
+    with log.open("ab") as output:
+        server = subprocess.Popen(  # noqa: S603 - our own module
+            [
+                sys.executable,
+                "-m",
+                "demo",
+                "serve",
+                "--home",
+                str(directory(settings)),
+                "--port",
+                _port(settings),
+            ],
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+        yield _wait_until_it_answers(settings, server, log)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def wait_for_interrupt() -> None:
+    """Return when the user presses Ctrl-C."""
+    with suppress(KeyboardInterrupt):
+        signal.pause()
+
+
+def _demo(settings: Settings, *arguments: str) -> str:
+    command = [sys.executable, "-m", "demo", arguments[0], "--home", str(directory(settings)), *arguments[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own module
+    if done.returncode:
+        raise DemoError(f"`python -m demo {arguments[0]}` failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout.strip()
+
+
+def _port(settings: Settings) -> str:
+    """The port of the last time if it is still free, so that the companies' address stays as it is."""
+    remembered = directory(settings) / "port"
+    if not remembered.exists():
+        return "0"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(remembered.read_text())))
+        except (OSError, ValueError):
+            return "0"
+    return remembered.read_text().strip()
+
+
+def _running_address(settings: Settings) -> str | None:
+    port = directory(settings) / "port"
+    if not port.exists():
+        return None
+    address = f"http://127.0.0.1:{port.read_text().strip()}"
+    try:
+        answer = httpx.get(f"{address}/health", timeout=2)
+    except httpx.HTTPError:
+        return None
+    return address if answer.is_success else None
+
+
+def _wait_until_it_answers(settings: Settings, server: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise DemoError(f"The demo CRM ended at once. Its log, {log}, ends: {log.read_text()[-500:]}")
+        address = _running_address(settings)
+        if address is not None:
+            return address
+        time.sleep(0.1)
+    raise DemoError(f"The demo CRM did not answer within {_START_SECONDS} s; its log is {log}.")

@@ -1,0 +1,156 @@
+"""``churn features`` and ``churn impact``: what there is, who makes it, whether it is proven, what hangs on it."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestration.cli.terminal import CommandFailed, console, open_warehouse
+from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, place_of
+from warehouse.companies.registry import get_company, list_companies
+from warehouse.connection import Warehouse
+from warehouse.prediction.feature_store import CatalogueRow, read_catalogue
+from warehouse.settings import Settings
+
+features_app = typer.Typer(help="What the models read, and the proof that its past stands still.")
+
+OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company.")]
+
+
+@features_app.callback(invoke_without_command=True)
+def features(context: typer.Context, company: OneCompany = None) -> None:
+    """List every feature: how much of it is there, since when, what it weighs, who makes it, whether it is proven.
+
+    With a company its own attributes are listed too, and what each feature weighs in its champion.
+    """
+    if context.invoked_subcommand:
+        return
+    from orchestration.dbt_assets import prepare_manifest
+
+    with open_warehouse() as (settings, warehouse):
+        manifest = json.loads(prepare_manifest(settings).read_text())
+        with warehouse.connect() as conn:
+            company_id = get_company(conn, company).company_id if company else None
+            rows = read_catalogue(conn, company_id)
+        weights = _weights(settings, warehouse, company) if company else {}
+    # What is read by a program or in a file is not folded.
+    output = console if console.is_terminal else Console(highlight=False, width=1000)
+    output.print(_table(rows, weights, manifest, with_weights=company is not None))
+    console.print(
+        "[dim]Missing: share of customers without it on the newest date, and over all dates. Weight: its share of all "
+        "contributions\n(mean of their size) to the champion's scores of the newest date. Proof: a past date rebuilt "
+        "from today's raw data.[/dim]"
+    )
+
+
+@features_app.command("prove")
+def prove(
+    company: OneCompany = None,
+    date: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A past date; the last one if left out.")
+    ] = None,
+) -> None:
+    """Rebuild a past date from what is loaded today, and compare every feature with the stored rows.
+
+    All active companies if none is named. Ends with 1 where a value moved.
+    """
+    from orchestration.dbt_assets import prepare_manifest
+    from pipeline.features.proof import prove_features, words_of_failure
+
+    with open_warehouse() as (settings, warehouse):
+        prepare_manifest(settings)
+        with warehouse.connect() as conn:
+            chosen = [get_company(conn, company)] if company else list_companies(conn)
+        failures = []
+        for each in chosen:
+            proof = prove_features(settings, warehouse, each, date.date() if date else None)
+            failure = words_of_failure(proof)
+            if proof is None:
+                console.print(f"{each.slug} has no past date yet.")
+            elif failure:
+                failures.append(f"{each.slug}: {failure}")
+            else:
+                console.print(
+                    f"{each.slug}: {len(proof.differing)} features of {proof.rows} customers on {proof.as_of_date}, "
+                    "rebuilt from what is loaded today, are what is stored."
+                )
+    if failures:
+        raise CommandFailed("\n".join(failures))
+
+
+def impact(
+    name: Annotated[str, typer.Argument(help="A model, a table of a source, a column, or model.column.")],
+) -> None:
+    """Say what hangs on a model or a column: models, features, dashboards, published fields."""
+    from orchestration.dbt_assets import prepare_manifest
+    from pipeline.features.impact import UnknownName, find_impact
+
+    with open_warehouse() as (settings, _):
+        manifest = json.loads(prepare_manifest(settings).read_text())
+    try:
+        found = find_impact(manifest, name, manifest_path(settings).parent / "compiled")
+    except UnknownName as error:
+        raise CommandFailed(str(error)) from None
+    console.print(f"[bold]{escape(found.start)}[/bold] [dim]{escape(found.how)}[/dim]")
+    for title, items in (
+        ("Models", found.models),
+        ("Features", found.features),
+        ("Dashboards and readers", found.exposures),
+        ("Published fields", found.published),
+    ):
+        console.print(f"\n[bold]{title}[/bold] [dim]{len(items)}[/dim]")
+        for item in items:
+            console.print(f"  {escape(item)}")
+    for note in found.notes:
+        console.print(f"\n[yellow]{escape(note)}[/yellow]")
+
+
+def _table(
+    rows: list[CatalogueRow], weights: dict[str, float], manifest: dict[str, Any], *, with_weights: bool
+) -> Table:
+    table = Table(title=f"{len(rows)} features", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in ("feature", "label", "family", "missing", "since", "weight", "made in", "proof"):
+        if column != "weight" or with_weights:
+            table.add_column(column, justify="right" if column in ("missing", "weight") else "left", overflow="fold")
+    for row in sorted(rows, key=lambda row: (-weights.get(row.feature, 0.0), row.family, row.feature)):
+        table.add_row(
+            row.feature,
+            escape(row.label),
+            row.family,
+            f"{_percent(row.share_missing_on_newest_date)} · {_percent(row.share_missing)}",
+            str(row.first_date_available or "–"),
+            *([_percent(weights.get(row.feature))] if with_weights else []),
+            place_of(manifest, row.model_name, row.feature, PROJECT_DIRECTORY),
+            _proof(row),
+        )
+    return table
+
+
+def _proof(row: CatalogueRow) -> str:
+    if row.is_proven is None:
+        return "[dim]not yet[/dim]"
+    if row.is_proven:
+        return f"[green]passed[/green] {row.proof_date}"
+    return f"[red]{row.proof_rows_differing} of {row.proof_rows_compared} rows differ[/red] {row.proof_date}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%}"
+
+
+def _weights(settings: Settings, warehouse: Warehouse, slug: str) -> dict[str, float]:
+    """Each feature's share of the contributions to the champion's scores; empty without a fitting champion."""
+    from ml_assets.errors import ModelError
+    from pipeline.prediction.scoring import ChurnScorer, NoModel
+
+    with warehouse.connect() as conn:
+        company = get_company(conn, slug)
+    try:
+        return ChurnScorer.from_settings(warehouse, settings).weights(company)
+    except (ModelError, NoModel) as error:
+        console.print(f"[yellow]No weights: {escape(str(error))}[/yellow]")
+        return {}

@@ -1,0 +1,169 @@
+"""``churn model``: which models there are, how good, which one publishes, and changing that."""
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from orchestration.cli.terminal import CommandFailed, console, open_warehouse
+from warehouse.companies.registry import Company, get_company
+from warehouse.connection import Warehouse
+from warehouse.prediction.model_log import promotions, trainings
+from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.prediction.champions import Champions
+    from pipeline.prediction.registry import ModelRegistry
+
+model_app = typer.Typer(no_args_is_help=True, help="Models: list them, show one, promote, roll back, read their cards.")
+
+TASK = "churn"
+CompanySlug = Annotated[str, typer.Option("--company", help="Slug of the company.")]
+Version = Annotated[str | None, typer.Option("--version", help="A version's number; the champion if left out.")]
+
+
+@model_app.command("list")
+def model_list(company: CompanySlug) -> None:
+    """Every training of a company and every decision about its champion, newest first."""
+    with _opened(company) as (_, warehouse, found, registry, _champions):
+        with warehouse.connect() as conn:
+            trained, decided = trainings(conn, found.company_id, TASK), promotions(conn, found.company_id, TASK)
+        if not trained:
+            raise CommandFailed(f"{company} was never trained: run `churn train --company {company}`.")
+        champion = registry.champion_version(trained[0].model_name)
+    table = Table("model", "trained", "cause", "status", "chosen", "")
+    for one in trained:
+        publishes = one.model_name == trained[0].model_name and one.model_version == champion
+        table.add_row(
+            f"{one.model_name} v{one.model_version}",
+            f"{one.created_at:%Y-%m-%d %H:%M}",
+            one.cause or "",
+            one.status,
+            str(one.decision.get("chosen", "")),
+            "[green]champion[/green]" if publishes else "",
+        )
+    console.print(table)
+    for decision in decided:
+        step = (
+            f"v{decision.from_version} → v{decision.to_version}" if decision.from_version else f"v{decision.to_version}"
+        )
+        console.print(
+            f"{decision.decided_at:%Y-%m-%d %H:%M}  {decision.event:<11} {escape(step)}  {escape(decision.why)}"
+            f"  [dim]{escape(decision.actor)}[/dim]"
+        )
+
+
+@model_app.command("show")
+def model_show(company: CompanySlug, version: Version = None) -> None:
+    """A version's candidates with their figures, and what was decided."""
+    with _opened(company) as (_, _, found, registry, champions):
+        name, wanted = _named(champions, registry, found, version)
+        report = registry.report(name, wanted)
+    console.print(f"[bold]{name} v{wanted}[/bold]  {report['status']}, rung {report['rung']}")
+    table = Table("candidate", "AUC", "average precision", "log loss", "calibration error")
+    for candidate, figures in report["evaluations"].items():
+        table.add_row(
+            candidate + (" (chosen)" if candidate == report["decision"]["chosen"] else ""),
+            *(_figure(figures, metric) for metric in ("auc", "average_precision", "log_loss", "calibration_error")),
+        )
+    console.print(table)
+    compared = report["decision"].get("champion")
+    if compared:
+        console.print(f"Against the champion: {escape(compared['reason'])}.")
+    for candidate, error in report["decision"].get("failed", {}).items():
+        console.print(f"[yellow]{candidate} failed: {escape(error)}[/yellow]")
+
+
+@model_app.command("promote")
+def model_promote(
+    company: CompanySlug, version: Annotated[str, typer.Option("--version", help="The version's number.")]
+) -> None:
+    """Let a version publish from the next scoring on, whatever the comparison said."""
+    with _opened(company) as (_, _, found, _, champions):
+        changed = champions.promote(found, version, getpass.getuser())
+    console.print(_words(changed.model_name, changed.before, changed.after, company))
+
+
+@model_app.command("rollback")
+def model_rollback(company: CompanySlug) -> None:
+    """Let the champion before the present one publish again, from the next scoring on."""
+    with _opened(company) as (_, _, found, _, champions):
+        changed = champions.rollback(found, getpass.getuser())
+    console.print(_words(changed.model_name, changed.before, changed.after, company))
+
+
+@model_app.command("card")
+def model_card(
+    company: CompanySlug,
+    version: Version = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File to write; below the home folder if left out.")
+    ] = None,
+) -> None:
+    """Write a version's model card, an HTML page, and say where it is."""
+    with _opened(company) as (settings, _, found, registry, champions):
+        name, wanted = _named(champions, registry, found, version)
+        page = registry.card(name, wanted)
+        target = output or settings.home / "cards" / f"{name}-v{wanted}.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page)
+    console.print(f"{target}")
+
+
+@model_app.command("repeat")
+def model_repeat(company: CompanySlug, version: Version = None) -> None:
+    """Train a version anew from its record, and say whether it gives the same scores; nothing is stored."""
+    from pipeline.prediction.training import ChurnTrainer
+
+    with _opened(company) as (settings, warehouse, found, registry, champions):
+        name, wanted = _named(champions, registry, found, version)
+        difference = ChurnTrainer.from_settings(warehouse, settings).repeat(found, name, wanted)
+    if difference > 0:
+        raise CommandFailed(f"{name} v{wanted} trained anew gives other scores, by up to {difference:.2g}.")
+    console.print(f"{name} v{wanted} trained anew from its record gives the same scores.")
+
+
+@contextmanager
+def _opened(slug: str) -> "Iterator[tuple[Settings, Warehouse, Company, ModelRegistry, Champions]]":
+    """The warehouse, the company, the registry and its champions; a model's error becomes the command's."""
+    from ml_assets.errors import ModelError
+    from pipeline.prediction.champions import Champions
+    from pipeline.prediction.registry import ModelRegistry, RegistryError
+    from warehouse.clock import Clock
+
+    with open_warehouse() as (settings, warehouse):
+        with warehouse.connect() as conn:
+            company = get_company(conn, slug)
+        registry = ModelRegistry(warehouse, settings.home)
+        try:
+            yield settings, warehouse, company, registry, Champions(warehouse, registry, Clock.from_settings(settings))
+        except (RegistryError, ModelError) as error:
+            raise CommandFailed(f"{slug}: {error}") from error
+
+
+def _named(champions: "Champions", registry: "ModelRegistry", company: Company, version: str | None) -> tuple[str, str]:
+    name = champions.model_of(company)
+    wanted = version or registry.champion_version(name)
+    if wanted is None:
+        raise CommandFailed(f"{name} has no champion: say which --version.")
+    return name, wanted
+
+
+def _figure(figures: dict[str, float | None], metric: str) -> str:
+    value, low, high = figures.get(metric), figures.get(f"{metric}_low"), figures.get(f"{metric}_high")
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _words(name: str, before: str | None, after: str, company: str) -> str:
+    others = " and every company of its pool" if "-pooled-" in name else ""
+    return (
+        f"{name} v{after} publishes for {company}{others} now, instead of v{before}. "
+        f"`churn score --company {company}` scores and publishes with it at once."
+    )

@@ -1,0 +1,275 @@
+"""What a run did, in words and tables for the terminal. It reads; it never writes."""
+
+from collections.abc import Sequence
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from warehouse import relations
+from warehouse.companies.registry import Company
+
+_NAMES = {
+    "companies": relations.COMPANIES.identifier,
+    "load_log": relations.LOAD_LOG.identifier,
+    "training_runs": relations.TRAINING_RUNS.identifier,
+    "evaluations": relations.EVALUATIONS.identifier,
+    "publications": relations.CHURN_PUBLICATIONS.identifier,
+    "current": relations.CHURN_CURRENT.identifier,
+    "gates": relations.PUBLICATION_GATES.identifier,
+}
+
+RISK_COLOURS = {"high": "red", "medium": "yellow", "low": "green"}
+
+
+def print_summary(conn: psycopg.Connection[Any], console: Console, run_id: str) -> None:
+    """Rows pulled, model quality, customers at risk, the five most at risk with their reasons."""
+    _print_loads(conn, console, run_id)
+    _print_quality(conn, console)
+    _print_risk(conn, console)
+    _print_most_at_risk(conn, console)
+
+
+def print_companies(companies: Sequence[Company], console: Console) -> None:
+    """The registry, a line each."""
+    table = _table("Companies", "id>", "slug", "name", "CRM", "churn", "horizon>", "active", "pools")
+    for company in companies:
+        meaning = {
+            "cancellation": "cancellation",
+            "inactivity": f"{company.inactivity_days} days silent",
+            "downgrade": f"{company.downgrade_share or 0:.0%} less paid",
+        }[company.churn_kind]
+        table.add_row(
+            str(company.company_id),
+            company.slug,
+            company.name,
+            company.connector.replace("_", " "),
+            meaning,
+            f"{company.horizon_days} days",
+            "yes" if company.is_active else "[dim]no[/dim]",
+            "yes" if company.shares_training else "no",
+        )
+    console.print(table)
+
+
+def print_status(conn: psycopg.Connection[Any], console: Console) -> None:
+    """Each active company's last load per table, last publication, and whether one is held back."""
+    table = _table("Companies", "company", "last load", "failed tables", "scores for", "scores>", "held back")
+    for row in _rows(
+        conn,
+        """
+        select company.slug, loads.last_load, loads.failed, published.as_of_date, published.scores,
+            held.as_of_date as held
+        from {companies} as company
+        left join lateral (
+            select max(finished_at) filter (where status = 'succeeded') as last_load,
+                string_agg(entity, ', ' order by entity) filter (where status <> 'succeeded') as failed
+            from (
+                select distinct on (entity) entity, status, finished_at from {load_log}
+                where company_id = company.company_id order by entity, load_id desc
+            ) as newest
+        ) as loads on true
+        left join lateral (
+            select as_of_date, scores from {publications}
+            where company_id = company.company_id order by as_of_date desc limit 1
+        ) as published on true
+        left join lateral (
+            select as_of_date from {gates}
+            where company_id = company.company_id and not is_passed
+                and as_of_date > coalesce(published.as_of_date, '-infinity')
+            order by publication_gate_id desc limit 1
+        ) as held on true
+        where company.is_active order by company.slug
+        """,
+    ):
+        table.add_row(
+            row["slug"],
+            f"{row['last_load']:%Y-%m-%d %H:%M}" if row["last_load"] else "never",
+            row["failed"] or "–",
+            str(row["as_of_date"] or "–"),
+            _count(row["scores"]),
+            f"[yellow]{row['held']}[/yellow]" if row["held"] else "–",
+        )
+    console.print(table)
+
+
+def _rows(
+    conn: psycopg.Connection[Any], query: LiteralString, parameters: Sequence[object] = ()
+) -> list[dict[str, Any]]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(sql.SQL(query).format(**_NAMES), parameters).fetchall()
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
+    for column in columns:
+        name, _, right = column.partition(">")
+        table.add_column(name, justify="right" if right or column.endswith(">") else "left", overflow="fold")
+    return table
+
+
+def _print_loads(conn: psycopg.Connection[Any], console: Console, run_id: str) -> None:
+    loads = _rows(
+        conn,
+        """
+        select company.slug, load.entity, load.received, load.loaded, load.rejected, load.source_live,
+            load.warehouse_live, load.status, load.error
+        from {load_log} as load inner join {companies} as company using (company_id)
+        where load.dagster_run_id = %s order by company.slug, load.load_id
+        """,
+        [run_id],
+    )
+    if not loads:
+        return
+    table = _table(
+        "Rows pulled",
+        "company",
+        "table",
+        "received>",
+        "new>",
+        "rejected>",
+        "in CRM>",
+        "in warehouse>",
+        "",
+    )
+    for load in loads:
+        table.add_row(
+            load["slug"],
+            load["entity"],
+            *(_count(load[name]) for name in ("received", "loaded", "rejected", "source_live", "warehouse_live")),
+            "" if load["status"] == "succeeded" else f"[red]{load['status']}: {load['error'] or ''}[/red]",
+        )
+    console.print(table, "")
+
+
+def _print_quality(conn: psycopg.Connection[Any], console: Console) -> None:
+    runs = _rows(
+        conn,
+        """
+        select distinct on (company.slug) company.slug, publication.model_version, publication.evidence_level,
+            run.training_run_id, run.outcomes,
+            case run.status when 'kept_champion' then 'champion' else run.decision ->> 'chosen' end as candidate
+        from {companies} as company
+        inner join {publications} as publication using (company_id)
+        left join {training_runs} as run
+            on run.model_name || ' v' || run.model_version = publication.model_version
+        where company.is_active
+        order by company.slug, publication.as_of_date desc, run.training_run_id desc
+        """,
+    )
+    table = _table(
+        "Model quality on the last mature dates, which no fit has seen",
+        "company",
+        "evidence",
+        "AUC>",
+        "logistic>",
+        "column>",
+        "lift>",
+        "cal. error>",
+        "churners>",
+    )
+    for run in runs:
+        metrics = _metrics(conn, run["training_run_id"])
+        chosen = metrics.get(run["candidate"], {})
+        table.add_row(
+            run["slug"],
+            run["evidence_level"].replace("_", " "),
+            _figure(chosen.get("auc")),
+            _figure(metrics.get("logistic", {}).get("auc")),
+            _figure(metrics.get("rule", {}).get("auc")),
+            _figure(chosen.get("lift_top_decile"), 1),
+            _figure(chosen.get("calibration_error")),
+            _count(run["outcomes"]),
+        )
+    console.print(table)
+    console.print(
+        "[dim]AUC of the published model, of the logistic baseline and of the best single column; lift of the tenth at "
+        "highest risk;\ncalibration error; churners in the labelled history.[/dim]\n"
+    )
+
+
+def _metrics(conn: psycopg.Connection[Any], training_run_id: int | None) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for row in _rows(
+        conn,
+        "select candidate, metric, value from {evaluations} where training_run_id = %s",
+        [training_run_id],
+    ):
+        found.setdefault(row["candidate"], {})[row["metric"]] = row["value"]
+    return found
+
+
+def _print_risk(conn: psycopg.Connection[Any], console: Console) -> None:
+    table = _table(
+        "Customers by risk",
+        "company",
+        "scores for",
+        "customers>",
+        "high>",
+        "medium>",
+        "low>",
+        "average risk>",
+        "",
+    )
+    for row in _rows(
+        conn,
+        """
+        select company.slug, current.as_of_date, count(*) as customers,
+            count(*) filter (where risk_level = 'high') as high,
+            count(*) filter (where risk_level = 'medium') as medium,
+            count(*) filter (where risk_level = 'low') as low,
+            avg(churn_probability) as average,
+            (
+                select gate.as_of_date from {gates} as gate
+                where gate.company_id = company.company_id and not gate.is_passed
+                    and gate.as_of_date > current.as_of_date
+                order by gate.publication_gate_id desc limit 1
+            ) as held
+        from {current} as current inner join {companies} as company using (company_id)
+        group by company.slug, company.company_id, current.as_of_date order by company.slug
+        """,
+    ):
+        table.add_row(
+            row["slug"],
+            str(row["as_of_date"]),
+            *(_count(row[name]) for name in ("customers", "high", "medium", "low")),
+            f"{row['average']:.1%}",
+            f"[yellow]scores for {row['held']} are held back[/yellow]" if row["held"] else "",
+        )
+    console.print(table, "")
+
+
+def _print_most_at_risk(conn: psycopg.Connection[Any], console: Console) -> None:
+    console.print("[bold]The five most at risk[/bold]")
+    for row in _rows(
+        conn,
+        """
+        select company.slug, current.customer_id, current.churn_probability, current.risk_level, current.reasons
+        from {current} as current inner join {companies} as company using (company_id)
+        order by current.churn_probability desc, company.slug, current.customer_id limit 5
+        """,
+    ):
+        colour = RISK_COLOURS[row["risk_level"]]
+        console.print(
+            f"[{colour}]{row['churn_probability']:4.0%}[/{colour}]  {escape(row['slug'])} {escape(row['customer_id'])}"
+        )
+        for words in _raising(row["reasons"])[:3]:
+            console.print(f"      {escape(words)}")
+    console.print()
+
+
+def _raising(reasons: Sequence[dict[str, Any]]) -> list[str]:
+    """The words of the reasons that raise the risk, the strongest first."""
+    return [part["text"] for part in reasons if part["contribution"] > 0 and part["feature"] != "other"]
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,208 @@
+"""The entity contract: what a customer, a ticket, a payment and an event are to the warehouse.
+
+One table of fields per entity, from which the Arrow schema, the checks and the
+messages come. Column names are those of the raw tables. What a source looks like
+does not belong here, nor how a record is checked (validation.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Protocol
+
+import pyarrow as pa
+
+from warehouse.landing.version_log import RejectedRecord
+
+
+class FieldKind(StrEnum):
+    """How a value is read, and as what it is stored."""
+
+    identifier = "identifier"
+    text = "text"
+    integer = "integer"
+    money = "money"
+    boolean = "boolean"
+    timestamp = "timestamp"
+
+
+ARROW_TYPES: dict[FieldKind, pa.DataType] = {
+    FieldKind.identifier: pa.string(),
+    FieldKind.text: pa.string(),
+    FieldKind.integer: pa.int32(),
+    FieldKind.money: pa.decimal128(18, 4),
+    FieldKind.boolean: pa.bool_(),
+    FieldKind.timestamp: pa.timestamp("us", "UTC"),
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column of an entity.
+
+    `required`: a record without it is rejected, tombstones excepted. `fixed`: it counts from the
+    record's creation on (see the rule of time). `minimum` and `maximum` are inclusive.
+    `default` stands for a missing boolean.
+    """
+
+    name: str
+    kind: FieldKind
+    required: bool = False
+    fixed: bool = False
+    choices: tuple[str, ...] | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    default: bool | None = None
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A kind of record: its name, its key column and its fields (the key and updated_at first)."""
+
+    name: str
+    key: str
+    fields: tuple[Field, ...]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of accepted records: every field, then `attributes` as JSON text."""
+        return pa.schema([(field.name, ARROW_TYPES[field.kind]) for field in self.fields] + [ATTRIBUTES])
+
+    @cached_property
+    def field_names(self) -> tuple[str, ...]:
+        """The names that a mapping may use."""
+        return tuple(field.name for field in self.fields)
+
+
+ATTRIBUTES = pa.field("attributes", pa.string())
+
+
+def _identifier(name: str) -> Field:
+    return Field(name, FieldKind.identifier, required=True)
+
+
+def _text(*names: str, fixed: bool = False) -> tuple[Field, ...]:
+    return tuple(Field(name, FieldKind.text, fixed=fixed) for name in names)
+
+
+def _times(*names: str) -> tuple[Field, ...]:
+    return tuple(Field(name, FieldKind.timestamp) for name in names)
+
+
+def _version(key: str) -> tuple[Field, ...]:
+    return (
+        _identifier(key),
+        Field("updated_at", FieldKind.timestamp, required=True),
+        Field("is_deleted", FieldKind.boolean, default=False),
+    )
+
+
+CUSTOMERS = Entity(
+    "customers",
+    "customer_id",
+    (
+        *_version("customer_id"),
+        *_text("name", "email", "phone", "status", "plan"),
+        Field("seats", FieldKind.integer, minimum=0),
+        Field("monthly_price", FieldKind.money, minimum=0),
+        *_text("country", fixed=True),
+        *_text("currency", "time_zone"),
+        *_text("signup_channel", fixed=True),
+        Field("is_test", FieldKind.boolean, default=False),
+        Field("created_at", FieldKind.timestamp, required=True, fixed=True),
+        *_times("cancelled_at", "contract_end_at"),
+    ),
+)
+
+TICKETS = Entity(
+    "tickets",
+    "ticket_id",
+    (
+        *_version("ticket_id"),
+        Field("customer_id", FieldKind.identifier, required=True, fixed=True),
+        *_text("subject", "category", "priority", "status", "channel"),
+        Field("satisfaction", FieldKind.integer, minimum=1, maximum=5),
+        Field("opened_at", FieldKind.timestamp, required=True, fixed=True),
+        *_times("first_response_at", "resolved_at", "reopened_at"),
+    ),
+)
+
+PAYMENTS = Entity(
+    "payments",
+    "payment_id",
+    (
+        *_version("payment_id"),
+        Field("customer_id", FieldKind.identifier, required=True, fixed=True),
+        Field("kind", FieldKind.text, required=True, fixed=True, choices=("charge", "refund")),
+        Field("status", FieldKind.text, choices=("pending", "succeeded", "failed", "void")),
+        Field("amount", FieldKind.money, required=True, minimum=0),
+        Field("discount_amount", FieldKind.money, minimum=0),
+        *_text("currency", "method"),
+        Field("failed_attempts", FieldKind.integer, minimum=0),
+        Field("issued_at", FieldKind.timestamp, required=True, fixed=True),
+        *_times("due_at", "paid_at", "failed_at"),
+    ),
+)
+
+EVENTS = Entity(
+    "events",
+    "event_id",
+    (
+        *_version("event_id"),
+        Field("customer_id", FieldKind.identifier, required=True, fixed=True),
+        Field("name", FieldKind.text, required=True, fixed=True),
+        # A measure of whatever the event counts, so that it may be negative, unlike a payment's.
+        Field("amount", FieldKind.money),
+        Field("occurred_at", FieldKind.timestamp, required=True, fixed=True),
+    ),
+)
+
+ENTITIES: dict[str, Entity] = {entity.name: entity for entity in (CUSTOMERS, TICKETS, PAYMENTS, EVENTS)}
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A run of records as a source gave them, ordered by updated_at from chunk to chunk.
+
+    accepted: a table of the entity's schema. rejected: what broke the contract, with reasons.
+    received: records that came, repeated and rejected ones included. ahead: records newer than the
+    company's own clock, left for a later load. cursor: the newest updated_at that was read,
+    whether accepted or not; None where no record of the chunk had a readable one.
+    """
+
+    accepted: pa.Table
+    rejected: tuple[RejectedRecord, ...]
+    received: int
+    cursor: datetime | None
+    ahead: int = 0
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How many records the source itself says it holds."""
+
+    live: int
+    deleted: int
+
+
+class Source(Protocol):
+    """Where a company's records come from."""
+
+    def read(self, entity: Entity, updated_since: datetime | None, chunk_rows: int) -> Iterator[Chunk]:
+        """The newest version of every record with `updated_at >= updated_since` (None: all).
+
+        Ordered by updated_at; a chunk holds about `chunk_rows` records. Raises ConnectorError.
+        """
+        ...
+
+    def totals(self, entity: Entity) -> Totals | None:
+        """The source's own count, or None where it cannot tell. Raises ConnectorError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and memory."""
+        ...

@@ -1,0 +1,232 @@
+"""Any SQL database as a source, through SQLAlchemy. dlt's sql_table reads, as Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import sqlalchemy as sa
+from dlt.extract.exceptions import ResourceExtractionError
+from dlt.sources.sql_database import sql_table
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.connectors.contract import Chunk, Entity, FieldKind, Totals
+from pipeline.connectors.errors import MappingError, SourceNotFound, SourceUnreachable, UnexpectedResponse, Unreadable
+from pipeline.connectors.mapping import ColumnMapping, in_order
+from pipeline.connectors.validation import Reading, validate_table
+from pipeline.connectors.values import read_value
+
+ISO_TEXT_DIALECTS = {"sqlite", "postgresql"}
+"""Databases in which the text of every value is unambiguous. There each value is fetched as text, so
+that one that no driver can read (a date that is none, infinity) rejects a record and not the load."""
+
+REPEATED_HOUR = timedelta(hours=1)
+
+
+class TableMapping(ColumnMapping):
+    """One entity's table and how its columns are called."""
+
+    table: str = Field(description="Table or view.")
+    schema_name: str | None = Field(default=None, alias="schema", description="Its schema.")
+
+
+class SqlSettings(BaseModel):
+    """Connector settings of a company whose data lies in a SQL database."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: str = Field(description="Reference to the SQLAlchemy URL: env:NAME, file:PATH or encrypted:TOKEN.")
+    tables: dict[str, TableMapping] = Field(description="By entity: customers, tickets, payments, events.")
+
+
+class SqlDatabase:
+    """Reads one company's records from a SQL database."""
+
+    def __init__(self, company: str, settings: SqlSettings, url: str, reading: Reading) -> None:
+        """`company` is the slug, for messages; `url` the address itself, whose password is never shown."""
+        self._company = company
+        self._settings = settings
+        self._reading = reading
+        self._source = f"database {settings.url}"
+        try:
+            self._url = sa.make_url(url)
+            self._engine = sa.create_engine(self._url)
+        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError):
+            raise MappingError(
+                company,
+                self._source,
+                "the address is no SQLAlchemy URL, or its driver is not installed.",
+                "It must look like postgresql://user:password@host/database.",
+            ) from None
+        self._source = f"database {self._url.set(username=None, password=None, query={})}"
+
+    def read(self, entity: Entity, updated_since: datetime | None, chunk_rows: int) -> Iterator[Chunk]:
+        """See `Source.read`.
+
+        Where updated_at is a date or timestamp column, the database filters and orders; where it is text
+        the whole table is read and put in order here, for text need not sort as time does.
+        """
+        mapping = self._mapping(entity)
+        with self._translated():
+            table = self._reflect(entity, mapping)
+        reading = mapping.applied_to(self._reading)
+        updated_at = table.c[reading.source_name("updated_at")]
+        if self._is_sortable(updated_at):
+            since = None if updated_since is None else self._since(updated_at, updated_since)
+            for rows in self._rows(table, updated_at, since, chunk_rows):
+                yield validate_table(entity, rows, reading)
+            return
+        parts = [validate_table(entity, rows, reading) for rows in self._rows(table, None, None, chunk_rows)]
+        yield from in_order(entity, parts, updated_since, chunk_rows)
+
+    def totals(self, entity: Entity) -> Totals | None:
+        """See `Source.totals`. None for a table that holds several versions of a record.
+
+        A company with a clock of its own counts what lies before it, where the database can tell.
+        """
+        mapping = self._mapping(entity)
+        with self._translated():
+            table = self._reflect(entity, mapping)
+            reading = mapping.applied_to(self._reading)
+            key = table.c[reading.source_name(entity.key)]
+            updated_at = table.c[reading.source_name("updated_at")]
+            flag = table.c.get(reading.source_name("is_deleted"), sa.literal(False))
+            seen: Any = sa.true()
+            if self._reading.has_own_clock:
+                if not self._is_sortable(updated_at):
+                    return None
+                seen = updated_at <= self._in_column_terms(updated_at, self._reading.now)
+            query: Any = sa.select(flag, sa.func.count(), sa.func.count(key.distinct()), sa.func.count(key))
+            with self._engine.connect() as connection:
+                counts: Any = connection.execute(query.select_from(table).where(seen).group_by(flag)).all()
+        if any(different != with_key for _, _, different, with_key in counts):
+            return None
+        deleted = sum(rows for value, rows, _, _ in counts if self._is_true(value))
+        return Totals(live=sum(rows for _, rows, _, _ in counts) - deleted, deleted=deleted)
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._engine.dispose()
+
+    def _mapping(self, entity: Entity) -> TableMapping:
+        mapping = self._settings.tables.get(entity.name)
+        if mapping is None:
+            raise MappingError(
+                self._company,
+                self._source,
+                f"connector_settings.tables says nothing about {entity.name}.",
+                "Add it, or leave the entity out of the company's entities.",
+            )
+        return mapping
+
+    def _reflect(self, entity: Entity, mapping: TableMapping) -> sa.Table:
+        place = f"{mapping.schema_name}.{mapping.table}" if mapping.schema_name else mapping.table
+        try:
+            table = sa.Table(
+                # The schema stands in the metadata too: there dlt looks the table up again by its bare name.
+                mapping.table,
+                sa.MetaData(schema=mapping.schema_name),
+                autoload_with=self._engine,
+                resolve_fks=False,
+            )
+        except sa.exc.NoSuchTableError:
+            inspector = sa.inspect(self._engine)
+            there = inspector.get_table_names(mapping.schema_name) + inspector.get_view_names(mapping.schema_name)
+            raise SourceNotFound(
+                self._company,
+                self._source,
+                f"there is no table {place} for {entity.name}. Tables there: {_listed(there)}.",
+                f"Mend connector_settings.tables.{entity.name}.table, or grant its user the right to see it.",
+            ) from None
+        mapping.check(entity, table.columns.keys(), self._company, f"{self._source}, table {place}", "tables")
+        return table
+
+    def _rows(
+        self, table: sa.Table, updated_at: sa.Column[Any] | None, since: Any, chunk_rows: int
+    ) -> Iterator[pa.Table]:
+        texts = self._url.get_backend_name() in ISO_TEXT_DIALECTS
+
+        def query(select: Any, *_: object) -> Any:
+            if texts:
+                select = sa.select(*(sa.cast(column, sa.Text).label(column.name) for column in table.columns))
+            if updated_at is not None and since is not None:
+                select = select.where(sa.or_(updated_at >= since, updated_at.is_(None)))
+            return select if updated_at is None else select.order_by(updated_at)
+
+        def as_text(data_type: Any) -> Any:
+            return sa.Text() if texts else data_type
+
+        resource = sql_table(
+            credentials=self._engine,
+            table=table.name,
+            metadata=table.metadata,
+            schema=table.schema,
+            backend="pyarrow",
+            chunk_size=chunk_rows,
+            reflection_level="full",
+            type_adapter_callback=as_text,
+            query_adapter_callback=query,
+        )
+        with self._translated():
+            try:
+                for rows in resource:
+                    if isinstance(rows, pa.Table):
+                        yield rows
+            except ResourceExtractionError as error:
+                raise (error.__cause__ or error) from None
+
+    def _is_sortable(self, column: sa.Column[Any]) -> bool:
+        return self._url.get_backend_name() != "sqlite" and isinstance(column.type, sa.DateTime | sa.Date)
+
+    def _since(self, column: sa.Column[Any], moment: datetime) -> Any:
+        """The lower bound as the column speaks of time; without an offset one hour comes twice in autumn."""
+        has_offset = isinstance(column.type, sa.DateTime) and column.type.timezone
+        return self._in_column_terms(column, moment if has_offset else moment - REPEATED_HOUR)
+
+    def _in_column_terms(self, column: sa.Column[Any], moment: datetime) -> Any:
+        if isinstance(column.type, sa.DateTime) and column.type.timezone:
+            return moment
+        local = moment.astimezone(self._reading.time_zone).replace(tzinfo=None)
+        return local if isinstance(column.type, sa.DateTime) else local.date()
+
+    def _is_true(self, value: object) -> bool:
+        try:
+            return bool(read_value(FieldKind.boolean, value, self._reading.time_zone))
+        except Unreadable:
+            return False
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.OperationalError as error:
+            raise SourceUnreachable(
+                self._company,
+                self._source,
+                f"it cannot be read ({self._reason(error)}).",
+                f"Check that it runs, and the address, user and password that {self._settings.url} holds.",
+            ) from None
+        except sa.exc.SQLAlchemyError as error:
+            self._surprise(error)
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            self._surprise(error)
+
+    def _surprise(self, error: Exception) -> NoReturn:
+        raise UnexpectedResponse(
+            self._company,
+            self._source,
+            f"a value or table cannot be read ({self._reason(error)}).",
+            "Give a view that casts the column to text, and map that.",
+        ) from None
+
+    def _reason(self, error: Exception) -> str:
+        original = getattr(error, "orig", None) or error
+        text = " ".join(str(original).split())[:300]
+        return text.replace(str(self._url.password), "***") if self._url.password else text
+
+
+def _listed(names: list[str], most: int = 30) -> str:
+    return ", ".join(sorted(names)[:most]) or "none"

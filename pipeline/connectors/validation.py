@@ -1,0 +1,226 @@
+"""Checks records against the entity contract: each is accepted or rejected, none is lost.
+
+What belongs here is judging records. Reading values is that of columns.py (many at once) and values.py (one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.connectors.columns import convert, fill, out_of_bounds, plain_column, translate, without
+from pipeline.connectors.contract import Chunk, Entity, Field
+from pipeline.connectors.json_text import attributes_by_row, payload_json, storable
+from pipeline.connectors.values import LONGEST_IDENTIFIER
+from warehouse.landing.version_log import RejectedRecord
+
+CLOCK_TOLERANCE = timedelta(days=1)
+"""How far a source's clock may run before ours before a version counts as unbelievable."""
+
+LONGEST_REASON = 1000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a company's records are to be read.
+
+    time_zone reads times that carry no offset. now is the company's now. has_own_clock: the company
+    lives at a moment of its own, so that versions after `now` are not wrong but not yet there.
+    columns maps contract names to the source's names, where they differ. constants stand in for
+    values that a record lacks. values translates the source's words, by contract name.
+    ignored names source columns that must not be kept. spread names a source field that holds an
+    object whose members are attributes.
+    """
+
+    time_zone: ZoneInfo
+    now: datetime
+    has_own_clock: bool = False
+    columns: Mapping[str, str] = dataclass_field(default_factory=dict)
+    constants: Mapping[str, str | int | float | bool] = dataclass_field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str]] = dataclass_field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
+    spread: str | None = None
+
+    def source_name(self, column: str) -> str:
+        """The name that the source gives a contract column."""
+        return self.columns.get(column, column)
+
+
+def validate_records(entity: Entity, records: Sequence[object], reading: Reading) -> Chunk:
+    """Check records that are Python objects, as JSON gives them. Every one is accepted or rejected."""
+    objects: list[dict[str, Any]] = []
+    strays: list[RejectedRecord] = []
+    for record in records:
+        if isinstance(record, dict):
+            objects.append(record)
+        else:
+            what = "the line is no record" if isinstance(record, str) else "the record is not an object"
+            strays.append(RejectedRecord(None, what, payload_json(record)))
+    names = {name: reading.source_name(name) for name in entity.field_names}
+    columns = {name: [record.get(source) for record in objects] for name, source in names.items()}
+    taken = set(names.values()) | reading.ignored
+    attributes, bad_attributes = attributes_by_row(objects, taken, reading.spread)
+    page = _Page(entity, len(objects), columns, attributes, lambda row: objects[row])
+    for row, reason in bad_attributes.items():
+        page.reject(row, reason)
+    return page.finish(reading, tuple(strays))
+
+
+def validate_table(entity: Entity, table: pa.Table, reading: Reading) -> Chunk:
+    """Check an Arrow table whose columns carry the source's names."""
+    names = {name: reading.source_name(name) for name in entity.field_names}
+    present = set(table.column_names)
+    columns: dict[str, Any] = {
+        name: table[source].combine_chunks() if source in present else [None] * table.num_rows
+        for name, source in names.items()
+    }
+    taken = set(names.values()) | reading.ignored
+    rest = [name for name in table.column_names if name not in taken]
+    objects = table.select(rest).to_pylist() if rest else [{} for _ in range(table.num_rows)]
+    attributes, bad_attributes = attributes_by_row(objects, set(), reading.spread)
+    page = _Page(entity, table.num_rows, columns, attributes, lambda row: table.slice(row, 1).to_pylist()[0])
+    for row, reason in bad_attributes.items():
+        page.reject(row, reason)
+    return page.finish(reading, ())
+
+
+class _Page:
+    """The records of one call while they are being checked, as columns."""
+
+    def __init__(
+        self,
+        entity: Entity,
+        size: int,
+        columns: dict[str, Any],
+        attributes: list[str | None],
+        payload: Callable[[int], object],
+    ) -> None:
+        self._entity = entity
+        self._size = size
+        self._columns = columns
+        self._attributes = attributes
+        self._payload = payload
+        self._reasons: dict[int, list[str]] = {}
+
+    def reject(self, row: int, reason: str) -> None:
+        self._reasons.setdefault(row, []).append(reason)
+
+    def finish(self, reading: Reading, strays: tuple[RejectedRecord, ...]) -> Chunk:
+        arrays: dict[str, pa.Array] = {}
+        problems: dict[str, dict[int, str]] = {}
+        for field in self._entity.fields:
+            arrays[field.name], problems[field.name] = self._read(field, reading)
+        deleted = arrays["is_deleted"].to_pylist()
+        for field in self._entity.fields:
+            self._judge(field, arrays[field.name], problems[field.name], deleted)
+        ahead = self._check_updated_at(arrays["updated_at"], reading)
+        cursor = _newest(arrays["updated_at"], self._latest_believable(reading))
+        table = pa.table(
+            [arrays[name] for name in self._entity.field_names] + [pa.array(self._attributes, type=pa.string())],
+            schema=self._entity.schema,
+        )
+        self._reject_contradictions(table, ahead)
+        kept = [row for row in range(self._size) if row not in self._reasons and row not in ahead]
+        accepted = table if len(kept) == self._size else table.take(pa.array(kept, type=pa.int64()))
+        return Chunk(
+            accepted=_without_repeats(accepted, self._entity),
+            rejected=strays + tuple(self._rejected(row) for row in sorted(self._reasons) if row not in ahead),
+            received=self._size + len(strays) - len(ahead),
+            cursor=cursor,
+            ahead=len(ahead),
+        )
+
+    def _read(self, field: Field, reading: Reading) -> tuple[pa.Array, dict[int, str]]:
+        column = plain_column(self._columns[field.name])
+        translation = reading.values.get(field.name)
+        if translation:
+            column = translate(column, translation)
+        constant = reading.constants.get(field.name, field.default)
+        if constant is not None:
+            column = fill(column, constant)
+        converted, unread = convert(field, column, reading.time_zone)
+        wrong = out_of_bounds(field, converted)
+        return without(converted, wrong), wrong | unread
+
+    def _judge(self, field: Field, array: pa.Array, problems: dict[int, str], deleted: list[bool | None]) -> None:
+        essential = field.name in (self._entity.key, "updated_at", "is_deleted")
+        for row, reason in problems.items():
+            if essential or not deleted[row]:
+                self.reject(row, f"{field.name} {reason}")
+        if not field.required or not array.null_count:
+            return
+        for row in pc.indices_nonzero(array.is_null()).to_pylist():
+            if row not in problems and (essential or not deleted[row]):
+                self.reject(row, f"{field.name} is missing")
+
+    @staticmethod
+    def _latest_believable(reading: Reading) -> datetime:
+        return reading.now if reading.has_own_clock else reading.now + CLOCK_TOLERANCE
+
+    def _check_updated_at(self, updated_at: pa.Array, reading: Reading) -> set[int]:
+        """Rows that lie after the company's own clock; without one, those far ahead are rejected."""
+        limit = self._latest_believable(reading)
+        later = pc.fill_null(pc.greater(updated_at, pa.scalar(limit, updated_at.type)), False)
+        rows = pc.indices_nonzero(later).to_pylist()
+        if reading.has_own_clock:
+            return set(rows)
+        for row in rows:
+            moment = updated_at[row].as_py().isoformat()
+            self.reject(row, f"updated_at {moment} lies after now ({reading.now.isoformat()})")
+        return set()
+
+    def _reject_contradictions(self, table: pa.Table, ahead: set[int]) -> None:
+        """Of versions that share id and updated_at but differ, the first stays."""
+        first: dict[tuple[Any, Any], int] = {}
+        if not _has_repeats(table, self._entity):
+            return
+        keys = zip(table[self._entity.key].to_pylist(), table["updated_at"].to_pylist(), strict=True)
+        for row, key in enumerate(keys):
+            if row in self._reasons or row in ahead:
+                continue
+            earlier = first.setdefault(key, row)
+            if earlier != row and not table.slice(row, 1).equals(table.slice(earlier, 1)):
+                self.reject(row, "another record of the same id and updated_at says otherwise; the first stays")
+
+    def _rejected(self, row: int) -> RejectedRecord:
+        payload = self._payload(row)
+        identifier = _at(self._columns[self._entity.key], row)
+        named = isinstance(identifier, str | int | Decimal) and not isinstance(identifier, bool)
+        record_id = storable(str(identifier))[:LONGEST_IDENTIFIER] if named else None
+        reason = "; ".join(self._reasons[row])[:LONGEST_REASON]
+        return RejectedRecord(record_id or None, reason, payload_json(payload))
+
+
+def _newest(updated_at: pa.Array, limit: datetime) -> datetime | None:
+    believable = updated_at.filter(pc.less_equal(updated_at, pa.scalar(limit, updated_at.type)))
+    newest: datetime | None = pc.max(believable).as_py()
+    return newest
+
+
+def _has_repeats(table: pa.Table, entity: Entity) -> bool:
+    keys = table.select([entity.key, "updated_at"])
+    return bool(keys.group_by([entity.key, "updated_at"]).aggregate([]).num_rows < table.num_rows)
+
+
+def _without_repeats(table: pa.Table, entity: Entity) -> pa.Table:
+    """Drop exact repeats of a version; `received` still counts them, as unchanged records."""
+    if not _has_repeats(table, entity):
+        return table
+    numbered = table.select([entity.key, "updated_at"]).append_column(
+        "row", pa.array(range(table.num_rows), type=pa.int64())
+    )
+    first = numbered.group_by([entity.key, "updated_at"]).aggregate([("row", "min")])["row_min"]
+    return table.take(first.combine_chunks().sort())
+
+
+def _at(column: Any, row: int) -> Any:
+    value = column[row]
+    return value.as_py() if isinstance(value, pa.Scalar) else value

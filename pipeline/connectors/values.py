@@ -1,0 +1,163 @@
+"""One value at a time into a contract kind: what is acceptable, and the reason where it is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from zoneinfo import ZoneInfo
+
+from pipeline.connectors.contract import FieldKind
+from pipeline.connectors.errors import Unreadable
+from pipeline.connectors.json_text import shown
+
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+SMALLEST_UNCERTAIN_FLOAT = 2**53
+"""From here on a double no longer tells neighbouring whole numbers apart."""
+LONGEST_IDENTIFIER = 200
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
+_TRUTH = {"true": True, "t": True, "yes": True, "y": True, "1": True}
+_TRUTH |= {"false": False, "f": False, "no": False, "n": False, "0": False}
+_CENTS = Decimal("0.0001")
+_LARGEST_MONEY = Decimal(10) ** 14
+_LARGEST_INTEGER = 2**31 - 1
+
+
+def read_value(kind: FieldKind, value: object, time_zone: ZoneInfo) -> object:
+    """Read one plain value as a contract kind; None and empty text are missing values.
+
+    Raises Unreadable, whose text follows the field's name in a reason.
+    """
+    if value is None or value == "":
+        return None
+    return _ONE_BY_ONE[kind](value, time_zone)
+
+
+def _as_text(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise Unreadable(f"{shown(value)} is not valid Unicode text") from None
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | Decimal):
+        return str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < SMALLEST_UNCERTAIN_FLOAT else repr(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    raise Unreadable(f"{shown(value)} is not a single value")
+
+
+def _read_text(value: object, _: ZoneInfo) -> str | None:
+    text = _as_text(value)
+    if text is not None and "\0" in text:
+        raise Unreadable(f"{shown(text)} holds a NUL character, which Postgres cannot store")
+    return text
+
+
+def _read_identifier(value: object, zone: ZoneInfo) -> str | None:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise Unreadable(f"{shown(value)} is not an id")
+    if isinstance(value, float) and abs(value) >= SMALLEST_UNCERTAIN_FLOAT:
+        raise Unreadable(f"{shown(value)} has lost digits: as a number with a point it may stand for several ids")
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        value = int(value)
+    text = _read_text(value, zone)
+    if text is None or not text.strip():
+        return None
+    if len(text) > LONGEST_IDENTIFIER:
+        raise Unreadable(f"{shown(text)} is longer than {LONGEST_IDENTIFIER} characters")
+    return text
+
+
+def _read_number(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise Unreadable(f"{shown(value)} is not a number")
+    text = (repr(value) if isinstance(value, float) else str(value)).strip()
+    if not text:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise Unreadable(f"{shown(value)} is not a number")
+    return Decimal(text)
+
+
+def _read_integer(value: object, _: ZoneInfo) -> int | None:
+    number = _read_number(value)
+    if number is None:
+        return None
+    if number != number.to_integral_value():
+        raise Unreadable(f"{shown(value)} is not a whole number")
+    if abs(number) > _LARGEST_INTEGER:
+        raise Unreadable(f"{shown(value)} is too large")
+    return int(number)
+
+
+def _read_money(value: object, _: ZoneInfo) -> Decimal | None:
+    number = _read_number(value)
+    if number is None:
+        return None
+    if abs(number) >= _LARGEST_MONEY:
+        raise Unreadable(f"{shown(value)} is too large")
+    try:
+        rounded = number.quantize(_CENTS, rounding=ROUND_HALF_EVEN)
+    except InvalidOperation:
+        raise Unreadable(f"{shown(value)} is not a number") from None
+    if abs(rounded) >= _LARGEST_MONEY:
+        raise Unreadable(f"{shown(value)} is too large")
+    return rounded
+
+
+def _read_boolean(value: object, _: ZoneInfo) -> bool | None:
+    text = (_as_text(value) or "").strip().lower()
+    if not text:
+        return None
+    if text not in _TRUTH:
+        raise Unreadable(f"{shown(value)} is neither true nor false")
+    return _TRUTH[text]
+
+
+def _read_timestamp(value: object, time_zone: ZoneInfo) -> datetime | None:
+    moment = _parse_moment(value)
+    if moment is None:
+        return None
+    try:
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=time_zone)).astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise Unreadable(f"{shown(value)} is not a believable date") from None
+    if not EARLIEST <= moment < LATEST:
+        raise Unreadable(f"{shown(value)} is not between the years {EARLIEST.year} and {LATEST.year}")
+    return moment
+
+
+def _parse_moment(value: object) -> datetime | None:
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day)  # noqa: DTZ001 the zone is assumed by the caller
+    if not isinstance(value, str):
+        raise Unreadable(f"{shown(value)} is not a date and time")
+    text = value.strip()
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise Unreadable(f"{shown(value)} is not a date and time (ISO 8601)") from None
+
+
+_ONE_BY_ONE: dict[FieldKind, Callable[[object, ZoneInfo], object]] = {
+    FieldKind.identifier: _read_identifier,
+    FieldKind.text: _read_text,
+    FieldKind.integer: _read_integer,
+    FieldKind.money: _read_money,
+    FieldKind.boolean: _read_boolean,
+    FieldKind.timestamp: _read_timestamp,
+}

@@ -1,0 +1,164 @@
+"""The features as dbt's YAML describes them: the one list of their names, labels, units and families."""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ml_assets.task import Feature
+from warehouse.companies.registry import CustomAttribute
+from warehouse.connection import Warehouse
+from warehouse.prediction.feature_store import attribute_feature, built_columns
+from warehouse.settings import Settings
+
+PROJECT_DIRECTORY = Path(__file__).parents[2] / "dbt_project"
+MATRIX = "model.churn_warehouse.churn_feature_matrix"
+"""dbt's name for what models learn from."""
+
+
+class FeatureCatalogueError(Exception):
+    """The manifest is missing, or describes no feature."""
+
+
+def target_directory(settings: Settings) -> Path:
+    """Where dbt writes when Dagster calls it."""
+    return settings.home / "dbt" / "target"
+
+
+def manifest_path(settings: Settings) -> Path:
+    """dbt's manifest of the last parse."""
+    return target_directory(settings) / "manifest.json"
+
+
+def read_features(manifest: Path) -> list[Feature]:
+    """Every column of the feature marts that carries ``meta.feature``, in the marts' order.
+
+    Raises FeatureCatalogueError if the manifest is missing, TaskError if a feature lacks a label, family or kind.
+    """
+    if not manifest.exists():
+        raise FeatureCatalogueError(f"No dbt manifest at {manifest}: run `churn migrate` to parse the project.")
+    nodes = json.loads(manifest.read_text())["nodes"]
+    marts = sorted(
+        (node for node in nodes.values() if node["resource_type"] == "model" and node["schema"] == "features"),
+        key=lambda node: str(node["name"]),
+    )
+    found = [
+        Feature.from_meta(name, meta_of(column)["feature"])
+        for node in marts
+        for name, column in node["columns"].items()
+        if "feature" in meta_of(column)
+    ]
+    if not found:
+        raise FeatureCatalogueError("No column in dbt_project/models/features carries meta.feature.")
+    return list({feature.name: feature for feature in found}.values())
+
+
+def built_features(warehouse: Warehouse, features: Sequence[Feature]) -> list[Feature]:
+    """Those of the features that the matrix has; dbt may not yet have built one that was added."""
+    with warehouse.connect() as conn:
+        built = set(built_columns(conn))
+    return [feature for feature in features if feature.name in built]
+
+
+def place_of(manifest: Mapping[str, Any], model_name: str, feature: str, project: Path) -> str:
+    """File and line of the SQL that makes a feature, from the project's folder; the file alone where none shows it.
+
+    A name that a loop writes (`payments_{{ days }}d`) is found by its pattern.
+    """
+    if feature.startswith("attribute_"):
+        return "the company's settings"
+    node = manifest["nodes"][f"model.{manifest['metadata']['project_name']}.{model_name}"]
+    path = str(node["original_file_path"])
+    lines = (project / path).read_text().splitlines()
+    exact = re.compile(rf"(\bas |\.){feature}\b,?\s*$")
+    quoted = re.compile(rf"'{feature}'")
+    for matches in (exact.search, lambda line: _writes(line, feature), quoted.search):
+        found = [number for number, line in enumerate(lines, 1) if matches(line)]
+        if found:
+            return f"{path}:{found[-1]}"
+    return path
+
+
+def _writes(line: str, name: str) -> bool:
+    """Whether the line ends with an alias that a loop fills in, and this name is one of those it makes."""
+    alias = re.search(r"\bas ((?:\w|\{\{.*?\}\})+),?\s*$", line)
+    if alias is None or "{{" not in alias[1]:
+        return False
+    literal = re.split(r"\{\{.*?\}\}", alias[1])
+    return any(literal) and re.fullmatch(r"\w+".join(map(re.escape, literal)), name) is not None
+
+
+def sql_version(manifest: Mapping[str, Any], unique_id: str) -> str:
+    """Which SQL makes a feature model's rows: what the macro of this name writes before the dot of feature_version.
+
+    Raises KeyError for a model that the manifest does not hold.
+    """
+    nodes, macros = manifest["nodes"], manifest["macros"]
+    models = {name: nodes[name] for name in models_above(manifest, unique_id)}
+    parts = [f"lookback_days {_variables()['lookback_days']}"]
+    for name in sorted(models):
+        parts.append(f"{name} {models[name]['checksum']['checksum']}")
+        for column, meta in _declared(models[name]).items():
+            parts.append(" ".join([column, *(str(meta.get(key, "")) for key in ("kind", "unit", "basis"))]))
+    texts: dict[str, str] = {}
+    waiting = [name for node in models.values() for name in node["depends_on"]["macros"]]
+    while waiting:
+        macro = macros[waiting.pop()]
+        if macro["package_name"] == manifest["metadata"]["project_name"] and macro["name"] not in texts:
+            texts[macro["name"]] = macro["macro_sql"]
+            waiting.extend(macro["depends_on"]["macros"])
+    parts += [f"{name} {_md5(texts[name])}" for name in sorted(texts)]
+    return _md5("\n".join(parts))[:12]
+
+
+def models_above(manifest: Mapping[str, Any], unique_id: str) -> set[str]:
+    """A model and every model it is made from, by dbt's unique_id."""
+    found = {unique_id}
+    waiting = [unique_id]
+    while waiting:
+        above = {name for name in manifest["nodes"][waiting.pop()]["depends_on"]["nodes"] if name.startswith("model.")}
+        waiting.extend(above - found)
+        found |= above
+    return found
+
+
+def _declared(node: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {
+        name: meta_of(column)["feature"] for name, column in node["columns"].items() if meta_of(column).get("feature")
+    }
+
+
+@functools.cache
+def _variables() -> dict[str, Any]:
+    """What dbt_project.yml sets; a Dagster that loads every table's version reads it once."""
+    variables: dict[str, Any] = yaml.safe_load((PROJECT_DIRECTORY / "dbt_project.yml").read_text())["vars"]
+    return variables
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def features_of_attributes(attributes: Iterable[CustomAttribute]) -> list[Feature]:
+    """A company's own attributes as features, in the family customer."""
+    return [
+        Feature(
+            name=attribute_feature(attribute),
+            label=attribute.label,
+            unit=attribute.unit,
+            family="customer",
+            kind=attribute.kind,
+        )
+        for attribute in attributes
+    ]
+
+
+def meta_of(column: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A described column's meta, wherever dbt put it."""
+    meta: Mapping[str, Any] = column.get("config", {}).get("meta") or column.get("meta") or {}
+    return meta

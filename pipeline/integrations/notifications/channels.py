@@ -1,0 +1,189 @@
+"""From an address to a delivered message: apprise, its outcome in words, and no secret in any of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from pipeline.integrations.notifications.errors import WrongAddress
+from warehouse.errors import SecretNotFound
+from warehouse.logs.notifications import Outcome
+from warehouse.redaction import masked, without_secrets
+from warehouse.settings import SECRET_REFERENCES, Settings, resolve_secret
+
+SHORT_MESSAGE = 700
+"""Channels that take no more characters than this, such as SMS, get the summary only."""
+
+# What a server or a socket says when it surely took nothing. Anything else may have arrived all the same.
+_SURELY_NOT = re.compile(
+    r"refused|Name or service not known|nodename nor servname|Temporary failure in name resolution|No route to host"
+    r"|Network is unreachable|error=(4\d\d|500|501|503)|\([45]\d\d, |CERTIFICATE_VERIFY_FAILED"
+    r"|STARTTLS extension not supported"
+)
+
+
+@dataclass(frozen=True)
+class Content:
+    """One message in its forms. `summary` is a line or two, for channels that take no more."""
+
+    subject: str
+    html: str
+    text: str
+    summary: str
+    attachment: Path | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a message fared; `error` is in words, secrets struck out."""
+
+    outcome: Outcome
+    error: str | None = None
+
+
+class Recipient:
+    """Who is told, through which channel. `name` says who without telling a secret, and stays when keys rotate."""
+
+    def __init__(self, address: str, settings: Settings) -> None:
+        """`address`: an e-mail address, or a reference (env:, file:, encrypted:) to an apprise address.
+
+        Raises WrongAddress.
+        """
+        self._secrets: list[str] = []
+        if address.startswith(SECRET_REFERENCES):
+            url = self._resolved(address, settings)
+            self._secrets += [url, *_parts_of(url)]
+            self.name = f"{_kind_of(address)}#{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+            if "://" not in url:
+                url = self._mail(url, settings)
+        else:
+            url = self._mail(address, settings)
+            self.name = address.lower()
+        self._url = url
+        self._channel()
+
+    def send(self, content: Content) -> Delivery:
+        """Deliver one message, in the form that the channel takes. Never raises for what the other side does."""
+        import apprise
+
+        channel = self._channel()
+        is_mail = self._url.startswith(("mailto://", "mailtos://"))
+        is_short = channel.body_maxlen <= SHORT_MESSAGE
+        sender = apprise.Apprise()
+        sender.add(channel)
+        with _apprises_words() as words:
+            is_sent = sender.notify(
+                title=content.subject,
+                body=content.html if is_mail else content.summary if is_short else content.text,
+                body_format=apprise.NotifyFormat.HTML if is_mail else apprise.NotifyFormat.TEXT,
+                attach=str(content.attachment) if content.attachment and is_mail else None,
+            )
+        if is_sent:
+            return Delivery("sent")
+        said = self._told(" · ".join(words))
+        return Delivery("failed" if _SURELY_NOT.search(said) else "doubtful", said[-500:] or "no reason was given")
+
+    def _channel(self) -> Any:
+        import apprise
+
+        with _apprises_words():
+            channel = apprise.Apprise.instantiate(self._url)
+        if not channel:
+            raise WrongAddress(
+                f"{self.name}: apprise knows no channel of this address's form. See its list of services; an e-mail "
+                "address needs CHURN_MAIL_URL."
+            )
+        return channel
+
+    def _mail(self, address: str, settings: Settings) -> str:
+        if settings.mail_url is None:
+            raise WrongAddress(f"{address}: there is no mail server. Set CHURN_MAIL_URL.")
+        server = settings.mail_url.get_secret_value()
+        self._secrets += _parts_of(server)
+        return f"{server}&to={quote(address, safe='')}"
+
+    def _resolved(self, address: str, settings: Settings) -> str:
+        try:
+            return resolve_secret(address, settings)
+        except SecretNotFound as error:
+            raise WrongAddress(f"{masked(address)}: {error}") from None
+
+    def _told(self, text: str) -> str:
+        return without_secrets(text, sorted(set(self._secrets), key=len, reverse=True))
+
+
+def recipients(addresses: Sequence[str], settings: Settings) -> tuple[list[Recipient], list[str]]:
+    """Those addresses that lead somewhere, each once, and what is wrong with the others."""
+    found: dict[str, Recipient] = {}
+    wrong: list[str] = []
+    for address in addresses:
+        try:
+            recipient = Recipient(address, settings)
+        except WrongAddress as error:
+            wrong.append(str(error))
+        else:
+            found.setdefault(recipient.name, recipient)
+    return list(found.values()), wrong
+
+
+def mail_addresses(addresses: Sequence[str], settings: Settings) -> tuple[str, ...]:
+    """The e-mail addresses among them, references resolved; other channels, and what does not resolve, left out."""
+    found = []
+    for address in addresses:
+        try:
+            resolved = resolve_secret(address, settings) if address.startswith(SECRET_REFERENCES) else address
+        except SecretNotFound:
+            continue
+        if "://" not in resolved and "@" in resolved:
+            found.append(resolved.strip())
+    return tuple(dict.fromkeys(found))
+
+
+def _kind_of(reference: str) -> str:
+    kind, _, name = reference.partition(":")
+    return kind if kind == "encrypted" else f"{kind}:{name}"
+
+
+def _parts_of(url: str) -> list[str]:
+    """What must not be shown of an address: passwords, tokens and paths, long enough not to be a common word."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return []
+    pieces = [parts.password or "", parts.path.strip("/"), *parts.path.split("/"), parts.query]
+    pieces = [piece for piece in pieces if len(piece) >= 6]
+    return [form for piece in pieces for form in (piece, unquote(piece))] + ([parts.password] if parts.password else [])
+
+
+class _WordsOfFailure(logging.Handler):
+    """Keeps warnings, and what the socket said; not the message itself, which apprise logs too."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.words: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        words = record.getMessage()
+        if record.levelno >= logging.WARNING or words.startswith("Socket Exception: "):
+            self.words.append(words.removeprefix("Socket Exception: "))
+
+
+@contextmanager
+def _apprises_words() -> Iterator[list[str]]:
+    """What apprise says goes to us alone: addresses and messages are among it."""
+    logger, handler = logging.getLogger("apprise"), _WordsOfFailure()
+    before = logger.level, logger.propagate, logger.handlers
+    logger.setLevel(logging.DEBUG)
+    logger.propagate, logger.handlers = False, [handler]
+    try:
+        yield handler.words
+    finally:
+        logger.setLevel(before[0])
+        logger.propagate, logger.handlers = before[1], before[2]

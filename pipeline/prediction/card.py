@@ -1,0 +1,129 @@
+"""A model's card: one HTML page without outside files, made from what a training found."""
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ml_assets.task import PredictionTask
+from ml_assets.training.train import TrainingResult
+
+_TEMPLATE = Path(__file__).with_name("card.html.j2")
+_FEW_OUTCOMES = 200
+_WORDS = {
+    "promoted": "It was found fit to publish.",
+    "kept_champion": "It is a challenger: the champion before it went on publishing.",
+    "too_few_outcomes": "There are too few outcomes for a model: this is the rule that stands in for one.",
+}
+
+
+def render_card(name: str, result: TrainingResult, task: PredictionTask, parameters: Mapping[str, str]) -> str:
+    """The page as text. `name` heads it; `parameters` are those of the run, for repeating it."""
+    from jinja2 import Environment
+
+    template = Environment(autoescape=True).from_string(_TEMPLATE.read_text())
+    report = result.report
+    return template.render(
+        name=name,
+        task=task,
+        facts=result.model.facts,
+        rung=result.model.rung,
+        features=result.model.encoder.features,
+        left_out=result.decision.get("features", {}).get("left_out", []),
+        evaluations=result.evaluations,
+        chosen=result.decision.get("chosen"),
+        reason=result.decision.get("reason", ""),
+        verdict=_verdict(result),
+        spans=_spans(result.split),
+        report=report,
+        plots=_plots(report) if report else None,
+        limits=limits_of(result),
+        parameters=parameters,
+        failed=result.decision.get("failed"),
+        percent=lambda value: "–" if value is None else f"{value:.1%}",
+        number=_number,
+        ranged=_ranged,
+    )
+
+
+def limits_of(result: TrainingResult) -> list[str]:
+    """What a reader must know before trusting it, in sentences."""
+    limits = ["A score says what usually followed such figures; after a change of prices or product it lags."]
+    judged = (result.evaluations.get(str(result.decision.get("chosen"))) or {}).get("outcomes")
+    if judged is not None and judged < _FEW_OUTCOMES:
+        limits.append(f"It was judged on {judged:.0f} outcomes: small differences between candidates are noise.")
+    if result.split.get("mode") != "three_way":
+        limits.append(f"Its calibration is not fitted: {result.split.get('note')}.")
+    else:
+        limits.append("It has not learned from the dates that it was judged on, the newest of all.")
+    if result.model.rung == "pooled_model":
+        limits.append("It is shared by several companies, and calibrated to all of them together.")
+    limits.append(_words_on_shape(result.report))
+    return limits
+
+
+def _words_on_shape(report: Mapping[str, Any]) -> str:
+    shallower = report.get("shallower")
+    if not shallower:
+        return "Its reasons cost next to nothing: no shallower shape would be cheaper to explain."
+    cost = shallower["reason_cost"] / report["reason_cost"]
+    return (
+        f"With trees one level less deep its reasons would cost {cost:.0%} of what they cost now, and its log loss "
+        f"would change by {shallower['log_loss_lost']:+.4f} ({shallower['log_loss_lost_low']:+.4f} to "
+        f"{shallower['log_loss_lost_high']:+.4f}; more is worse); its AUC would be {_number(shallower['auc'])}."
+    )
+
+
+def _verdict(result: TrainingResult) -> str:
+    compared = result.decision.get("champion", {})
+    return f"{_WORDS[result.status]} {'Against the champion: ' + compared['reason'] + '.' if compared else ''}".strip()
+
+
+def _spans(split: Mapping[str, Any]) -> list[tuple[str, str]]:
+    words = {"fit": "Fitted on", "calibrate": "Calibrated on", "test": "Judged on"}
+    return [
+        (label, f"{split[part][0]} to {split[part][-1]} ({len(split[part])} dates)")
+        for part, label in words.items()
+        if split.get(part)
+    ]
+
+
+def _number(value: float | None, decimals: int = 3) -> str:
+    return "–" if value is None else f"{value:.{decimals}f}"
+
+
+def _ranged(figures: Mapping[str, float | None], metric: str, decimals: int = 3) -> str:
+    """A figure with its interval, where there is one."""
+    low, high = figures.get(f"{metric}_low"), figures.get(f"{metric}_high")
+    shown = _number(figures.get(metric), decimals)
+    return shown if low is None or high is None else f"{shown} ({low:.{decimals}f} to {high:.{decimals}f})"
+
+
+def _plots(report: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, str]:
+    """Calibration and lift as inline SVG."""
+    from matplotlib.figure import Figure
+
+    calibration = Figure(figsize=(4.5, 3.6), layout="constrained")
+    axes = calibration.subplots()
+    bins = report["calibration"]
+    promised, kept = [one["promised"] for one in bins], [one["kept"] for one in bins]
+    errors = [
+        [max(0.0, one["kept"] - one["kept_low"]) for one in bins],
+        [max(0.0, one["kept_high"] - one["kept"]) for one in bins],
+    ]
+    axes.errorbar(promised, kept, yerr=errors, fmt="o", capsize=3, color="#1f5fa8")
+    end = max([*promised, *(one["kept_high"] for one in bins)])
+    axes.plot([0, end], [0, end], color="#999", linewidth=1)
+    axes.set(title="Promised and kept", xlabel="promised probability", ylabel="share with the outcome")
+    lift = Figure(figsize=(4.5, 3.6), layout="constrained")
+    axes = lift.subplots()
+    axes.bar([one["tenth"] for one in report["lift"]], [one["lift"] for one in report["lift"]], color="#1f5fa8")
+    axes.axhline(1, color="#999", linewidth=1)
+    axes.set(title="Lift by tenth, the riskiest first", xlabel="tenth", ylabel="outcomes over the average")
+    return {"calibration": _svg(calibration), "lift": _svg(lift)}
+
+
+def _svg(figure: Any) -> str:
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]

@@ -1,0 +1,526 @@
+"""Scoring churn per company: read a frame, hand it to the champion, stage what comes back.
+
+Which model publishes for a company and what is due are decided here; how a score is explained is not.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from functools import cached_property, partial
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pandas as pd
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml_assets.errors import ArtefactError, ModelError
+from ml_assets.frames import VERSION_COLUMN, FloatArray
+from ml_assets.model.explain import bound_log_odds
+from ml_assets.model.trained import Scores, TrainedModel
+from ml_assets.scoring.moves import largest_changes, split_moves
+from ml_assets.scoring.rows import build_score_rows, percentiles, risk_levels, score_rows
+from ml_assets.task import CHURN, Feature
+from pipeline.features.catalogue import built_features, features_of_attributes, manifest_path, read_features
+from pipeline.prediction.registry import ModelRegistry, RegistryError
+from warehouse.clock import Clock
+from warehouse.companies.registry import Company
+from warehouse.connection import Warehouse
+from warehouse.errors import WarehouseError
+from warehouse.frames import Encoded, ahead
+from warehouse.prediction.feature_store import FeaturesNotBuilt, chunks_at, keep_missing, rows_at
+from warehouse.prediction.model_log import chosen_model
+from warehouse.prediction.score_history import (
+    clear_moves,
+    explained_parts,
+    forget_explained_parts,
+    published_probabilities,
+    save_explained_parts,
+    save_moves,
+)
+from warehouse.publication.publish import (
+    JSON_COLUMNS,
+    PublishedSet,
+    encode_scores,
+    newest_publication,
+    publication_before,
+    stage_scores,
+)
+from warehouse.roles import Role
+from warehouse.settings import Settings
+
+CHUNK_ROWS = 20_000
+_KEYS = ["company_id", "customer_id", "as_of_date", "feature_version"]
+
+MONEY = "company's currency"
+"""The unit of features that hold money; readers see the currency's code."""
+
+
+class NoModel(WarehouseError):
+    """A company is to be scored before it was ever trained."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What scoring staged for a company. ``rows`` is 0 where the published set is already of this date and model."""
+
+    as_of_date: date
+    model_version: str
+    evidence_level: str
+    rows: int
+    average_probability: float | None = None
+    high_risk: int = 0
+
+
+class ChurnScorer:
+    """Scores companies from one feature matrix, each with its champion."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        registry: ModelRegistry,
+        features: Sequence[Feature],
+        clock: Clock,
+    ) -> None:
+        self._warehouse = warehouse
+        self._registry = registry
+        self._clock = clock
+        self._features = built_features(warehouse, features)
+
+    @classmethod
+    def from_settings(cls, warehouse: Warehouse, settings: Settings) -> Self:
+        """A scorer of the features that the settings' manifest describes."""
+        features = read_features(manifest_path(settings))
+        return cls(warehouse, ModelRegistry(warehouse, settings.home), features, Clock.from_settings(settings))
+
+    def stage(self, company: Company, *, again: bool = False, explain: bool = True) -> Staged:
+        """Score the company's active customers at its current date and stage the scores.
+
+        A date already published by the same model is not scored again unless ``again``: by the rule of time its
+        features cannot have changed. Without ``explain`` every score has one reason, "other", and why scores moved is
+        not said: many times faster. Raises NoModel before the first training, FeaturesNotBuilt where the date's
+        features are missing, and a FrameError where the model cannot read them or was trained on features of another
+        version.
+        """
+        now = self._clock.for_company(company)
+        chosen, champion = self._champion(company)
+        with self._warehouse.connect(Role.ml) as conn:
+            published = newest_publication(conn, company.company_id)
+        version = f"{chosen} v{champion}"
+        if published and not again and (published.as_of_date, published.model_version) == (now.date(), version):
+            return Staged(now.date(), version, published.evidence_level, 0)
+        model = self._registry.load(chosen, champion)
+        standing = self._standing(company, now.date(), version, model) if explain else None
+        readers = [partial(_vouched_margins, model)]
+        if standing is not None and standing.model is not None and standing.model is not model:
+            readers.append(partial(_readable_margins, standing.model))
+        scored = _Scored(company, model, version, now, self._read(company, now.date(), readers), explain)
+        earlier = None if standing is None else self._earlier(scored, standing)
+        with self._warehouse.connect(Role.ml) as conn, conn.transaction():
+            staged = stage_scores(conn, company.company_id, self._chunks(conn, scored, earlier))
+            keep_missing(conn, company.company_id, now.date(), scored.feature_version, staged, scored.read.missing)
+            forget_explained_parts(conn, company.company_id, version)
+        probability = scored.published.probability
+        levels = risk_levels(probability, model.facts.base_rate, CHURN.risk)
+        return Staged(now.date(), version, model.rung, staged, float(probability.mean()), int((levels == "high").sum()))
+
+    def score_customer(self, company: Company, customer_id: str) -> dict[str, Any]:
+        """One customer's score at the company's newest date as it would be published, with reasons; nothing is kept.
+
+        Its percentile is null, for it is alone. Raises as ``stage`` does, and FeaturesNotBuilt for a customer who
+        has no features at that date.
+        """
+        chosen, champion = self._champion(company)
+        rows = self._rows(company, self._clock.for_company(company).date(), (customer_id, customer_id))
+        scores = build_score_rows(
+            self._registry.load(chosen, champion),
+            rows.to_pandas(),
+            CHURN,
+            model_version=f"{chosen} v{champion}",
+            described=self._described(company),
+        )
+        row = {str(name): value for name, value in scores.iloc[0].items()}
+        return row | {name: orjson.loads(row[name]) for name in JSON_COLUMNS} | {"percentile": None}
+
+    def stage_rows(self, company: Company, rows: pa.Table, name: str, version: str) -> int:
+        """Score one date's rows with that version of that model, stage the scores, and return how many there are."""
+        scores = build_score_rows(
+            self._registry.load(name, version),
+            rows.to_pandas(),
+            CHURN,
+            model_version=f"{name} v{version}",
+            described=self._described(company),
+        )
+        scores["scored_at"] = pd.Timestamp(self._clock.for_company(company))
+        with self._warehouse.connect(Role.ml) as conn:
+            return stage_scores(conn, company.company_id, pa.Table.from_pandas(scores, preserve_index=False))
+
+    def _chunks(
+        self, conn: psycopg.Connection[Any], scored: "_Scored", earlier: "_Earlier | None"
+    ) -> Iterator[Encoded]:
+        """The scores to stage, chunk by chunk; what their parts were, and why they moved, is written beside them."""
+        model, described, company_id = scored.model, self._described(scored.company), scored.company.company_id
+        clear_moves(conn, company_id, scored.now.date())
+        if not scored.explain:
+            yield from ahead(_unexplained_chunks(scored))
+            return
+        start = 0
+        for table in self._again(scored):
+            chunk, start = slice(start, start + table.num_rows), start + table.num_rows
+            frame = table.to_pandas()
+            matrix = model.encoder.encode(frame)
+            signatures = model.signatures(matrix)
+            known = self._known_parts(scored, frame, signatures)
+            parts, fresh = _explain(model, matrix, known)
+            if signatures is not None and fresh.any():
+                new = _parts_table(scored, frame[fresh], signatures[fresh], parts[fresh])
+                save_explained_parts(conn, company_id, new)
+            if earlier is not None:
+                save_moves(conn, earlier.moves(scored, chunk, frame, parts, known))
+            yield encode_scores(scored.rows(frame, chunk, parts, described))
+
+    def _known_parts(
+        self, scored: "_Scored", frame: pd.DataFrame, signatures: npt.NDArray[np.int64] | None
+    ) -> "_KnownParts | None":
+        """The parts that these customers' newest explained scores had, where the same model gave them."""
+        if signatures is None or len(frame) == 0:
+            return None
+        ids = frame[CHURN.entity_key]
+        stored = explained_parts(self._warehouse, scored.company.company_id, scored.version, *_ends(frame))
+        width = len(scored.model.encoder.features)
+        stored = stored.filter(pc.equal(pc.binary_length(stored["parts"]), width * 8))
+        values = np.frombuffer(b"".join(stored["parts"].to_pylist()), dtype=np.float64).reshape(-1, width)
+        places = pd.Index(stored["customer_id"].to_pandas()).get_indexer(pd.Index(ids))
+        parts = np.full((len(frame), width), np.nan)
+        is_same = np.zeros(len(frame), dtype=bool)
+        held = places >= 0
+        parts[held] = values[places[held]]
+        is_same[held] = stored["signature"].to_numpy()[places[held]] == signatures[held]
+        return _KnownParts(parts, is_same)
+
+    def _read(self, company: Company, day: date, readers: Sequence[Callable[[pd.DataFrame], FloatArray]]) -> "_Read":
+        """The keys of a date's rows, and what each reader makes of them, without ever holding all of their features."""
+        keys: list[pa.Table] = []
+        margins: list[list[FloatArray]] = [[] for _ in readers]
+        missing: Counter[str] = Counter()
+        for rows in ahead(self._chunks_at(company, day)):
+            frame = rows.to_pandas()
+            missing.update({name: rows[name].null_count for name in self.names})
+            keys.append(rows.select(_KEYS))
+            for reader, found in zip(readers, margins, strict=True):
+                found.append(reader(frame))
+        only = rows if len(keys) == 1 else None
+        return _Read(pa.concat_tables(keys), tuple(map(np.concatenate, margins)), missing, only)
+
+    def _again(self, scored: "_Scored") -> Iterator[pa.Table]:
+        """The rows that were read, chunk by chunk. Raises FeaturesNotBuilt where they are not those read at first."""
+        read = scored.read
+        if read.only_chunk is not None:
+            yield read.only_chunk
+            return
+        start = 0
+        for rows in self._chunks_at(scored.company, scored.now.date()):
+            if rows.select(_KEYS) != read.keys.slice(start, rows.num_rows):
+                break
+            start += rows.num_rows
+            yield rows
+        if start < read.keys.num_rows:
+            raise FeaturesNotBuilt(
+                f"The features of {scored.company.slug} for {scored.now.date()} were built anew while they were "
+                "scored: run `churn score` again."
+            )
+
+    def _standing(self, company: Company, day: date, version: str, model: TrainedModel) -> "_Standing | None":
+        """The set that was published for an earlier date, and the model that made it; None before the first."""
+        with self._warehouse.connect(Role.ml) as conn:
+            before = publication_before(conn, company.company_id, day)
+        if before is None:
+            return None
+        is_same = before.model_version == version
+        return _Standing(before, model if is_same else self._older_model(before.model_version))
+
+    def _earlier(self, scored: "_Scored", standing: "_Standing") -> "_Earlier":
+        """What was published for an earlier date, and what its model says of then and now."""
+        company, before, model = scored.company, standing.publication, standing.model
+        published = published_probabilities(self._warehouse, company.company_id, before.as_of_date)
+        customers = pd.Index(scored.read.keys[CHURN.entity_key].to_pandas())
+        probability = _aligned(customers, published[CHURN.entity_key], published[CHURN.probability_column].to_numpy())
+        unknown = np.full(len(customers), np.nan)
+        if model is None:
+            return _Earlier(before, probability, unknown, unknown, None)
+        behaved = _log_odds(model, scored.read.margins[-1])
+        try:
+            then = self._read(company, before.as_of_date, [partial(_readable_margins, model)])
+        except FeaturesNotBuilt:
+            return _Earlier(before, probability, unknown, behaved, None)
+        rebuilt = _aligned(customers, then.keys[CHURN.entity_key], _log_odds(model, then.margins[0]))
+        rows_then = partial(self._rows, company, before.as_of_date) if model is scored.model else None
+        return _Earlier(before, probability, rebuilt, behaved, rows_then)
+
+    def _older_model(self, version: str) -> TrainedModel | None:
+        """The model of a published version ("churn-acme v3"); None where the registry has it no more."""
+        name, _, number = version.rpartition(" v")
+        try:
+            return self._registry.load(name, number)
+        except (RegistryError, ArtefactError):
+            return None
+
+    def _champion(self, company: Company) -> tuple[str, str]:
+        with self._warehouse.connect(Role.ml) as conn:
+            chosen = chosen_model(conn, company.company_id, CHURN.name)
+        champion = self._registry.champion_version(chosen) if chosen else None
+        if chosen is None or champion is None:
+            raise NoModel(f"{company.slug} has no champion yet: run `churn train --company {company.slug}`.")
+        return chosen, champion
+
+    def _rows(self, company: Company, as_of_date: date, customers: tuple[str, str]) -> pa.Table:
+        return rows_at(
+            self._warehouse, company.company_id, as_of_date, self.names, company.custom_attributes, customers
+        )
+
+    def _chunks_at(self, company: Company, as_of_date: date) -> Iterator[pa.Table]:
+        attributes = company.custom_attributes
+        return chunks_at(self._warehouse, company.company_id, as_of_date, self.names, attributes, rows=CHUNK_ROWS)
+
+    def _described(self, company: Company) -> list[Feature]:
+        return [*self._in_currency_of(company), *features_of_attributes(company.custom_attributes)]
+
+    def weights(self, company: Company, rows: int = 1_000) -> dict[str, float]:
+        """Each feature's share of all contributions to the champion's scores: mean of their sizes, summing to 1.
+
+        From the first ``rows`` customers of the company's newest scoring date. Raises NoModel, FeaturesNotBuilt
+        and FrameError as ``stage`` does.
+        """
+        with self._warehouse.connect(Role.ml) as conn:
+            chosen = chosen_model(conn, company.company_id, CHURN.name)
+        found = self._registry.champion(chosen) if chosen else None
+        if found is None:
+            raise NoModel(f"{company.slug} has no champion yet: run `churn train --company {company.slug}`.")
+        today = self._clock.for_company(company).date()
+        attributes = company.custom_attributes
+        frame = next(
+            chunks_at(self._warehouse, company.company_id, today, self.names, attributes, rows=rows)
+        ).to_pandas()
+        found[0].check_frame(frame, CHURN)
+        contributions = found[0].score(frame).contributions
+        assert contributions is not None  # noqa: S101 - scored with reasons
+        sizes = contributions.abs().mean()
+        return {str(name): float(size / (sizes.sum() or 1.0)) for name, size in sizes.items()}
+
+    def _in_currency_of(self, company: Company) -> list[Feature]:
+        return [
+            replace(feature, unit=company.currency) if feature.unit == MONEY else feature for feature in self._features
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        """The features that the matrix has."""
+        return [feature.name for feature in self._features]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One date's rows: their keys, the margins that each reader made, how many lack each feature, and the rows
+    themselves where they are few."""
+
+    keys: pa.Table
+    margins: tuple[FloatArray, ...]
+    missing: Mapping[str, int]
+    only_chunk: pa.Table | None
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """The set published before, and its model; None where the registry has it no more."""
+
+    publication: PublishedSet
+    model: TrainedModel | None
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A company's rows with their margins, and what they are published as."""
+
+    company: Company
+    model: TrainedModel
+    version: str
+    now: datetime
+    read: _Read
+    explain: bool
+
+    @property
+    def margins(self) -> FloatArray:
+        return self.read.margins[0]
+
+    @property
+    def feature_version(self) -> str:
+        return str(self.read.keys[VERSION_COLUMN][0])
+
+    @cached_property
+    def published(self) -> Scores:
+        return self.model.publish(pd.DataFrame(), self.margins)
+
+    @cached_property
+    def places(self) -> FloatArray:
+        return percentiles(self.published.probability, np.zeros(len(self.margins)))
+
+    def rows(
+        self, frame: pd.DataFrame, chunk: slice, parts: FloatArray | None = None, described: Sequence[Feature] = ()
+    ) -> pa.Table:
+        """The rows to stage of a chunk's customers, explained where their parts are given."""
+        scores = self.model.publish(frame, self.margins[chunk], parts)
+        rows = score_rows(
+            self.model, scores, CHURN, self.places[chunk], model_version=self.version, described=described
+        )
+        rows["scored_at"] = pd.Timestamp(self.now)
+        return pa.Table.from_pandas(rows, preserve_index=False)
+
+
+@dataclass(frozen=True)
+class _KnownParts:
+    """Parts that were made before, NaN where none were, and whether they are those of the row as it is now."""
+
+    parts: FloatArray
+    is_same: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """The set published before; arrays are by the customers that are scored now, NaN where it did not hold them.
+
+    `rows_then` reads the features of that date from one customer to another; None where another model scored them.
+    """
+
+    publication: PublishedSet
+    probability: FloatArray
+    rebuilt: FloatArray
+    behaved: FloatArray
+    rows_then: Callable[[tuple[str, str]], pa.Table] | None
+
+    def moves(
+        self,
+        scored: _Scored,
+        chunk: slice,
+        frame: pd.DataFrame,
+        parts: FloatArray | None,
+        known: _KnownParts | None,
+    ) -> pa.Table:
+        """Why the scores of a chunk moved: a row for each customer whose score did."""
+        model, before = scored.model, self.probability[chunk]
+        now = scored.published.log_odds[chunk]
+        found = split_moves(np.log(before / (1 - before)), self.rebuilt[chunk], self.behaved[chunk], now)
+        moved = np.flatnonzero(~np.isnan(before) & found.has_moved)
+        feature, change = np.full(len(moved), None, dtype=object), np.full(len(moved), np.nan)
+        old = (
+            None
+            if parts is None
+            else self._old_parts(model, frame.iloc[moved], None if known is None else known.parts[moved])
+        )
+        if old is not None and parts is not None:
+            names = [each.name for each in model.encoder.features]
+            has_old = ~np.isnan(old).any(axis=1)
+            before_now = [model.calibrator.slope * side[has_old] for side in (old, parts[moved])]
+            feature[has_old], change[has_old] = largest_changes(before_now[0], before_now[1], names)
+        return pa.table(
+            {
+                "company_id": np.full(len(moved), scored.company.company_id, dtype=np.int32),
+                "customer_id": pa.array(frame[CHURN.entity_key].iloc[moved], pa.string()),
+                "as_of_date": pa.array([scored.now.date()] * len(moved), pa.date32()),
+                "previous_as_of_date": pa.array([self.publication.as_of_date] * len(moved), pa.date32()),
+                "model_version": pa.array([scored.version] * len(moved), pa.string()),
+                "previous_model_version": pa.array([self.publication.model_version] * len(moved), pa.string()),
+                "previous_probability": before[moved],
+                "log_odds_change": found.total[moved],
+                "behaviour": found.behaviour[moved],
+                "model": found.model[moved],
+                "correction": found.correction[moved],
+                "main_feature": pa.array(feature, pa.string()),
+                "main_feature_change": pa.array(change, pa.float64(), from_pandas=True),
+            }
+        )
+
+    def _old_parts(self, model: TrainedModel, moved: pd.DataFrame, stored: FloatArray | None) -> FloatArray | None:
+        """The earlier parts of customers who moved: as stored, or made anew where that is cheap."""
+        if self.rows_then is None:
+            return None
+        if stored is not None:
+            return stored
+        old = np.full((len(moved), len(model.encoder.features)), np.nan)
+        if moved.empty:
+            return old
+        try:
+            rows = self.rows_then(_ends(moved))
+        except FeaturesNotBuilt:
+            return old
+        places = pd.Index(rows[CHURN.entity_key].to_pandas()).get_indexer(pd.Index(moved[CHURN.entity_key]))
+        held = places >= 0
+        if held.any():
+            frame = rows.take(pa.array(places[held])).to_pandas()
+            old[held] = model.estimator.parts(model.encoder.encode(frame))[0]
+        return old
+
+
+def _unexplained_chunks(scored: _Scored) -> Iterator[Encoded]:
+    for start in range(0, scored.read.keys.num_rows, CHUNK_ROWS):
+        keys = scored.read.keys.slice(start, CHUNK_ROWS)
+        yield encode_scores(scored.rows(keys.to_pandas(), slice(start, start + keys.num_rows)))
+
+
+def _vouched_margins(model: TrainedModel, frame: pd.DataFrame) -> FloatArray:
+    model.check_frame(frame, CHURN)
+    return model.estimator.margins(model.encoder.encode(frame))
+
+
+def _readable_margins(model: TrainedModel, frame: pd.DataFrame) -> FloatArray:
+    """What a model says of rows that it need not vouch for; NaN where it cannot read them."""
+    try:
+        return model.estimator.margins(model.encoder.encode(frame))
+    except ModelError:
+        return np.full(len(frame), np.nan)
+
+
+def _log_odds(model: TrainedModel, margins: FloatArray) -> FloatArray:
+    """Published log-odds of margins; NaN where there is none."""
+    return np.asarray(bound_log_odds(model.calibrator.log_odds(margins)))
+
+
+def _ends(frame: pd.DataFrame) -> tuple[str, str]:
+    """The first and the last customer in the order that the database gave them."""
+    ids = frame[CHURN.entity_key]
+    return str(ids.iloc[0]), str(ids.iloc[-1])
+
+
+def _aligned(customers: pd.Index, ids: pa.ChunkedArray, values: FloatArray) -> FloatArray:
+    """Values in the order of these customers, NaN where there is none."""
+    places = pd.Index(ids.to_pandas()).get_indexer(customers)
+    return np.where(places >= 0, values[places], np.nan) if len(values) else np.full(len(customers), np.nan)
+
+
+def _explain(
+    model: TrainedModel, matrix: FloatArray, known: _KnownParts | None
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """The rows' parts, and which of them had to be made."""
+    fresh = np.ones(len(matrix), dtype=bool) if known is None else ~known.is_same
+    if known is None or fresh.all():
+        return model.estimator.parts(matrix)[0], fresh
+    parts = known.parts.copy()
+    parts[fresh] = model.estimator.parts(matrix[fresh])[0]
+    return parts, fresh
+
+
+def _parts_table(
+    scored: _Scored, frame: pd.DataFrame, signatures: npt.NDArray[np.int64], parts: FloatArray
+) -> pa.Table:
+    return pa.table(
+        {
+            "company_id": np.full(len(frame), scored.company.company_id, dtype=np.int32),
+            "customer_id": pa.array(frame[CHURN.entity_key], pa.string()),
+            "model_version": pa.array([scored.version] * len(frame), pa.string()),
+            "signature": signatures,
+            "parts": pa.array([row.tobytes() for row in np.ascontiguousarray(parts)], pa.binary()),
+        }
+    )

@@ -1,0 +1,100 @@
+"""Scores of challengers, beside the champion's and never published: what they would have said is graded later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Self
+
+import pyarrow as pa
+
+from ml_assets.errors import FeatureVersionError
+from ml_assets.task import CHURN, Feature
+from pipeline.features.catalogue import built_features, manifest_path, read_features
+from pipeline.prediction.registry import ModelRegistry
+from warehouse.clock import Clock
+from warehouse.companies.registry import Company
+from warehouse.connection import Warehouse
+from warehouse.prediction.feature_store import rows_at
+from warehouse.prediction.model_log import chosen_model, newest_challenger
+from warehouse.prediction.shadow_grades import forget_shadow_scores, replace_shadow_scores
+from warehouse.roles import Role
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True)
+class Shadowed:
+    """What a challenger scored. ``model_version`` is None where the company has none that fits its features."""
+
+    as_of_date: date
+    model_version: str | None
+    rows: int = 0
+
+
+class ShadowScorer:
+    """Scores companies by their newest challenger, without reasons; what it said is kept that many days once its
+    outcome is known."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        registry: ModelRegistry,
+        features: Sequence[Feature],
+        clock: Clock,
+        *,
+        retention_days: int,
+    ) -> None:
+        self._warehouse = warehouse
+        self._registry = registry
+        self._clock = clock
+        self._retention_days = retention_days
+        self._names = [feature.name for feature in built_features(warehouse, features)]
+
+    @classmethod
+    def from_settings(cls, warehouse: Warehouse, settings: Settings) -> Self:
+        """A scorer of the features that the settings' manifest describes."""
+        features = read_features(manifest_path(settings))
+        return cls(
+            warehouse,
+            ModelRegistry(warehouse, settings.home),
+            features,
+            Clock.from_settings(settings),
+            retention_days=settings.shadow_retention_days,
+        )
+
+    def score(self, company: Company) -> Shadowed:
+        """Score the company's active customers at its current date by its newest challenger, where it has one."""
+        now = self._clock.for_company(company)
+        kept_from = now.date() - timedelta(days=company.horizon_days + self._retention_days)
+        with self._warehouse.connect(Role.ml) as conn:
+            forget_shadow_scores(conn, company.company_id, kept_from)
+            name = chosen_model(conn, company.company_id, CHURN.name)
+        champion = self._registry.champion_version(name) if name else None
+        if name is None or champion is None:
+            return Shadowed(now.date(), None)
+        with self._warehouse.connect(Role.ml) as conn:
+            challenger = newest_challenger(conn, name, champion)
+        if challenger is None:
+            return Shadowed(now.date(), None)
+        model = self._registry.load(name, challenger)
+        frame = rows_at(
+            self._warehouse, company.company_id, now.date(), self._names, company.custom_attributes
+        ).to_pandas()
+        try:
+            model.check_frame(frame, CHURN)
+        except FeatureVersionError:
+            return Shadowed(now.date(), None)
+        version = f"{name} v{challenger}"
+        probabilities = model.score(frame, explain=False).probability
+        scores = pa.table(
+            {
+                "company_id": pa.array([company.company_id] * len(frame), pa.int32()),
+                "customer_id": pa.array(frame[CHURN.entity_key], pa.string()),
+                "as_of_date": pa.array([now.date()] * len(frame), pa.date32()),
+                "model_version": pa.array([version] * len(frame), pa.string()),
+                "probability": pa.array(probabilities, pa.float64()),
+                "scored_at": pa.array([now] * len(frame), pa.timestamp("us", "UTC")),
+            }
+        )
+        with self._warehouse.connect(Role.ml) as conn:
+            replace_shadow_scores(conn, company.company_id, now.date(), version, scores)
+        return Shadowed(now.date(), version, len(frame))

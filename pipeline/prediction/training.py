@@ -1,0 +1,325 @@
+"""Training churn per company: read a frame, hand it to ``ml_assets``, write what comes back.
+
+Which rung of the ladder a company stands on and what is due are decided here; how a model is made is not.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import orjson
+import pandas as pd
+
+from ml_assets.errors import ArtefactError
+from ml_assets.frames import is_same_version
+from ml_assets.model.trained import TrainedModel
+from ml_assets.task import CHURN, Feature, LadderThresholds
+from ml_assets.training.ladder import Rung, RungDecision, assert_pool_allowed, count_outcomes, decide_rung
+from ml_assets.training.search import SearchBudget
+from ml_assets.training.train import TrainingResult, repeat, train, train_rule
+from pipeline.features.catalogue import built_features, features_of_attributes, manifest_path, read_features
+from pipeline.prediction.registry import ModelFilesMissing, ModelRegistry, RegisteredModel
+from warehouse.clock import Clock
+from warehouse.companies.registry import Company, CompanyDefinition, CustomAttribute, list_companies
+from warehouse.connection import Warehouse
+from warehouse.prediction.feature_store import feature_versions_at, labelled_rows
+from warehouse.prediction.model_log import (
+    Cause,
+    Event,
+    Promotion,
+    TrainingRecord,
+    chosen_model,
+    record_promotion,
+    record_training,
+)
+from warehouse.roles import Role
+from warehouse.settings import Settings
+
+Retrain = Literal["when_due", "always"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """How long a training may search for settings: trials in all, seconds from now, or both."""
+
+    trials: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training did for a company. ``status`` is not_due where the model that stands is kept untouched."""
+
+    status: str
+    rung: str
+    model: str
+    reason: str
+    rows: int = 0
+    outcomes: int = 0
+    auc: float | None = None
+    rule_auc: float | None = None
+    failed: str | None = None
+    decision: dict[str, Any] | None = None
+
+
+class ChurnTrainer:
+    """Trains companies from one feature matrix; a pooled model is trained once per instance."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        registry: ModelRegistry,
+        features: Sequence[Feature],
+        clock: Clock,
+        threads: int,
+        ladder: LadderThresholds = CHURN.ladder,
+    ) -> None:
+        self._warehouse = warehouse
+        self._registry = registry
+        self._clock = clock
+        self._threads = threads
+        self._ladder = ladder
+        self._features = built_features(warehouse, features)
+        self._pools: dict[str, tuple[TrainingResult, RegisteredModel]] = {}
+
+    @classmethod
+    def from_settings(cls, warehouse: Warehouse, settings: Settings) -> Self:
+        """A trainer of the features that the settings' manifest describes."""
+        features = read_features(manifest_path(settings))
+        registry = ModelRegistry(warehouse, settings.home)
+        clock, ladder = Clock.from_settings(settings), ladder_of(settings)
+        return cls(warehouse, registry, features, clock, settings.threads, ladder)
+
+    def train(
+        self, company: Company, retrain: Retrain, cause: Cause | None = None, search: Search | None = None
+    ) -> Trained:
+        """Train the company's model, its pool's, or its rule, whichever its outcomes carry.
+
+        With ``when_due`` a company that has a model for its rung, trained on features of the version that its
+        matrix has now, is left as it is. ``cause`` is recorded; left out, it is first, feature_version (a model
+        fell due), or asked. With ``search`` settings are searched, else they are the defaults. Raises
+        FeatureVersionError where the rows to learn from are of several.
+        """
+        sharing = self._sharing(company)
+        own = count_outcomes(self._labelled([company], []), CHURN)
+        pool = count_outcomes(self._labelled(sharing, []), CHURN) if sharing else None
+        decision = decide_rung(own, pool, replace(CHURN, ladder=self._ladder))
+        name = _model_name(company, decision)
+        with self._warehouse.connect(Role.ml) as conn:
+            chosen = chosen_model(conn, company.company_id, CHURN.name)
+        if retrain == "when_due" and chosen == name and self._is_up_to_date(company, name):
+            return Trained("not_due", decision.rung, name, "it has a model; `churn train` trains it anew")
+        if decision.rung == "pooled_model":
+            result, registered = self._train_pool(name, sharing, company, search)
+        else:
+            frame = self._labelled([company], self._names, company.custom_attributes)
+            features = [*self._features, *features_of_attributes(company.custom_attributes)]
+            result, registered = self._train_and_register(name, frame, features, company, decision.rung, search)
+        why = cause or ("first" if chosen is None else "feature_version" if retrain == "when_due" else "asked")
+        return self._record(company, decision, result, registered, why)
+
+    @property
+    def _names(self) -> list[str]:
+        return [feature.name for feature in self._features]
+
+    def _labelled(
+        self, companies: Sequence[Company], names: Sequence[str], attributes: Sequence[CustomAttribute] = ()
+    ) -> pd.DataFrame:
+        ids = [company.company_id for company in companies]
+        frame: pd.DataFrame = labelled_rows(self._warehouse, ids, names, attributes).to_pandas()
+        return frame
+
+    def _is_up_to_date(self, company: Company, name: str) -> bool:
+        """Whether the champion of this name learned from features of the version that is to be scored now."""
+        if self._registry.champion_version(name) is None:
+            return False
+        trained_on = self._registry.champion_feature_version(name)
+        return all(is_same_version(trained_on, version) for version in self._versions_now(company))
+
+    def _versions_now(self, company: Company) -> list[str]:
+        with self._warehouse.connect(Role.ml) as conn:
+            return feature_versions_at(conn, company.company_id, self._clock.for_company(company).date())
+
+    def _sharing(self, company: Company) -> list[Company]:
+        """The companies that share training and mean the same by churn, this one among them; none if it does not."""
+        if not company.shares_training:
+            return []
+        with self._warehouse.connect() as conn:
+            return [
+                other
+                for other in list_companies(conn)
+                if other.shares_training and meaning_of_churn(other) == meaning_of_churn(company)
+            ]
+
+    def _train_pool(
+        self, name: str, sharing: Sequence[Company], company: Company, search: Search | None
+    ) -> tuple[TrainingResult, RegisteredModel]:
+        if name not in self._pools:
+            pool = self._labelled(sharing, self._names)
+            assert_pool_allowed(pool, [other.company_id for other in sharing])
+            self._pools[name] = self._train_and_register(name, pool, self._features, company, "pooled_model", search)
+        return self._pools[name]
+
+    def _train_and_register(
+        self,
+        name: str,
+        frame: pd.DataFrame,
+        features: Sequence[Feature],
+        company: Company,
+        rung: Rung,
+        search: Search | None,
+    ) -> tuple[TrainingResult, RegisteredModel]:
+        now = self._clock.for_company(company)
+        if rung == "rule":
+            result = train_rule(
+                frame,
+                features,
+                CHURN,
+                horizon_days=company.horizon_days,
+                trained_at=now,
+                feature_version=next(iter(self._versions_now(company)), None),
+            )
+        else:
+            current, lost = self._champion(name)
+            result = train(
+                frame,
+                features,
+                CHURN,
+                horizon_days=company.horizon_days,
+                trained_at=now,
+                threads=self._threads,
+                rung=rung,
+                champion=current,
+                budget=self._budget(name, search),
+            )
+            if lost is not None:
+                result.decision["champion"] = {"promoted": True, "is_compared": False, "reason": lost}
+        registered = self._registry.log_training(name, result, CHURN, tags={"company": company.slug, "rung": rung})
+        return result, registered
+
+    def _champion(self, name: str) -> tuple[TrainedModel | None, str | None]:
+        """The champion to judge against; where its files are gone or damaged, None and why: it is then replaced."""
+        try:
+            found = self._registry.champion(name)
+        except (ModelFilesMissing, ArtefactError) as error:
+            return None, f"the champion cannot be read any more: {error}"
+        return (found[0] if found else None), None
+
+    def _budget(self, name: str, search: Search | None) -> SearchBudget | None:
+        if search is None or (search.trials is None and search.seconds is None):
+            return None
+        return SearchBudget(search.trials, search.seconds, self._registry.study_storage(name), name)
+
+    def repeat(self, company: Company, name: str, version: str) -> float:
+        """Train a recorded version anew from its record; returns the largest difference of a score, which is 0.
+
+        Raises a TrainingChangedError where the rows are no more those that it learned from, and a RegistryError
+        where the version or its record is not there.
+        """
+        model = self._registry.load(name, version)
+        split = self._registry.report(name, version)["split"]
+        companies = self._sharing(company) if model.rung == "pooled_model" else [company]
+        attributes = () if model.rung == "pooled_model" else company.custom_attributes
+        frame = self._labelled(companies, self._names, attributes)
+        again = repeat(model, split, frame, CHURN)
+        scores = [one.score(frame, explain=False).probability for one in (model, again)]
+        return float(abs(scores[0] - scores[1]).max())
+
+    def _record(
+        self,
+        company: Company,
+        decision: RungDecision,
+        result: TrainingResult,
+        registered: RegisteredModel,
+        cause: Cause,
+    ) -> Trained:
+        record = TrainingRecord(
+            task=CHURN.name,
+            company_id=company.company_id,
+            rung=decision.rung,
+            status=result.status,
+            model_name=registered.name,
+            model_version=registered.version,
+            mlflow_run_id=registered.run_id,
+            as_of_date=self._clock.for_company(company).date(),
+            rows=result.counts.rows,
+            customers=result.counts.entities,
+            outcomes=result.counts.outcomes,
+            decision=_plain_json({**result.decision, "ladder": decision.describe(), "split": result.split}),
+            evaluations=result.evaluations,
+            cause=cause,
+        )
+        with self._warehouse.connect(Role.ml) as conn:
+            training_run_id = record_training(conn, record)
+            record_promotion(conn, _promotion(record, registered, training_run_id))
+        published = result.evaluations.get(str(result.decision.get("chosen")), {})
+        return Trained(
+            status=result.status,
+            rung=decision.rung,
+            model=f"{registered.name} v{registered.version}",
+            reason=decision.reason,
+            rows=record.rows,
+            outcomes=record.outcomes,
+            auc=published.get("auc"),
+            rule_auc=result.evaluations.get("rule", {}).get("auc"),
+            failed=", ".join(f"{kind}: {error}" for kind, error in result.decision.get("failed", {}).items()) or None,
+            decision={
+                name: record.decision[name]
+                for name in ("chosen", "gate", "champion", "failed")
+                if name in record.decision
+            },
+        )
+
+
+def _promotion(record: TrainingRecord, registered: RegisteredModel, training_run_id: int) -> Promotion:
+    """What the training decided about the champion; the figures are the comparison's and the candidates'."""
+    compared = record.decision.get("champion", {})
+    event: Event
+    if registered.champion_before is None:
+        event, why = "first", "there was no champion"
+    elif record.status == "kept_champion":
+        event, why = "kept", str(compared["reason"])
+    else:
+        event = "promoted" if compared.get("is_compared") else "replaced"
+        why = str(compared.get("reason") or record.decision.get("reason"))
+    return Promotion(
+        company_id=record.company_id,
+        task=record.task,
+        event=event,
+        model_name=registered.name,
+        from_version=registered.champion_before,
+        to_version=registered.version,
+        why=why,
+        figures={"champion": compared, "candidates": record.evaluations, "gate": record.decision.get("gate")},
+        actor="training",
+        training_run_id=training_run_id,
+    )
+
+
+def _model_name(company: Company, decision: RungDecision) -> str:
+    """The registry's name: the company's own, or that of the pool of companies that mean the same by churn."""
+    if decision.rung == "pooled_model":
+        return f"{CHURN.name}-pooled-{meaning_of_churn(company)}"
+    return f"{CHURN.name}-{company.slug}"
+
+
+def ladder_of(settings: Settings) -> LadderThresholds:
+    """How much evidence each rung needs, as the settings have it."""
+    return LadderThresholds(
+        own_outcomes=settings.ladder_own_outcomes,
+        own_survivors=settings.ladder_own_survivors,
+        pooled_outcomes=settings.ladder_pooled_outcomes,
+        pooled_survivors=settings.ladder_pooled_survivors,
+    )
+
+
+def meaning_of_churn(company: CompanyDefinition) -> str:
+    """What has to be the same for two companies to learn from each other, such as inactivity-60-30d."""
+    measure = company.downgrade_share if company.inactivity_days is None else company.inactivity_days
+    return f"{company.churn_kind}{'' if measure is None else f'-{measure:g}'}-{company.horizon_days}d"
+
+
+def _plain_json(values: Mapping[str, object]) -> dict[str, Any]:
+    """JSON's own types only: numpy's numbers become plain ones, and what is not finite becomes null."""
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))
+    return plain

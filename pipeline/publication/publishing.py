@@ -1,0 +1,91 @@
+"""Gate and publication over companies, each as the role that may."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from warehouse.clock import Clock
+from warehouse.companies.registry import Company, get_company, list_companies
+from warehouse.connection import Warehouse
+from warehouse.publication.feed import Bands, compact_feed
+from warehouse.publication.gate import run_gate
+from warehouse.publication.holds import list_holds, release
+from warehouse.publication.publish import (
+    Publication,
+    is_publishable,
+    newest_publication,
+    publish_staged_scores,
+    staged_date,
+)
+from warehouse.roles import Role
+from warehouse.settings import Settings
+
+
+@dataclass
+class Verdicts:
+    """The gate's verdict on staged scores, by company's slug: what was looked at where all is well, and what is not."""
+
+    passed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def run_gates(warehouse: Warehouse, settings: Settings) -> Verdicts:
+    """Judge the staged scores of every active company that has some."""
+    verdicts = Verdicts()
+    clock = Clock.from_settings(settings)
+    with warehouse.connect() as conn:
+        companies = list_companies(conn)
+    for company in companies:
+        with warehouse.connect(Role.ml) as conn:
+            date = staged_date(conn, company.company_id)
+            if date is None:
+                continue
+            checks = run_gate(conn, company, date, clock.for_company(company))
+        failed = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
+        if failed:
+            verdicts.failed[company.slug] = "; ".join(failed)
+        else:
+            verdicts.passed[company.slug] = f"{len(checks)} checks passed for {date}: {checks[0].detail}"
+    return verdicts
+
+
+def publish_company(warehouse: Warehouse, settings: Settings, company: Company) -> Publication | None:
+    """Publish the company's staged scores, and compact its feed; None where nothing is staged, or the gate held it."""
+    now = Clock.from_settings(settings).for_company(company)
+    bands = Bands(settings.feed_probability_band, settings.feed_odds_band)
+    published = None
+    with warehouse.connect(Role.publisher, autocommit=True) as conn:
+        date = staged_date(conn, company.company_id)
+        if date is not None and is_publishable(conn, company.company_id, date):
+            published = publish_staged_scores(conn, company.company_id, date, now, bands=bands)
+            release(conn, company.company_id, date, now, "published")
+        compact_company(conn, settings, company, now)
+    return published
+
+
+def what_stands(warehouse: Warehouse, slug: str) -> dict[str, str | int]:
+    """What readers see of a company that published nothing just now, and why nothing was, for its asset's metadata."""
+    with warehouse.connect() as conn:
+        company = get_company(conn, slug)
+        held = list_holds(conn, company.company_id, only_open=True)
+        standing = newest_publication(conn, company.company_id)
+    if held:
+        newest = max(hold.as_of_date for hold in held)
+        status = f"the gate holds {newest} back: `churn holds --company {slug}` says why"
+    else:
+        status = "nothing new since the last publication"
+    if standing is None:
+        return {"status": f"{status}; nothing is published yet"}
+    return {
+        "status": status,
+        "published_as_of": str(standing.as_of_date),
+        "published_scores": standing.scores,
+        "published_by_model": standing.model_version,
+    }
+
+
+def compact_company(conn: psycopg.Connection[Any], settings: Settings, company: Company, now: datetime) -> int:
+    """Compact what the company's feed holds beyond its retention; returns how many changes were taken out."""
+    return compact_feed(conn, company.company_id, now - timedelta(days=settings.feed_retention_days))

@@ -1,0 +1,71 @@
+"""Staging on real versions: the newest of an event, and freshness asked of those tables only that somebody has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from pipeline.connectors.contract import ENTITIES
+from tests.conftest import TestServer
+from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
+from warehouse.companies.registry import add_company, parse_definition
+from warehouse.connection import Warehouse
+
+pytestmark = pytest.mark.xdist_group("dbt_staging")
+
+AT = datetime(2025, 1, 3, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def warehouse(postgres: TestServer, template_database: str) -> Iterator[Warehouse]:
+    with warehouse_for_a_module(postgres, template_database) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture(scope="module")
+def dbt(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> DbtRuns:
+    folder = tmp_path_factory.mktemp("dbt")
+    warehouse.write_dbt_profile(folder)
+    return DbtRuns(PROJECT, folder)
+
+
+def test_an_event_shows_its_newest_version_unless_it_was_deleted(warehouse: Warehouse, dbt: DbtRuns) -> None:
+    with warehouse.connect() as connection:
+        for event_id, day, amount, is_deleted in (
+            ("kept", 3, 5, False),
+            ("kept", 4, 2, False),
+            ("gone", 3, 5, False),
+            ("gone", 5, None, True),
+        ):
+            connection.execute(
+                "insert into raw.events (company_id, event_id, updated_at, known_at, is_backfill, is_deleted, load_id,"
+                " customer_id, name, amount, occurred_at, attributes)"
+                """ values (1, %s, %s, %s, false, %s, 1, 'c1', 'session', %s, %s, '{"device": "web"}')""",
+                [event_id, AT.replace(day=day), AT.replace(day=day), is_deleted, amount, AT],
+            )
+        connection.commit()
+        dbt.run("run", "--select", "stg_crm__event_versions", "stg_crm__events")
+        assert connection.execute(
+            "select event_id, event_name, amount, attributes ->> 'device', occurred_at from staging.stg_crm__events"
+        ).fetchall() == [("kept", "session", Decimal(2), "web", AT)]
+        assert connection.execute("select count(*) from staging.stg_crm__event_versions").fetchall() == [(4,)]
+
+
+def test_freshness_is_asked_of_the_tables_that_a_company_has(warehouse: Warehouse, dbt: DbtRuns) -> None:
+    definition = {"slug": "acme", "name": "Acme", "connector": "files", "churn_kind": "cancellation", "currency": "EUR"}
+    with warehouse.connect() as connection:
+        add_company(connection, parse_definition(definition | {"entities": ["customers"]}), "tests")
+        connection.execute(
+            "insert into ops.load_log (company_id, entity, is_backfill, known_at, finished_at, status)"
+            " select company_id, 'customers', true, now(), now(), 'succeeded' from ops.companies"
+        )
+        connection.commit()
+        assert set(dbt.run("source", "freshness", "--select", "source:raw.*")) == set(ENTITIES)
+        add_company(connection, parse_definition(definition | {"entities": ["customers", "events"]}), "tests")
+        connection.commit()
+    with pytest.raises(AssertionError) as late:
+        dbt.run("source", "freshness", "--select", "source:raw.*")
+    assert [line.split(":")[0] for line in str(late.value).splitlines() if ": " in line][:1] == ["events"]

@@ -1,0 +1,269 @@
+"""`churn company` and `churn secret` as an operator types them, on a real Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography.fernet import Fernet
+from psycopg.rows import dict_row
+
+from orchestration.cli.terminal import CommandFailed
+from tests.integration.company_ids import take_ids_of_no_other_test
+from tests.integration.conftest import Churn
+from warehouse.companies import plan as company_plan
+from warehouse.companies.registry import Company, get_company, list_companies
+from warehouse.connection import Warehouse
+from warehouse.errors import CompaniesMoved, CompanyDefinitionError, SecretNotFound
+from warehouse.settings import Settings, encrypt_secret, resolve_secret
+
+OLD_KEY, NEW_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+ACME: dict[str, Any] = {
+    "slug": "acme",
+    "name": "Acme",
+    "connector": "habari_api",
+    "connector_settings": {"base_url": "https://crm.example.com", "api_key": "env:ACME_KEY"},
+    "churn_kind": "cancellation",
+    "currency": "EUR",
+}
+SHOP = ACME | {"slug": "shop", "name": "Shop", "churn_kind": "inactivity", "inactivity_days": 90}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., str]:
+    def write(*companies: dict[str, Any]) -> str:
+        path = tmp_path / "companies.yml"
+        path.write_text(yaml.safe_dump({"companies": list(companies)}))
+        return str(path)
+
+    return write
+
+
+def registered(warehouse: Warehouse) -> dict[str, Company]:
+    with warehouse.connect() as connection:
+        return {company.slug: company for company in list_companies(connection, active_only=False)}
+
+
+def audit(warehouse: Warehouse) -> list[dict[str, Any]]:
+    with warehouse.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute("select * from ops.audit_log order by audit_id").fetchall()
+
+
+def test_a_file_is_shown_as_a_plan_and_applied_when_a_person_says_so(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse
+) -> None:
+    refused = churn("company", "apply", file(ACME, SHOP), typed="n\n")
+    assert "acme is added" in refused.output
+    assert "connector_settings.api_key: env:ACME_KEY" in refused.output
+    assert registered(warehouse) == {}
+    churn("company", "apply", file(ACME, SHOP), typed="y\n")
+    assert registered(warehouse).keys() == {"acme", "shop"}
+    assert {row["action"] for row in audit(warehouse)} == {"company.added"}
+
+
+def test_a_file_applied_again_changes_nothing_and_asks_nothing(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse
+) -> None:
+    churn("company", "apply", file(ACME, SHOP), "--yes")
+    again = churn("company", "apply", file(ACME, SHOP))
+    assert "acme stays as it is" in again.output
+    assert "Nothing to change" in again.output
+    assert len(audit(warehouse)) == 2
+
+
+def test_a_change_is_shown_field_by_field(churn: Churn, file: Callable[..., str], warehouse: Warehouse) -> None:
+    churn("company", "apply", file(ACME), "--yes")
+    changed = ACME | {
+        "horizon_days": 60,
+        "connector_settings": ACME["connector_settings"] | {"page_size": 500},
+        "custom_attributes": [{"name": "industry", "kind": "category", "is_fixed": True}],
+    }
+    shown = churn("company", "apply", file(changed), "--yes").output
+    assert "horizon_days: 30 → 60" in shown
+    assert "connector_settings.page_size: 500" in shown
+    assert "custom_attributes.industry.kind: category" in shown
+    assert "currency" not in shown
+    (row,) = [row for row in audit(warehouse) if row["action"] == "company.changed"]
+    assert row["before"]["horizon_days"] == 30
+    assert registered(warehouse)["acme"].horizon_days == 60
+
+
+def test_a_company_that_the_file_does_not_name_stays_and_one_is_disabled_only_by_saying_so(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse
+) -> None:
+    churn("company", "apply", file(ACME, SHOP), "--yes")
+    shown = churn("company", "apply", file(ACME | {"is_active": False}), "--yes").output
+    assert "acme is disabled" in shown
+    assert "left as they are: shop" in shown
+    assert {slug: company.is_active for slug, company in registered(warehouse).items()} == {"acme": False, "shop": True}
+    # What a person disabled is not enabled by a file that does not speak of it.
+    assert "acme stays as it is" in churn("company", "apply", file(ACME), "--yes").output
+    assert "acme is enabled" in churn("company", "apply", file(ACME | {"is_active": True}), "--yes").output
+    assert [row["action"] for row in audit(warehouse)][-2:] == ["company.disabled", "company.enabled"]
+
+
+def test_one_wrong_company_keeps_all_out_and_every_problem_is_named(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse
+) -> None:
+    wrong = SHOP | {"horizon_days": 0, "segment_by": "plan"}
+    with pytest.raises(CompanyDefinitionError) as caught:
+        churn("company", "apply", file(ACME, wrong, ACME | {"slug": "b2", "is_active": "perhaps"}, ACME), "--yes")
+    message = str(caught.value)
+    for part in (
+        "companies.yml",
+        "Company shop: horizon_days",
+        "above 0",
+        "Company b2: is_active",
+        "acme: the file has",
+    ):
+        assert part in message
+    assert registered(warehouse) == {}
+
+
+def test_a_failure_halfway_leaves_all_companies_as_they_were(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse
+) -> None:
+    churn("company", "apply", file(ACME), "--yes")
+    with warehouse.connect() as connection:
+        connection.execute("alter table ops.companies add constraint no_shop check (slug <> 'shop')")
+    with pytest.raises(Exception, match="no_shop"):
+        churn("company", "apply", file(ACME | {"horizon_days": 60}, SHOP), "--yes")
+    assert registered(warehouse)["acme"].horizon_days == 30
+    assert len(audit(warehouse)) == 1
+
+
+def test_a_plan_that_is_no_longer_true_is_not_applied(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse
+) -> None:
+    churn("company", "apply", file(ACME), "--yes")
+    wanted = company_plan.parse_companies(ACME | {"horizon_days": 60})
+    with warehouse.connect() as connection:
+        plan = company_plan.plan(connection, wanted)
+        connection.rollback()
+        churn("company", "disable", "acme")
+        churn("company", "change", "acme", "horizon_days=90")
+        with pytest.raises(CompaniesMoved, match="nothing is applied"):
+            company_plan.apply(connection, wanted, plan, "tests")
+    assert registered(warehouse)["acme"].horizon_days == 90
+
+
+def test_a_field_that_stands_twice_is_an_error_with_its_line(churn: Churn, tmp_path: Path) -> None:
+    path = tmp_path / "one.yml"
+    path.write_text(yaml.safe_dump(ACME) + "currency: USD\n")
+    failed = churn("company", "apply", str(path), "--yes")
+    assert isinstance(failed.exception, CommandFailed)
+    assert "currency stands there twice" in str(failed.exception)
+    assert "line 9" in str(failed.exception)
+
+
+def test_single_fields_change_and_the_rest_stays(churn: Churn, file: Callable[..., str], warehouse: Warehouse) -> None:
+    churn("company", "add", file(ACME))
+    shown = churn(
+        "company", "change", "acme", "connector_settings.page_size=500", "entities=[customers, payments]"
+    ).output
+    assert "entities" in shown
+    acme = registered(warehouse)["acme"]
+    assert acme.connector_settings == ACME["connector_settings"] | {"page_size": 500}
+    assert acme.entities == ("customers", "payments")
+    assert "so already" in churn("company", "change", "acme", "horizon_days=30").output
+    with pytest.raises(CompanyDefinitionError, match="did you mean horizon_days"):
+        churn("company", "change", "acme", "horizon=60")
+    with pytest.raises(CompanyDefinitionError, match="slug: cannot change"):
+        churn("company", "change", "acme", "slug=other")
+
+
+def test_what_is_shown_can_be_applied_again(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse, tmp_path: Path
+) -> None:
+    churn("company", "add", file(SHOP | {"business_hours": {"monday": ["09:00", "17:00"]}}))
+    before = registered(warehouse)
+    path = tmp_path / "shown.yml"
+    path.write_text(churn("company", "show", "shop").output)
+    assert "Nothing to change" in churn("company", "apply", str(path)).output
+    assert registered(warehouse) == before
+
+
+def test_a_company_is_removed_after_its_slug_is_typed(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse
+) -> None:
+    with warehouse.connect() as connection:
+        take_ids_of_no_other_test(connection)
+    churn("company", "add", file(ACME, SHOP))
+    refused = churn("company", "remove", "acme", typed="shop\n")
+    assert refused.exit_code != 0
+    assert registered(warehouse)["acme"].is_active
+    churn("company", "remove", "acme", typed="acme\n")
+    assert registered(warehouse).keys() == {"shop"}
+    assert audit(warehouse)[-1]["action"] == "company.removed"
+    churn("company", "remove", "shop", "--yes")
+    assert registered(warehouse) == {}
+
+
+def test_an_encrypted_secret_is_a_reference_that_opens_and_is_shown_to_nobody(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHURN_SECRET_KEY", OLD_KEY)
+    reference = churn("secret", "encrypt", typed="hunter2\n").stdout.strip()
+    assert resolve_secret(reference, Settings(secret_key=OLD_KEY)) == "hunter2"
+    settings = {"base_url": "https://crm.example.com", "api_key": reference}
+    planned = churn("company", "apply", file(ACME | {"connector_settings": settings}), "--yes").output
+    shown = churn("company", "show", "acme").output
+    trail = str(audit(warehouse))
+    for text in (planned, shown, trail):
+        assert "encrypted:#" in text
+        assert reference.removeprefix("encrypted:") not in text
+        assert "hunter2" not in text
+
+
+def test_rotation_encrypts_every_companys_secrets_anew_and_audits_no_value(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Settings(secret_key=OLD_KEY), Settings(secret_key=NEW_KEY)
+    both = Settings(secret_key=NEW_KEY, secret_key_previous=OLD_KEY)
+    reference = encrypt_secret("hunter2", old)
+    assert resolve_secret(reference, both) == "hunter2"  # Before the rotation all goes on.
+    settings = {"base_url": "https://crm.example.com", "api_key": reference}
+    churn("company", "add", file(ACME | {"connector_settings": settings, "notification_addresses": [reference]}, SHOP))
+    monkeypatch.setenv("CHURN_SECRET_KEY", NEW_KEY)
+    monkeypatch.setenv("CHURN_SECRET_KEY_PREVIOUS", OLD_KEY)
+    assert "2 secrets encrypted anew" in churn("secret", "rotate").output
+    acme = registered(warehouse)["acme"]
+    for rotated in (acme.connector_settings["api_key"], *acme.notification_addresses):
+        assert resolve_secret(rotated, new) == "hunter2"
+    with pytest.raises(SecretNotFound):
+        resolve_secret(acme.connector_settings["api_key"], old)
+    row = audit(warehouse)[-1]
+    assert row["action"] == "company.secrets_rotated"
+    assert row["before"]["notification_addresses"] != row["after"]["notification_addresses"]
+    assert row["after"].keys() == {"connector_settings", "notification_addresses"}
+    assert row["after"]["notification_addresses"][0].startswith("encrypted:#")
+    assert "already" in churn("secret", "rotate").output
+    assert registered(warehouse)["acme"] == acme
+
+
+def test_a_secret_that_no_key_opens_stops_the_rotation_before_anything_changed(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = encrypt_secret("hunter2", Settings(secret_key=Fernet.generate_key().decode()))
+    for slug, reference in (("acme", encrypt_secret("hunter2", Settings(secret_key=OLD_KEY))), ("zeta", lost)):
+        settings = {"base_url": "https://crm.example.com", "api_key": reference}
+        churn("company", "add", file(ACME | {"slug": slug, "connector_settings": settings}))
+    before = registered(warehouse)
+    monkeypatch.setenv("CHURN_SECRET_KEY", NEW_KEY)
+    monkeypatch.setenv("CHURN_SECRET_KEY_PREVIOUS", OLD_KEY)
+    with pytest.raises(SecretNotFound, match=r"Company zeta, connector_settings\.api_key.*No secret was changed"):
+        churn("secret", "rotate")
+    assert registered(warehouse) == before
+
+
+def test_disabled_and_enabled_by_command(churn: Churn, file: Callable[..., str], warehouse: Warehouse) -> None:
+    churn("company", "add", file(ACME))
+    churn("company", "disable", "acme")
+    with warehouse.connect() as connection:
+        assert not get_company(connection, "acme").is_active
+    churn("company", "enable", "acme")
+    assert registered(warehouse)["acme"].is_active

@@ -1,0 +1,278 @@
+"""Training as a whole, on worlds whose truth is known."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml_assets.errors import ArtefactError, FeatureMissingError, FrameError, InfiniteValueError, LabelError
+from ml_assets.judging.evaluate import evaluate
+from ml_assets.model.trained import TrainedModel
+from ml_assets.task import CHURN, Feature, Gate
+from ml_assets.training.train import TrainingResult, fingerprint, judge_gate, train, train_rule
+from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
+
+ARGUMENTS: dict[str, Any] = {"horizon_days": HORIZON_DAYS, "trained_at": TRAINED_AT}
+ONE_THREAD: dict[str, Any] = {**ARGUMENTS, "threads": 1}
+TASK = replace(CHURN, candidates=("xgboost", "logistic"))
+"""Two candidates, where the others would only take time."""
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    """A world of 1,000 customers with a signal."""
+    return simulate(900, 14, rate=0.09, signal=1.3)
+
+
+@pytest.fixture(scope="module")
+def result(frame: pd.DataFrame) -> TrainingResult:
+    """A first training on it, with no champion yet."""
+    return train(frame, FEATURES, TASK, **ONE_THREAD)
+
+
+def test_a_world_with_a_signal_gives_a_model_between_the_rule_and_the_truth(
+    frame: pd.DataFrame, result: TrainingResult
+) -> None:
+    assert (result.status, result.model.rung) == ("promoted", "own_model")
+    assert set(result.evaluations) == {"xgboost", "logistic", "rule", "base_rate"}
+    chosen = result.evaluations[result.decision["chosen"]]
+    test = frame[frame["as_of_date"].astype(str).isin(result.split["test"])]
+    truth = evaluate(test["true_probability"].to_numpy(), test["is_churned"].to_numpy(dtype=float))
+    assert chosen["auc"] is not None
+    assert truth["auc"] is not None
+    assert result.evaluations["rule"]["auc"] < chosen["auc"] < truth["auc"] + 0.02
+    assert chosen["log_loss"] < result.evaluations["base_rate"]["log_loss"]
+    assert chosen["calibration_error"] < 0.04
+    assert chosen["auc_low"] < chosen["auc"] < chosen["auc_high"]
+
+
+def test_what_training_found_is_plain_json(result: TrainingResult) -> None:
+    json.dumps([result.decision, result.split, result.evaluations], allow_nan=False)
+
+
+def test_the_same_frame_in_another_order_gives_the_same_fingerprint(frame: pd.DataFrame) -> None:
+    shuffled = frame.sample(frac=1, random_state=1)
+    assert fingerprint(shuffled, FEATURES, CHURN) == fingerprint(frame, FEATURES, CHURN)
+    changed = frame.copy()
+    changed.loc[3, "tenure_days"] += 1
+    assert fingerprint(changed, FEATURES, CHURN) != fingerprint(frame, FEATURES, CHURN)
+
+
+def test_training_twice_gives_the_same_scores(frame: pd.DataFrame, result: TrainingResult) -> None:
+    again = train(frame, FEATURES, TASK, **ONE_THREAD)
+    assert np.array_equal(again.model.score(frame).probability, result.model.score(frame).probability)
+    assert again.model.facts == result.model.facts
+
+
+@pytest.mark.parametrize("candidates", [("xgboost",), ("logistic",), ("lightgbm",), ("random_forest",)])
+def test_a_stored_model_scores_the_same_bits_and_its_parts_add_up(
+    frame: pd.DataFrame, candidates: tuple[Any, ...]
+) -> None:
+    task = replace(CHURN, candidates=candidates)
+    model = train(frame, FEATURES, task, **ONE_THREAD).model
+    assert model.estimator.kind == candidates[0]
+    again = TrainedModel.from_files(model.to_files())
+    strange = frame.head(500).copy()
+    strange["country"] = "Atlantis"
+    strange.loc[::3, "revenue_90d"] = 1e12
+    strange.loc[::5, ["tenure_days", "plan", "is_late_payer"]] = None
+    ours, theirs = model.score(strange), again.score(strange)
+    assert np.array_equal(ours.probability, theirs.probability)
+    assert ours.contributions is not None
+    assert theirs.contributions is not None
+    pd.testing.assert_frame_equal(ours.contributions, theirs.contributions, check_exact=True)
+    total = ours.baseline_log_odds + ours.contributions.to_numpy().sum(axis=1)
+    assert np.abs(total - np.log(ours.probability / (1 - ours.probability))).max() < 1e-6
+    assert (again.facts, again.encoder, again.calibrator) == (model.facts, model.encoder, model.calibrator)
+
+
+def test_scores_are_the_same_with_and_without_reasons(frame: pd.DataFrame, result: TrainingResult) -> None:
+    full, quick = result.model.score(frame), result.model.score(frame, explain=False)
+    assert np.allclose(full.probability, quick.probability, rtol=0, atol=1e-12)
+    assert full.baseline_log_odds == quick.baseline_log_odds
+    assert quick.contributions is None
+
+
+def test_no_row_after_the_split_touches_what_is_learned(frame: pd.DataFrame, result: TrainingResult) -> None:
+    """The test rows' features and outcomes, turned upside down, leave the fitted model as it is."""
+    turned = frame.copy()
+    last = turned["as_of_date"].astype(str).isin(result.split["test"])
+    turned.loc[last, "days_since_last_payment"] = 999.0
+    turned.loc[last, "plan"] = "unheard of"
+    again = train(turned, FEATURES, TASK, **ONE_THREAD)
+    kinds = [other.model.estimator.kind for other in (again, result)]
+    if kinds[0] == kinds[1]:
+        assert again.model.estimator.dump() == result.model.estimator.dump()
+    assert again.decision["selection_log_loss"] == result.decision["selection_log_loss"]
+
+
+def test_a_world_without_a_signal_has_an_auc_interval_that_contains_one_half() -> None:
+    found = train(simulate(1000, 16, rate=0.05, signal=0.0, seed=5), FEATURES, TASK, **ONE_THREAD)
+    for candidate in ("xgboost", "logistic", "rule"):
+        metrics = found.evaluations[candidate]
+        assert metrics["auc_low"] <= 0.5 <= metrics["auc_high"]
+    chosen = found.evaluations[found.decision["chosen"]]
+    assert abs(chosen["log_loss"] - found.evaluations["base_rate"]["log_loss"]) < 0.01
+
+
+@pytest.mark.parametrize(("churned", "word"), [(False, "hold fewer"), (True, "hold fewer")])
+def test_one_class_only_is_answered_by_the_rule_and_not_by_an_error(churned: bool, word: str) -> None:
+    young = simulate(90, 6).assign(is_churned=churned)
+    found = train(young, FEATURES, TASK, **ONE_THREAD)
+    assert (found.status, found.model.rung, found.evaluations) == ("too_few_outcomes", "rule", {})
+    assert word in found.decision["reason"]
+    probability = found.model.score(young).probability
+    assert np.all((probability > 0) & (probability < 1))
+
+
+def test_a_company_without_one_labelled_row_still_gets_the_rule() -> None:
+    new = simulate(30, 1).assign(is_churned=None)
+    found = train_rule(new, FEATURES, CHURN, feature_version="b.x", **ARGUMENTS)
+    assert (found.status, found.counts.rows) == ("too_few_outcomes", 0)
+    assert found.model.facts.last_seen_date is None
+    assert found.model.facts.feature_version == "b.x"
+    json.dumps(found.decision, allow_nan=False)
+    assert TrainedModel.from_files(found.model.to_files()).score(new).probability.max() < 0.2
+
+
+def test_the_same_data_again_keeps_the_champion_and_its_figures_stand_beside(
+    frame: pd.DataFrame, result: TrainingResult
+) -> None:
+    again = train(frame, FEATURES, TASK, champion=result.model, **ONE_THREAD)
+    assert again.status == "kept_champion"
+    assert again.decision["champion"]["log_loss_gain"] == 0.0
+    assert again.decision["champion"]["conditions"]["log loss gain excludes zero"] is False
+    assert again.evaluations["champion"]["auc"] == again.evaluations[again.decision["chosen"]]["auc"]
+
+
+def test_a_better_challenger_replaces_a_champion_that_learned_from_noise(
+    frame: pd.DataFrame, result: TrainingResult
+) -> None:
+    noise = frame.assign(is_churned=frame["is_churned"].sample(frac=1, random_state=3).to_numpy())
+    weak = train(noise, FEATURES, TASK, **ONE_THREAD).model
+    found = train(frame, FEATURES, TASK, champion=weak, **ONE_THREAD)
+    assert found.status == "promoted"
+    assert found.decision["champion"]["log_loss_gain_low"] > 0
+    assert all(found.decision["champion"]["conditions"].values())
+
+
+def test_a_champion_that_learned_from_the_test_dates_is_marked(frame: pd.DataFrame, result: TrainingResult) -> None:
+    late = replace(result.model, facts=replace(result.model.facts, last_seen_date="2025-12-01"))
+    found = train(frame, FEATURES, TASK, champion=late, **ONE_THREAD)
+    assert found.decision["champion"]["champion_has_seen_these_rows"] is True
+
+
+def test_a_champion_of_other_features_is_replaced_and_the_reason_is_kept(
+    frame: pd.DataFrame, result: TrainingResult
+) -> None:
+    narrower = [feature for feature in FEATURES if feature.name != "open_tickets"]
+    found = train(frame.drop(columns="open_tickets"), narrower, TASK, champion=result.model, **ONE_THREAD)
+    assert found.status == "promoted"
+    assert "open_tickets" in found.decision["champion"]["reason"]
+
+
+def test_a_champion_of_another_feature_version_is_replaced_though_it_could_score(
+    frame: pd.DataFrame, result: TrainingResult
+) -> None:
+    found = train(frame.assign(feature_version="b.x"), FEATURES, TASK, champion=result.model, **ONE_THREAD)
+    assert found.status == "promoted"
+    assert found.model.facts.feature_version == "b.x"
+    assert "feature version" in found.decision["champion"]["reason"]
+
+
+def test_a_candidate_that_does_not_pass_the_gate_leaves_the_one_column_rule(frame: pd.DataFrame) -> None:
+    strict = replace(TASK, gate=Gate(log_loss_gain=10.0, average_precision_gain=1.0))
+    found = train(frame, FEATURES, strict, **ONE_THREAD)
+    assert (found.decision["chosen"], found.model.rung) == ("rule", "rule")
+    assert found.model.estimator.kind == "one_column_rule"
+    assert found.decision["gate"]["passed"] is False
+
+
+def test_the_gate_opens_by_either_measure_and_not_by_equality() -> None:
+    rule = {"log_loss": 0.2, "average_precision": 0.1, "auc_low": 0.6}
+    for measure, better in (
+        ("log_loss", {"log_loss": 0.19, "average_precision": 0.05}),
+        ("average_precision", {"log_loss": 0.3, "average_precision": 0.2}),
+    ):
+        gate = judge_gate({**rule, **better}, rule, Gate())
+        assert (gate["passed"], gate["passed_by"]) == (True, [measure])
+    assert judge_gate(dict(rule), rule, Gate())["passed"] is False
+    assert judge_gate({**rule, "log_loss": 0.19, "average_precision": None}, rule, Gate(0.05))["passed"] is False
+
+
+@pytest.mark.parametrize("auc_low", [0.5, 0.41, None])
+def test_the_gate_stays_shut_for_a_candidate_that_may_be_a_coin(auc_low: float | None) -> None:
+    rule = {"log_loss": 0.2, "average_precision": 0.1, "auc_low": 0.4}
+    gate = judge_gate({"log_loss": 0.19, "average_precision": 0.2, "auc_low": auc_low}, rule, Gate())
+    assert (gate["passed"], gate["is_told_from_chance"]) == (False, False)
+
+
+def test_where_no_feature_tells_anything_the_rule_publishes() -> None:
+    found = train(simulate(600, 12, rate=0.08, signal=0.0, seed=5), FEATURES, TASK, **ONE_THREAD)
+    assert (found.decision["chosen"], found.model.rung) == ("rule", "rule")
+    assert found.decision["gate"]["passed_by"], "by its gains alone the candidate would have passed"
+
+
+def test_a_short_history_trains_without_calibration_and_says_so() -> None:
+    found = train(simulate(600, 2, rate=0.1), FEATURES, TASK, **ONE_THREAD)
+    assert found.split["mode"] == "two_way"
+    assert "no calibration dates" in found.model.calibrator.reason
+    assert "test rows" in found.decision["candidate_chosen_on"]
+
+
+def test_rows_without_a_known_label_are_left_out(frame: pd.DataFrame, result: TrainingResult) -> None:
+    later = simulate(1000, 1, seed=9).assign(as_of_date=pd.Timestamp("2026-01-01").date(), is_churned=None)
+    both = pd.concat([frame.astype({"is_churned": object}), later], ignore_index=True)
+    assert train(both, FEATURES, TASK, **ONE_THREAD).model.facts == result.model.facts
+
+
+def test_two_companies_with_the_same_customer_names_stay_apart() -> None:
+    pool = pd.concat([simulate(300, 12, rate=0.08, seed=seed, company=seed) for seed in (1, 2)], ignore_index=True)
+    found = train(pool, FEATURES, TASK, rung="pooled_model", **ONE_THREAD)
+    assert found.counts.entities == 600
+    assert found.model.rung in ("pooled_model", "rule")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda frame: frame.drop(columns="plan"), FeatureMissingError, "plan"),
+        (lambda frame: frame.drop(columns="is_churned"), LabelError, "'is_churned'"),
+        (lambda frame: frame.assign(tenure_days=np.inf), InfiniteValueError, "'tenure_days'"),
+        (lambda frame: frame.assign(plan=1), FrameError, "'plan' is a category"),
+        (lambda frame: pd.concat([frame, frame]), FrameError, "repeat their key"),
+        (lambda frame: frame.assign(is_churned="no"), LabelError, "true or false"),
+    ],
+)
+def test_bad_input_is_a_clear_error(frame: pd.DataFrame, change: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        train(change(frame), FEATURES, TASK, **ONE_THREAD)
+
+
+def test_a_horizon_of_no_days_and_no_features_are_refused(frame: pd.DataFrame) -> None:
+    with pytest.raises(FrameError, match="at least 1, got 0"):
+        train(frame, FEATURES, TASK, horizon_days=0, trained_at=TRAINED_AT)
+    no_features: tuple[Feature, ...] = ()
+    with pytest.raises(FrameError, match="no features"):
+        train(frame, no_features, TASK, **ONE_THREAD)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda files: files.pop("estimator.json"), "damaged or incomplete.*estimator.json"),
+        (lambda files: files.update({"model.json": b"{"}), "damaged or incomplete"),
+        (
+            lambda files: files.update({"model.json": files["model.json"].replace(b'"format": 1', b'"format": 9')}),
+            "format 9",
+        ),
+    ],
+)
+def test_a_damaged_model_is_a_clear_error(result: TrainingResult, damage: Any, message: str) -> None:
+    files = result.model.to_files()
+    damage(files)
+    with pytest.raises(ArtefactError, match=message):
+        TrainedModel.from_files(files)

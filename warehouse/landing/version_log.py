@@ -1,0 +1,388 @@
+"""The version log: record versions land exactly once, together with the cursor of their sync.
+
+One transaction per chunk copies the rows to a temporary table, inserts those whose version
+key is new, keeps the rejected records, moves the cursor and counts. A kill anywhere leaves
+data and cursor agreeing; a repeat adds nothing. Where records come from, and what makes one
+acceptable, does not belong here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from warehouse.errors import WarehouseError
+from warehouse.frames import copy_arrow
+from warehouse.landing.erased import Erased, read_erased, withhold
+from warehouse.relations import ENTITY_RELATIONS, LOAD_LOG, REJECTED_RECORDS, SYNC_CURSORS, WITHHELD_RECORDS
+
+LOCK_WAIT_SECONDS = 30
+_INCOMING = "incoming_versions"
+
+
+class VersionLogError(WarehouseError):
+    """Base of what can go wrong while landing."""
+
+
+class LoadInProgress(VersionLogError):
+    """Another load of the same company and entity is running."""
+
+
+class RejectLimitExceeded(VersionLogError):
+    """More of a load's records broke the contract than the settings allow."""
+
+
+@dataclass(frozen=True)
+class RejectedRecord:
+    """A record that broke the contract: its id where it has one, why, and itself as JSON text."""
+
+    record_id: str | None
+    reason: str
+    payload: str
+
+    @property
+    def payload_hash(self) -> str:
+        """SHA-256 of the payload, in hexadecimal."""
+        return hashlib.sha256(self.payload.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far a company's entity has been read, and whether its first load is complete."""
+
+    updated_at: datetime | None
+    backfill_completed: bool
+
+
+@dataclass(frozen=True)
+class RecordCounts:
+    """Records by their newest version, rejected records that no later load has mended, and those of the forgotten."""
+
+    live: int
+    deleted: int
+    rejected: int
+    withheld: int = 0
+
+
+@dataclass
+class Load:
+    """A load under way, with what it counted so far, and the cursor that it started from.
+
+    `known_before` is how many of its rejected records an earlier, successful load had
+    already left behind: they do not count towards the limit again.
+    """
+
+    load_id: int
+    is_backfill: bool
+    known_at: datetime
+    started_from: datetime | None = None
+    received: int = 0
+    loaded: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    known_before: int = field(default=0, repr=False)
+    erased: Erased | None = field(default=None, repr=False)
+
+
+class VersionLog:
+    """The version log of one company's entity, on a connection of its own in autocommit mode."""
+
+    def __init__(self, connection: psycopg.Connection[Any], company_id: int, entity: str) -> None:
+        if not connection.autocommit:
+            raise ValueError("the version log opens its own transactions: give it an autocommit connection")
+        self._connection = connection
+        self._company_id = company_id
+        self._entity = entity
+        self._relation = ENTITY_RELATIONS[entity]
+        self._key = sql.Identifier(f"{entity.removesuffix('s')}_id")
+
+    @contextmanager
+    def lock(self, wait_seconds: int = LOCK_WAIT_SECONDS) -> Iterator[None]:
+        """Hold the right to load this entity; a second comer waits, then raises LoadInProgress.
+
+        The server notices a killed holder: it checks every second that its client is still there.
+        """
+        name = _lock_name(self._company_id, self._entity)
+        self._connection.execute("select set_config('client_connection_check_interval', '1s', false)")
+        try:
+            with self._connection.transaction():
+                self._connection.execute("select set_config('lock_timeout', %s, true)", (f"{wait_seconds * 1000}ms",))
+                self._connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (name,))
+        except psycopg.errors.LockNotAvailable:
+            raise LoadInProgress(
+                f"Company {self._company_id}, {self._entity}: another load is still running after "
+                f"{wait_seconds} s of waiting. Let it finish, or end it, and run this again."
+            ) from None
+        try:
+            yield
+        finally:
+            if not self._connection.closed:
+                self._connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
+
+    def cursor(self) -> Cursor:
+        """Where the last load stopped."""
+        query = sql.SQL(
+            "select cursor_updated_at, backfill_completed_at is not null from {} where company_id = %s and entity = %s"
+        ).format(SYNC_CURSORS.identifier)
+        row = self._connection.execute(query, (self._company_id, self._entity)).fetchone()
+        return Cursor(*row) if row else Cursor(None, False)
+
+    def open_load(
+        self, *, updated_since: datetime | None, known_at: datetime, dagster_run_id: str | None = None
+    ) -> Load:
+        """Begin a load; call with the lock held. A load that a dead process left running is closed as failed."""
+        cursor = self.cursor()
+        is_backfill = not cursor.backfill_completed
+        abandon = sql.SQL(
+            "update {} set status = 'failed', finished_at = clock_timestamp(),"
+            " error = 'The process ended before the load did; the next load went on from its cursor.'"
+            " where company_id = %s and entity = %s and status = 'running'"
+        ).format(LOAD_LOG.identifier)
+        begin = sql.SQL(
+            "insert into {} (company_id, entity, dagster_run_id, is_backfill, updated_since, known_at,"
+            " started_at, status, received, loaded, unchanged, rejected)"
+            " values (%s, %s, %s, %s, %s, %s, clock_timestamp(), 'running', 0, 0, 0, 0) returning load_id"
+        ).format(LOAD_LOG.identifier)
+        with self._connection.transaction():
+            self._connection.execute(abandon, (self._company_id, self._entity))
+            row = self._connection.execute(
+                begin, (self._company_id, self._entity, dagster_run_id, is_backfill, updated_since, known_at)
+            ).fetchone()
+        assert row is not None  # noqa: S101 an insert that returns, returns a row
+        return Load(
+            load_id=row[0],
+            is_backfill=is_backfill,
+            known_at=known_at,
+            started_from=cursor.updated_at,
+            erased=read_erased(self._connection, self._company_id),
+        )
+
+    def land_chunk(
+        self,
+        load: Load,
+        accepted: pa.Table,
+        rejected: Sequence[RejectedRecord],
+        *,
+        received: int,
+        cursor: datetime | None,
+        reject_limit: float,
+    ) -> None:
+        """Land a chunk in one transaction and add it to the load's counts.
+
+        accepted: columns as in the raw table, without those that the warehouse itself fills.
+        cursor: the newest updated_at of the chunk; it never passes the load's known_at nor goes back.
+        Raises RejectLimitExceeded when the load's share of rejected records passes reject_limit (0 to 1):
+        the rejected records are then on record, the chunk's other rows and the cursor are not. A
+        single rejected record is never too many, unless the limit is 0. Records of a forgotten customer
+        are not kept, and count as unchanged.
+        """
+        withheld: list[bytes] = []
+        if load.erased is not None:
+            accepted, withheld = load.erased.split(self._entity, accepted)
+            rejected, named = load.erased.split_rejected(self._entity, rejected)
+            withheld += named
+        with self._connection.transaction(), self._connection.cursor() as database:
+            known_before = self._keep_rejected(database, load, rejected)
+            load.received += received
+            load.rejected += len(rejected)
+            load.known_before += known_before
+            too_many = _too_many(load, reject_limit)
+            if not too_many:
+                if withheld:
+                    withhold(self._connection, self._company_id, self._entity, withheld)
+                loaded = self._insert_versions(database, load, accepted)
+                load.loaded += loaded
+                load.unchanged += received - len(rejected) - loaded
+                if cursor is not None:
+                    self._move_cursor(database, min(cursor, load.known_at))
+            self._write_counts(database, load)
+        if too_many:
+            raise RejectLimitExceeded(
+                f"Company {self._company_id}, {self._entity}: {load.rejected} of {load.received} records"
+                f" broke the contract, more than the allowed share of {reject_limit:.1%}; most often:"
+                f" {_commonest(rejected)}. Mend the source or the mapping, or raise CHURN_REJECT_LIMIT."
+                f" The records stand in {REJECTED_RECORDS}, load {load.load_id}."
+            )
+
+    def complete_load(
+        self, load: Load, *, source_live: int | None, source_deleted: int | None, warehouse: RecordCounts | None
+    ) -> None:
+        """Close a load that read its source to the end; a first load is then no backfill any more."""
+        finish = sql.SQL(
+            "update {} set status = 'succeeded', finished_at = clock_timestamp(), source_live = %s,"
+            " source_deleted = %s, warehouse_live = %s, warehouse_deleted = %s where load_id = %s"
+        ).format(LOAD_LOG.identifier)
+        complete = sql.SQL(
+            "insert into {cursors} as known (company_id, entity, backfill_completed_at, moved_at)"
+            " values (%(company)s, %(entity)s, %(known_at)s, %(known_at)s) on conflict (company_id, entity)"
+            " do update set backfill_completed_at = excluded.backfill_completed_at"
+            " where known.backfill_completed_at is null"
+        ).format(cursors=SYNC_CURSORS.identifier)
+        live, deleted = (warehouse.live, warehouse.deleted) if warehouse else (None, None)
+        with self._connection.transaction():
+            self._connection.execute(finish, (source_live, source_deleted, live, deleted, load.load_id))
+            self._connection.execute(
+                complete, {"company": self._company_id, "entity": self._entity, "known_at": load.known_at}
+            )
+
+    def fail_load(self, load: Load, error: str, *, rewind: bool = False) -> None:
+        """Close a load that did not reach its source's end. What has landed stays; the next load goes on.
+
+        With `rewind` the next one starts where this one started: for a source that cannot be trusted to
+        have given everything up to the cursor.
+        """
+        query = sql.SQL(
+            "update {} set status = 'failed', finished_at = clock_timestamp(), error = %s where load_id = %s"
+        ).format(LOAD_LOG.identifier)
+        back = sql.SQL(
+            "update {} set cursor_updated_at = %s, moved_at = clock_timestamp() where company_id = %s and entity = %s"
+        ).format(SYNC_CURSORS.identifier)
+        with self._connection.transaction():
+            self._connection.execute(query, (error.replace("\0", "\\0"), load.load_id))
+            if rewind:
+                self._connection.execute(back, (load.started_from, self._company_id, self._entity))
+
+    def count_records(self) -> RecordCounts:
+        """What the warehouse holds, to lay beside the source's own totals."""
+        newest = sql.SQL(
+            "select count(*) filter (where not is_deleted), count(*) filter (where is_deleted) from ("
+            "select distinct on ({key}) is_deleted from {raw} where company_id = %s"
+            " order by {key}, updated_at desc) as newest"
+        ).format(key=self._key, raw=self._relation.identifier)
+        standing = sql.SQL(
+            "select count(distinct coalesce(rejected.record_id, rejected.payload_hash))"
+            " from {rejected} as rejected where rejected.company_id = %s and rejected.entity = %s"
+            " and not exists (select from {raw} as version where version.company_id = rejected.company_id"
+            " and version.{key} = rejected.record_id and version.load_id > rejected.load_id)"
+        ).format(rejected=REJECTED_RECORDS.identifier, raw=self._relation.identifier, key=self._key)
+        live, deleted = self._connection.execute(newest, (self._company_id,)).fetchone() or (0, 0)
+        (rejected,) = self._connection.execute(standing, (self._company_id, self._entity)).fetchone() or (0,)
+        held_back = sql.SQL("select count(*) from {} where company_id = %s and entity = %s").format(
+            WITHHELD_RECORDS.identifier
+        )
+        (withheld,) = self._connection.execute(held_back, (self._company_id, self._entity)).fetchone() or (0,)
+        return RecordCounts(live=live, deleted=deleted, rejected=rejected, withheld=withheld)
+
+    def _insert_versions(self, database: psycopg.Cursor[Any], load: Load, accepted: pa.Table) -> int:
+        if accepted.num_rows == 0:
+            return 0
+        columns = sql.SQL(", ").join(map(sql.Identifier, accepted.column_names))
+        raw = self._relation.identifier
+        incoming = sql.Identifier(_INCOMING)
+        database.execute(
+            sql.SQL("create temporary table {} on commit drop as select {} from {} with no data").format(
+                incoming, columns, raw
+            )
+        )
+        copy_arrow(database, accepted, _INCOMING, json_columns=("attributes",))
+        known_at = sql.SQL("least(updated_at, %(known_at)s)" if load.is_backfill else "%(known_at)s")
+        insert = sql.SQL(
+            "insert into {raw} (company_id, known_at, is_backfill, load_id, {columns})"
+            " select %(company_id)s, {known_at}, %(is_backfill)s, %(load_id)s, {columns} from {incoming}"
+            " on conflict do nothing"
+        ).format(raw=raw, columns=columns, known_at=known_at, incoming=incoming)
+        database.execute(
+            insert,
+            {
+                "company_id": self._company_id,
+                "known_at": load.known_at,
+                "is_backfill": load.is_backfill,
+                "load_id": load.load_id,
+            },
+        )
+        return database.rowcount
+
+    def _keep_rejected(self, database: psycopg.Cursor[Any], load: Load, rejected: Sequence[RejectedRecord]) -> int:
+        """Put rejected records on record; returns how many a successful load had left behind already."""
+        if not rejected:
+            return 0
+        values = {
+            "company_id": self._company_id,
+            "entity": self._entity,
+            "load_id": load.load_id,
+            "rejected_at": load.known_at,
+            "ids": [record.record_id for record in rejected],
+            "reasons": [record.reason for record in rejected],
+            "payloads": [record.payload for record in rejected],
+            "hashes": [record.payload_hash for record in rejected],
+        }
+        insert = sql.SQL(
+            "insert into {} (company_id, entity, load_id, record_id, reason, payload, rejected_at, payload_hash)"
+            " select %(company_id)s, %(entity)s, %(load_id)s, id, reason, payload::jsonb, %(rejected_at)s, hash"
+            " from unnest(%(ids)s::text[], %(reasons)s::text[], %(payloads)s::text[], %(hashes)s::text[])"
+            " as new (id, reason, payload, hash) on conflict do nothing"
+        ).format(REJECTED_RECORDS.identifier)
+        known = sql.SQL(
+            "select count(*) from unnest(%(reasons)s::text[], %(hashes)s::text[]) as new (reason, hash)"
+            " join {rejected} as old on old.company_id = %(company_id)s and old.entity = %(entity)s"
+            " and old.payload_hash = new.hash and old.reason = new.reason"
+            " where old.load_id <= (select max(load_id) from {loads}"
+            " where company_id = %(company_id)s and entity = %(entity)s and status = 'succeeded')"
+        ).format(rejected=REJECTED_RECORDS.identifier, loads=LOAD_LOG.identifier)
+        database.execute(insert, values)
+        (count,) = database.execute(known, values).fetchone() or (0,)
+        return int(count)
+
+    def _move_cursor(self, database: psycopg.Cursor[Any], cursor: datetime) -> None:
+        move = sql.SQL(
+            "insert into {} as known (company_id, entity, cursor_updated_at, moved_at)"
+            " values (%(company)s, %(entity)s, %(cursor)s, clock_timestamp()) on conflict (company_id, entity)"
+            " do update set cursor_updated_at = excluded.cursor_updated_at, moved_at = excluded.moved_at"
+            " where known.cursor_updated_at is null or known.cursor_updated_at < excluded.cursor_updated_at"
+        ).format(SYNC_CURSORS.identifier)
+        database.execute(move, {"company": self._company_id, "entity": self._entity, "cursor": cursor})
+
+    @staticmethod
+    def _write_counts(database: psycopg.Cursor[Any], load: Load) -> None:
+        query = sql.SQL(
+            "update {} set received = %s, loaded = %s, unchanged = %s, rejected = %s where load_id = %s"
+        ).format(LOAD_LOG.identifier)
+        database.execute(query, (load.received, load.loaded, load.unchanged, load.rejected, load.load_id))
+
+
+def hold_off_loads(
+    connection: psycopg.Connection[Any], company_id: int, entities: Sequence[str], wait_seconds: int = LOCK_WAIT_SECONDS
+) -> None:
+    """Keep every load of a company waiting until the current transaction ends; raises LoadInProgress as `lock` does."""
+    connection.execute("select set_config('lock_timeout', %s, true)", (f"{wait_seconds * 1000}ms",))
+    try:
+        for entity in entities:
+            connection.execute(
+                "select pg_advisory_xact_lock(hashtextextended(%s, 0))", (_lock_name(company_id, entity),)
+            )
+    except psycopg.errors.LockNotAvailable:
+        raise LoadInProgress(
+            f"Company {company_id}: a load is still running after {wait_seconds} s of waiting. "
+            "Let it finish, or end it, and run this again."
+        ) from None
+
+
+def _lock_name(company_id: int, entity: str) -> str:
+    return f"load {company_id} {entity}"
+
+
+def analyze(connection: psycopg.Connection[Any], entity: str) -> None:
+    """Give the planner statistics of an entity's versions; as the owner, since Postgres lets nobody else."""
+    connection.execute(sql.SQL("analyze {}").format(ENTITY_RELATIONS[entity].identifier))
+
+
+def _too_many(load: Load, reject_limit: float) -> bool:
+    new = load.rejected - load.known_before
+    seen = load.received - load.known_before
+    return new > reject_limit * seen and (new > 1 or reject_limit == 0)
+
+
+def _commonest(rejected: Sequence[RejectedRecord], shown: int = 3) -> str:
+    counts: dict[str, int] = {}
+    for record in rejected:
+        counts[record.reason] = counts.get(record.reason, 0) + 1
+    common = sorted(counts.items(), key=lambda pair: -pair[1])[:shown]
+    return "; ".join(f"{reason} ({count})" for reason, count in common)

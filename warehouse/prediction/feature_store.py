@@ -1,0 +1,325 @@
+"""Reading the feature matrix: labelled rows to learn from, and one date's rows to score."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, LiteralString
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from warehouse import relations
+from warehouse.companies.registry import CustomAttribute
+from warehouse.connection import Warehouse
+from warehouse.errors import WarehouseError
+from warehouse.frames import arrow_chunks, read_arrow
+from warehouse.relations import Relation
+from warehouse.roles import Role
+
+_KEY = ("company_id", "customer_id", "as_of_date", "feature_version")
+_ATTRIBUTES = "custom_attributes"
+_ATTRIBUTE_FEATURE = "attribute_"
+_JSON_TYPES = {"number": ("number", "double precision"), "flag": ("boolean", "boolean"), "category": ("string", "text")}
+
+_AT: LiteralString = """
+    select {columns}
+    from {matrix} as matrix
+    where matrix.company_id = {company} and matrix.as_of_date = {date} {customers}
+    order by matrix.customer_id
+"""
+_LABELLED: LiteralString = """
+    select label.is_churned, {columns}
+    from {matrix} as matrix
+    inner join {labels} as label
+        on label.company_id = matrix.company_id
+        and label.customer_id = matrix.customer_id
+        and label.as_of_date = matrix.as_of_date
+    where matrix.company_id = any({companies}) and label.is_mature and label.is_churned is not null
+        and extract(day from matrix.as_of_date) = 1
+    order by matrix.company_id, matrix.as_of_date, matrix.customer_id
+"""
+
+
+class FeaturesNotBuilt(WarehouseError):
+    """The feature matrix lacks what was asked for."""
+
+
+@dataclass(frozen=True)
+class CatalogueRow:
+    """One feature as the catalogue has it, of one company or over all. Shares are in [0, 1], None before any row."""
+
+    feature: str
+    label: str
+    family: str
+    model_name: str
+    share_missing: float | None
+    share_missing_on_newest_date: float | None
+    first_date_available: date | None
+    is_proven: bool | None
+    proof_rows_compared: int | None
+    proof_rows_differing: int | None
+    proof_date: date | None
+
+
+def read_catalogue(conn: psycopg.Connection[Any], company_id: int | None) -> list[CatalogueRow]:
+    """The features of one company, or those that all companies share.
+
+    Over all companies shares are means, and the proof is that of the company that fared worst. Raises
+    FeaturesNotBuilt before the first dbt build.
+    """
+    query = sql.SQL(
+        """
+        select feature, min(label) as label, min(family) as family, min(model_name) as model_name,
+            avg(share_missing) as share_missing,
+            avg(share_missing_on_newest_date) as share_missing_on_newest_date,
+            min(first_date_available) as first_date_available,
+            bool_and(is_proven) as is_proven,
+            sum(proof_rows_compared)::bigint as proof_rows_compared,
+            sum(proof_rows_differing)::bigint as proof_rows_differing,
+            min(proof_date) as proof_date
+        from {}
+        where company_id = %(company_id)s or (%(company_id)s::int is null and not starts_with(feature, 'attribute_'))
+        group by feature
+        """
+    ).format(relations.FEATURE_CATALOGUE.identifier)
+    try:
+        with conn.cursor(row_factory=class_row(CatalogueRow)) as cursor:
+            return cursor.execute(query, {"company_id": company_id}).fetchall()
+    except psycopg.errors.UndefinedTable:
+        raise FeaturesNotBuilt(
+            f"{relations.FEATURE_CATALOGUE} does not exist yet: run `churn run`, or `dbt build` in dbt_project."
+        ) from None
+
+
+def attribute_feature(attribute: CustomAttribute) -> str:
+    """What a company's own attribute is called as a feature."""
+    return f"{_ATTRIBUTE_FEATURE}{attribute.name}"
+
+
+def built_columns(conn: psycopg.Connection[Any], matrix: Relation = relations.CHURN_FEATURE_MATRIX) -> list[str]:
+    """The matrix's columns as they stand in the warehouse.
+
+    Raises FeaturesNotBuilt before the first dbt build.
+    """
+    rows = conn.execute(
+        "select column_name from information_schema.columns where table_schema = %s and table_name = %s"
+        " order by ordinal_position",
+        [matrix.schema, matrix.name],
+    ).fetchall()
+    if not rows:
+        raise FeaturesNotBuilt(f"{matrix} does not exist yet: run `churn run`, or `dbt build` in dbt_project.")
+    return [name for (name,) in rows]
+
+
+def labelled_rows(
+    warehouse: Warehouse,
+    company_ids: Sequence[int],
+    features: Sequence[str],
+    attributes: Sequence[CustomAttribute] = (),
+) -> pa.Table:
+    """Rows whose label is mature: is_churned, company_id, customer_id, as_of_date, feature_version, then
+    ``features`` and ``attributes``.
+
+    Only dates of the monthly grid count: a daily scoring date would weigh recent days more than others.
+    Rows are ordered by company, date and customer, so that a training can be repeated.
+    """
+    query = _query(_LABELLED, features, attributes, companies=list(company_ids))
+    return read_arrow(warehouse, query, role=Role.ml)
+
+
+def rows_at(
+    warehouse: Warehouse,
+    company_id: int,
+    as_of_date: date,
+    features: Sequence[str],
+    attributes: Sequence[CustomAttribute] = (),
+    customers: tuple[str, str] | None = None,
+    matrix: Relation = relations.CHURN_FEATURE_MATRIX,
+) -> pa.Table:
+    """The active customers of one company at one date: company_id, customer_id, as_of_date, feature_version, then
+    ``features`` and ``attributes``; or those from the first of ``customers`` to the last. ``matrix`` may be one that
+    was built beside the stored one.
+
+    Raises FeaturesNotBuilt when the matrix has no such row.
+    """
+    chosen = sql.SQL("and matrix.customer_id between {} and {}").format(*customers) if customers else sql.SQL("")
+    query = _query(_AT, features, attributes, matrix, company=company_id, date=as_of_date, customers=chosen)
+    rows = read_arrow(warehouse, query, role=Role.ml)
+    if rows.num_rows == 0:
+        raise _not_built(company_id, as_of_date, customers)
+    return rows
+
+
+def chunks_at(
+    warehouse: Warehouse,
+    company_id: int,
+    as_of_date: date,
+    features: Sequence[str],
+    attributes: Sequence[CustomAttribute] = (),
+    *,
+    rows: int,
+) -> Iterator[pa.Table]:
+    """As ``rows_at``, ``rows`` customers at a time."""
+    query = _query(_AT, features, attributes, company=company_id, date=as_of_date, customers=sql.SQL(""))
+    is_empty = True
+    for chunk in arrow_chunks(warehouse, query, Role.ml, rows):
+        is_empty = False
+        yield chunk
+    if is_empty:
+        raise _not_built(company_id, as_of_date, None)
+
+
+def _not_built(company_id: int, as_of_date: date, customers: tuple[str, str] | None) -> FeaturesNotBuilt:
+    if customers is not None:
+        low, high = customers
+        who = f"customer {low!r}" if low == high else f"customer from {low!r} to {high!r}"
+        return FeaturesNotBuilt(f"Company {company_id} has no active {who} with features for {as_of_date}.")
+    return FeaturesNotBuilt(
+        f"Company {company_id} has no feature rows for {as_of_date}: its first load is not complete, its "
+        "features were not built for that date (`churn run`), or it has no active customer."
+    )
+
+
+def feature_versions_at(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> list[str]:
+    """What made one company's rows of one date: one version, none where there are no rows, never more if all is well.
+
+    Raises FeaturesNotBuilt for a matrix of before there were versions.
+    """
+    try:
+        rows = conn.execute(
+            sql.SQL(
+                "select distinct feature_version from {} where company_id = %s and as_of_date = %s order by 1"
+            ).format(relations.CHURN_FEATURE_MATRIX.identifier),
+            [company_id, as_of_date],
+        ).fetchall()
+    except psycopg.errors.UndefinedColumn:
+        raise FeaturesNotBuilt(
+            f"{relations.CHURN_FEATURE_MATRIX} was built by an older release: run `churn run`, or `dbt build`."
+        ) from None
+    return [str(version) for (version,) in rows]
+
+
+def keep_missing(
+    conn: psycopg.Connection[Any],
+    company_id: int,
+    as_of_date: date,
+    feature_version: str,
+    customers: int,
+    missing: Mapping[str, int],
+) -> None:
+    """Keep how many of one date's customers lack each feature of the stored matrix, as whoever read it all counted.
+
+    What its customers have of the company's own attributes is counted here, for not all of them are features.
+    """
+    attributes = _attributes_missing(conn, relations.CHURN_FEATURE_MATRIX, company_id, as_of_date, customers)
+    conn.execute(
+        relations.compose("""
+        insert into {missing_features} (company_id, as_of_date, feature_version, customers, missing)
+        values (%s, %s, %s, %s, %s)
+        on conflict (company_id, as_of_date) do update set feature_version = excluded.feature_version,
+            customers = excluded.customers, missing = excluded.missing
+        """),
+        [company_id, as_of_date, feature_version, customers, Jsonb({**missing, **attributes})],
+    )
+
+
+def missing_shares(
+    conn: psycopg.Connection[Any], matrix: Relation, company_id: int, as_of_date: date
+) -> dict[str, float]:
+    """Each feature's share (0 to 1) of one date's customers without it, a company's own attributes among them.
+
+    As it was kept when the date was scored, where the stored matrix is of the same feature version still; else
+    counted. Empty where the matrix has no row for that date.
+    """
+    kept = _kept_missing(conn, company_id, as_of_date) if matrix == relations.CHURN_FEATURE_MATRIX else None
+    customers, missing = kept or _count_missing(conn, matrix, company_id, as_of_date)
+    return {name: 1 - (customers - count) / customers for name, count in missing.items()}
+
+
+def _kept_missing(
+    conn: psycopg.Connection[Any], company_id: int, as_of_date: date
+) -> tuple[int, dict[str, int]] | None:
+    kept = conn.execute(
+        relations.compose(
+            "select feature_version, customers, missing from {missing_features}"
+            " where company_id = %s and as_of_date = %s"
+        ),
+        [company_id, as_of_date],
+    ).fetchone()
+    if kept is None:
+        return None
+    stored = conn.execute(
+        relations.compose(
+            "select feature_version from {churn_feature_matrix} where company_id = %s and as_of_date = %s limit 1"
+        ),
+        [company_id, as_of_date],
+    ).fetchone()
+    version, customers, missing = kept
+    return (customers, missing) if stored == (version,) else None
+
+
+def _count_missing(
+    conn: psycopg.Connection[Any], matrix: Relation, company_id: int, as_of_date: date
+) -> tuple[int, dict[str, int]]:
+    names = [name for name in built_columns(conn, matrix) if name not in (*_KEY, _ATTRIBUTES)]
+    counted = [sql.SQL("count(*) - count({})").format(sql.Identifier(name)) for name in names]
+    row = conn.execute(
+        sql.SQL("select {} from {} where company_id = %s and as_of_date = %s").format(
+            sql.SQL(", ").join([sql.SQL("count(*)"), *counted]), matrix.identifier
+        ),
+        [company_id, as_of_date],
+    ).fetchone()
+    if not row or not row[0]:
+        return 0, {}
+    missing = dict(zip(names, row[1:], strict=True))
+    return row[0], missing | _attributes_missing(conn, matrix, company_id, as_of_date, row[0])
+
+
+def _attributes_missing(
+    conn: psycopg.Connection[Any], matrix: Relation, company_id: int, as_of_date: date, customers: int
+) -> dict[str, int]:
+    """How many of the customers lack each of the company's own attributes, as features are called."""
+    if _ATTRIBUTES not in built_columns(conn, matrix):
+        return {}
+    present = conn.execute(
+        sql.SQL(
+            "select {} || attribute.key, count(*) filter (where attribute.value <> 'null')"
+            " from {} cross join lateral jsonb_each(custom_attributes) as attribute"
+            " where company_id = %s and as_of_date = %s group by attribute.key"
+        ).format(_ATTRIBUTE_FEATURE, matrix.identifier),
+        [company_id, as_of_date],
+    ).fetchall()
+    return {name: customers - count for name, count in present}
+
+
+def _query(
+    query: LiteralString,
+    features: Sequence[str],
+    attributes: Sequence[CustomAttribute],
+    matrix: Relation = relations.CHURN_FEATURE_MATRIX,
+    **values: Any,
+) -> sql.Composed:
+    columns = [sql.Identifier("matrix", name) for name in [*_KEY, *features]]
+    return sql.SQL(query).format(
+        columns=sql.SQL(", ").join([*columns, *map(_attribute_column, attributes)]),
+        matrix=matrix.identifier,
+        labels=relations.CHURN_LABELS.identifier,
+        **values,
+    )
+
+
+def _attribute_column(attribute: CustomAttribute) -> sql.Composed:
+    """A company's own attribute as a typed column; null where it is absent or of another kind."""
+    json_type, sql_type = _JSON_TYPES[attribute.kind]
+    return sql.SQL(
+        "case when jsonb_typeof(matrix.custom_attributes -> {name}) = {json_type}"
+        " then (matrix.custom_attributes ->> {name})::{sql_type} end as {feature}"
+    ).format(
+        name=sql.Literal(attribute.name),
+        json_type=sql.Literal(json_type),
+        sql_type=sql.SQL(sql_type),
+        feature=sql.Identifier(attribute_feature(attribute)),
+    )

@@ -1,0 +1,273 @@
+"""Forgetting a person: every row of a customer goes, a receipt without personal data stays.
+
+Which tables hold customers is read from the catalog, so that a new one needs no word here. Followers of the feed are
+told by a delete, which alone goes on naming the customer until it is compacted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, LiteralString
+
+import orjson
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from warehouse import relations
+from warehouse.companies.registry import Company
+from warehouse.connection import Warehouse
+from warehouse.errors import WarehouseError
+from warehouse.landing.erased import Hashes, names_in, read_erased, read_hashes, withhold
+from warehouse.landing.version_log import hold_off_loads
+from warehouse.logs.operations import record_audit
+from warehouse.publication.feed import withdraw_customer
+from warehouse.relations import ENTITY_RELATIONS, REJECTED_RECORDS, Relation
+
+Connection = psycopg.Connection[Any]
+
+# What the publisher takes back himself, together with the delete that he sends.
+_WITHDRAWN = (relations.CHURN_SCORES_V1, relations.CHURN_CHANGES_V1, relations.CHURN_SENT_V1)
+_RECORD_ENTITIES = ("tickets", "payments", "events")
+
+_TABLES: LiteralString = """
+    select pg_namespace.nspname, pg_class.relname, array_agg(pg_attribute.attname::text)
+    from pg_attribute
+    inner join pg_class on pg_class.oid = pg_attribute.attrelid
+    inner join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+    where pg_attribute.attnum > 0
+        and not pg_attribute.attisdropped
+        and pg_class.relkind in ('r', 'p')
+        and not pg_class.relispartition
+        and pg_namespace.nspname not in ('pg_catalog', 'information_schema')
+        and pg_namespace.nspname not like 'pg\\_%%'
+    group by 1, 2
+    having 'company_id' = any (array_agg(pg_attribute.attname::text))
+    order by 1, 2
+"""
+
+
+class CustomerUnknown(WarehouseError):
+    """The warehouse holds nothing of this customer."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a customer's rows are: tables by customer_id, and those that know only his records' ids."""
+
+    by_customer: list[Relation]
+    by_record: list[tuple[Relation, str]]
+
+
+@dataclass(frozen=True)
+class ModelThatSaw:
+    """A model version that learned from the customer, and when its successor is trained."""
+
+    model: str
+    version: str
+    retrained_at: datetime
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What an erasure did: rows that went, by relation, and the models that had learned from the customer."""
+
+    erasure_id: int
+    rows: Mapping[str, int]
+    models: Sequence[ModelThatSaw]
+
+
+def places(conn: Connection) -> Places:
+    """Every table that holds customers, or records of theirs."""
+    by_customer: list[Relation] = []
+    by_record: list[tuple[Relation, str]] = []
+    record_keys = [f"{entity.removesuffix('s')}_id" for entity in _RECORD_ENTITIES]
+    for schema, name, columns in conn.execute(_TABLES):
+        relation = Relation(schema, name)
+        if "customer_id" in columns:
+            by_customer.append(relation)
+        by_record += [(relation, key) for key in record_keys if key in columns]
+    return Places(by_customer, by_record)
+
+
+def rows_of_customer(conn: Connection, company_id: int, customer_id: str) -> dict[str, int]:
+    """How many rows there are of a customer, by table, tables without any left out.
+
+    The feed's deletes do not count: they stay until they are compacted.
+    """
+    counts: dict[str, int] = {}
+    for relation in places(conn).by_customer:
+        keep = sql.SQL(" and operation <> 'delete'") if relation == relations.CHURN_CHANGES_V1 else sql.SQL("")
+        query = sql.SQL("select count(*) from {} where company_id = %s and customer_id = %s{}").format(
+            relation.identifier, keep
+        )
+        (count,) = conn.execute(query, (company_id, customer_id)).fetchone() or (0,)
+        if count:
+            counts[str(relation)] = count
+    rejected = _rejected_of(conn, company_id, customer_id, _record_ids(conn, company_id, customer_id))
+    if rejected:
+        counts[str(REJECTED_RECORDS)] = len(rejected)
+    return counts
+
+
+def models_that_saw(
+    conn: Connection, company: Company, customer_id: str, next_training: datetime
+) -> list[ModelThatSaw]:
+    """The models trained on labels of the customer, newest first: those of trainings after his first one was mature."""
+    (first,) = _first_label(conn, company.company_id, customer_id)
+    if first is None:
+        return []
+    rows = conn.execute(
+        relations.compose("""
+        select model_name, model_version from {training_runs}
+        where company_id = %s and as_of_date > %s and model_version is not null
+        group by model_name, model_version order by max(training_run_id) desc
+        """),
+        [company.company_id, first + timedelta(days=company.horizon_days)],
+    )
+    return [ModelThatSaw(model, version, next_training) for model, version in rows]
+
+
+def _first_label(conn: Connection, company_id: int, customer_id: str) -> tuple[date | None]:
+    built = conn.execute("select to_regclass(%s) is not null", [str(relations.CHURN_LABELS)]).fetchone()
+    if built is None or not built[0]:
+        return (None,)
+    row = conn.execute(
+        relations.compose("select min(as_of_date) from {churn_labels} where company_id = %s and customer_id = %s"),
+        [company_id, customer_id],
+    ).fetchone()
+    return row or (None,)
+
+
+def forget_customer(
+    warehouse: Warehouse, company: Company, customer_id: str, *, actor: str, now: datetime, next_training: datetime
+) -> Receipt:
+    """Erase a customer of a company, keep his records out from now on, and write the receipt.
+
+    Rows, receipt and the ban on his records are one transaction, with the company's loads held off; the published
+    scores and the delete to the feed's followers are the next. Killed between the two, or repeated, it does the
+    rest. Raises CustomerUnknown, LoadInProgress and PublisherBusy.
+    """
+    with warehouse.connect() as conn:
+        with conn.transaction():
+            hold_off_loads(conn, company.company_id, list(ENTITY_RELATIONS))
+            rows = rows_of_customer(conn, company.company_id, customer_id)
+            if not rows:
+                raise CustomerUnknown(_nothing(conn, company, customer_id))
+            models = models_that_saw(conn, company, customer_id, next_training)
+            hashes = read_hashes(conn, company.company_id)
+            _erase(conn, hashes, customer_id)
+            erasure_id = _write_receipt(conn, hashes.customer(customer_id), company.company_id, rows, models, actor)
+            record_audit(
+                conn,
+                actor=actor,
+                action="customer.forgotten",
+                company_id=company.company_id,
+                after={"erasure_id": erasure_id, "rows_erased": rows},
+            )
+        conn.commit()
+        withdraw_customer(conn, company.company_id, customer_id, now)
+    return Receipt(erasure_id, rows, models)
+
+
+def _nothing(conn: Connection, company: Company, customer_id: str) -> str:
+    if read_erased(conn, company.company_id).is_erased(customer_id):
+        return f"This customer of {company.slug} was forgotten before, and nothing of him has come back."
+    return f"{company.slug} has no customer {customer_id!r}; ids are those of its CRM, letter by letter."
+
+
+def _erase(conn: Connection, hashes: Hashes, customer_id: str) -> None:
+    company_id = hashes.company_id
+    found = places(conn)
+    records = _record_ids(conn, company_id, customer_id)
+    rejected = _rejected_of(conn, company_id, customer_id, records)
+    conn.execute(relations.compose("delete from {rejected_records} where rejected_id = any(%s)"), [rejected])
+    for relation in found.by_customer:
+        if relation not in _WITHDRAWN:
+            conn.execute(
+                sql.SQL("delete from {} where company_id = %s and customer_id = %s").format(relation.identifier),
+                [company_id, customer_id],
+            )
+    for relation, key in found.by_record:
+        # Where a record went over to another customer, his versions of it stay.
+        nobodys = sql.SQL(" and customer_id is null") if relation in found.by_customer else sql.SQL("")
+        conn.execute(
+            sql.SQL("delete from {} where company_id = %s and {} = any(%s){}").format(
+                relation.identifier, sql.Identifier(key), nobodys
+            ),
+            [company_id, records[f"{key.removesuffix('_id')}s"]],
+        )
+    withhold(conn, company_id, "customers", [hashes.record("customers", customer_id)])
+    for entity, ids in records.items():
+        withhold(conn, company_id, entity, [hashes.record(entity, record_id) for record_id in ids])
+
+
+def _record_ids(conn: Connection, company_id: int, customer_id: str) -> dict[str, list[str]]:
+    ids = {}
+    for entity in _RECORD_ENTITIES:
+        query = sql.SQL("select distinct {} from {} where company_id = %s and customer_id = %s").format(
+            sql.Identifier(f"{entity.removesuffix('s')}_id"), ENTITY_RELATIONS[entity].identifier
+        )
+        ids[entity] = [record_id for (record_id,) in conn.execute(query, [company_id, customer_id])]
+    return ids
+
+
+def _rejected_of(conn: Connection, company_id: int, customer_id: str, records: Mapping[str, list[str]]) -> list[int]:
+    """The rejected records that name the customer, or are of a record of his."""
+    rows = conn.execute(
+        relations.compose(
+            "select rejected_id, entity, record_id, payload::text from {rejected_records}"
+            " where company_id = %(company)s and (position(%(needle)s in payload::text) > 0"
+            " or record_id = %(customer)s or record_id = any(%(records)s))"
+        ),
+        {
+            "company": company_id,
+            "customer": customer_id,
+            "needle": orjson.dumps(customer_id).decode()[1:-1],
+            "records": [record_id for ids in records.values() for record_id in ids],
+        },
+    ).fetchall()
+    return [
+        rejected_id
+        for rejected_id, entity, record_id, payload in rows
+        if record_id in records.get(entity, ()) or customer_id in names_in(entity, record_id, payload or "null")
+    ]
+
+
+def _write_receipt(
+    conn: Connection,
+    customer_hash: bytes,
+    company_id: int,
+    rows: Mapping[str, int],
+    models: Sequence[ModelThatSaw],
+    actor: str,
+) -> int:
+    seen = [{"model": one.model, "version": one.version, "retrained_at": str(one.retrained_at)} for one in models]
+    row = conn.execute(
+        relations.compose(
+            "insert into {erasures} (company_id, customer_hash, actor, rows_erased, models)"
+            " values (%s, %s, %s, %s, %s) returning erasure_id"
+        ),
+        [company_id, customer_hash, actor, Jsonb(dict(rows)), Jsonb(seen)],
+    ).fetchone()
+    assert row is not None  # noqa: S101  (returning gives the inserted row)
+    return int(row[0])
+
+
+def customers_who_came_back(conn: Connection) -> dict[str, int]:
+    """Rows of forgotten customers, by relation: what a run that was under way wrote after they were forgotten."""
+    found: dict[str, int] = {}
+    companies = conn.execute(relations.compose("select distinct company_id from {erasures}")).fetchall()
+    for (company_id,) in companies:
+        erased = read_erased(conn, company_id)
+        for relation in places(conn).by_customer:
+            keep = sql.SQL(" and operation <> 'delete'") if relation == relations.CHURN_CHANGES_V1 else sql.SQL("")
+            query = sql.SQL("select customer_id, count(*) from {} where company_id = %s{} group by 1").format(
+                relation.identifier, keep
+            )
+            for customer_id, count in conn.execute(query, [company_id]):
+                if customer_id is not None and erased.is_erased(customer_id):
+                    found[str(relation)] = found.get(str(relation), 0) + count
+    return found
