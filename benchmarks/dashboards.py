@@ -29,14 +29,15 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from pipeline.integrations.metabase.apply import apply_dashboards
-from pipeline.integrations.metabase.definitions import load_definitions, marts_read
+from pipeline.integrations.metabase.definition_files import load_definitions, marts_read
 from pipeline.integrations.metabase.desired import WarehouseConnection
 from pipeline.integrations.metabase.filled_sql import filled_sql
 from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 from pipeline.telling.report import write_report
 from tests.integration.pipeline.integrations.metabase.metabase_stand_in import StandIn, served
-from warehouse.companies.registry import add_company, parse_definition
+from warehouse.companies.definition import parse_definition
+from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.migrate import migrate
 from warehouse.roles import Role, set_company_password

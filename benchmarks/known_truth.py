@@ -38,7 +38,8 @@ from ml_assets.task import CHURN
 from ml_assets.training.train import repeat
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.training import meaning_of_churn
-from warehouse.companies.registry import Company, list_companies
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_store import labelled_rows, rows_at
 from warehouse.prediction.model_log import chosen_model

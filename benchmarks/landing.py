@@ -30,7 +30,8 @@ import pyarrow.csv as arrow_csv
 from pipeline.connectors.contract import PAYMENTS
 from pipeline.connectors.validation import Reading, validate_records
 from pipeline.loading.sync import CHUNK_ROWS
-from warehouse.companies.registry import add_company, parse_definition
+from warehouse.companies.definition import parse_definition
+from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow
 from warehouse.landing.version_log import VersionLog

@@ -34,7 +34,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from warehouse import relations
-from warehouse.companies.registry import add_company, parse_definition
+from warehouse.companies.definition import parse_definition
+from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow
 from warehouse.migrate import migrate

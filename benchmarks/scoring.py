@@ -40,7 +40,8 @@ from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.scoring import ChurnScorer
 from warehouse import relations
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company, add_company, parse_definition
+from warehouse.companies.definition import Company, parse_definition
+from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow, read_arrow
 from warehouse.migrate import migrate

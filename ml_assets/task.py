@@ -260,3 +260,6 @@ CHURN = PredictionTask(
     rule_feature="days_since_last_payment",
     value_feature="revenue_90d",
 )
+
+
+Rung = Literal["own_model", "pooled_model", "rule"]

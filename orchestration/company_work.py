@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 import dagster as dg
 
 from orchestration import error_reports
-from warehouse.companies.registry import Company, list_companies
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.logs.operations import record_run
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 
 _POLL_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 600

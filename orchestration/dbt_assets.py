@@ -1,19 +1,18 @@
 """The dbt project as Dagster sees it: where it is, how its names become asset keys, when to parse it anew."""
 
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import orjson
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, DbtProject
 from dagster_dbt.compat import DBT_PYTHON_VERSION
 
 from orchestration import keys
-from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, sql_version, target_directory
+from pipeline.features.catalogue import PROJECT_DIRECTORY, target_directory
+from pipeline.features.dbt import dbt_program, profiles_directory
+from pipeline.features.versions import sql_version
 from warehouse.settings import Settings
 
 ROWS_WRITTEN = "rows written"
@@ -105,42 +104,5 @@ def dbt_resource(settings: Settings) -> DbtCliResource:
     """dbt as it is installed beside this Python, whether or not the environment is activated."""
     return QuickDbt(
         project_dir=dbt_project(settings),  # type: ignore[arg-type]  # dagster-dbt's own __init__ takes a project
-        dbt_executable=str(Path(sys.executable).with_name("dbt")),
+        dbt_executable=dbt_program(),
     )
-
-
-def profiles_directory(settings: Settings) -> Path:
-    """Where the profile that Dagster uses stands."""
-    return settings.home / "dbt"
-
-
-def prepare_manifest(settings: Settings) -> Path:
-    """Parse the dbt project if a file of it changed since the last time.
-
-    Returns the manifest's path. Raises ``DagsterDbtCliRuntimeError`` with dbt's words where it does not parse.
-    """
-    manifest = manifest_path(settings)
-    if not manifest.exists() or _newest_source() > manifest.stat().st_mtime:
-        # With a build's own variables: with others the build would parse everything once more.
-        parse = ["parse", "--quiet", *vars_argument(dbt_vars(settings))]
-        dbt_resource(settings).cli(parse, target_path=target_directory(settings)).wait()
-    return manifest
-
-
-def _newest_source() -> float:
-    ignored = {"target", "logs", "profiles.yml", ".user.yml"}
-    return max(
-        path.stat().st_mtime
-        for path in PROJECT_DIRECTORY.rglob("*")
-        if path.is_file() and not ignored & set(path.relative_to(PROJECT_DIRECTORY).parts)
-    )
-
-
-def vars_argument(variables: Mapping[str, object]) -> list[str]:
-    """dbt's variables as it takes them in a command."""
-    return ["--vars", orjson.dumps(variables).decode()]
-
-
-def dbt_vars(settings: Settings) -> dict[str, str]:
-    """The clock, handed on: one ``now`` for loads, dates and maturity."""
-    return {"now": settings.now.isoformat()} if settings.now else {}

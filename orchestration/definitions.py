@@ -5,8 +5,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from orchestration import keys, operator_jobs
-from orchestration.automation import DAILY_FRESHNESS, HOURLY_FRESHNESS, JOBS, SCHEDULES, WEEKLY_FRESHNESS
+from orchestration import keys
+from orchestration.automation import DAILY_FRESHNESS, HOURLY_FRESHNESS, JOBS, SCHEDULES, SENSORS, WEEKLY_FRESHNESS
 from orchestration.dbt_assets import dbt_resource
 from orchestration.error_reports import start as start_error_reports
 from orchestration.resources import WarehouseResource
@@ -37,9 +37,9 @@ def defs() -> dg.Definitions:
     return dg.Definitions.merge(
         assets.map_asset_specs(func=_with_freshness),
         dg.Definitions(
-            jobs=[*JOBS, *operator_jobs.JOBS],
-            schedules=[*SCHEDULES, *operator_jobs.SCHEDULES],
-            sensors=operator_jobs.SENSORS,
+            jobs=JOBS,
+            schedules=SCHEDULES,
+            sensors=SENSORS,
             resources={
                 "warehouse": WarehouseResource(),
                 "dbt": dbt_resource(load_settings()),

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from orchestration import dagster_home, partitions
 from orchestration.cli.terminal import CommandFailed
-from orchestration.dbt_assets import prepare_manifest, profiles_directory
+from pipeline.features.dbt import prepare_manifest, profiles_directory
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.logs.operations import failed_runs

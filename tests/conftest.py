@@ -18,7 +18,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
-from warehouse.companies.registry import Company, parse_definition
+from warehouse.companies.definition import Company, parse_definition
 from warehouse.companies.registry import add_company as register_company
 from warehouse.connection import Warehouse
 from warehouse.embedded.server import OWNER, SUPERUSER, EmbeddedServer

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from warehouse.errors import SecretNotFound
-from warehouse.settings import ENCRYPTED, SECRET_REFERENCES, Settings, resolve_secret
+from warehouse.secrets import resolve_secret
+from warehouse.settings import ENCRYPTED, SECRET_REFERENCES, Settings
 
 STRUCK_OUT = "***"
 

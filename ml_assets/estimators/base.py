@@ -5,13 +5,12 @@ feature, that add up to it. It is stored as a few named byte strings: JSON, and 
 Never as a pickle, which runs whatever code it holds.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ml_assets.errors import ArtefactError
 from ml_assets.frames import FeatureEncoder, FloatArray
 
 Files = dict[str, bytes]
@@ -62,28 +61,6 @@ class Estimator(Protocol):
     def dump(self) -> Files:
         """The estimator as named byte strings."""
         ...
-
-
-def load_estimator(kind: str, files: Mapping[str, bytes]) -> Estimator:
-    """Read an estimator of this kind back. Raises `ArtefactError` for an unknown kind."""
-    from ml_assets.estimators.blend import Blend
-    from ml_assets.estimators.boosted_trees import BoostedTrees, RandomForest
-    from ml_assets.estimators.leafwise_trees import LeafwiseTrees
-    from ml_assets.estimators.logistic import LinearModel
-    from ml_assets.estimators.rules import BinnedRule, PriorRule
-
-    loaders: dict[str, Callable[[Mapping[str, bytes]], Estimator]] = {
-        Blend.kind: Blend.load,
-        BoostedTrees.kind: BoostedTrees.load,
-        RandomForest.kind: RandomForest.load,
-        LeafwiseTrees.kind: LeafwiseTrees.load,
-        LinearModel.kind: LinearModel.load,
-        BinnedRule.kind: BinnedRule.load,
-        PriorRule.kind: PriorRule.load,
-    }
-    if kind not in loaders:
-        raise ArtefactError(f"the stored model is of unknown kind {kind!r}; this version reads {sorted(loaders)}")
-    return loaders[kind](files)
 
 
 def predicting_threads(matrix: FloatArray, threads: int) -> int:

@@ -5,14 +5,14 @@ The weights are fixed and equal: with some hundred outcomes to learn them from, 
 (Clemen 1989, International Journal of Forecasting 5, on combining forecasts).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 import orjson
 
-from ml_assets.estimators.base import Estimator, Files, load_estimator
+from ml_assets.estimators.base import Estimator, Files
 from ml_assets.frames import FloatArray
 
 _PREFIX = "member_{}."
@@ -60,14 +60,14 @@ class Blend:
         return {"estimator.json": orjson.dumps(words), **files}
 
     @classmethod
-    def load(cls, files: Mapping[str, bytes]) -> Self:
-        """Read back what `dump` gave."""
+    def load(cls, files: Mapping[str, bytes], load_member: Callable[[str, Mapping[str, bytes]], Estimator]) -> Self:
+        """Read back what `dump` gave; `load_member` reads a member of a kind from its own files."""
         words = orjson.loads(files["estimator.json"])
         members = []
         for number, kind in enumerate(words["kinds"]):
             prefix = _PREFIX.format(number)
             own = {name.removeprefix(prefix): files[name] for name in files if name.startswith(prefix)}
-            members.append(load_estimator(kind, own))
+            members.append(load_member(kind, own))
         return cls(tuple(members), tuple(words["weights"]))
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ml_assets.errors import TaskError
+from ml_assets.errors import ArtefactError, TaskError
 from ml_assets.estimators.base import Estimator, FitRows, Settings
-from ml_assets.estimators.blend import blend
-from ml_assets.estimators.boosted_trees import fit_boosted_trees, fit_random_forest
-from ml_assets.estimators.leafwise_trees import fit_leafwise_trees
-from ml_assets.estimators.logistic import fit_logistic
-from ml_assets.estimators.rules import fit_binned_rule
+from ml_assets.estimators.blend import Blend, blend
+from ml_assets.estimators.boosted_trees import BoostedTrees, RandomForest, fit_boosted_trees, fit_random_forest
+from ml_assets.estimators.leafwise_trees import LeafwiseTrees, fit_leafwise_trees
+from ml_assets.estimators.logistic import LinearModel, fit_logistic
+from ml_assets.estimators.rules import BinnedRule, PriorRule, fit_binned_rule
 
 BLENDED = ("logistic", "xgboost")
 BLEND = "blend"
@@ -109,3 +109,19 @@ def suggest(trial: Any, kinds: Sequence[str]) -> tuple[str, dict[str, Any]]:
         "lambda_l2": number("lambda_l2", 1.0, 50.0, log=True),
         "feature_fraction": number("feature_fraction", 0.2, 0.9),
     }
+
+
+def load_estimator(kind: str, files: Mapping[str, bytes]) -> Estimator:
+    """Read an estimator of this kind back. Raises `ArtefactError` for an unknown kind."""
+    loaders: dict[str, Callable[[Mapping[str, bytes]], Estimator]] = {
+        Blend.kind: lambda blended: Blend.load(blended, load_estimator),
+        BoostedTrees.kind: BoostedTrees.load,
+        RandomForest.kind: RandomForest.load,
+        LeafwiseTrees.kind: LeafwiseTrees.load,
+        LinearModel.kind: LinearModel.load,
+        BinnedRule.kind: BinnedRule.load,
+        PriorRule.kind: PriorRule.load,
+    }
+    if kind not in loaders:
+        raise ArtefactError(f"the stored model is of unknown kind {kind!r}; this version reads {sorted(loaders)}")
+    return loaders[kind](files)

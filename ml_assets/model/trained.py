@@ -15,12 +15,12 @@ import orjson
 import pandas as pd
 
 from ml_assets.errors import ArtefactError, AttributionError, FeatureVersionError, FrameError
-from ml_assets.estimators.base import Estimator, Files, load_estimator
+from ml_assets.estimators.base import Estimator, Files
+from ml_assets.estimators.candidates import load_estimator
 from ml_assets.frames import FeatureEncoder, FloatArray, check_keys, feature_version_of, is_same_version
 from ml_assets.model.calibrate import AffineCalibrator
 from ml_assets.model.explain import PublishedParts, bound_log_odds, probabilities_of, publish_parts
-from ml_assets.task import Feature, PredictionTask
-from ml_assets.training.ladder import Rung
+from ml_assets.task import Feature, PredictionTask, Rung
 
 FORMAT = 1
 _MODEL_FILE = "model.json"

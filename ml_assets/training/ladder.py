@@ -2,15 +2,13 @@
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from ml_assets.errors import PoolError
 from ml_assets.frames import labelled_rows, outcomes_of
-from ml_assets.task import PredictionTask
-
-Rung = Literal["own_model", "pooled_model", "rule"]
+from ml_assets.task import PredictionTask, Rung
 
 
 @dataclass(frozen=True)

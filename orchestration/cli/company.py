@@ -21,7 +21,8 @@ from warehouse.embedded.server import EmbeddedServer
 from warehouse.errors import CompanyDefinitionError, CompanyNotFound
 from warehouse.redaction import masked
 from warehouse.roles import Role
-from warehouse.settings import Settings, encrypt_secret, load_settings
+from warehouse.secrets import encrypt_secret
+from warehouse.settings import Settings, load_settings
 
 company_app = typer.Typer(no_args_is_help=True, help="The registry of companies.")
 secret_app = typer.Typer(no_args_is_help=True, help="Secrets that stand encrypted in a company's definition.")

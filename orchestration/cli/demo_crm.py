@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-from warehouse.companies.registry import CompanyDefinition, parse_definition
+from warehouse.companies.definition import CompanyDefinition, parse_definition
 from warehouse.settings import Settings
 
 _START_SECONDS = 60

@@ -29,7 +29,7 @@ def features(context: typer.Context, company: OneCompany = None) -> None:
     """
     if context.invoked_subcommand:
         return
-    from orchestration.dbt_assets import prepare_manifest
+    from pipeline.features.dbt import prepare_manifest
 
     with open_warehouse() as (settings, warehouse):
         manifest = json.loads(prepare_manifest(settings).read_text())
@@ -58,7 +58,7 @@ def prove(
 
     All active companies if none is named. Ends with 1 where a value moved.
     """
-    from orchestration.dbt_assets import prepare_manifest
+    from pipeline.features.dbt import prepare_manifest
     from pipeline.features.proof import prove_features, words_of_failure
 
     with open_warehouse() as (settings, warehouse):
@@ -86,7 +86,7 @@ def impact(
     name: Annotated[str, typer.Argument(help="A model, a table of a source, a column, or model.column.")],
 ) -> None:
     """Say what hangs on a model or a column: models, features, dashboards, published fields."""
-    from orchestration.dbt_assets import prepare_manifest
+    from pipeline.features.dbt import prepare_manifest
     from pipeline.features.impact import UnknownName, find_impact
 
     with open_warehouse() as (settings, _):

@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestration.cli.terminal import CommandFailed, console, open_warehouse
-from warehouse.companies.registry import Company, get_company
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import get_company
 from warehouse.connection import Warehouse
 from warehouse.prediction.model_log import promotions, trainings
 from warehouse.settings import Settings

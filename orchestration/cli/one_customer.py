@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 
 RUNGS = {
     "own_model": "a model of the company's own",

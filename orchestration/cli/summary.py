@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from warehouse import relations
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 
 _NAMES = {
     "companies": relations.COMPANIES.identifier,

@@ -12,7 +12,8 @@ from rich.table import Table
 from ml_assets.task import CHURN
 from orchestration.cli.terminal import CommandFailed, console, open_warehouse
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company, get_company, list_companies
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import get_company, list_companies
 from warehouse.connection import Warehouse
 from warehouse.prediction.drift_log import DriftRow, read_drift
 from warehouse.prediction.score_grades import Grade, read_grades
@@ -130,7 +131,7 @@ def replay(company: Slug, date: Day = None) -> None:
 
     The current scores and the feed stay as they are. Ends with 1 where a date is held still.
     """
-    from orchestration.dbt_assets import prepare_manifest
+    from pipeline.features.dbt import prepare_manifest
     from pipeline.prediction.scoring import ChurnScorer
     from pipeline.publication.replay import replay_held_dates
 

@@ -4,7 +4,7 @@ import dagster as dg
 
 from orchestration import keys
 from orchestration.resources import WarehouseResource
-from pipeline.integrations.metabase.definitions import marts_read
+from pipeline.integrations.metabase.definition_files import marts_read
 from pipeline.telling.dashboards import apply_dashboards
 
 

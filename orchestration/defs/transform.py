@@ -9,16 +9,10 @@ from dagster_dbt import DbtCliResource, dbt_assets
 from pydantic import Field
 
 from orchestration.automation import TRANSFORM_RETRIES
-from orchestration.dbt_assets import (
-    LayeredTranslator,
-    asset_events,
-    dbt_project,
-    dbt_vars,
-    prepare_manifest,
-    vars_argument,
-)
+from orchestration.dbt_assets import LayeredTranslator, asset_events, dbt_project
 from orchestration.resources import WarehouseResource
 from pipeline.features.catalogue import target_directory
+from pipeline.features.dbt import dbt_vars, prepare_manifest, vars_argument
 from warehouse.settings import load_settings
 
 _settings = load_settings()

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from warehouse.landing.version_log import RejectedRecord
+from warehouse.landing.records import RejectedRecord
 
 
 class FieldKind(StrEnum):

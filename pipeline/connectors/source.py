@@ -11,9 +11,10 @@ from pipeline.connectors.contract import Source
 from pipeline.connectors.errors import AccessDenied, MappingError
 from pipeline.connectors.validation import Reading
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.errors import SecretNotFound
-from warehouse.settings import Settings, resolve_secret
+from warehouse.secrets import resolve_secret
+from warehouse.settings import Settings
 
 ConnectorSettings = TypeVar("ConnectorSettings", bound=BaseModel)
 

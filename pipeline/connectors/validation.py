@@ -20,7 +20,7 @@ from pipeline.connectors.columns import convert, fill, out_of_bounds, plain_colu
 from pipeline.connectors.contract import Chunk, Entity, Field
 from pipeline.connectors.json_text import attributes_by_row, payload_json, storable
 from pipeline.connectors.values import LONGEST_IDENTIFIER
-from warehouse.landing.version_log import RejectedRecord
+from warehouse.landing.records import RejectedRecord
 
 CLOCK_TOLERANCE = timedelta(days=1)
 """How far a source's clock may run before ours before a version counts as unbelievable."""

@@ -11,9 +11,9 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from orchestration.dbt_assets import dbt_resource, dbt_vars, profiles_directory, vars_argument
 from pipeline.features.catalogue import target_directory
-from warehouse.companies.registry import Company
+from pipeline.features.dbt import profiles_directory, run_dbt
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_proofs import Proof, compare_with_stored, past_dates, record_proof
 from warehouse.prediction.feature_store import FeaturesNotBuilt
@@ -32,7 +32,7 @@ def prove_features(
     """Rebuild a past date of the company from what is loaded today, compare every feature, and keep the result.
 
     Without a date it is the last one before the newest; None for a company that has no past date yet. Raises
-    FeaturesNotBuilt where the date is not stored, and DagsterDbtCliRuntimeError with dbt's words where it cannot be
+    FeaturesNotBuilt where the date is not stored, and DbtFailed with dbt's words where it cannot be
     built.
     """
     with warehouse.connect() as conn:
@@ -71,12 +71,11 @@ def built_beside(
     """The matrix of some dates of one company, built anew beside what is stored; it is gone when the context ends.
 
     One at a time. With ``as_the_source_said`` what was loaded late counts from when the source made it. Raises
-    DagsterDbtCliRuntimeError with dbt's words.
+    DbtFailed with dbt's words.
     """
     with _scratch_schemas(warehouse):
         warehouse.write_dbt_profile(profiles_directory(settings))
         variables = {
-            **dbt_vars(settings),
             "schema_suffix": SUFFIX,
             "company_ids": [company.company_id],
             "as_of_dates": [as_of_date.isoformat() for as_of_date in as_of_dates],
@@ -85,7 +84,7 @@ def built_beside(
         build = ["build", "--select", "+churn_feature_matrix", "--exclude-resource-types", "test", "unit_test"]
         # A folder of its own, so that the next ordinary run finds its own parse.
         target = target_directory(settings).with_name("target_proof")
-        dbt_resource(settings).cli([*build, "--quiet", *vars_argument(variables)], target_path=target).wait()
+        run_dbt(settings, build, target_path=target, variables=variables)
         rebuilt = Relation(CHURN_FEATURE_MATRIX.schema + SUFFIX, CHURN_FEATURE_MATRIX.name)
         with warehouse.connect() as conn:
             conn.execute(

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.connectors.contract import Chunk, Entity
-from warehouse.companies.registry import CompanyDefinition
+from warehouse.companies.definition import CompanyDefinition
 from warehouse.errors import SecretNotFound
-from warehouse.landing.version_log import RejectedRecord
-from warehouse.settings import Settings, derive_key
+from warehouse.landing.records import RejectedRecord
+from warehouse.secrets import derive_key
+from warehouse.settings import Settings
 
 PERSONAL_FIELDS = ("name", "email", "phone")
 HIDDEN = "(not kept)"

@@ -19,10 +19,11 @@ from pipeline.connectors.errors import ConnectorError, OutOfOrder
 from pipeline.connectors.source import source_for
 from pipeline.loading.personal_data import PersonalData
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
-from warehouse.landing.version_log import Load, RecordCounts, VersionLog, analyze
+from warehouse.landing.records import RecordCounts
+from warehouse.landing.version_log import Load, VersionLog, analyze
 from warehouse.redaction import secrets_in, without_secrets
 from warehouse.roles import Role
 from warehouse.settings import Settings

@@ -6,7 +6,7 @@ from ml_assets.frames import is_same_version
 from ml_assets.task import CHURN
 from pipeline.prediction.registry import ModelRegistry
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.prediction.feature_store import feature_versions_at

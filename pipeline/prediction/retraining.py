@@ -10,7 +10,7 @@ from ml_assets.task import CHURN
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.training import ChurnTrainer, Retrain, Search, Trained
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.prediction.drift_log import last_verdicts
 from warehouse.prediction.model_log import Cause, chosen_model, last_training_date

@@ -4,10 +4,10 @@ Which model publishes for a company and what is due are decided here; how a scor
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
-from functools import cached_property, partial
+from datetime import date
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -19,16 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_assets.errors import ArtefactError, ModelError
-from ml_assets.frames import VERSION_COLUMN, FloatArray
-from ml_assets.model.explain import bound_log_odds
-from ml_assets.model.trained import Scores, TrainedModel
-from ml_assets.scoring.moves import largest_changes, split_moves
-from ml_assets.scoring.rows import build_score_rows, percentiles, risk_levels, score_rows
+from ml_assets.frames import FloatArray
+from ml_assets.model.trained import TrainedModel
+from ml_assets.scoring.rows import build_score_rows, risk_levels
 from ml_assets.task import CHURN, Feature
 from pipeline.features.catalogue import built_features, features_of_attributes, manifest_path, read_features
+from pipeline.prediction.moves import Earlier, Standing, explain, parts_table
 from pipeline.prediction.registry import ModelRegistry, RegistryError
+from pipeline.prediction.scored import KnownParts, Read, Scored, aligned, ends, log_odds
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.frames import Encoded, ahead
@@ -44,7 +44,6 @@ from warehouse.prediction.score_history import (
 )
 from warehouse.publication.publish import (
     JSON_COLUMNS,
-    PublishedSet,
     encode_scores,
     newest_publication,
     publication_before,
@@ -118,7 +117,7 @@ class ChurnScorer:
         readers = [partial(_vouched_margins, model)]
         if standing is not None and standing.model is not None and standing.model is not model:
             readers.append(partial(_readable_margins, standing.model))
-        scored = _Scored(company, model, version, now, self._read(company, now.date(), readers), explain)
+        scored = Scored(company, model, version, now, self._read(company, now.date(), readers), explain)
         earlier = None if standing is None else self._earlier(scored, standing)
         with self._warehouse.connect(Role.ml) as conn, conn.transaction():
             staged = stage_scores(conn, company.company_id, self._chunks(conn, scored, earlier))
@@ -159,9 +158,7 @@ class ChurnScorer:
         with self._warehouse.connect(Role.ml) as conn:
             return stage_scores(conn, company.company_id, pa.Table.from_pandas(scores, preserve_index=False))
 
-    def _chunks(
-        self, conn: psycopg.Connection[Any], scored: "_Scored", earlier: "_Earlier | None"
-    ) -> Iterator[Encoded]:
+    def _chunks(self, conn: psycopg.Connection[Any], scored: "Scored", earlier: "Earlier | None") -> Iterator[Encoded]:
         """The scores to stage, chunk by chunk; what their parts were, and why they moved, is written beside them."""
         model, described, company_id = scored.model, self._described(scored.company), scored.company.company_id
         clear_moves(conn, company_id, scored.now.date())
@@ -175,22 +172,22 @@ class ChurnScorer:
             matrix = model.encoder.encode(frame)
             signatures = model.signatures(matrix)
             known = self._known_parts(scored, frame, signatures)
-            parts, fresh = _explain(model, matrix, known)
+            parts, fresh = explain(model, matrix, known)
             if signatures is not None and fresh.any():
-                new = _parts_table(scored, frame[fresh], signatures[fresh], parts[fresh])
+                new = parts_table(scored, frame[fresh], signatures[fresh], parts[fresh])
                 save_explained_parts(conn, company_id, new)
             if earlier is not None:
                 save_moves(conn, earlier.moves(scored, chunk, frame, parts, known))
             yield encode_scores(scored.rows(frame, chunk, parts, described))
 
     def _known_parts(
-        self, scored: "_Scored", frame: pd.DataFrame, signatures: npt.NDArray[np.int64] | None
-    ) -> "_KnownParts | None":
+        self, scored: "Scored", frame: pd.DataFrame, signatures: npt.NDArray[np.int64] | None
+    ) -> "KnownParts | None":
         """The parts that these customers' newest explained scores had, where the same model gave them."""
         if signatures is None or len(frame) == 0:
             return None
         ids = frame[CHURN.entity_key]
-        stored = explained_parts(self._warehouse, scored.company.company_id, scored.version, *_ends(frame))
+        stored = explained_parts(self._warehouse, scored.company.company_id, scored.version, *ends(frame))
         width = len(scored.model.encoder.features)
         stored = stored.filter(pc.equal(pc.binary_length(stored["parts"]), width * 8))
         values = np.frombuffer(b"".join(stored["parts"].to_pylist()), dtype=np.float64).reshape(-1, width)
@@ -200,9 +197,9 @@ class ChurnScorer:
         held = places >= 0
         parts[held] = values[places[held]]
         is_same[held] = stored["signature"].to_numpy()[places[held]] == signatures[held]
-        return _KnownParts(parts, is_same)
+        return KnownParts(parts, is_same)
 
-    def _read(self, company: Company, day: date, readers: Sequence[Callable[[pd.DataFrame], FloatArray]]) -> "_Read":
+    def _read(self, company: Company, day: date, readers: Sequence[Callable[[pd.DataFrame], FloatArray]]) -> "Read":
         """The keys of a date's rows, and what each reader makes of them, without ever holding all of their features."""
         keys: list[pa.Table] = []
         margins: list[list[FloatArray]] = [[] for _ in readers]
@@ -214,9 +211,9 @@ class ChurnScorer:
             for reader, found in zip(readers, margins, strict=True):
                 found.append(reader(frame))
         only = rows if len(keys) == 1 else None
-        return _Read(pa.concat_tables(keys), tuple(map(np.concatenate, margins)), missing, only)
+        return Read(pa.concat_tables(keys), tuple(map(np.concatenate, margins)), missing, only)
 
-    def _again(self, scored: "_Scored") -> Iterator[pa.Table]:
+    def _again(self, scored: "Scored") -> Iterator[pa.Table]:
         """The rows that were read, chunk by chunk. Raises FeaturesNotBuilt where they are not those read at first."""
         read = scored.read
         if read.only_chunk is not None:
@@ -234,32 +231,32 @@ class ChurnScorer:
                 "scored: run `churn score` again."
             )
 
-    def _standing(self, company: Company, day: date, version: str, model: TrainedModel) -> "_Standing | None":
+    def _standing(self, company: Company, day: date, version: str, model: TrainedModel) -> "Standing | None":
         """The set that was published for an earlier date, and the model that made it; None before the first."""
         with self._warehouse.connect(Role.ml) as conn:
             before = publication_before(conn, company.company_id, day)
         if before is None:
             return None
         is_same = before.model_version == version
-        return _Standing(before, model if is_same else self._older_model(before.model_version))
+        return Standing(before, model if is_same else self._older_model(before.model_version))
 
-    def _earlier(self, scored: "_Scored", standing: "_Standing") -> "_Earlier":
+    def _earlier(self, scored: "Scored", standing: "Standing") -> "Earlier":
         """What was published for an earlier date, and what its model says of then and now."""
         company, before, model = scored.company, standing.publication, standing.model
         published = published_probabilities(self._warehouse, company.company_id, before.as_of_date)
         customers = pd.Index(scored.read.keys[CHURN.entity_key].to_pandas())
-        probability = _aligned(customers, published[CHURN.entity_key], published[CHURN.probability_column].to_numpy())
+        probability = aligned(customers, published[CHURN.entity_key], published[CHURN.probability_column].to_numpy())
         unknown = np.full(len(customers), np.nan)
         if model is None:
-            return _Earlier(before, probability, unknown, unknown, None)
-        behaved = _log_odds(model, scored.read.margins[-1])
+            return Earlier(before, probability, unknown, unknown, None)
+        behaved = log_odds(model, scored.read.margins[-1])
         try:
             then = self._read(company, before.as_of_date, [partial(_readable_margins, model)])
         except FeaturesNotBuilt:
-            return _Earlier(before, probability, unknown, behaved, None)
-        rebuilt = _aligned(customers, then.keys[CHURN.entity_key], _log_odds(model, then.margins[0]))
+            return Earlier(before, probability, unknown, behaved, None)
+        rebuilt = aligned(customers, then.keys[CHURN.entity_key], log_odds(model, then.margins[0]))
         rows_then = partial(self._rows, company, before.as_of_date) if model is scored.model else None
-        return _Earlier(before, probability, rebuilt, behaved, rows_then)
+        return Earlier(before, probability, rebuilt, behaved, rows_then)
 
     def _older_model(self, version: str) -> TrainedModel | None:
         """The model of a published version ("churn-acme v3"); None where the registry has it no more."""
@@ -322,149 +319,7 @@ class ChurnScorer:
         return [feature.name for feature in self._features]
 
 
-@dataclass(frozen=True)
-class _Read:
-    """One date's rows: their keys, the margins that each reader made, how many lack each feature, and the rows
-    themselves where they are few."""
-
-    keys: pa.Table
-    margins: tuple[FloatArray, ...]
-    missing: Mapping[str, int]
-    only_chunk: pa.Table | None
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """The set published before, and its model; None where the registry has it no more."""
-
-    publication: PublishedSet
-    model: TrainedModel | None
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """A company's rows with their margins, and what they are published as."""
-
-    company: Company
-    model: TrainedModel
-    version: str
-    now: datetime
-    read: _Read
-    explain: bool
-
-    @property
-    def margins(self) -> FloatArray:
-        return self.read.margins[0]
-
-    @property
-    def feature_version(self) -> str:
-        return str(self.read.keys[VERSION_COLUMN][0])
-
-    @cached_property
-    def published(self) -> Scores:
-        return self.model.publish(pd.DataFrame(), self.margins)
-
-    @cached_property
-    def places(self) -> FloatArray:
-        return percentiles(self.published.probability, np.zeros(len(self.margins)))
-
-    def rows(
-        self, frame: pd.DataFrame, chunk: slice, parts: FloatArray | None = None, described: Sequence[Feature] = ()
-    ) -> pa.Table:
-        """The rows to stage of a chunk's customers, explained where their parts are given."""
-        scores = self.model.publish(frame, self.margins[chunk], parts)
-        rows = score_rows(
-            self.model, scores, CHURN, self.places[chunk], model_version=self.version, described=described
-        )
-        rows["scored_at"] = pd.Timestamp(self.now)
-        return pa.Table.from_pandas(rows, preserve_index=False)
-
-
-@dataclass(frozen=True)
-class _KnownParts:
-    """Parts that were made before, NaN where none were, and whether they are those of the row as it is now."""
-
-    parts: FloatArray
-    is_same: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class _Earlier:
-    """The set published before; arrays are by the customers that are scored now, NaN where it did not hold them.
-
-    `rows_then` reads the features of that date from one customer to another; None where another model scored them.
-    """
-
-    publication: PublishedSet
-    probability: FloatArray
-    rebuilt: FloatArray
-    behaved: FloatArray
-    rows_then: Callable[[tuple[str, str]], pa.Table] | None
-
-    def moves(
-        self,
-        scored: _Scored,
-        chunk: slice,
-        frame: pd.DataFrame,
-        parts: FloatArray | None,
-        known: _KnownParts | None,
-    ) -> pa.Table:
-        """Why the scores of a chunk moved: a row for each customer whose score did."""
-        model, before = scored.model, self.probability[chunk]
-        now = scored.published.log_odds[chunk]
-        found = split_moves(np.log(before / (1 - before)), self.rebuilt[chunk], self.behaved[chunk], now)
-        moved = np.flatnonzero(~np.isnan(before) & found.has_moved)
-        feature, change = np.full(len(moved), None, dtype=object), np.full(len(moved), np.nan)
-        old = (
-            None
-            if parts is None
-            else self._old_parts(model, frame.iloc[moved], None if known is None else known.parts[moved])
-        )
-        if old is not None and parts is not None:
-            names = [each.name for each in model.encoder.features]
-            has_old = ~np.isnan(old).any(axis=1)
-            before_now = [model.calibrator.slope * side[has_old] for side in (old, parts[moved])]
-            feature[has_old], change[has_old] = largest_changes(before_now[0], before_now[1], names)
-        return pa.table(
-            {
-                "company_id": np.full(len(moved), scored.company.company_id, dtype=np.int32),
-                "customer_id": pa.array(frame[CHURN.entity_key].iloc[moved], pa.string()),
-                "as_of_date": pa.array([scored.now.date()] * len(moved), pa.date32()),
-                "previous_as_of_date": pa.array([self.publication.as_of_date] * len(moved), pa.date32()),
-                "model_version": pa.array([scored.version] * len(moved), pa.string()),
-                "previous_model_version": pa.array([self.publication.model_version] * len(moved), pa.string()),
-                "previous_probability": before[moved],
-                "log_odds_change": found.total[moved],
-                "behaviour": found.behaviour[moved],
-                "model": found.model[moved],
-                "correction": found.correction[moved],
-                "main_feature": pa.array(feature, pa.string()),
-                "main_feature_change": pa.array(change, pa.float64(), from_pandas=True),
-            }
-        )
-
-    def _old_parts(self, model: TrainedModel, moved: pd.DataFrame, stored: FloatArray | None) -> FloatArray | None:
-        """The earlier parts of customers who moved: as stored, or made anew where that is cheap."""
-        if self.rows_then is None:
-            return None
-        if stored is not None:
-            return stored
-        old = np.full((len(moved), len(model.encoder.features)), np.nan)
-        if moved.empty:
-            return old
-        try:
-            rows = self.rows_then(_ends(moved))
-        except FeaturesNotBuilt:
-            return old
-        places = pd.Index(rows[CHURN.entity_key].to_pandas()).get_indexer(pd.Index(moved[CHURN.entity_key]))
-        held = places >= 0
-        if held.any():
-            frame = rows.take(pa.array(places[held])).to_pandas()
-            old[held] = model.estimator.parts(model.encoder.encode(frame))[0]
-        return old
-
-
-def _unexplained_chunks(scored: _Scored) -> Iterator[Encoded]:
+def _unexplained_chunks(scored: Scored) -> Iterator[Encoded]:
     for start in range(0, scored.read.keys.num_rows, CHUNK_ROWS):
         keys = scored.read.keys.slice(start, CHUNK_ROWS)
         yield encode_scores(scored.rows(keys.to_pandas(), slice(start, start + keys.num_rows)))
@@ -481,46 +336,3 @@ def _readable_margins(model: TrainedModel, frame: pd.DataFrame) -> FloatArray:
         return model.estimator.margins(model.encoder.encode(frame))
     except ModelError:
         return np.full(len(frame), np.nan)
-
-
-def _log_odds(model: TrainedModel, margins: FloatArray) -> FloatArray:
-    """Published log-odds of margins; NaN where there is none."""
-    return np.asarray(bound_log_odds(model.calibrator.log_odds(margins)))
-
-
-def _ends(frame: pd.DataFrame) -> tuple[str, str]:
-    """The first and the last customer in the order that the database gave them."""
-    ids = frame[CHURN.entity_key]
-    return str(ids.iloc[0]), str(ids.iloc[-1])
-
-
-def _aligned(customers: pd.Index, ids: pa.ChunkedArray, values: FloatArray) -> FloatArray:
-    """Values in the order of these customers, NaN where there is none."""
-    places = pd.Index(ids.to_pandas()).get_indexer(customers)
-    return np.where(places >= 0, values[places], np.nan) if len(values) else np.full(len(customers), np.nan)
-
-
-def _explain(
-    model: TrainedModel, matrix: FloatArray, known: _KnownParts | None
-) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """The rows' parts, and which of them had to be made."""
-    fresh = np.ones(len(matrix), dtype=bool) if known is None else ~known.is_same
-    if known is None or fresh.all():
-        return model.estimator.parts(matrix)[0], fresh
-    parts = known.parts.copy()
-    parts[fresh] = model.estimator.parts(matrix[fresh])[0]
-    return parts, fresh
-
-
-def _parts_table(
-    scored: _Scored, frame: pd.DataFrame, signatures: npt.NDArray[np.int64], parts: FloatArray
-) -> pa.Table:
-    return pa.table(
-        {
-            "company_id": np.full(len(frame), scored.company.company_id, dtype=np.int32),
-            "customer_id": pa.array(frame[CHURN.entity_key], pa.string()),
-            "model_version": pa.array([scored.version] * len(frame), pa.string()),
-            "signature": signatures,
-            "parts": pa.array([row.tobytes() for row in np.ascontiguousarray(parts)], pa.binary()),
-        }
-    )

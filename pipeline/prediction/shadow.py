@@ -12,7 +12,7 @@ from ml_assets.task import CHURN, Feature
 from pipeline.features.catalogue import built_features, manifest_path, read_features
 from pipeline.prediction.registry import ModelRegistry
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_store import rows_at
 from warehouse.prediction.model_log import chosen_model, newest_challenger

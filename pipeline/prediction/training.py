@@ -13,14 +13,15 @@ import pandas as pd
 from ml_assets.errors import ArtefactError
 from ml_assets.frames import is_same_version
 from ml_assets.model.trained import TrainedModel
-from ml_assets.task import CHURN, Feature, LadderThresholds
-from ml_assets.training.ladder import Rung, RungDecision, assert_pool_allowed, count_outcomes, decide_rung
+from ml_assets.task import CHURN, Feature, LadderThresholds, Rung
+from ml_assets.training.ladder import RungDecision, assert_pool_allowed, count_outcomes, decide_rung
 from ml_assets.training.search import SearchBudget
 from ml_assets.training.train import TrainingResult, repeat, train, train_rule
 from pipeline.features.catalogue import built_features, features_of_attributes, manifest_path, read_features
 from pipeline.prediction.registry import ModelFilesMissing, ModelRegistry, RegisteredModel
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company, CompanyDefinition, CustomAttribute, list_companies
+from warehouse.companies.definition import Company, CompanyDefinition, CustomAttribute
+from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_store import feature_versions_at, labelled_rows
 from warehouse.prediction.model_log import (

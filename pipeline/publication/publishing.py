@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company, get_company, list_companies
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import get_company, list_companies
 from warehouse.connection import Warehouse
 from warehouse.publication.feed import Bands, compact_feed
 from warehouse.publication.gate import run_gate

@@ -13,7 +13,7 @@ from datetime import date
 from pipeline.features.proof import built_beside
 from pipeline.prediction.scoring import ChurnScorer, NoModel
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_store import rows_at
 from warehouse.publication.gate import run_gate

@@ -8,7 +8,8 @@ from __future__ import annotations
 import yaml
 
 from pipeline.features.catalogue import PROJECT_DIRECTORY
-from pipeline.integrations.metabase.definitions import DashboardDefinition, load_definitions
+from pipeline.integrations.metabase.definition_files import load_definitions
+from pipeline.integrations.metabase.definitions import DashboardDefinition
 
 EXPOSURES_FILE = PROJECT_DIRECTORY / "models" / "analytics" / "_dashboards__exposures.yml"
 HEADER = "# Written by `churn dashboards exposures` from the files under dashboards/; a test compares.\n"

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline.integrations.notifications.sending import Sent, send_digests, send_weekly_reports
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 

@@ -19,7 +19,8 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from psycopg.rows import dict_row
 
-from pipeline.integrations.metabase.definitions import CardDefinition, DashboardDefinition, load_definitions
+from pipeline.integrations.metabase.definition_files import load_definitions
+from pipeline.integrations.metabase.definitions import CardDefinition, DashboardDefinition
 from pipeline.integrations.metabase.filled_sql import filled_sql
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 from pipeline.telling import charts as report_charts

@@ -18,7 +18,7 @@ from ml_assets.model.trained import TrainedModel
 from ml_assets.task import CHURN
 from pipeline.prediction.registry import ModelRegistry
 from warehouse import relations
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.prediction.drift_log import (
     DriftRow,

@@ -13,7 +13,8 @@ from psycopg.rows import dict_row
 from pydantic import SecretStr
 
 from pipeline.integrations.metabase.apply import apply_dashboards
-from pipeline.integrations.metabase.definitions import CardDefinition, load_definitions, marts_read
+from pipeline.integrations.metabase.definition_files import load_definitions, marts_read
+from pipeline.integrations.metabase.definitions import CardDefinition
 from pipeline.integrations.metabase.filled_sql import filled_sql
 from pipeline.integrations.metabase.login import PASSWORD_FILE, PASSWORD_FOLDER, WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards

@@ -19,7 +19,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.integrations.metabase import deliveries, desired
-from pipeline.integrations.metabase.definitions import load_definitions
+from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 
 PACKAGE = "@metabase/cli@0.3.1"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from warehouse.companies.definition import CompanyDefinition, CustomAttribute
 from warehouse.companies.plan import parse_companies
-from warehouse.companies.registry import CompanyDefinition, CustomAttribute
 
 PAGE = (Path(__file__).parents[2] / "docs" / "companies.md").read_text()
 

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.integrations.metabase.definitions import load_definitions, marts_read
+from pipeline.integrations.metabase.definition_files import load_definitions, marts_read
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 from pipeline.telling.charts import at_axis, number_written
 from pipeline.telling.report import Block, fill_table, report_html, write_report
 from tests.conftest import TestServer
 from tests.contract.test_dashboards_marts import fill
 from tests.integration.dbt_project.dbt_runs import warehouse_for_a_module
-from warehouse.companies.registry import add_company, parse_definition
+from warehouse.companies.definition import parse_definition
+from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 

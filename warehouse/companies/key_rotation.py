@@ -12,7 +12,8 @@ from warehouse.errors import SecretNotFound
 from warehouse.logs.operations import say_who
 from warehouse.redaction import references_in
 from warehouse.relations import COMPANIES
-from warehouse.settings import ENCRYPTED, Settings, rotate_secret
+from warehouse.secrets import rotate_secret
+from warehouse.settings import ENCRYPTED, Settings
 
 
 def rotate_secrets(connection: Connection, settings: Settings, actor: str) -> dict[str, list[str]]:

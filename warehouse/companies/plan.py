@@ -8,15 +8,8 @@ from typing import Any, Literal
 
 from psycopg import sql
 
-from warehouse.companies.registry import (
-    Company,
-    CompanyDefinition,
-    Connection,
-    add_company,
-    company_changes,
-    list_companies,
-    parse_definition,
-)
+from warehouse.companies.definition import Company, CompanyDefinition, parse_definition
+from warehouse.companies.registry import Connection, add_company, company_changes, list_companies
 from warehouse.errors import CompaniesMoved, CompanyDefinitionError
 from warehouse.redaction import masked
 from warehouse.relations import COMPANIES

@@ -18,7 +18,7 @@ import pyarrow as pa
 from warehouse import relations
 
 if TYPE_CHECKING:
-    from warehouse.landing.version_log import RejectedRecord
+    from warehouse.landing.records import RejectedRecord
 
 
 @dataclass(frozen=True)

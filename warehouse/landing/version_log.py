@@ -8,7 +8,6 @@ acceptable, does not belong here.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from psycopg import sql
 from warehouse.errors import WarehouseError
 from warehouse.frames import copy_arrow
 from warehouse.landing.erased import Erased, read_erased, withhold
+from warehouse.landing.records import Cursor, RecordCounts, RejectedRecord
 from warehouse.relations import ENTITY_RELATIONS, LOAD_LOG, REJECTED_RECORDS, SYNC_CURSORS, WITHHELD_RECORDS
 
 LOCK_WAIT_SECONDS = 30
@@ -38,38 +38,6 @@ class LoadInProgress(VersionLogError):
 
 class RejectLimitExceeded(VersionLogError):
     """More of a load's records broke the contract than the settings allow."""
-
-
-@dataclass(frozen=True)
-class RejectedRecord:
-    """A record that broke the contract: its id where it has one, why, and itself as JSON text."""
-
-    record_id: str | None
-    reason: str
-    payload: str
-
-    @property
-    def payload_hash(self) -> str:
-        """SHA-256 of the payload, in hexadecimal."""
-        return hashlib.sha256(self.payload.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """How far a company's entity has been read, and whether its first load is complete."""
-
-    updated_at: datetime | None
-    backfill_completed: bool
-
-
-@dataclass(frozen=True)
-class RecordCounts:
-    """Records by their newest version, rejected records that no later load has mended, and those of the forgotten."""
-
-    live: int
-    deleted: int
-    rejected: int
-    withheld: int = 0
 
 
 @dataclass

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from warehouse import relations
-from warehouse.companies.registry import CustomAttribute
+from warehouse.companies.definition import CustomAttribute
 from warehouse.prediction.feature_store import FeaturesNotBuilt, attribute_feature, built_columns
 from warehouse.relations import Relation
 

@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from warehouse import relations
-from warehouse.companies.registry import CustomAttribute
+from warehouse.companies.definition import CustomAttribute
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.frames import arrow_chunks, read_arrow

@@ -10,7 +10,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from warehouse.companies.registry import Company, Connection, get_company
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import Connection, get_company
 from warehouse.errors import CompanyStillActive
 from warehouse.landing.version_log import hold_off_loads
 from warehouse.logs.operations import record_audit, say_who

@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from warehouse import relations
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.landing.erased import Hashes, names_in, read_erased, read_hashes, withhold

@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from warehouse import relations
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.landing.silence import silent_entities
 from warehouse.prediction.feature_store import missing_shares
 from warehouse.publication.holds import Knowledge, accepted_checks, hold

@@ -20,13 +20,13 @@ from pydantic import SecretStr
 
 from pipeline.integrations.metabase import permissions, state
 from pipeline.integrations.metabase.client import NEWEST_TRIED_VERSION, MetabaseAccess, MetabaseClient, major_version
+from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.definitions import (
     DASHBOARDS_DIRECTORY,
     CardDefinition,
     CollectionDefinition,
     DashboardDefinition,
     Definitions,
-    load_definitions,
 )
 from pipeline.integrations.metabase.deliveries import (
     NO_MAIL,

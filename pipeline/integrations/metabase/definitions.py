@@ -9,16 +9,11 @@ belongs in `scopes.py`.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
-
-from pipeline.integrations.metabase.errors import DefinitionError
-from pipeline.integrations.metabase.visualization import ANY_CARD, column_settings_errors, settings_errors
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, model_validator
 
 DASHBOARDS_DIRECTORY = Path(__file__).resolve().parents[3] / "dashboards"
 GRID_COLUMNS = 24
@@ -30,8 +25,6 @@ AFTER_A_TABLE = (
     *("group", "having", "window", "order", "limit", "offset", "fetch", "union", "except", "intersect"),
 )
 COMMENT = re.compile(r"--[^\n]*")
-# The parser in C where PyYAML has it: a hundred files are read in a tenth of the time.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 FilterType = Literal[
     "string/=",
@@ -393,254 +386,9 @@ class Definitions(Definition):
         return {tag.dimension for card in self.cards() for tag in card.template_tags.values()}
 
 
-def load_definitions(directory: Path = DASHBOARDS_DIRECTORY) -> Definitions:
-    """Read and check the whole folder.
-
-    Raises DefinitionError that names every file and key that is wrong, not only the first.
-    """
-    warehouse = parse(directory / "warehouse.yaml", WarehouseDefinition)
-    people = parse(directory / "people.yaml", PeopleFile).people
-    filters = load_filters(directory / "filters.yaml")
-    folders = sorted(path.parent for path in directory.glob("*/dashboard.yaml"))
-    if not folders:
-        raise DefinitionError(f"{directory}: no folder with a dashboard.yaml")
-    dashboards = sorted((load_dashboard(folder, filters) for folder in folders), key=lambda one: one.position)
-    definitions = Definitions(warehouse=warehouse, people=people, dashboards=with_shared_cards(dashboards))
-    faults = list(faults_across(definitions))
-    for dashboard in definitions.dashboards:
-        faults.extend(f"{dashboard.key}/{fault}" for fault in dashboard_faults(dashboard, definitions))
-    if faults:
-        raise DefinitionError("\n".join(faults))
-    return definitions
-
-
 def is_of_another_folder(key: str) -> bool:
     """Whether a dashcard names a card of another dashboard's folder."""
     return "/" in key
 
 
-def with_shared_cards(dashboards: list[DashboardDefinition]) -> list[DashboardDefinition]:
-    """The dashboards, each with the cards that it borrows from other folders; a name that leads nowhere is left out."""
-    known = {f"{dashboard.key}/{key}": card for dashboard in dashboards for key, card in dashboard.cards.items()}
-    return [
-        dashboard.model_copy(
-            update={
-                "cards": dashboard.cards
-                | {
-                    dashcard.card: known[dashcard.card]
-                    for dashcard in dashboard.dashcards
-                    if dashcard.card is not None and dashcard.card in known
-                }
-            }
-        )
-        for dashboard in dashboards
-    ]
-
-
-def marts_read(directory: Path = DASHBOARDS_DIRECTORY) -> list[str]:
-    """Names of the marts that the cards' SQL reads, whatever state the rest of the files is in."""
-    found: set[str] = set()
-    for path in directory.glob("*/*.sql"):
-        found.update(TABLE_AFTER.findall(COMMENT.sub("", path.read_text(encoding="utf-8"))))
-    return sorted(table.removeprefix("analytics.") for table in found if table.startswith("analytics."))
-
-
-def load_filters(path: Path) -> dict[str, Filter]:
-    """`filters.yaml`, by id."""
-    return parse(path, FiltersFile).root
-
-
-def load_dashboard(folder: Path, filters: Mapping[str, Filter]) -> DashboardDefinition:
-    """One folder: `dashboard.yaml` and its cards, each with its SQL."""
-    stems = {path.stem for path in folder.glob("*.yaml")} - {"dashboard"}
-    orphans = sorted({path.stem for path in folder.glob("*.sql")} - stems)
-    if orphans:
-        raise DefinitionError(f"{folder.name}/{orphans[0]}.sql: there is no {orphans[0]}.yaml for it")
-    cards = {stem: load_card(folder, stem, filters) for stem in sorted(stems)}
-    file = parse(folder / "dashboard.yaml", DashboardFile)
-    chosen = [ParameterChoice(id=entry) if isinstance(entry, str) else entry for entry in file.parameters]
-    for unknown in sorted({choice.id for choice in chosen} - filters.keys()):
-        raise DefinitionError(f"{folder.name}/dashboard.yaml: parameters: {unknown} is not in filters.yaml")
-    parameters = [
-        Parameter(
-            id=choice.id,
-            slug=choice.id,
-            name=filters[choice.id].name,
-            type=filters[choice.id].type,
-            section_id=filters[choice.id].section_id,
-            default=choice.default,
-        )
-        for choice in chosen
-    ]
-    return DashboardDefinition(**dict(file) | {"parameters": parameters}, key=folder.name, cards=cards)
-
-
-def load_card(folder: Path, stem: str, filters: Mapping[str, Filter]) -> CardDefinition:
-    """One card: `<stem>.yaml` and `<stem>.sql`."""
-    file = parse(folder / f"{stem}.yaml", CardFile)
-    sql_file = folder / f"{stem}.sql"
-    if not sql_file.is_file():
-        raise DefinitionError(f"{folder.name}/{stem}.yaml: its SQL file {stem}.sql is missing")
-    for unknown in sorted(file.template_tags.keys() - filters.keys()):
-        raise DefinitionError(f"{folder.name}/{stem}.yaml: template-tags.{unknown}: is not in filters.yaml")
-    tags = {
-        name: TemplateTag.model_validate(
-            {"dimension": column, "widget-type": filters[name].type, "display-name": filters[name].name}
-        )
-        for name, column in file.template_tags.items()
-    }
-    sql = sql_file.read_text(encoding="utf-8").strip()
-    return CardDefinition(**dict(file) | {"template_tags": tags}, key=stem, sql=sql)
-
-
 Model = TypeVar("Model", bound=BaseModel)
-
-
-def parse(path: Path, model: type[Model]) -> Model:
-    """Read one YAML file into `model`, or raise DefinitionError naming the file and each faulty key."""
-    name = f"{path.parent.name}/{path.name}"
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506 - a safe one
-    except FileNotFoundError:
-        raise DefinitionError(f"{name}: the file is missing") from None
-    except yaml.YAMLError as error:
-        raise DefinitionError(f"{name}: not readable as YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise DefinitionError(f"{name}: a mapping of keys was expected")
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise DefinitionError("\n".join(f"{name}: {fault}" for fault in readable(error))) from None
-
-
-def readable(error: ValidationError) -> Iterator[str]:
-    """Pydantic's findings as `key.path: what is wrong`."""
-    for finding in error.errors():
-        where = ".".join(str(part) for part in finding["loc"])
-        message = "is not a known key" if finding["type"] == "extra_forbidden" else finding["msg"]
-        yield f"{where}: {message}" if where else message
-
-
-def faults_across(definitions: Definitions) -> Iterator[str]:
-    """What must be unique: in one collection names are how we find our things again."""
-    cards = definitions.cards()
-    yield from repeated("card name", [card.name for card in cards])
-    yield from repeated("entity_id", [card.entity_id for card in cards])
-    yield from repeated("dashboard name", [dashboard.name for dashboard in definitions.dashboards])
-    yield from repeated("position", [str(dashboard.position) for dashboard in definitions.dashboards])
-    yield from repeated("person", [person.email.lower() for person in definitions.people])
-
-
-def repeated(what: str, values: list[str]) -> Iterator[str]:
-    """A fault per value that occurs more than once."""
-    for value, count in Counter(values).items():
-        if count > 1:
-            yield f"{what} {value!r} is used {count} times"
-
-
-def dashboard_faults(dashboard: DashboardDefinition, definitions: Definitions) -> Iterator[str]:
-    """Everything that concerns one dashboard and its cards."""
-    schemas = set(definitions.warehouse.company.database.schemas)
-    for card in dashboard.cards.values():
-        yield from (f"{card.key}.yaml: {fault}" for fault in settings_errors(card.display, card.visualization_settings))
-        yield from (f"{card.key}.sql: {fault}" for fault in sql_faults(card, schemas))
-        yield from (f"{card.key}.yaml: {fault}" for fault in alert_faults(card, dashboard))
-    folders = {other.key: other for other in definitions.dashboards}
-    if dashboard.subscription is not None:
-        for audience in sorted(set(dashboard.subscription.audience) - set(dashboard.audience)):
-            yield f"dashboard.yaml: subscription.audience: the dashboard is not made for {audience}"
-    for fault in (*placement_faults(dashboard), *filter_faults(dashboard), *click_faults(dashboard, folders)):
-        yield f"dashboard.yaml: {fault}"
-
-
-def alert_faults(card: CardDefinition, dashboard: DashboardDefinition) -> Iterator[str]:
-    """Alerts that would never go off, or that nobody could follow to their card."""
-    if card.alert is None:
-        return
-    goal = card.visualization_settings.get("graph.goal_value")
-    if card.alert.send_condition != "has_result" and goal is None:
-        yield f"alert: {card.alert.send_condition} needs graph.goal_value in visualization_settings"
-    audience = "internal" if "admin" in card.alert.roles else "company"
-    if audience not in dashboard.audience:
-        yield f"alert: roles: the dashboard is not made for {audience}"
-
-
-def sql_faults(card: CardDefinition, schemas: set[str]) -> Iterator[str]:
-    """Tags that do not match, tables without their schema, and filtered tables that carry an alias."""
-    sql = COMMENT.sub("", card.sql)
-    used = set(TAG.findall(sql))
-    for name in sorted(used - card.template_tags.keys()):
-        yield f"{{{{{name}}}}} has no entry under template-tags"
-    for name in sorted(card.template_tags.keys() - used):
-        yield f"template-tags.{name} is not used in the SQL"
-    for table in sorted(set(TABLE_AFTER.findall(sql)) - set(CTE.findall(sql))):
-        if table.partition(".")[0] not in schemas or "." not in table:
-            yield f"{table} is not a table of {', '.join(sorted(schemas))}, written with its schema"
-    for name, tag in card.template_tags.items():
-        yield from (f"template-tags.{name}: {fault}" for fault in tag_faults(tag, sql, schemas))
-
-
-def tag_faults(tag: TemplateTag, sql: str, schemas: set[str]) -> Iterator[str]:
-    """A field filter becomes `schema.table.column`, so its table must be read, and under its own name."""
-    schema, table, _ = tag.dimension
-    if schema not in schemas:
-        yield f"schema {schema} is not one of {', '.join(sorted(schemas))}"
-    name = re.escape(f"{schema}.{table}")
-    alias = rf"\s+(?!(?:{'|'.join(AFTER_A_TABLE)})\b)(?:as\s+)?\w"
-    reads = re.findall(rf"\b{name}\b(?!\.)", sql)
-    if not reads:
-        yield f"the SQL does not read {schema}.{table}"
-    elif not re.search(rf"\b{name}\b(?!\.)(?!{alias})", sql):
-        yield f"{schema}.{table} has an alias in the SQL, under which Metabase's filter does not find it"
-
-
-def placement_faults(dashboard: DashboardDefinition) -> Iterator[str]:
-    """Cards that are not there or shown nowhere, tabs, overlaps."""
-    shown = [dashcard.card for dashcard in dashboard.dashcards if dashcard.card is not None]
-    for name in sorted(set(shown) - dashboard.cards.keys()):
-        yield f"dashcards: there is no {name}.yaml {'in dashboards/' if is_of_another_folder(name) else 'beside it'}"
-    for name, card in dashboard.cards.items():
-        if is_of_another_folder(name) and card.alert is not None:
-            yield f"dashcards.{name}: a card with an alert stands on its own dashboard only"
-    for name in sorted(dashboard.cards.keys() - set(shown)):
-        yield f"the card {name} stands nowhere on the dashboard"
-    yield from repeated("the card", shown)
-    for tab in sorted({dashcard.tab or "" for dashcard in dashboard.dashcards} - set(dashboard.tabs)):
-        if tab or dashboard.tabs:
-            yield f"dashcards: tab {tab!r} is none of the tabs {dashboard.tabs}"
-    cells = Counter(cell for dashcard in dashboard.dashcards for cell in dashcard.cells())
-    overlaps = sorted({(tab or "", row) for (tab, row, _), count in cells.items() if count > 1})
-    if overlaps:
-        yield f"dashcards: two of them overlap in row {overlaps[0][1]}"
-    for dashcard in dashboard.dashcards:
-        allowed = ANY_CARD | {"column_settings", "dashcard.background"}
-        for key in sorted(dashcard.visualization_settings.keys() - allowed):
-            yield f"dashcards: visualization_settings.{key} does not belong on a dashcard"
-        yield from column_settings_errors(dashcard.visualization_settings)
-
-
-def filter_faults(dashboard: DashboardDefinition) -> Iterator[str]:
-    """Filters that drive nothing, and tags that nothing drives."""
-    parameters = {parameter.id for parameter in dashboard.parameters}
-    yield from repeated("parameter id", [parameter.id for parameter in dashboard.parameters])
-    for card in dashboard.cards.values():
-        for name in sorted(card.template_tags.keys() - parameters):
-            yield f"dashcards.{card.key}: no filter is mapped to its template tag {name}"
-    driven = {name for card in dashboard.cards.values() for name in card.template_tags}
-    for name in sorted(parameters - driven):
-        yield f"parameters.{name}: the filter is mapped to no card, so it would do nothing"
-
-
-def click_faults(dashboard: DashboardDefinition, folders: Mapping[str, DashboardDefinition]) -> Iterator[str]:
-    """Clicks that lead nowhere."""
-    for dashcard in dashboard.dashcards:
-        for behavior in dashcard.clicks():
-            target = dashboard if behavior.type == "crossfilter" else folders.get(behavior.target or "")
-            if behavior.link_type == "url":
-                continue
-            if target is None:
-                yield f"dashcards.{dashcard.card}: click_behavior leads to {behavior.target}, no such folder"
-                continue
-            known = {parameter.id for parameter in target.parameters}
-            for name in sorted(behavior.parameter_mapping.keys() - known):
-                yield f"dashcards.{dashcard.card}: click_behavior fills the filter {name}, which is not there"

@@ -22,7 +22,8 @@ from pydantic import SecretStr
 from pipeline.integrations.metabase import state
 from pipeline.integrations.metabase.apply import access_of, reference_of_dashboard, references_of
 from pipeline.integrations.metabase.client import MetabaseAccess, MetabaseClient
-from pipeline.integrations.metabase.definitions import CardDefinition, DashboardDefinition, load_definitions
+from pipeline.integrations.metabase.definition_files import load_definitions
+from pipeline.integrations.metabase.definitions import CardDefinition, DashboardDefinition
 from pipeline.integrations.metabase.definitions import Role as Reader
 from pipeline.integrations.metabase.deliveries import Deliveries, alert_step, read_deliveries, subscription_step
 from pipeline.integrations.metabase.errors import MetabaseError, MetabaseRefused

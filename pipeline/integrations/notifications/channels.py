@@ -16,7 +16,8 @@ from pipeline.integrations.notifications.errors import WrongAddress
 from warehouse.errors import SecretNotFound
 from warehouse.logs.notifications import Outcome
 from warehouse.redaction import masked, without_secrets
-from warehouse.settings import SECRET_REFERENCES, Settings, resolve_secret
+from warehouse.secrets import resolve_secret
+from warehouse.settings import SECRET_REFERENCES, Settings
 
 SHORT_MESSAGE = 700
 """Channels that take no more characters than this, such as SMS, get the summary only."""

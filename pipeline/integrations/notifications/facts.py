@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from pipeline.integrations.notifications.alerts import Alert, CustomerAtRisk
 from warehouse import relations
 from warehouse.clock import Clock
-from warehouse.companies.registry import AlertName, Company
+from warehouse.companies.definition import AlertName, Company
 from warehouse.landing.freshness import late_loads
 from warehouse.publication.holds import list_holds
 from warehouse.relations import CUSTOMER_OVERVIEW, Relation

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.integrations.notifications.alerts import KINDS, Alert, AlertKind, CustomerAtRisk
 from pipeline.integrations.notifications.channels import Content
 from pipeline.integrations.notifications.weekly import WeeklyFigures
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 
 
 @dataclass(frozen=True)

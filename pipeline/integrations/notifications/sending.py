@@ -17,7 +17,8 @@ from pipeline.integrations.notifications.channels import Content, Recipient, rec
 from pipeline.integrations.notifications.facts import alerts_of, alerts_of_the_warehouse, quiet_until
 from pipeline.integrations.notifications.weekly import weekly_figures
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company, list_companies
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.logs import notifications as notification_log
 from warehouse.logs.notifications import Claim, MessageKind

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from pipeline.integrations.notifications.alerts import CustomerAtRisk
 from pipeline.integrations.notifications.facts import customer_at_risk, exists
 from warehouse import relations
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.relations import CHURNED_CUSTOMERS, CUSTOMER_OVERVIEW
 
 CUSTOMERS_TO_CALL = 10

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.features.catalogue import sql_version
+from pipeline.features.versions import sql_version
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_project.dbt_runs import (

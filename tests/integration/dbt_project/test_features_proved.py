@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from orchestration.cli.main import app
-from orchestration.dbt_assets import prepare_manifest, profiles_directory
 from pipeline.features.catalogue import place_of, read_features
+from pipeline.features.dbt import prepare_manifest, profiles_directory
 from pipeline.features.impact import UnknownName, columns_that_hang_on, find_impact
 from pipeline.features.proof import SCHEMAS, SUFFIX, prove_features, words_of_failure
 from pipeline.prediction.registry import ModelRegistry
@@ -26,7 +26,8 @@ from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
 from tests.integration.dbt_project.dbt_world import record_load, register_companies
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company, get_company
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import get_company
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_proofs import compare_with_stored
 from warehouse.prediction.feature_store import FeaturesNotBuilt, read_catalogue

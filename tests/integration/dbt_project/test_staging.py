@@ -11,7 +11,8 @@ import pytest
 from pipeline.connectors.contract import ENTITIES
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
-from warehouse.companies.registry import add_company, parse_definition
+from warehouse.companies.definition import parse_definition
+from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 
 pytestmark = pytest.mark.xdist_group("dbt_staging")

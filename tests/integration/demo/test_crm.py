@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from demo.crm.models import Customer, Event, Payment, Ticket, Tombstone
-from warehouse.companies.registry import parse_definition
+from warehouse.companies.definition import parse_definition
 
 ENTITIES = ("customers", "tickets", "payments", "events")
 COMPANY_WITH_MANY = {

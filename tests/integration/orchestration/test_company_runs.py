@@ -22,9 +22,11 @@ from orchestration.resources import WarehouseResource
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, refusal
-from warehouse.companies.registry import Company, add_company, disable_company, parse_definition
+from warehouse.companies.definition import Company, parse_definition
+from warehouse.companies.registry import add_company, disable_company
 from warehouse.connection import Warehouse
-from warehouse.settings import Settings, encrypt_secret
+from warehouse.secrets import encrypt_secret
+from warehouse.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("company_runs")
 

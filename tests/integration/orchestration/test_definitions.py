@@ -9,7 +9,7 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster_shared.serdes import deserialize_value, serialize_value
 
 from orchestration import keys
-from orchestration.dbt_assets import profiles_directory
+from pipeline.features.dbt import profiles_directory
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
 from warehouse.settings import load_settings

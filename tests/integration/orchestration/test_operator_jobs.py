@@ -11,9 +11,9 @@ import dagster as dg
 import pytest
 
 from orchestration import crm_pools
-from orchestration.operator_jobs import log_run, onboard_new_companies
+from orchestration.automation import log_run, onboard_new_companies
 from orchestration.resources import WarehouseResource
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from tests.conftest import TestServer
-from warehouse.companies.registry import Company, get_company
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import get_company
 from warehouse.connection import Warehouse
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.migrate import current_revision, migrate, newest_revision

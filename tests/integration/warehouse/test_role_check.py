@@ -14,7 +14,7 @@ from orchestration.cli import main as cli
 from orchestration.cli import terminal
 from tests.conftest import TestServer
 from tests.integration.company_ids import take_ids_of_no_other_test
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.role_check import roles_out_of_order
 

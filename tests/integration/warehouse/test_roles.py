@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.migrate import migrate
 from warehouse.roles import CONNECTIONS, LOGIN_SETTINGS, Role, company_login, set_company_password

@@ -9,7 +9,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from warehouse.errors import SecretNotFound, SettingsError
-from warehouse.settings import Settings, encrypt_secret, load_settings, resolve_secret
+from warehouse.secrets import encrypt_secret, resolve_secret
+from warehouse.settings import Settings, load_settings
 
 
 def test_settings_have_defaults_for_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from orchestration.cli.terminal import CommandFailed
 from tests.integration.company_ids import take_ids_of_no_other_test
 from tests.integration.conftest import Churn
 from warehouse.companies import plan as company_plan
-from warehouse.companies.registry import Company, get_company, list_companies
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import get_company, list_companies
 from warehouse.connection import Warehouse
 from warehouse.errors import CompaniesMoved, CompanyDefinitionError, SecretNotFound
-from warehouse.settings import Settings, encrypt_secret, resolve_secret
+from warehouse.secrets import encrypt_secret, resolve_secret
+from warehouse.settings import Settings
 
 OLD_KEY, NEW_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 

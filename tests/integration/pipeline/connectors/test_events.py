@@ -22,7 +22,7 @@ from pipeline.connectors.validation import Reading
 from pipeline.loading.sync import sync_company
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm, payment
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.landing.freshness import late_loads
 from warehouse.settings import Settings

@@ -18,7 +18,7 @@ from orchestration.cli.terminal import CommandFailed
 from pipeline.loading.check import CompanyCheck, check_company, pool_of
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company, parse_definition
+from warehouse.companies.definition import Company, parse_definition
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 

@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 from pipeline.loading.sync import LoadResult, sync_company
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, Answer, StandIn, answer, crm
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 

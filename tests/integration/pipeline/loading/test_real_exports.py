@@ -14,7 +14,7 @@ import yaml
 
 from pipeline.loading.sync import LoadResult, sync_company
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 

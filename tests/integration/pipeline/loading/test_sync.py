@@ -14,7 +14,7 @@ import pytest
 from pipeline.loading.sync import LoadResult, sync_company
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, payment, refusal
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.landing.version_log import VersionLog
 from warehouse.roles import Role

@@ -16,7 +16,8 @@ from pipeline.loading.sync import sync_company
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, payment
 from tests.integration.processes import started
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company, get_company
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import get_company
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 

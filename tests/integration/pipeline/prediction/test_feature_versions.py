@@ -29,7 +29,7 @@ from pipeline.prediction.shadow import ShadowScorer
 from pipeline.prediction.training import ChurnTrainer, ladder_of, meaning_of_churn
 from tests.integration.conftest import Churn
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import CompanyNotFound, WarehouseUnreachable
 from warehouse.prediction.feature_store import labelled_rows, rows_at

@@ -27,7 +27,7 @@ from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.scoring import ChurnScorer
 from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow
 from warehouse.prediction.feature_store import FeaturesNotBuilt, missing_shares

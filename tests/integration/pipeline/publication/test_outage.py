@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.published import Score, score_table
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.landing.silence import judge
 from warehouse.publication.gate import run_gate

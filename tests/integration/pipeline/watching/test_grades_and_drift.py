@@ -15,15 +15,15 @@ from psycopg.types.json import Jsonb
 
 from ml_assets.judging.drift import TOGETHER
 from ml_assets.task import Feature
-from orchestration.watch_checks import broken_promises, drifted_companies, open_holds
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.retraining import cause_to_train, train_where_due
 from pipeline.prediction.training import ChurnTrainer
 from pipeline.watching.grades_and_drift import grade_company, measure_company
+from pipeline.watching.verdicts import broken_promises, drifted_companies, open_holds
 from tests.integration.conftest import Churn
 from tests.integration.published import Score, publish, stage
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import CompanyNotFound
 from warehouse.prediction.drift_log import DriftRow, read_drift, record_drift

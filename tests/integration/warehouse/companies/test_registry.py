@@ -12,16 +12,15 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
+from warehouse.companies.definition import Company, parse_definition
+from warehouse.companies.registry import add_company as register
 from warehouse.companies.registry import (
-    Company,
     disable_company,
     get_company,
     issue_company_password,
     list_companies,
-    parse_definition,
     set_company_clock,
 )
-from warehouse.companies.registry import add_company as register
 from warehouse.connection import Warehouse
 from warehouse.errors import CompanyNotFound
 from warehouse.logs.operations import record_run

@@ -16,10 +16,11 @@ from psycopg import sql
 
 from pipeline.connectors.contract import CUSTOMERS, PAYMENTS, Chunk
 from pipeline.connectors.validation import Reading, validate_records
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow, read_arrow
-from warehouse.landing.version_log import LoadInProgress, RejectedRecord, RejectLimitExceeded, VersionLog
+from warehouse.landing.records import RejectedRecord
+from warehouse.landing.version_log import LoadInProgress, RejectLimitExceeded, VersionLog
 from warehouse.roles import Role
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)

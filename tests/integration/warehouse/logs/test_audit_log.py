@@ -14,7 +14,8 @@ from psycopg.rows import dict_row
 from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope
 from tests.integration.company_ids import take_ids_of_no_other_test
-from warehouse.companies.registry import Company, disable_company
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import disable_company
 from warehouse.connection import Warehouse
 from warehouse.logs.operations import record_audit
 from warehouse.prediction.model_log import Promotion, record_promotion

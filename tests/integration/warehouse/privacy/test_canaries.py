@@ -22,7 +22,7 @@ from orchestration.resources import WarehouseResource
 from pipeline.integrations.notifications.facts import alerts_of_the_warehouse
 from pipeline.watching.canaries import look_round
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.privacy.canaries import mark_customers, read_canaries
 from warehouse.privacy.erasure import forget_customer

@@ -11,7 +11,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.integration.company_ids import take_ids_of_no_other_test
-from warehouse.companies.registry import Company, disable_company, get_company, issue_company_password
+from warehouse.companies.definition import Company
+from warehouse.companies.registry import disable_company, get_company, issue_company_password
 from warehouse.connection import Warehouse
 from warehouse.errors import CompanyNotFound, CompanyStillActive
 from warehouse.landing import version_log

@@ -17,7 +17,7 @@ from orchestration.cli.forget import next_training
 from pipeline.loading.sync import LoadResult, sync_company
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, payment
 from warehouse.clock import Clock
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.landing.erased import Hashes
 from warehouse.landing.version_log import VersionLog

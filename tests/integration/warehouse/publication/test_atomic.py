@@ -19,7 +19,7 @@ from psycopg import IsolationLevel
 
 from tests.integration.processes import started
 from tests.integration.published import FIRST_DAY, Score, at, publish, published, stage, stepped
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.publication.feed import PUBLISHING_LOCK, PublisherBusy, compact_feed, publishing_lock

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from orchestration.cli.main import app
 from tests.conftest import TestServer
 from tests.integration.published import FIRST_DAY, Score, at, publish, snapshot
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.publication import export as publication_export

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.published import FIRST_DAY, Follower, Score, at, publish, snapshot, stage
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.publication.feed import DEFAULT_BANDS, Bands, compact_feed, feed_cursors, withdraw_customer
 from warehouse.roles import Role

@@ -9,7 +9,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from warehouse.companies.registry import Company
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.publication.gate import run_gate
 from warehouse.publication.publish import (

@@ -12,10 +12,10 @@ import scipy.stats
 
 from ml_assets.errors import ArtefactError, AttributionError, FeatureMissingError
 from ml_assets.estimators import boosted_trees
-from ml_assets.estimators.base import FEW_ROWS, Estimator, FitRows, load_estimator
+from ml_assets.estimators.base import FEW_ROWS, Estimator, FitRows
 from ml_assets.estimators.blend import blend
 from ml_assets.estimators.boosted_trees import BoostedTrees, device, fit_boosted_trees, fit_random_forest
-from ml_assets.estimators.candidates import fit_candidate, shallower
+from ml_assets.estimators.candidates import fit_candidate, load_estimator, shallower
 from ml_assets.estimators.leafwise_trees import LeafwiseTrees, fit_leafwise_trees
 from ml_assets.estimators.logistic import fit_linear, fit_logistic
 from ml_assets.estimators.rules import bin_column, fit_binned_rule, fit_prior_rule

@@ -22,11 +22,12 @@ from ml_assets.model.calibrate import fit_calibrator, identity
 from ml_assets.task import CHURN, Promotion, TaskError
 from ml_assets.training import search
 from ml_assets.training import train as train_module
+from ml_assets.training.choosing import Candidate, _CalibrationRows, _pick_near
 from ml_assets.training.feature_selection import Selection
 from ml_assets.training.promotion import Judged, average_precisions, judge_promotion
 from ml_assets.training.search import SearchBudget
 from ml_assets.training.splits import rolling_folds
-from ml_assets.training.train import TrainingResult, _CalibrationRows, _Candidate, _pick_near, repeat, train
+from ml_assets.training.train import TrainingResult, repeat, train
 from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 
 ARGUMENTS: dict[str, Any] = {"horizon_days": HORIZON_DAYS, "trained_at": TRAINED_AT, "threads": 1}
@@ -248,11 +249,11 @@ def test_of_candidates_near_the_best_the_blend_is_chosen_and_without_it_the_chea
     chance = np.random.default_rng(1)
     losses = chance.exponential(0.1, 400)
 
-    def candidate(cost: float, extra: float) -> _Candidate:
+    def candidate(cost: float, extra: float) -> Candidate:
         estimator = cast(Estimator, SimpleNamespace(reason_cost=lambda: cost))
         noise = chance.normal(0, 0.05, 400)
         later = _CalibrationRows(identity(), np.zeros(0), losses + extra + noise - noise.mean())
-        return _Candidate(estimator, estimator, identity(), np.zeros(0), later)
+        return Candidate(estimator, estimator, identity(), np.zeros(0), later)
 
     found = {
         "logistic": candidate(0.0, 0.1),

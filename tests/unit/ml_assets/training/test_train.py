@@ -12,7 +12,9 @@ from ml_assets.errors import ArtefactError, FeatureMissingError, FrameError, Inf
 from ml_assets.judging.evaluate import evaluate
 from ml_assets.model.trained import TrainedModel
 from ml_assets.task import CHURN, Feature, Gate
-from ml_assets.training.train import TrainingResult, fingerprint, judge_gate, train, train_rule
+from ml_assets.training.choosing import judge_gate
+from ml_assets.training.lessons import fingerprint
+from ml_assets.training.train import TrainingResult, train, train_rule
 from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 
 ARGUMENTS: dict[str, Any] = {"horizon_days": HORIZON_DAYS, "trained_at": TRAINED_AT}

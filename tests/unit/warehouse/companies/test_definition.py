@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from warehouse.companies.registry import parse_definition
+from warehouse.companies.definition import parse_definition
 from warehouse.errors import CompanyDefinitionError
 
 GOOD: dict[str, Any] = {

@@ -18,7 +18,8 @@ from pydantic import SecretStr
 
 from pipeline.integrations.metabase.api_key import make_api_key
 from pipeline.integrations.metabase.apply import ApplyResult, CardsFailed, apply_dashboards
-from pipeline.integrations.metabase.definitions import DASHBOARDS_DIRECTORY, Definitions, load_definitions
+from pipeline.integrations.metabase.definition_files import load_definitions
+from pipeline.integrations.metabase.definitions import DASHBOARDS_DIRECTORY, Definitions
 from pipeline.integrations.metabase.desired import OWNERSHIP_NOTE, WarehouseConnection
 from pipeline.integrations.metabase.errors import (
     DefinitionError,

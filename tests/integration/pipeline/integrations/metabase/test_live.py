@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.integrations.metabase.apply import apply_dashboards
-from pipeline.integrations.metabase.definitions import marts_read
+from pipeline.integrations.metabase.definition_files import marts_read
 from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.verify import verify_dashboards
 from tests.contract.conftest import build_marts

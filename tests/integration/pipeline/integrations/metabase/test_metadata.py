@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from test_metabase_apply import (
+
+from pipeline.features.catalogue import PROJECT_DIRECTORY
+from pipeline.integrations.metabase.apply import ApplyResult, apply_dashboards
+from pipeline.integrations.metabase.definition_files import load_definitions
+from pipeline.integrations.metabase.errors import MetabaseError
+from tests.integration.pipeline.integrations.metabase.metabase_stand_in import StandIn, served
+from tests.integration.pipeline.integrations.metabase.test_apply import (
     PASSWORD,
     USERNAME,
     WAREHOUSE_PASSWORD,
@@ -22,12 +28,6 @@ from test_metabase_apply import (
     settings,
     tables_of,
 )
-
-from pipeline.features.catalogue import PROJECT_DIRECTORY
-from pipeline.integrations.metabase.apply import ApplyResult, apply_dashboards
-from pipeline.integrations.metabase.definitions import load_definitions
-from pipeline.integrations.metabase.errors import MetabaseError
-from tests.integration.pipeline.integrations.metabase.metabase_stand_in import StandIn, served
 
 TABLES = {**tables_of(load_definitions()), ("analytics", "score_history"): ["customer_id"]}
 INTERNAL, COMPANYS = "Churn Warehouse (all companies)", "Churn Warehouse (Zawadi Stationers)"

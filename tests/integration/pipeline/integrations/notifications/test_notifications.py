@@ -21,8 +21,9 @@ from aiosmtpd.controller import Controller
 from pipeline.integrations.notifications.channels import Recipient
 from pipeline.integrations.notifications.sending import Sent, pending, send_digests, send_test, send_weekly_reports
 from pipeline.telling.dashboards import company_facts
-from warehouse.companies.registry import Company, change_company, parse_definition
+from warehouse.companies.definition import Company, parse_definition
 from warehouse.companies.registry import add_company as register
+from warehouse.companies.registry import change_company
 from warehouse.connection import Warehouse
 from warehouse.logs import notifications as notification_log
 from warehouse.privacy.company_removal import erase_rows

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.integrations.metabase.definitions import Definitions, load_definitions
+from pipeline.integrations.metabase.definition_files import load_definitions
+from pipeline.integrations.metabase.definitions import Definitions
 from pipeline.integrations.metabase.errors import DefinitionError
 
 SCOPE = {

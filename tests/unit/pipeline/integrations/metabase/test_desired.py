@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.integrations.metabase import desired
 from pipeline.integrations.metabase.client import major_version, refuse_old_version, waiting_time
-from pipeline.integrations.metabase.definitions import ClickBehavior, load_definitions
+from pipeline.integrations.metabase.definition_files import load_definitions
+from pipeline.integrations.metabase.definitions import ClickBehavior
 from pipeline.integrations.metabase.errors import MetabaseNotReady
 from pipeline.integrations.metabase.visualization import columns_named, settings_errors
 from pipeline.integrations.notifications.channels import mail_addresses

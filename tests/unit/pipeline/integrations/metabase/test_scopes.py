@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.integrations.metabase.definitions import load_definitions
+from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.scopes import (
     CompanyFacts,
     Scope,

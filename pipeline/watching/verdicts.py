@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import dagster as dg
 import psycopg
 
 from ml_assets.judging.drift import TOGETHER
@@ -22,15 +21,6 @@ class WatchVerdict:
 
     faults: Mapping[str, str]
     shown: Mapping[str, str]
-
-    def result(self) -> dg.AssetCheckResult:
-        """As Dagster's check: a warning, for it asks for a look and stops nothing."""
-        return dg.AssetCheckResult(
-            passed=not self.faults,
-            severity=dg.AssetCheckSeverity.WARN,
-            description="; ".join(f"{slug}: {words}" for slug, words in self.faults.items()) or None,
-            metadata=dict(self.shown),
-        )
 
 
 def broken_promises(conn: psycopg.Connection[Any]) -> WatchVerdict:

@@ -1,0 +1,252 @@
+"""Choosing among candidates: fitting, calibrating and judging each on rows that it has not seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ml_assets.errors import FrameError
+from ml_assets.estimators.base import Estimator, Settings, log_losses
+from ml_assets.estimators.blend import blend
+from ml_assets.estimators.candidates import BLEND, BLENDED, fit_candidate
+from ml_assets.estimators.rules import BinnedRule
+from ml_assets.frames import (
+    FloatArray,
+)
+from ml_assets.judging.evaluate import Metrics, evaluate, metric_intervals
+from ml_assets.model.calibrate import (
+    AffineCalibrator,
+    fit_calibrator,
+    identity,
+    levelled,
+    not_worse_than_raw,
+    with_range,
+)
+from ml_assets.model.explain import bound_log_odds, probabilities_of
+from ml_assets.task import Gate, PredictionTask
+from ml_assets.training.lessons import (
+    Lessons,
+    Rows,
+)
+from ml_assets.training.splits import (
+    TimeSplit,
+    rows_on,
+)
+
+RULE = "rule"
+
+
+BASE_RATE = "base_rate"
+
+
+CHANCE = 0.5
+"""The AUC of a coin."""
+
+
+@dataclass(frozen=True)
+class _CalibrationRows:
+    """How the first fit did on rows that it had not seen: its margins there, the line that they need, its losses."""
+
+    fitted: AffineCalibrator
+    margins: FloatArray
+    losses: FloatArray
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate as fitted on the fit dates and, to be published, on the calibration dates too; its test margins."""
+
+    first: Estimator
+    estimator: Estimator
+    calibrator: AffineCalibrator
+    test_margins: FloatArray
+    calibration_rows: _CalibrationRows | None = None
+    metrics: Metrics = field(default_factory=dict)
+
+    @property
+    def selection_losses(self) -> FloatArray | None:
+        return None if self.calibration_rows is None else self.calibration_rows.losses
+
+    @property
+    def selection_loss(self) -> float | None:
+        return None if self.selection_losses is None else float(self.selection_losses.mean())
+
+    @cached_property
+    def test_probabilities(self) -> FloatArray:
+        return probabilities_of(bound_log_odds(self.calibrator.log_odds(self.test_margins)))
+
+
+def fit_candidates(
+    rows: Rows, lessons: Lessons, split: TimeSplit, task: PredictionTask, settings: Mapping[str, Settings]
+) -> tuple[dict[str, Candidate], dict[str, str]]:
+    """Every candidate that could be fitted, the rule last, and why the others could not."""
+    test = rows_on(rows.dates, split.test)
+    found: dict[str, Candidate] = {}
+    failed: dict[str, str] = {}
+    for name in (*task.candidates, RULE):
+        try:
+            first, last = _fit(name, lessons, settings, found)
+            candidate = calibrated(first, last, rows, lessons, split)
+            metrics = judge(candidate.test_probabilities, rows, test, lessons.seed)
+        except Exception as error:  # noqa: BLE001 - whatever a library raises, the other candidates go on
+            failed[name] = f"{type(error).__name__}: {error}"
+            continue
+        found[name] = replace(candidate, metrics=metrics)
+    if RULE not in found:
+        raise FrameError(f"not even the rule could be fitted: {failed[RULE]}")
+    return found, failed
+
+
+def _fit(
+    name: str, lessons: Lessons, settings: Mapping[str, Settings], found: Mapping[str, Candidate]
+) -> tuple[Estimator, Estimator]:
+    """The candidate as fitted in the first lesson, and in the last with the settings that the first one found."""
+    if name == BLEND:
+        missing = [member for member in BLENDED if member not in found]
+        if missing:
+            raise FrameError(f"nothing to blend without {', '.join(missing)}")
+        members = [found[member] for member in BLENDED]
+        return blend([member.first for member in members]), blend([member.estimator for member in members])
+    kind = BinnedRule.kind if name == RULE else name
+    first = fit_candidate(kind, lessons.first.fit_rows, settings.get(name, {}))
+    return first, fit_again(first, lessons)
+
+
+def fit_again(first: Estimator, lessons: Lessons) -> Estimator:
+    if lessons.last is lessons.first:
+        return first
+    return fit_candidate(first.kind, lessons.last.fit_rows, first.settings())
+
+
+def calibrated(first: Estimator, last: Estimator, rows: Rows, lessons: Lessons, split: TimeSplit) -> Candidate:
+    """Both fits with their calibrator, and the first one's losses on the calibration rows as the fitted line has them.
+
+    The slope that the first fit's margins need there is given to the last one's, unless on the test rows those are
+    better calibrated as they are.
+    """
+    calibrate, test = (rows_on(rows.dates, days) for days in (split.calibrate, split.test))
+    later = last.margins(lessons.last.matrix[test])
+    if not calibrate.any():
+        return Candidate(first, last, identity(), later)
+    margins, outcomes = first.margins(lessons.first.matrix[calibrate]), rows.outcomes[calibrate]
+    fitted = fit_calibrator(margins, outcomes)
+    losses = log_losses(fitted.log_odds(margins), outcomes)
+    line = levelled(fitted, last.margins(lessons.last.matrix[calibrate]), outcomes)
+    line = not_worse_than_raw(line, later, rows.outcomes[test], rows.entities[test], lessons.seed)
+    return Candidate(first, last, line, later, _CalibrationRows(fitted, margins, losses))
+
+
+def judge(probabilities: FloatArray, rows: Rows, test: np.ndarray, seed: int) -> Metrics:
+    outcomes, entities = rows.outcomes[test], rows.entities[test]
+    return {**evaluate(probabilities, outcomes), **metric_intervals(probabilities, outcomes, entities, seed=seed)}
+
+
+def calibrator_with_range(candidate: Candidate, rows: Rows, split: TimeSplit, seed: int) -> AffineCalibrator:
+    """The calibrator with the spread of its line over the customers of the calibration rows, or of the test rows."""
+    held_out = rows_on(rows.dates, split.calibrate or split.test)
+    outcomes, entities = rows.outcomes[held_out], rows.entities[held_out]
+    if candidate.calibration_rows is None:
+        return with_range(candidate.calibrator, candidate.test_margins, outcomes, entities, seed)
+    line = with_range(candidate.calibration_rows.fitted, candidate.calibration_rows.margins, outcomes, entities, seed)
+    return replace(candidate.calibrator, covariance=line.covariance)
+
+
+def base_rate_metrics(rows: Rows, split: TimeSplit) -> Metrics:
+    seen = rows_on(rows.dates, (*split.fit, *split.calibrate))
+    test = rows_on(rows.dates, split.test)
+    constant = np.full(int(test.sum()), rows.outcomes[seen].mean())
+    return evaluate(constant, rows.outcomes[test])
+
+
+def choose(
+    candidates: dict[str, Candidate], rows: Rows, split: TimeSplit, task: PredictionTask
+) -> tuple[str, dict[str, Any]]:
+    """The best candidate on the calibration rows, or one near it (see `_pick_near`), if it passes the gate."""
+    names = [name for name in candidates if name != RULE]
+    if not names:
+        return RULE, {"chosen": RULE, "reason": "no candidate could be fitted"}
+    chosen_on = "calibration rows"
+    losses = {name: candidates[name].selection_loss for name in names}
+    if any(loss is None for loss in losses.values()):
+        chosen_on = "test rows, since there are no calibration dates"
+        losses = {name: candidates[name].metrics["log_loss"] for name in names}
+    best = min(names, key=lambda name: _or_infinity(losses[name]))
+    picked = _pick_near(best, names, candidates, rows.entities[rows_on(rows.dates, split.calibrate)])
+    gate = judge_gate(candidates[picked].metrics, candidates[RULE].metrics, task.gate)
+    decision: dict[str, Any] = {
+        "candidate": picked,
+        "candidate_chosen_on": chosen_on,
+        "candidate_with_least_loss": best,
+        "selection_log_loss": losses,
+        "reason_cost": {name: candidates[name].estimator.reason_cost() for name in names},
+        "gate": gate,
+        "chosen": picked if gate["passed"] else RULE,
+    }
+    return str(decision["chosen"]), decision
+
+
+def _pick_near(best: str, names: Sequence[str], candidates: dict[str, Candidate], entities: np.ndarray) -> str:
+    """Of those within one standard error of the best, in pairs and by entities: the blend, else the cheapest reasons.
+
+    The mean of two models varies less with the rows that they happened to see, and a straight line's reasons cost
+    nothing: the blend's cost as much as those of its trees alone.
+    """
+    least = candidates[best].selection_losses
+    if least is None:
+        return best
+    near = []
+    for name in names:
+        losses = candidates[name].selection_losses
+        if losses is not None and losses.mean() - least.mean() <= _standard_error(losses - least, entities):
+            near.append(name)
+    return min(
+        near,
+        key=lambda name: (
+            name != BLEND,
+            candidates[name].estimator.reason_cost(),
+            _or_infinity(candidates[name].selection_loss),
+        ),
+    )
+
+
+def _standard_error(values: FloatArray, entities: np.ndarray) -> float:
+    """Of the mean of the values, where those of one entity are not independent."""
+    _, member = np.unique(entities, return_inverse=True)
+    sums = np.bincount(member, weights=values - values.mean())
+    return float(np.sqrt((sums**2).sum()) / len(values))
+
+
+def judge_gate(candidate: Metrics, rule: Metrics, gate: Gate) -> dict[str, Any]:
+    """Whether a candidate beats the rule by log loss or average precision on the same rows, with figures.
+
+    And is told from chance: one whose AUC's interval reaches down to 0.5 may rank no better than a coin.
+    """
+    loss_gain = _difference(rule["log_loss"], candidate["log_loss"])
+    precision_gain = _difference(candidate["average_precision"], rule["average_precision"])
+    passed_by = [
+        name
+        for name, gain, needed in (
+            ("log_loss", loss_gain, gate.log_loss_gain),
+            ("average_precision", precision_gain, gate.average_precision_gain),
+        )
+        if gain is not None and gain > needed
+    ]
+    auc_low = candidate["auc_low"]
+    is_told_from_chance = auc_low is not None and auc_low > CHANCE
+    return {
+        "passed": bool(passed_by) and is_told_from_chance,
+        "passed_by": passed_by,
+        "is_told_from_chance": is_told_from_chance,
+        "log_loss_gain": loss_gain,
+        "average_precision_gain": precision_gain,
+    }
+
+
+def _or_infinity(loss: float | None) -> float:
+    return np.inf if loss is None else loss
+
+
+def _difference(left: float | None, right: float | None) -> float | None:
+    return None if left is None or right is None else left - right

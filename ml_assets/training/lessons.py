@@ -1,0 +1,143 @@
+"""What a candidate learns from: the checked rows of a training, encoded, split by time and with chosen features."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml_assets.errors import FrameError, LabelError, TrainingChangedError
+from ml_assets.estimators.base import FitRows
+from ml_assets.frames import (
+    DateArray,
+    FeatureEncoder,
+    FloatArray,
+    as_of_dates,
+    check_features,
+    check_keys,
+    labelled_rows,
+    outcomes_of,
+    plain_values,
+)
+from ml_assets.task import Feature, PredictionTask
+from ml_assets.training.feature_selection import Selection, select_features
+from ml_assets.training.splits import (
+    TimeSplit,
+    inner_split,
+    rows_on,
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled rows as arrays, all of shape (rows, ...)."""
+
+    frame: pd.DataFrame
+    outcomes: FloatArray
+    dates: DateArray
+    entities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What candidates are fitted on: the rows of some dates, and all rows encoded as those of these dates are."""
+
+    encoder: FeatureEncoder
+    matrix: FloatArray
+    learned: np.ndarray
+    fit_rows: FitRows
+
+    def narrowed(self, kept: npt.NDArray[np.intp]) -> "Lesson":
+        """The same with these features only."""
+        if len(kept) == len(self.encoder.features):
+            return self
+        encoder, matrix = self.encoder.narrowed(kept), np.asfortranarray(self.matrix[:, kept])
+        # Taken from the matrix anew, as `repeat` will: rows that lie otherwise in memory add up to other last digits.
+        fit_rows = replace(self.fit_rows, matrix=matrix[self.learned], encoder=encoder)
+        return Lesson(encoder, matrix, self.learned, fit_rows)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """The fit dates', and the one that what publishes learns from; the same where there are no calibration dates."""
+
+    first: Lesson
+    last: Lesson
+
+    @property
+    def seed(self) -> int:
+        """What chance is drawn from."""
+        return self.last.fit_rows.seed
+
+
+def fingerprint(frame: pd.DataFrame, features: Sequence[Feature], task: PredictionTask) -> str:
+    """A hash of keys, features and labels that does not depend on the order of the rows."""
+    plain = pd.DataFrame(
+        {
+            "company_id": frame["company_id"].astype("str"),
+            task.entity_key: frame[task.entity_key].astype("str"),
+            "as_of_date": as_of_dates(frame).astype("int64"),
+            task.label_column: outcomes_of(frame, task),
+            **{f.name: plain_values(frame[f.name], f) for f in sorted(features, key=lambda f: f.name)},
+        }
+    )
+    hashes = np.sort(pd.util.hash_pandas_object(plain, index=False).to_numpy())
+    digest = hashlib.blake2b(",".join(plain.columns).encode(), digest_size=16)
+    digest.update(hashes.tobytes())
+    return digest.hexdigest()
+
+
+def check_input(frame: pd.DataFrame, features: Sequence[Feature], task: PredictionTask, horizon_days: int) -> None:
+    if horizon_days < 1:
+        raise FrameError(f"horizon_days must be at least 1, got {horizon_days!r}")
+    if not features:
+        raise FrameError(f"task {task.name!r} was given no features to train on")
+    check_keys(frame, task)
+    check_features(frame, features)
+    if task.label_column not in frame.columns:
+        raise LabelError(f"the training frame lacks the label {task.label_column!r} of task {task.name!r}")
+
+
+def read_rows(frame: pd.DataFrame, task: PredictionTask) -> Rows:
+    labelled = labelled_rows(frame, task)
+    entities = labelled.groupby(["company_id", task.entity_key], sort=False).ngroup().to_numpy()
+    return Rows(labelled, outcomes_of(labelled, task), as_of_dates(labelled), entities)
+
+
+def check_fingerprint(found: str, recorded: str) -> None:
+    if found != recorded:
+        raise TrainingChangedError(
+            f"the rows are not those that the model was trained on (fingerprint {found}, recorded {recorded}): labels "
+            "or features were corrected, or customers erased, since; train anew instead"
+        )
+
+
+def make_lessons(
+    rows: Rows, features: Sequence[Feature], split: TimeSplit, horizon_days: int, seed: int, threads: int
+) -> tuple[Lessons, Selection]:
+    """The first lesson and the last, each with the features that stay, and what stayed in the last."""
+    first, selection = _selected(make_lesson(rows, features, split.fit, horizon_days, seed, threads))
+    if not split.calibrate:
+        return Lessons(first, first), selection
+    days = (*split.fit, *split.calibrate)
+    last, selection = _selected(make_lesson(rows, features, days, horizon_days, seed, threads))
+    return Lessons(first, last), selection
+
+
+def _selected(lesson: Lesson) -> tuple[Lesson, Selection]:
+    selection = select_features(lesson.fit_rows)
+    return lesson.narrowed(selection.kept), selection
+
+
+def make_lesson(
+    rows: Rows, features: Sequence[Feature], days: tuple[date, ...], horizon_days: int, seed: int, threads: int
+) -> Lesson:
+    learned = rows_on(rows.dates, days)
+    encoder = FeatureEncoder.fit(rows.frame[learned], features)
+    matrix = encoder.encode(rows.frame)
+    outcomes = rows.outcomes[learned]
+    inner = inner_split(rows.dates[learned], outcomes, horizon_days=horizon_days)
+    return Lesson(encoder, matrix, learned, FitRows(matrix[learned], outcomes, encoder, inner, seed, threads))

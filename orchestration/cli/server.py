@@ -1,0 +1,132 @@
+"""Commands that start, stop and open the warehouse and Dagster's UI."""
+
+import os
+import signal
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from sqlalchemy.engine import make_url
+
+from orchestration.cli.jobs import crm
+from orchestration.cli.terminal import CommandFailed, console, open_warehouse
+from pipeline.features.catalogue import PROJECT_DIRECTORY
+from warehouse.connection import Warehouse
+from warehouse.embedded.server import EmbeddedServer
+from warehouse.migrate import migrate as migrate_warehouse
+from warehouse.role_check import roles_out_of_order
+from warehouse.settings import Settings, load_settings
+
+
+def up() -> None:
+    """Start the warehouse, migrate it, and leave it running until `churn down`."""
+    settings = load_settings()
+    if settings.database_url is None:
+        EmbeddedServer(settings.home).start(pin=True)
+    with open_warehouse() as (_, warehouse):
+        profile = warehouse.write_dbt_profile(PROJECT_DIRECTORY)
+        console.print(f"The warehouse is up at {warehouse.place}; `churn psql` opens it.")
+        console.print(f"dbt's profile stands in {profile}: `dbt build` works in {PROJECT_DIRECTORY.name}/.")
+
+
+def down(
+    force: Annotated[bool, typer.Option(help="Stop it even while another command uses it.")] = False,
+) -> None:
+    """Stop the embedded Postgres."""
+    settings = load_settings()
+    if settings.database_url is not None:
+        raise CommandFailed("CHURN_DATABASE_URL is set: that Postgres is not ours to stop.")
+    EmbeddedServer(settings.home).stop(force=force)
+    console.print("The warehouse is stopped.")
+
+
+def status() -> None:
+    """Whether the warehouse runs, and each company's last load, training and published scores."""
+    from orchestration.cli.summary import print_status
+
+    settings = load_settings()
+    if settings.database_url is None:
+        server = EmbeddedServer(settings.home).status()
+        place = f" at 127.0.0.1:{server.port}" if server.port else ""
+        console.print(f"Embedded Postgres in {settings.home}: {server.state}{place}")
+        if server.state != "running":
+            console.print("`churn up` starts it.")
+            return
+    with Warehouse.open(settings) as warehouse, warehouse.connect() as conn:
+        print_status(conn, console)
+
+
+def migrate() -> None:
+    """Bring the warehouse's schema to this version, and write Dagster's and dbt's configuration."""
+    from orchestration import dagster_home
+    from pipeline.features.dbt import prepare_manifest, profiles_directory
+
+    with open_warehouse() as (settings, warehouse):
+        revision = migrate_warehouse(warehouse)
+        with warehouse.connect() as conn:
+            for line in roles_out_of_order(conn):
+                console.print(f"[yellow]To look at: {escape(line)}[/yellow]")
+        home = dagster_home.write(settings, warehouse)
+        warehouse.write_dbt_profile(profiles_directory(settings))
+        prepare_manifest(settings)
+    console.print(f"The warehouse is at revision {revision}; Dagster's home is {home}.")
+
+
+def psql(context: typer.Context) -> None:
+    """Open psql on the warehouse; arguments pass through, as in `churn psql -c 'select 1'`."""
+    settings = load_settings()
+    with Warehouse.open(settings) as warehouse:
+        done = subprocess.run(  # noqa: S603 - psql from our own wheel, or the one on PATH
+            [_psql(settings), *context.args],
+            env={**os.environ, **_libpq_environment(warehouse)},
+            check=False,
+        )
+    raise typer.Exit(done.returncode)
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="Port of Dagster's UI.")] = 3000,
+) -> None:
+    """Dagster's UI and its daemon on this warehouse, until Ctrl-C."""
+    from orchestration import dagster_home
+    from pipeline.features.dbt import prepare_manifest, profiles_directory
+
+    # Started in the background of a script, we would ignore interrupts, and Dagster with us.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with open_warehouse() as (settings, warehouse), crm(settings, warehouse):
+        warehouse.write_dbt_profile(profiles_directory(settings))
+        prepare_manifest(settings)
+        home = dagster_home.write(settings, warehouse)
+        console.print(f"Dagster's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
+        dagster = subprocess.Popen(  # noqa: S603 - our own interpreter; no thread runs yet
+            [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"],
+            cwd=PROJECT_DIRECTORY.parent,
+            env={**os.environ, "DAGSTER_HOME": str(home), "CHURN_HOME": str(settings.home)},
+        )
+        try:
+            code = dagster.wait()
+        except KeyboardInterrupt:
+            code = 0
+        finally:
+            # It ends its webserver and daemon on an interrupt, not on a termination.
+            dagster.send_signal(signal.SIGINT)
+            dagster.wait()
+    raise typer.Exit(max(code, 0))
+
+
+def _psql(settings: Settings) -> str:
+    return "psql" if settings.database_url else str(EmbeddedServer.program("psql"))
+
+
+def _libpq_environment(warehouse: Warehouse) -> dict[str, str]:
+    """How libpq finds the warehouse, without a password among the arguments that other users can list."""
+    url = make_url(warehouse.url(driver="postgresql"))
+    return {
+        "PGHOST": url.host or "",
+        "PGPORT": str(url.port or 5432),
+        "PGUSER": url.username or "",
+        "PGPASSWORD": str(url.password or ""),
+        "PGDATABASE": url.database or "",
+    }

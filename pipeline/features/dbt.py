@@ -1,0 +1,94 @@
+"""dbt as the pipeline calls it: a program beside this Python, its variables, its profile and its manifest."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import orjson
+
+from foundation.errors import ChurnError
+from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, target_directory
+from warehouse.settings import Settings
+
+
+class DbtFailed(ChurnError):
+    """dbt ended with an error; the message holds its own words."""
+
+
+def dbt_program() -> str:
+    """dbt as it is installed beside this Python, whether or not the environment is activated."""
+    return str(Path(sys.executable).with_name("dbt"))
+
+
+def run_dbt(
+    settings: Settings,
+    arguments: Sequence[str],
+    *,
+    target_path: Path | None = None,
+    variables: Mapping[str, object] | None = None,
+) -> None:
+    """Run a dbt command on this warehouse; what dbt writes goes to ``target_path``, the warehouse's own if left out.
+
+    ``variables`` come on top of the clock's. Raises DbtFailed with what dbt said.
+    """
+    done = subprocess.run(  # noqa: S603 - our own program and arguments
+        [
+            dbt_program(),
+            "--no-use-colors",
+            *arguments,
+            "--quiet",
+            *vars_argument(dbt_vars(settings) | {**(variables or {})}),
+        ],
+        cwd=PROJECT_DIRECTORY,
+        env={
+            **os.environ,
+            "DBT_PROJECT_DIR": str(PROJECT_DIRECTORY),
+            "DBT_PROFILES_DIR": str(profiles_directory(settings)),
+            "DBT_TARGET_PATH": str(target_path or target_directory(settings)),
+            "DBT_LOG_PATH": str((target_path or target_directory(settings)) / "logs"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
+        raise DbtFailed(f"`dbt {arguments[0]}` failed: {said}")
+
+
+def profiles_directory(settings: Settings) -> Path:
+    """Where the profile that Dagster uses stands."""
+    return settings.home / "dbt"
+
+
+def prepare_manifest(settings: Settings) -> Path:
+    """Parse the dbt project if a file of it changed since the last time.
+
+    Returns the manifest's path. Raises DbtFailed with dbt's words where it does not parse.
+    """
+    manifest = manifest_path(settings)
+    if not manifest.exists() or _newest_source() > manifest.stat().st_mtime:
+        # With a build's own variables: with others the build would parse everything once more.
+        run_dbt(settings, ["parse"])
+    return manifest
+
+
+def _newest_source() -> float:
+    ignored = {"target", "logs", "profiles.yml", ".user.yml"}
+    return max(
+        path.stat().st_mtime
+        for path in PROJECT_DIRECTORY.rglob("*")
+        if path.is_file() and not ignored & set(path.relative_to(PROJECT_DIRECTORY).parts)
+    )
+
+
+def vars_argument(variables: Mapping[str, object]) -> list[str]:
+    """dbt's variables as it takes them in a command."""
+    return ["--vars", orjson.dumps(variables).decode()]
+
+
+def dbt_vars(settings: Settings) -> dict[str, str]:
+    """The clock, handed on: one ``now`` for loads, dates and maturity."""
+    return {"now": settings.now.isoformat()} if settings.now else {}

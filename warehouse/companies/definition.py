@@ -1,0 +1,366 @@
+"""What a company is: what a person says about it, checked."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
+from zoneinfo import available_timezones
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from warehouse.errors import CompanyDefinitionError
+from warehouse.settings import SECRET_REFERENCES
+
+EntityName = Literal["customers", "tickets", "payments", "events"]
+
+
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+
+
+AttributeKind = Literal["number", "category", "flag"]
+
+
+AlertName = Literal["high_risk", "held_publication", "late_source", "shrinking_source", "failed_run", "model"]
+
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
+
+
+_EMAIL = re.compile(r"[^@\s/:]+@[^@\s/:]+\.[^@\s/:]+")
+
+
+_SECRET_SETTING = re.compile(
+    r"(^|_)((api|access|secret|private)_?key|password|passwd|secret|token|credentials?)$", re.IGNORECASE
+)
+
+
+_URL_WITH_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
+
+
+class CustomAttribute(BaseModel):
+    """One of the company's own customer attributes that is to be a feature."""
+
+    model_config = _STRICT
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
+        description="what the attribute is called in the customer's attributes: small letters, digits and "
+        "underscores, a letter first"
+    )
+    kind: AttributeKind = Field(description="number, category or flag")
+    is_fixed: bool = Field(
+        default=False, description="true where it never changes, so that it counts from the customer's creation on"
+    )
+    label: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="what people read; from the name if left out"
+    )
+    unit: str = Field(description="what a number counts, such as seats; yes or no for a flag, name for a category")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = {name: value for name, value in data.items() if value is not None}
+        words = str(data.get("name", "")).replace("_", " ").strip()
+        unit = {"flag": "yes or no", "category": "name"}.get(str(data.get("kind")), "")
+        return {"label": words[:1].upper() + words[1:], "unit": unit} | given
+
+
+class Notifications(BaseModel):
+    """What the people at a company's notification_addresses are told, and when."""
+
+    model_config = _STRICT
+
+    tell: tuple[AlertName, ...] = Field(
+        default=get_args(AlertName),
+        description=f"a list of {', '.join(get_args(AlertName))}: what is told; all of it if left out",
+    )
+    owner: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
+        default="", description="who acts on customers at risk, as people call them; named in each message"
+    )
+    customers_shown: int = Field(
+        default=10,
+        ge=1,
+        le=100,
+        description="a whole number, 1 to 100: customers listed in a message, the rest counted",
+    )
+    smallest_value: float = Field(
+        default=0, ge=0, description="0 or more, in the company's currency: customers with less at stake are left out"
+    )
+    cooldown_days: int = Field(
+        default=14, ge=0, description="a whole number, 0 or more: days before a customer is told of again"
+    )
+    shrink_share: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="a share above 0 to 1: a source that lost so much of its records is shrinking",
+    )
+    quiet_hours: tuple[str, str] | None = Field(
+        default=None,
+        description='["20:00", "07:00"], in the company\'s time zone: what happens then is told when they end',
+    )
+    weekly_report_on: Weekday | None = Field(
+        default="monday", description="monday to sunday, or null for no weekly report"
+    )
+    customer_link: str | None = Field(
+        default=None,
+        description="an http(s) address with {customer_id} in it: the customer's page in the CRM or on a dashboard",
+    )
+    dashboard_link: str | None = Field(default=None, description="an http(s) address of the company's dashboards")
+
+    @field_validator("tell")
+    @classmethod
+    def _each_alert_once(cls, tell: tuple[AlertName, ...]) -> tuple[AlertName, ...]:
+        return tuple(name for name in get_args(AlertName) if name in tell)
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _times_of_day(cls, hours: tuple[str, str] | None) -> tuple[str, str] | None:
+        if hours is not None and (not all(map(_TIME_OF_DAY.fullmatch, hours)) or hours[0] == hours[1]):
+            raise ValueError("must be two different times of day as HH:MM, 00:00 to 23:59")
+        return hours
+
+    @field_validator("customer_link", "dashboard_link")
+    @classmethod
+    def _web_address(cls, link: str | None) -> str | None:
+        if link is None:
+            return None
+        if not link.startswith(("http://", "https://")) or _URL_WITH_PASSWORD.search(link) or set(link) & set(" <>\"'"):
+            raise ValueError("must be an http or https address without a password, blanks or quotes")
+        return link
+
+    @field_validator("customer_link")
+    @classmethod
+    def _names_the_customer(cls, link: str | None) -> str | None:
+        if link is not None and (link.count("{customer_id}") != 1 or "{" in link.replace("{customer_id}", "")):
+            raise ValueError("must hold {customer_id} once, and no other braces")
+        return link
+
+
+class CompanyDefinition(BaseModel):
+    """What a person says about a company, in YAML or on the command line.
+
+    A field's description says what is allowed: it ends the message about a value that is not.
+    """
+
+    model_config = _STRICT
+
+    slug: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{1,40}$")] = Field(
+        description="small letters, digits and underscores, 2 to 41 of them, a letter first"
+    )
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="the name that people read"
+    )
+    connector: Literal["habari_api", "sql_database", "files"] = Field(
+        description="habari_api, sql_database or files: where its data comes from"
+    )
+    connector_settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="what that connector asks for; secrets as references (env:NAME, file:PATH, encrypted:TOKEN)",
+    )
+    entities: tuple[EntityName, ...] = Field(
+        default=("customers", "tickets", "payments"),
+        description="customers, and those of tickets, payments and events that the source has",
+    )
+    churn_kind: Literal["cancellation", "inactivity", "downgrade"] = Field(
+        description="cancellation, inactivity (no payment for inactivity_days) or downgrade (downgrade_share of "
+        "the monthly price lost)"
+    )
+    inactivity_days: int | None = Field(
+        default=None, gt=0, description="a whole number above 0; with churn_kind inactivity, and only then"
+    )
+    downgrade_share: float | None = Field(
+        default=None, gt=0, le=1, description="a share above 0 to 1; with churn_kind downgrade, and only then"
+    )
+    horizon_days: int = Field(
+        default=30, gt=0, description="a whole number above 0: the days after as_of_date in which churn counts"
+    )
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(
+        description="three capital letters (ISO 4217), such as EUR"
+    )
+    time_zone: str = Field(
+        default="UTC", description="an IANA name, such as Europe/London; source times without an offset are read in it"
+    )
+    business_hours: dict[Weekday, tuple[str, str]] | None = Field(
+        default=None,
+        description='weekday (monday to sunday): ["09:00", "17:00"], in the company\'s time zone; a day left out is '
+        "closed, and without business_hours every hour counts",
+    )
+    custom_attributes: tuple[CustomAttribute, ...] = Field(
+        default=(), description="a list of {name, kind, is_fixed, label, unit}"
+    )
+    segment_by: str = Field(
+        default="country", description="country, signup_channel or a custom attribute that is declared is_fixed"
+    )
+    shares_training: bool = Field(
+        default=False, description="true or false: may its data train the model of all companies?"
+    )
+    personal_data: Literal["keep", "hash", "drop"] = Field(
+        default="keep", description="keep, hash or drop: what loading does with name, e-mail and phone"
+    )
+    notification_addresses: tuple[str, ...] = Field(
+        default=(),
+        description="a list of e-mail addresses, or of references (env:NAME, file:PATH, encrypted:TOKEN) to "
+        "addresses that are secrets, as a webhook's is",
+    )
+    notifications: Notifications = Field(
+        default_factory=Notifications,
+        description=f"what is told to these addresses, and when: a mapping of {', '.join(Notifications.model_fields)}",
+    )
+    clock_at: AwareDatetime | None = Field(
+        default=None,
+        description="an ISO 8601 time with an offset: its own now, where its data ended in the past",
+    )
+
+    @field_validator("entities")
+    @classmethod
+    def _each_entity_once(cls, entities: tuple[EntityName, ...]) -> tuple[EntityName, ...]:
+        if "customers" not in entities:
+            raise ValueError("must hold customers")
+        if len(set(entities)) != len(entities):
+            raise ValueError("names an entity twice")
+        return entities
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_time_zone(cls, name: str) -> str:
+        if name not in _time_zones():
+            raise ValueError("is no time zone we know")
+        return name
+
+    @field_validator("connector_settings")
+    @classmethod
+    def _no_secret_in_clear(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        _refuse_secrets(settings, path="")
+        return settings
+
+    @field_validator("business_hours")
+    @classmethod
+    def _hours_of_a_day(cls, hours: dict[Weekday, tuple[str, str]] | None) -> dict[Weekday, tuple[str, str]] | None:
+        if hours is None:
+            return None
+        if not hours:
+            raise ValueError("names no day")
+        for day, (opens, closes) in hours.items():
+            if not _TIME_OF_DAY.fullmatch(opens) or not (_TIME_OF_DAY.fullmatch(closes) or closes == "24:00"):
+                raise ValueError(f"{day} must be two times of day as HH:MM, 00:00 to 24:00")
+            if opens >= closes:
+                raise ValueError(f"{day} must open before it closes")
+        return {day: hours[day] for day in get_args(Weekday) if day in hours}
+
+    @field_validator("custom_attributes")
+    @classmethod
+    def _each_attribute_once(cls, attributes: tuple[CustomAttribute, ...]) -> tuple[CustomAttribute, ...]:
+        names = [attribute.name for attribute in attributes]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"names {', '.join(repeated)} twice")
+        return attributes
+
+    @field_validator("notification_addresses")
+    @classmethod
+    def _addresses_without_secrets(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for number, address in enumerate(addresses, 1):
+            if not address.startswith(SECRET_REFERENCES) and not _EMAIL.fullmatch(address):
+                raise ValueError(f"number {number} is neither an e-mail address nor a reference")
+        return addresses
+
+    @model_validator(mode="after")
+    def _churn_has_its_measure(self) -> Self:
+        for kind, field in (("inactivity", "inactivity_days"), ("downgrade", "downgrade_share")):
+            value = getattr(self, field)
+            if self.churn_kind == kind and value is None:
+                raise ValueError(f"{field} is needed when churn_kind is {kind}")
+            if self.churn_kind != kind and value is not None:
+                raise ValueError(f"{field} must be left out when churn_kind is {self.churn_kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _segment_is_fixed(self) -> Self:
+        fixed = [attribute.name for attribute in self.custom_attributes if attribute.is_fixed]
+        allowed = ["country", "signup_channel", *fixed]
+        if self.segment_by not in allowed:
+            raise ValueError(f"segment_by must be one of {', '.join(allowed)}; another attribute must be is_fixed")
+        return self
+
+
+class Company(CompanyDefinition):
+    """A registered company."""
+
+    company_id: int
+    is_active: bool
+
+
+@functools.cache
+def _time_zones() -> set[str]:
+    """Every time zone there is; Python walks through folders of files for it."""
+    return available_timezones()
+
+
+def parse_definition(data: Mapping[str, Any]) -> CompanyDefinition:
+    """A definition from plain data, such as a YAML mapping.
+
+    Raises CompanyDefinitionError, which names the company and each field that is wrong, says what is
+    allowed, and shows no value.
+    """
+    try:
+        return CompanyDefinition.model_validate(dict(data))
+    except ValidationError as error:
+        problems = "; ".join(map(_problem, error.errors(include_input=False, include_url=False)))
+        raise CompanyDefinitionError(f"Company {data.get('slug', '(no slug)')}: {problems}.") from None
+
+
+def _problem(problem: ErrorDetails) -> str:
+    """Where, what, and what is allowed."""
+    where = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+    what = problem["msg"].removeprefix("Value error, ")
+    model: type[BaseModel] = CompanyDefinition
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    if name == "custom_attributes" and len(problem["loc"]) > 2:
+        model, name = CustomAttribute, str(problem["loc"][2])
+    if name == "notifications" and len(problem["loc"]) > 1:
+        model, name = Notifications, str(problem["loc"][1])
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, model.model_fields, n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        return f"{where}: there is no such field; {meant}fields are {', '.join(model.model_fields)}"
+    field = model.model_fields.get(name)
+    if problem["type"] == "missing":
+        what = "is missing"
+    elif problem["type"] == "string_pattern_mismatch":
+        what = "is not of the form that is allowed"
+    return ": ".join(part for part in (where, what) if part) + (f" (allowed: {field.description})" if field else "")
+
+
+def _refuse_secrets(value: object, path: str) -> None:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _refuse_secrets(item, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            _refuse_secrets(item, f"{path}.{position}")
+    elif isinstance(value, str):
+        is_reference = value.startswith(SECRET_REFERENCES)
+        if _SECRET_SETTING.search(path.rsplit(".", 1)[-1]) and not is_reference:
+            raise ValueError(
+                f"{path} must be a reference (env:NAME, file:PATH or encrypted:TOKEN), not the secret itself"
+            )
+        if _URL_WITH_PASSWORD.search(value):
+            raise ValueError(f"{path} holds a password; give the whole URL as a reference")
