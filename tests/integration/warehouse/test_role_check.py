@@ -85,7 +85,7 @@ def test_migrating_and_the_daily_check_tell_of_such_a_role(
 ) -> None:
     monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
     monkeypatch.setenv("CHURN_HOME", str(tmp_path))
-    monkeypatch.setattr("orchestration.dbt_assets.prepare_manifest", lambda _: None)
+    monkeypatch.setattr("pipeline.features.dbt.prepare_manifest", lambda _: None)
     login = f"company_{company.company_id}"
     with warehouse.connect() as connection:
         connection.execute(f"grant select on ops.companies to {login}")  # type: ignore[call-overload]

@@ -49,6 +49,11 @@ def records() -> list[dict[str, Any]]:
     return made
 
 
+def answer_slowly(*_: object) -> None:
+    """So that on a fast machine, too, a page is still awaited when the kill comes."""
+    time.sleep(0.02)
+
+
 def versions(warehouse: Warehouse, company: Company) -> list[tuple[Any, ...]]:
     with warehouse.connect() as connection:
         return connection.execute(
@@ -85,6 +90,7 @@ def test_whenever_a_sync_is_killed_the_next_one_completes_it_exactly(
         connector = {"base_url": stand_in.url, "api_key": "file:key", "page_size": 50}
         undisturbed, disturbed = (add_company(slug, connector_settings=connector) for slug in ("calm", "stormy"))
         (calm,) = sync_company(warehouse, undisturbed, Clock(NOW), settings, ["payments"], chunk_rows=100)
+        stand_in.misbehave = answer_slowly
         killed = [
             sync_and_kill(warehouse, tmp_path, disturbed, stand_in, chance.randint(4, 9), chance.uniform(0, 0.05))
             for _ in range(KILLS)

@@ -336,7 +336,7 @@ def test_the_command_shows_one_customers_score_in_words_and_publishes_nothing(
 ) -> None:
     monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
     monkeypatch.setenv("CHURN_HOME", str(tmp_path))
-    monkeypatch.setattr("orchestration.dbt_assets.prepare_manifest", lambda _: None)
+    monkeypatch.setattr("pipeline.features.dbt.prepare_manifest", lambda _: None)
     monkeypatch.setattr(ChurnScorer, "from_settings", lambda *_: _scorer(warehouse, tmp_path))
     with warehouse.connect() as conn:
         conn.execute("update ops.companies set clock_at = %s", [datetime(2025, 12, 1, 6, tzinfo=UTC)])

@@ -20,8 +20,7 @@ from ml_assets.estimators.candidates import fit_candidate
 from ml_assets.frames import FeatureEncoder
 from ml_assets.model.calibrate import fit_calibrator, identity
 from ml_assets.task import CHURN, Promotion, TaskError
-from ml_assets.training import search
-from ml_assets.training import train as train_module
+from ml_assets.training import lessons, search
 from ml_assets.training.choosing import Candidate, _CalibrationRows, _pick_near
 from ml_assets.training.feature_selection import Selection
 from ml_assets.training.promotion import Judged, average_precisions, judge_promotion
@@ -123,7 +122,7 @@ def test_what_publishes_has_learned_from_the_calibration_dates_and_its_slope_is_
 def test_a_model_with_features_left_out_is_repeated_bit_for_bit(
     frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_module, "select_features", lambda _: Selection(np.arange(3), 0.02))
+    monkeypatch.setattr(lessons, "select_features", lambda _: Selection(np.arange(3), 0.02))
     task = replace(TASK, candidates=("logistic",))
     found = train(frame, FEATURES, task, **ARGUMENTS)
     assert found.decision["features"]["kept"] == 3
