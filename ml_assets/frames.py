@@ -21,7 +21,7 @@ from ml_assets.errors import (
     InfiniteValueError,
     LabelError,
 )
-from ml_assets.task import Feature, PredictionTask
+from ml_assets.task import ENTITY_ID, OUTCOME, Feature, PredictionTask
 
 FloatArray = npt.NDArray[np.float64]
 DateArray = npt.NDArray[np.datetime64]
@@ -160,7 +160,7 @@ def as_of_dates(frame: pd.DataFrame) -> DateArray:
 
 def check_keys(frame: pd.DataFrame, task: PredictionTask) -> None:
     """Raise when a key column is missing or empty, or an entity stands twice at one as_of_date."""
-    keys = ["company_id", task.entity_key, "as_of_date"]
+    keys = ["company_id", ENTITY_ID, "as_of_date"]
     missing = [key for key in keys if key not in frame.columns]
     if missing:
         raise FrameError(f"the frame for task {task.name!r} lacks the key column(s) {', '.join(missing)}")
@@ -172,7 +172,7 @@ def check_keys(frame: pd.DataFrame, task: PredictionTask) -> None:
         row = frame.loc[repeated, keys].iloc[0]
         raise DuplicateRowError(
             f"{int(repeated.sum())} row(s) of the feature matrix repeat their key, the first: company "
-            f"{row['company_id']}, {task.entity} {row[task.entity_key]}, {row['as_of_date']}"
+            f"{row['company_id']}, {task.entity} {row[ENTITY_ID]}, {row['as_of_date']}"
         )
 
 
@@ -215,9 +215,9 @@ def is_same_version(trained_on: str | None, row_version: str | None) -> bool:
 
 def labelled_rows(frame: pd.DataFrame, task: PredictionTask) -> pd.DataFrame:
     """The rows whose label is known (and mature, where an `is_mature` column stands), with a fresh index."""
-    if task.label_column not in frame.columns:
-        raise LabelError(f"the training frame lacks the label {task.label_column!r} of task {task.name!r}")
-    known = frame[task.label_column].notna()
+    if OUTCOME not in frame.columns:
+        raise LabelError(f"the training frame lacks the label {OUTCOME!r} of task {task.name!r}")
+    known = frame[OUTCOME].notna()
     if "is_mature" in frame.columns:
         known &= frame["is_mature"].isin([True])
     return frame[known].reset_index(drop=True)
@@ -225,13 +225,13 @@ def labelled_rows(frame: pd.DataFrame, task: PredictionTask) -> pd.DataFrame:
 
 def outcomes_of(frame: pd.DataFrame, task: PredictionTask) -> FloatArray:
     """The label as 0.0 and 1.0. Raises `LabelError` for anything else."""
-    column = frame[task.label_column]
+    column = frame[OUTCOME]
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = ~np.isin(values, (0.0, 1.0))
     if wrong.any():
         example = column[wrong].iloc[0]
         raise LabelError(
-            f"label {task.label_column!r} of task {task.name!r} must be true or false, found {example!r} "
+            f"label {OUTCOME!r} of task {task.name!r} must be true or false, found {example!r} "
             f"in {int(wrong.sum())} row(s)"
         )
     return values

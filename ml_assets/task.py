@@ -1,6 +1,6 @@
 """What is predicted: features and tasks as plain definitions. No frames, no models, no heavy imports.
 
-A new task (marketing response, cart abandonment) is one more `PredictionTask` and no other code.
+Which tasks there are, and where their rows stand, is not said here but in `pipeline.prediction.tasks`.
 """
 
 import math
@@ -13,6 +13,12 @@ from ml_assets.errors import TaskError
 
 FeatureKind = Literal["number", "category", "flag"]
 CandidateName = Literal["logistic", "random_forest", "xgboost", "lightgbm", "blend"]
+Rung = Literal["own_model", "pooled_model", "rule"]
+
+ENTITY_ID = "entity_id"
+OUTCOME = "outcome"
+PROBABILITY = "probability"
+"""What every task's frames call the entity's id, what came of it, and what was said of it."""
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 
@@ -204,21 +210,17 @@ class RulePrior:
 
 @dataclass(frozen=True)
 class PredictionTask:
-    """One thing to predict, for one kind of entity, from one feature relation.
+    """One thing to predict for one kind of entity: how models of it are made, judged and read.
 
-    `rule_feature` and `value_feature` name columns of the feature relation: the one that the rule reads,
-    and the money at stake. `candidates` are tried against each other and against the best single column; blend
-    needs logistic and xgboost before it. `segment_feature` is the category that no challenger may fail a value of.
+    Where its rows stand is not known here: every frame of every task has the columns ENTITY_ID and, where outcomes are
+    known, OUTCOME. `rule_feature` is the column that the rule reads. `candidates` are tried against each other and
+    against the best single column; blend needs logistic and xgboost before it. `segment_feature` is the category that
+    no challenger may fail a value of.
     """
 
     name: str
     entity: str
-    feature_relation: str
-    label_relation: str
-    label_column: str
-    probability_column: str
     rule_feature: str
-    value_feature: str
     segment_feature: str = "segment"
     candidates: tuple[CandidateName, ...] = get_args(CandidateName)
     risk: RiskThresholds = field(default_factory=RiskThresholds)
@@ -230,11 +232,8 @@ class PredictionTask:
     rule_prior: RulePrior = field(default_factory=RulePrior)
 
     def __post_init__(self) -> None:
-        for name in ("name", "entity", "label_column", "probability_column", "rule_feature", "value_feature"):
+        for name in ("name", "entity", "rule_feature", "segment_feature"):
             _check_name(getattr(self, name), f"task {self.name!r}: {name}")
-        for name in ("feature_relation", "label_relation"):
-            for part in str(getattr(self, name)).split("."):
-                _check_name(part, f"task {self.name!r}: {name}")
         if "blend" in self.candidates and not {"logistic", "xgboost"} <= {*self.candidates}:
             raise TaskError(f"task {self.name!r}: blend mixes logistic and xgboost, and needs both as candidates")
         unknown = [name for name in self.candidates if name not in get_args(CandidateName)]
@@ -243,23 +242,3 @@ class PredictionTask:
                 f"task {self.name!r} has candidates {self.candidates!r}; "
                 f"choose from {', '.join(get_args(CandidateName))}"
             )
-
-    @property
-    def entity_key(self) -> str:
-        """The entity's id column."""
-        return f"{self.entity}_id"
-
-
-CHURN = PredictionTask(
-    name="churn",
-    entity="customer",
-    feature_relation="features.churn_feature_matrix",
-    label_relation="features.churn_labels",
-    label_column="is_churned",
-    probability_column="churn_probability",
-    rule_feature="days_since_last_payment",
-    value_feature="revenue_90d",
-)
-
-
-Rung = Literal["own_model", "pooled_model", "rule"]

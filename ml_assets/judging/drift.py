@@ -19,7 +19,7 @@ import pandas as pd
 
 from ml_assets.frames import DateArray, FloatArray, as_of_dates, plain_values
 from ml_assets.model.trained import TrainedModel
-from ml_assets.task import Feature, PredictionTask
+from ml_assets.task import PROBABILITY, Feature
 
 BINS = 10
 QUANTILES = 100
@@ -105,9 +105,7 @@ class Drift:
     note: str
 
 
-def describe_training(
-    model: TrainedModel, frame: pd.DataFrame, task: PredictionTask, *, horizon_days: int
-) -> DriftReference:
+def describe_training(model: TrainedModel, frame: pd.DataFrame, *, horizon_days: int) -> DriftReference:
     """Keep what drift is judged by. `frame` holds the training rows of one company, over its as_of_dates.
 
     A past date is held against those that lie a horizon or more before it, as today is against the training span.
@@ -127,13 +125,11 @@ def describe_training(
     ]
     past = list(zip(*(column.past for column in columns), strict=True))
     together = tuple(_weighted_mean(columns, values) for values in past)
-    score = Feature(task.probability_column, "The score itself", "", "score", "number")
+    score = Feature(PROBABILITY, "The score itself", "", "score", "number")
     return DriftReference((*columns, _describe(score, scores.probability, dates, horizon_days, None)), together)
 
 
-def measure_drift(
-    reference: DriftReference, model: TrainedModel, frame: pd.DataFrame, task: PredictionTask
-) -> list[Drift]:
+def measure_drift(reference: DriftReference, model: TrainedModel, frame: pd.DataFrame) -> list[Drift]:
     """The drift of one date's rows: all features together first, then the score, then each by importance.
 
     A feature that the frame lacks is named, and then there is no score to compare.
@@ -143,7 +139,7 @@ def measure_drift(
     values = {feature.name: plain_values(frame[feature.name], feature) for feature in present}
     new = {} if lacking else model.encoder.new_categories(frame)
     if not lacking:
-        values[task.probability_column] = model.score(frame, explain=False).probability
+        values[PROBABILITY] = model.score(frame, explain=False).probability
     comparisons = len(reference.columns)
     found = [
         _compare(column, values[column.name], new.get(column.name, []), comparisons)
@@ -303,7 +299,7 @@ def _note(column: ColumnReference, *, is_drifted: bool, usual: float | None, mis
     if is_drifted:
         words.append("further from training than its past ever suggests")
     if is_drifted and missing - column.share_missing > 0.05:
-        words.append(f"missing for {missing:.0%} of customers, {column.share_missing:.0%} in training")
+        words.append(f"missing for {missing:.0%} of rows, {column.share_missing:.0%} in training")
     if new:
         shown = ", ".join(new[:5]) + (f" and {len(new) - 5} more" if len(new) > 5 else "")
         words.append(f"new: {shown}; the model reads these as missing")

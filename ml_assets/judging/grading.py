@@ -37,7 +37,7 @@ class Interval:
 def grade(frame: pd.DataFrame, *, seed: int = 0, months: Collection[date] | None = None) -> pd.DataFrame:
     """Grade scores of one company: over all months and by month, each as a whole and by segment, model and rung.
 
-    `frame` has a row per score: customer_id, as_of_date, probability (0 to 1, exclusive), outcome (bool), segment
+    `frame` has a row per score: entity_id, as_of_date, probability (0 to 1, exclusive), outcome (bool), segment
     (None: not known), model_version, evidence_level. `months` (first days) limits the monthly rows to these.
 
     Columns: those of SLICE, where as_of_month is None over all months and the others are "all" where not split;
@@ -50,15 +50,15 @@ def grade(frame: pd.DataFrame, *, seed: int = 0, months: Collection[date] | None
         segment=frame["segment"].astype(object).where(frame["segment"].notna(), "unknown"),
     )
     graded = [
-        {**key, **_grade_slice(part.sort_values(["as_of_date", "customer_id"]), seed)}
+        {**key, **_grade_slice(part.sort_values(["as_of_date", "entity_id"]), seed)}
         for key, part in _slices(rows, months)
     ]
     return pd.DataFrame(graded)
 
 
 def grade_as_whole(frame: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
-    """The figures of `grade` for all rows together, by name. `frame`: customer_id, as_of_date, probability, outcome."""
-    return _grade_slice(frame.sort_values(["as_of_date", "customer_id"]), seed)
+    """The figures of `grade` for all rows together, by name. `frame`: entity_id, as_of_date, probability, outcome."""
+    return _grade_slice(frame.sort_values(["as_of_date", "entity_id"]), seed)
 
 
 def _slices(rows: pd.DataFrame, months: Collection[date] | None) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
@@ -81,7 +81,7 @@ def _key(month: Any, **values: str) -> dict[str, Any]:
 def _grade_slice(rows: pd.DataFrame, seed: int) -> dict[str, Any]:
     probabilities = rows["probability"].to_numpy(dtype=np.float64)
     outcomes = rows["outcome"].to_numpy(dtype=np.float64)
-    customers = int(rows["customer_id"].nunique())
+    customers = int(rows["entity_id"].nunique())
     metrics = evaluate.evaluate(probabilities, outcomes)
     kept = wilson_interval(float(outcomes.mean()), customers)
     intervals = _intervals(rows, seed)
@@ -117,7 +117,7 @@ def calibration_bins(rows: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     for number, (_, part) in enumerate(rows.groupby(evaluate.calibration_bins(probabilities)), start=1):
         kept = float(part["outcome"].mean())
-        interval = wilson_interval(kept, int(part["customer_id"].nunique()))
+        interval = wilson_interval(kept, int(part["entity_id"].nunique()))
         found.append(
             {
                 "bin": number,
@@ -175,7 +175,7 @@ def _intervals(rows: pd.DataFrame, seed: int) -> evaluate.Metrics:
     return evaluate.metric_intervals(
         rows["probability"].to_numpy(dtype=np.float64),
         rows["outcome"].to_numpy(dtype=np.float64),
-        rows["customer_id"].to_numpy(),
+        rows["entity_id"].to_numpy(),
         seed=seed,
         rounds=ROUNDS,
     )

@@ -69,7 +69,6 @@ class TrainedModel:
     """Everything that turns a feature matrix into published probabilities and their parts."""
 
     task_name: str
-    entity_key: str
     rung: Rung
     estimator: Estimator
     calibrator: AffineCalibrator
@@ -142,7 +141,6 @@ class TrainedModel:
             "format": FORMAT,
             "kind": self.estimator.kind,
             "task_name": self.task_name,
-            "entity_key": self.entity_key,
             "rung": self.rung,
             "calibrator": asdict(self.calibrator),
             "features": [asdict(feature) for feature in self.encoder.features],
@@ -161,7 +159,6 @@ class TrainedModel:
                 raise ArtefactError(f"the stored model has format {words['format']!r}, not {FORMAT}: train again")
             return cls(
                 task_name=words["task_name"],
-                entity_key=words["entity_key"],
                 rung=words["rung"],
                 estimator=load_estimator(words["kind"], files),
                 calibrator=_calibrator(words["calibrator"]),

@@ -21,7 +21,7 @@ from ml_assets.model.explain import (
     write_unexplained,
 )
 from ml_assets.model.trained import Scores, TrainedModel
-from ml_assets.task import EvidenceThresholds, Feature, PredictionTask, RiskThresholds
+from ml_assets.task import ENTITY_ID, PROBABILITY, EvidenceThresholds, Feature, PredictionTask, RiskThresholds
 
 HASHED_REASONS = 3
 
@@ -87,9 +87,9 @@ def score_rows(
     return pd.DataFrame(
         {
             "company_id": frame["company_id"].to_numpy(),
-            task.entity_key: frame[task.entity_key].to_numpy(),
+            ENTITY_ID: frame[ENTITY_ID].to_numpy(),
             "as_of_date": days.astype(object)[day],
-            task.probability_column: scores.probability,
+            PROBABILITY: scores.probability,
             "probability_low": scores.low,
             "probability_high": scores.high,
             "risk_level": levels,

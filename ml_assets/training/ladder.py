@@ -8,7 +8,7 @@ import pandas as pd
 
 from ml_assets.errors import PoolError
 from ml_assets.frames import labelled_rows, outcomes_of
-from ml_assets.task import PredictionTask, Rung
+from ml_assets.task import ENTITY_ID, PredictionTask, Rung
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def count_outcomes(frame: pd.DataFrame, task: PredictionTask) -> OutcomeCounts:
     """Count entities, not rows: a customer who leaves is one outcome, however many dates saw it coming."""
     rows = labelled_rows(frame, task)
     outcomes = pd.Series(outcomes_of(rows, task))
-    by_entity = outcomes.groupby([rows["company_id"], rows[task.entity_key]]).max()
+    by_entity = outcomes.groupby([rows["company_id"], rows[ENTITY_ID]]).max()
     found = int(by_entity.sum())
     return OutcomeCounts(len(rows), len(by_entity), found, len(by_entity) - found)
 

@@ -22,7 +22,7 @@ from ml_assets.frames import (
     outcomes_of,
     plain_values,
 )
-from ml_assets.task import Feature, PredictionTask
+from ml_assets.task import ENTITY_ID, OUTCOME, Feature, PredictionTask
 from ml_assets.training.feature_selection import Selection, select_features
 from ml_assets.training.splits import (
     TimeSplit,
@@ -78,9 +78,9 @@ def fingerprint(frame: pd.DataFrame, features: Sequence[Feature], task: Predicti
     plain = pd.DataFrame(
         {
             "company_id": frame["company_id"].astype("str"),
-            task.entity_key: frame[task.entity_key].astype("str"),
+            ENTITY_ID: frame[ENTITY_ID].astype("str"),
             "as_of_date": as_of_dates(frame).astype("int64"),
-            task.label_column: outcomes_of(frame, task),
+            OUTCOME: outcomes_of(frame, task),
             **{f.name: plain_values(frame[f.name], f) for f in sorted(features, key=lambda f: f.name)},
         }
     )
@@ -97,13 +97,13 @@ def check_input(frame: pd.DataFrame, features: Sequence[Feature], task: Predicti
         raise FrameError(f"task {task.name!r} was given no features to train on")
     check_keys(frame, task)
     check_features(frame, features)
-    if task.label_column not in frame.columns:
-        raise LabelError(f"the training frame lacks the label {task.label_column!r} of task {task.name!r}")
+    if OUTCOME not in frame.columns:
+        raise LabelError(f"the training frame lacks the label {OUTCOME!r} of task {task.name!r}")
 
 
 def read_rows(frame: pd.DataFrame, task: PredictionTask) -> Rows:
     labelled = labelled_rows(frame, task)
-    entities = labelled.groupby(["company_id", task.entity_key], sort=False).ngroup().to_numpy()
+    entities = labelled.groupby(["company_id", ENTITY_ID], sort=False).ngroup().to_numpy()
     return Rows(labelled, outcomes_of(labelled, task), as_of_dates(labelled), entities)
 
 

@@ -138,7 +138,6 @@ def train(
         decision["search"] = searched
     model = TrainedModel(
         task_name=task.name,
-        entity_key=task.entity_key,
         rung="rule" if chosen == RULE else rung,
         estimator=candidates[chosen].estimator,
         calibrator=calibrator_with_range(candidates[chosen], rows, split, seed),
@@ -253,7 +252,6 @@ def fit_rule(
     base_rate = float(probabilities_of(np.array([estimator.intercept]))[0])
     return TrainedModel(
         task_name=task.name,
-        entity_key=task.entity_key,
         rung="rule",
         estimator=estimator,
         calibrator=replace(identity("the rule's prior stands for calibration"), covariance=covariance),

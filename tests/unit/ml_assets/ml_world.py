@@ -5,10 +5,12 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pandas as pd
 
-from ml_assets.task import Feature
+from ml_assets.task import Feature, PredictionTask
 
 TRAINED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 HORIZON_DAYS = 30
+
+CHURN = PredictionTask(name="churn", entity="customer", rule_feature="days_since_last_payment")
 
 FEATURES = (
     Feature("days_since_last_payment", "Days since the last payment", "days", "payments", "number"),
@@ -71,7 +73,7 @@ def simulate(
         frame = pd.DataFrame(
             {
                 "company_id": company,
-                "customer_id": [f"c{number:05d}" for number in range(customers)],
+                "entity_id": [f"c{number:05d}" for number in range(customers)],
                 "as_of_date": day,
                 "days_since_last_payment": np.round(since),
                 "revenue_90d": random.gamma(2, 100, customers).round(2),
@@ -84,7 +86,7 @@ def simulate(
                 "is_late_payer": pd.array(random.random(customers) < 0.2, dtype="boolean"),
                 "noise_1": random.normal(size=customers),
                 "noise_2": random.normal(size=customers),
-                "is_churned": churned,
+                "outcome": churned,
                 "true_probability": probability,
             }
         )

@@ -28,7 +28,8 @@ from ml_assets.frames import (
     labelled_rows,
     outcomes_of,
 )
-from ml_assets.task import CHURN, Feature
+from ml_assets.task import Feature
+from tests.unit.ml_assets.ml_world import CHURN
 
 AMOUNT = Feature("amount", "Amount", "EUR", "payments", "number")
 PLAN = Feature("plan", "Plan", "", "customer", "category")
@@ -107,23 +108,23 @@ def test_only_the_most_frequent_values_enter_the_vocabulary() -> None:
 
 
 def test_repeated_empty_and_absent_keys_are_refused() -> None:
-    keys = pd.DataFrame({"company_id": [1, 1], "customer_id": ["a", "a"], "as_of_date": [date(2025, 1, 1)] * 2})
+    keys = pd.DataFrame({"company_id": [1, 1], "entity_id": ["a", "a"], "as_of_date": [date(2025, 1, 1)] * 2})
     with pytest.raises(DuplicateRowError, match="company 1, customer a, 2025-01-01"):
         check_keys(keys, CHURN)
-    with pytest.raises(FrameError, match="rows without customer_id"):
-        check_keys(keys.assign(customer_id=[None, "b"]), CHURN)
+    with pytest.raises(FrameError, match="rows without entity_id"):
+        check_keys(keys.assign(entity_id=[None, "b"]), CHURN)
     with pytest.raises(FrameError, match=r"lacks the key column.* as_of_date"):
         check_keys(keys.drop(columns="as_of_date"), CHURN)
 
 
 def test_labels_are_true_false_or_unknown() -> None:
-    frame = pd.DataFrame({"is_churned": [True, None, False, True], "is_mature": [True, True, True, False]})
+    frame = pd.DataFrame({"outcome": [True, None, False, True], "is_mature": [True, True, True, False]})
     known = labelled_rows(frame, CHURN)
     assert outcomes_of(known, CHURN).tolist() == [1.0, 0.0]
     with pytest.raises(LabelError, match="must be true or false, found 'maybe'"):
-        outcomes_of(pd.DataFrame({"is_churned": ["maybe"]}), CHURN)
-    with pytest.raises(LabelError, match="lacks the label 'is_churned'"):
-        labelled_rows(frame.drop(columns="is_churned"), CHURN)
+        outcomes_of(pd.DataFrame({"outcome": ["maybe"]}), CHURN)
+    with pytest.raises(LabelError, match="lacks the label 'outcome'"):
+        labelled_rows(frame.drop(columns="outcome"), CHURN)
 
 
 def test_dates_are_read_as_days_from_python_and_from_arrow() -> None:

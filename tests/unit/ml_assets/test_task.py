@@ -6,7 +6,6 @@ import pytest
 
 from ml_assets.errors import TaskError
 from ml_assets.task import (
-    CHURN,
     Feature,
     Gate,
     LadderThresholds,
@@ -15,11 +14,6 @@ from ml_assets.task import (
     RulePrior,
     SplitSettings,
 )
-
-
-def test_churn_names_the_columns_of_the_marts() -> None:
-    assert (CHURN.entity_key, CHURN.label_column) == ("customer_id", "is_churned")
-    assert (CHURN.rule_feature, CHURN.value_feature) == ("days_since_last_payment", "revenue_90d")
 
 
 def test_a_feature_is_read_from_a_columns_meta_and_ignores_other_keys() -> None:
@@ -61,19 +55,10 @@ def test_a_wrong_number_is_named(make: Any, named: str) -> None:
 
 
 def test_a_task_with_an_unknown_candidate_or_column_is_refused() -> None:
-    fields: dict[str, Any] = {
-        "name": "cart",
-        "entity": "cart",
-        "feature_relation": "features.cart_features",
-        "label_relation": "features.cart_labels",
-        "label_column": "is_abandoned",
-        "probability_column": "abandonment_probability",
-        "rule_feature": "minutes_idle",
-        "value_feature": "cart_value",
-    }
-    assert PredictionTask(**fields).entity_key == "cart_id"
+    fields: dict[str, Any] = {"name": "cart", "entity": "session", "rule_feature": "minutes_idle"}
+    assert PredictionTask(**fields).segment_feature == "segment"
     with pytest.raises(TaskError, match="'forest'"):
-        PredictionTask(**fields, candidates=("forest",))  # type: ignore[arg-type]
+        PredictionTask(**fields, candidates=("forest",))
     with pytest.raises(TaskError, match="rule_feature: 'Minutes idle'"):
         PredictionTask(**{**fields, "rule_feature": "Minutes idle"})
 

@@ -20,9 +20,9 @@ from ml_assets.estimators.leafwise_trees import LeafwiseTrees, fit_leafwise_tree
 from ml_assets.estimators.logistic import fit_linear, fit_logistic
 from ml_assets.estimators.rules import bin_column, fit_binned_rule, fit_prior_rule
 from ml_assets.frames import FeatureEncoder, FloatArray, as_of_dates, outcomes_of
-from ml_assets.task import CHURN, RulePrior
+from ml_assets.task import RulePrior
 from ml_assets.training.splits import inner_split
-from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, simulate
+from tests.unit.ml_assets.ml_world import CHURN, FEATURES, HORIZON_DAYS, simulate
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 
 from ml_assets.judging.drift import TOGETHER, Drift, DriftReference, describe_training, measure_drift
 from ml_assets.model.trained import TrainedModel
-from ml_assets.task import CHURN
+from ml_assets.task import PROBABILITY
 from ml_assets.training.train import train
-from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
+from tests.unit.ml_assets.ml_world import CHURN, FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 
 World = tuple[TrainedModel, DriftReference, pd.DataFrame]
 
@@ -25,13 +25,13 @@ def world() -> World:
     days = sorted(frame["as_of_date"].unique())
     past = frame[frame["as_of_date"] < days[-2]]
     model = train(past, FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT, threads=1).model
-    reference = describe_training(model, past, CHURN, horizon_days=HORIZON_DAYS)
+    reference = describe_training(model, past, horizon_days=HORIZON_DAYS)
     return model, reference, frame[frame["as_of_date"] == days[-1]].reset_index(drop=True)
 
 
 def _measure(world: World, now: pd.DataFrame) -> dict[str, Drift]:
     model, reference, _ = world
-    return {drift.feature: drift for drift in measure_drift(reference, model, now, CHURN)}
+    return {drift.feature: drift for drift in measure_drift(reference, model, now)}
 
 
 def _drifted(found: dict[str, Drift]) -> set[str]:
@@ -41,7 +41,7 @@ def _drifted(found: dict[str, Drift]) -> set[str]:
 def test_a_month_like_those_before_it_is_no_drift(world: World) -> None:
     found = _measure(world, world[2])
     assert _drifted(found) == set()
-    assert {TOGETHER, CHURN.probability_column, "plan", "is_late_payer", "noise_1"} <= set(found)
+    assert {TOGETHER, PROBABILITY, "plan", "is_late_payer", "noise_1"} <= set(found)
     assert sum(drift.importance or 0 for drift in found.values()) == pytest.approx(1.0)
 
 
@@ -51,7 +51,7 @@ def test_features_that_moved_are_flagged_with_the_score_and_all_together(world: 
         days_since_last_payment=lambda rows: rows["days_since_last_payment"] + 40,
     )
     found = _measure(world, now)
-    assert _drifted(found) == {"failed_payments_90d", "days_since_last_payment", CHURN.probability_column, TOGETHER}
+    assert _drifted(found) == {"failed_payments_90d", "days_since_last_payment", PROBABILITY, TOGETHER}
     assert "2 feature(s) drifted" in found[TOGETHER].note
     shift = found["days_since_last_payment"]
     assert shift.psi is not None
@@ -65,7 +65,7 @@ def test_a_feature_that_goes_missing_is_named_with_its_shares(world: World) -> N
     now.loc[: len(now) // 2, "usage_change"] = np.nan
     found = _measure(world, now)["usage_change"]
     assert found.is_drifted
-    assert found.note.endswith("missing for 57% of customers, 10% in training")
+    assert found.note.endswith("missing for 57% of rows, 10% in training")
 
 
 def test_new_categories_are_named_whether_or_not_they_are_a_drift(world: World) -> None:
@@ -81,7 +81,7 @@ def test_a_feature_that_the_matrix_lacks_is_a_drift_and_there_is_no_score(world:
     found = _measure(world, world[2].drop(columns="plan"))
     assert _drifted(found) == {"plan", TOGETHER}
     assert found["plan"].note == "not in the feature matrix"
-    assert found[CHURN.probability_column].psi is None
+    assert found[PROBABILITY].psi is None
 
 
 def test_what_always_swings_is_no_drift_and_the_same_swing_of_a_still_feature_is(world: World) -> None:
@@ -90,9 +90,9 @@ def test_what_always_swings_is_no_drift_and_the_same_swing_of_a_still_feature_is
     months = frame["as_of_date"].rank(method="dense").astype(int)
     shifts = pd.Series(np.random.default_rng(2).normal(0, 1.5, months.max() + 1))
     frame["noise_1"] += shifts[months].to_numpy()
-    reference = describe_training(model, frame, CHURN, horizon_days=HORIZON_DAYS)
+    reference = describe_training(model, frame, horizon_days=HORIZON_DAYS)
     moved = now.assign(noise_1=now["noise_1"] + 1.5, noise_2=now["noise_2"] + 1.5)
-    found = {drift.feature: drift for drift in measure_drift(reference, model, moved, CHURN)}
+    found = {drift.feature: drift for drift in measure_drift(reference, model, moved)}
     assert not found["noise_1"].is_drifted
     assert found["noise_2"].is_drifted
 
@@ -100,8 +100,8 @@ def test_what_always_swings_is_no_drift_and_the_same_swing_of_a_still_feature_is
 def test_a_short_past_judges_nothing_and_says_so(world: World) -> None:
     model, _, now = world
     frame = simulate(customers=300, months=4, seed=4)
-    reference = describe_training(model, frame, CHURN, horizon_days=HORIZON_DAYS)
-    found = measure_drift(reference, model, now.assign(noise_1=9.0), CHURN)
+    reference = describe_training(model, frame, horizon_days=HORIZON_DAYS)
+    found = measure_drift(reference, model, now.assign(noise_1=9.0))
     assert not any(drift.is_drifted for drift in found)
     assert "3 past date(s) are too few" in found[2].note
 
@@ -114,8 +114,8 @@ def test_a_stable_past_is_called_drifted_hardly_ever(world: World) -> None:
         frame = simulate(customers=300, months=15, rate=0.001, signal=0.0, seed=seed)
         frame["tenure_days"] = 100.0
         last = frame["as_of_date"].max()
-        reference = describe_training(model, frame[frame["as_of_date"] < last], CHURN, horizon_days=HORIZON_DAYS)
-        verdicts.append(measure_drift(reference, model, frame[frame["as_of_date"] == last], CHURN))
+        reference = describe_training(model, frame[frame["as_of_date"] < last], horizon_days=HORIZON_DAYS)
+        verdicts.append(measure_drift(reference, model, frame[frame["as_of_date"] == last]))
     assert sum(drift.is_drifted for found in verdicts for drift in found if drift.feature == TOGETHER) <= 1
     assert sum(any(drift.is_drifted for drift in found[1:]) for found in verdicts) <= 2
 

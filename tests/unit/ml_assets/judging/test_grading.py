@@ -21,7 +21,7 @@ def _scores(customers: int = 400, dates: int = 3, seed: int = 1, promise: float 
     days = [date(2026, 1, 10), date(2026, 1, 20), date(2026, 2, 10)][:dates]
     return pd.DataFrame(
         {
-            "customer_id": np.tile([f"c{number}" for number in range(customers)], dates),
+            "entity_id": np.tile([f"c{number}" for number in range(customers)], dates),
             "as_of_date": np.repeat(days, customers),
             "probability": np.tile(risk * promise, dates),
             "outcome": np.tile(leaves, dates),

@@ -19,15 +19,15 @@ from ml_assets.errors import (
 )
 from ml_assets.model.trained import TrainedModel
 from ml_assets.scoring.rows import build_score_rows, percentiles, risk_levels, row_hashes
-from ml_assets.task import CHURN, RiskThresholds
+from ml_assets.task import RiskThresholds
 from ml_assets.training.train import fit_rule, train
-from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
+from tests.unit.ml_assets.ml_world import CHURN, FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 
 COLUMNS = [
     "company_id",
-    "customer_id",
+    "entity_id",
     "as_of_date",
-    "churn_probability",
+    "probability",
     "probability_low",
     "probability_high",
     "risk_level",
@@ -69,14 +69,14 @@ def test_the_columns_are_those_of_the_contract(rows: pd.DataFrame) -> None:
 def test_the_reasons_add_up_to_the_published_probability_for_every_row(rows: pd.DataFrame) -> None:
     for row in rows.itertuples():
         total = row.baseline_log_odds + sum(reason["contribution"] for reason in json.loads(row.reasons))
-        assert total == pytest.approx(np.log(row.churn_probability / (1 - row.churn_probability)), abs=1e-6)
+        assert total == pytest.approx(np.log(row.probability / (1 - row.probability)), abs=1e-6)
 
 
 def test_so_do_the_families_and_the_probability_lies_in_its_range(rows: pd.DataFrame) -> None:
     for row in rows.itertuples():
         total = row.baseline_log_odds + sum(json.loads(row.families).values())
-        assert total == pytest.approx(np.log(row.churn_probability / (1 - row.churn_probability)), abs=1e-6)
-        assert 0 < row.probability_low < row.churn_probability < row.probability_high < 1
+        assert total == pytest.approx(np.log(row.probability / (1 - row.probability)), abs=1e-6)
+        assert 0 < row.probability_low < row.probability < row.probability_high < 1
 
 
 def test_evidence_counts_what_the_model_learned_from_and_says_when_it_is_thin(model: TrainedModel) -> None:
@@ -95,13 +95,13 @@ def test_scores_without_reasons_are_the_same_scores_and_still_add_up(model: Trai
     with_them, without = (
         build_score_rows(model, matrix, CHURN, model_version="v", explain=explain) for explain in (True, False)
     )
-    same = [name for name in COLUMNS if name not in ("reasons", "families", "row_hash", "churn_probability")]
+    same = [name for name in COLUMNS if name not in ("reasons", "families", "row_hash", "probability")]
     pd.testing.assert_frame_equal(with_them[same], without[same])
-    assert with_them["churn_probability"].to_numpy() == pytest.approx(without["churn_probability"].to_numpy(), abs=1e-9)
+    assert with_them["probability"].to_numpy() == pytest.approx(without["probability"].to_numpy(), abs=1e-9)
     for row in without.itertuples():
         (reason,) = json.loads(row.reasons)
         total = row.baseline_log_odds + reason["contribution"]
-        assert total == pytest.approx(np.log(row.churn_probability / (1 - row.churn_probability)), abs=1e-6)
+        assert total == pytest.approx(np.log(row.probability / (1 - row.probability)), abs=1e-6)
 
 
 def test_a_reason_compares_with_what_is_usual_in_its_own_company(model: TrainedModel) -> None:
@@ -150,7 +150,7 @@ def test_no_rows_to_score_give_no_rows(model: TrainedModel) -> None:
 
 
 def test_the_rule_publishes_in_the_same_form_and_says_what_it_is() -> None:
-    young = simulate(40, 3).assign(is_churned=False)
+    young = simulate(40, 3).assign(outcome=False)
     rule = fit_rule(young, FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT)
     rows = build_score_rows(rule, simulate(40, 1), CHURN, model_version="v")
     assert set(rows["evidence_level"]) == {"rule"}

@@ -4,9 +4,8 @@ import pandas as pd
 import pytest
 
 from ml_assets.errors import PoolError
-from ml_assets.task import CHURN
 from ml_assets.training.ladder import OutcomeCounts, assert_pool_allowed, count_outcomes, decide_rung
-from tests.unit.ml_assets.ml_world import simulate
+from tests.unit.ml_assets.ml_world import CHURN, simulate
 
 MANY = OutcomeCounts(rows=9000, entities=800, outcomes=60, survivors=740)
 FEW = OutcomeCounts(rows=900, entities=90, outcomes=5, survivors=85)
@@ -39,8 +38,8 @@ def test_a_customer_who_leaves_counts_once_however_many_dates_saw_it() -> None:
     frame = pd.DataFrame(
         {
             "company_id": [1, 1, 1, 2, 1],
-            "customer_id": ["a", "a", "b", "a", "c"],
-            "is_churned": pd.array([True, True, False, False, None], dtype="boolean"),
+            "entity_id": ["a", "a", "b", "a", "c"],
+            "outcome": pd.array([True, True, False, False, None], dtype="boolean"),
         }
     )
     assert count_outcomes(frame, CHURN) == OutcomeCounts(rows=4, entities=3, outcomes=1, survivors=2)

@@ -19,7 +19,7 @@ from ml_assets.estimators.base import Estimator, FitRows
 from ml_assets.estimators.candidates import fit_candidate
 from ml_assets.frames import FeatureEncoder
 from ml_assets.model.calibrate import fit_calibrator, identity
-from ml_assets.task import CHURN, Promotion, TaskError
+from ml_assets.task import Promotion, TaskError
 from ml_assets.training import lessons, search
 from ml_assets.training.choosing import Candidate, _CalibrationRows, _pick_near
 from ml_assets.training.feature_selection import Selection
@@ -27,7 +27,7 @@ from ml_assets.training.promotion import Judged, average_precisions, judge_promo
 from ml_assets.training.search import SearchBudget
 from ml_assets.training.splits import rolling_folds
 from ml_assets.training.train import TrainingResult, repeat, train
-from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
+from tests.unit.ml_assets.ml_world import CHURN, FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 
 ARGUMENTS: dict[str, Any] = {"horizon_days": HORIZON_DAYS, "trained_at": TRAINED_AT, "threads": 1}
 TASK = replace(CHURN, segment_feature="plan")
@@ -102,7 +102,7 @@ def test_what_publishes_has_learned_from_the_calibration_dates_and_its_slope_is_
     found = train(frame, FEATURES, replace(TASK, candidates=("logistic",)), **ARGUMENTS)
     days = pd.to_datetime(frame["as_of_date"]).dt.strftime("%Y-%m-%d")
     fit, calibrate = (days.isin(found.split[part]).to_numpy() for part in ("fit", "calibrate"))  # type: ignore[arg-type]
-    outcomes = frame["is_churned"].to_numpy(dtype=float)
+    outcomes = frame["outcome"].to_numpy(dtype=float)
 
     def fitted(learned: np.ndarray) -> tuple[Estimator, np.ndarray]:
         encoder = FeatureEncoder.fit(frame[learned], found.model.encoder.features)
@@ -132,7 +132,7 @@ def test_a_model_with_features_left_out_is_repeated_bit_for_bit(
 
 def test_folds_roll_forward_with_a_gap_of_one_horizon(frame: pd.DataFrame) -> None:
     dates = pd.to_datetime(frame["as_of_date"]).to_numpy().astype("datetime64[D]")
-    folds = rolling_folds(dates, frame["is_churned"].to_numpy(dtype=float), horizon_days=60)
+    folds = rolling_folds(dates, frame["outcome"].to_numpy(dtype=float), horizon_days=60)
     assert len(folds) == 3
     for fold in folds:
         assert dates[fold.fit].max() + np.timedelta64(60, "D") <= dates[fold.judge].min()

@@ -11,11 +11,11 @@ import pytest
 from ml_assets.errors import ArtefactError, FeatureMissingError, FrameError, InfiniteValueError, LabelError
 from ml_assets.judging.evaluate import evaluate
 from ml_assets.model.trained import TrainedModel
-from ml_assets.task import CHURN, Feature, Gate
+from ml_assets.task import Feature, Gate
 from ml_assets.training.choosing import judge_gate
 from ml_assets.training.lessons import fingerprint
 from ml_assets.training.train import TrainingResult, train, train_rule
-from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
+from tests.unit.ml_assets.ml_world import CHURN, FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 
 ARGUMENTS: dict[str, Any] = {"horizon_days": HORIZON_DAYS, "trained_at": TRAINED_AT}
 ONE_THREAD: dict[str, Any] = {**ARGUMENTS, "threads": 1}
@@ -42,7 +42,7 @@ def test_a_world_with_a_signal_gives_a_model_between_the_rule_and_the_truth(
     assert set(result.evaluations) == {"xgboost", "logistic", "rule", "base_rate"}
     chosen = result.evaluations[result.decision["chosen"]]
     test = frame[frame["as_of_date"].astype(str).isin(result.split["test"])]
-    truth = evaluate(test["true_probability"].to_numpy(), test["is_churned"].to_numpy(dtype=float))
+    truth = evaluate(test["true_probability"].to_numpy(), test["outcome"].to_numpy(dtype=float))
     assert chosen["auc"] is not None
     assert truth["auc"] is not None
     assert result.evaluations["rule"]["auc"] < chosen["auc"] < truth["auc"] + 0.02
@@ -122,7 +122,7 @@ def test_a_world_without_a_signal_has_an_auc_interval_that_contains_one_half() -
 
 @pytest.mark.parametrize(("churned", "word"), [(False, "hold fewer"), (True, "hold fewer")])
 def test_one_class_only_is_answered_by_the_rule_and_not_by_an_error(churned: bool, word: str) -> None:
-    young = simulate(90, 6).assign(is_churned=churned)
+    young = simulate(90, 6).assign(outcome=churned)
     found = train(young, FEATURES, TASK, **ONE_THREAD)
     assert (found.status, found.model.rung, found.evaluations) == ("too_few_outcomes", "rule", {})
     assert word in found.decision["reason"]
@@ -131,7 +131,7 @@ def test_one_class_only_is_answered_by_the_rule_and_not_by_an_error(churned: boo
 
 
 def test_a_company_without_one_labelled_row_still_gets_the_rule() -> None:
-    new = simulate(30, 1).assign(is_churned=None)
+    new = simulate(30, 1).assign(outcome=None)
     found = train_rule(new, FEATURES, CHURN, feature_version="b.x", **ARGUMENTS)
     assert (found.status, found.counts.rows) == ("too_few_outcomes", 0)
     assert found.model.facts.last_seen_date is None
@@ -153,7 +153,7 @@ def test_the_same_data_again_keeps_the_champion_and_its_figures_stand_beside(
 def test_a_better_challenger_replaces_a_champion_that_learned_from_noise(
     frame: pd.DataFrame, result: TrainingResult
 ) -> None:
-    noise = frame.assign(is_churned=frame["is_churned"].sample(frac=1, random_state=3).to_numpy())
+    noise = frame.assign(outcome=frame["outcome"].sample(frac=1, random_state=3).to_numpy())
     weak = train(noise, FEATURES, TASK, **ONE_THREAD).model
     found = train(frame, FEATURES, TASK, champion=weak, **ONE_THREAD)
     assert found.status == "promoted"
@@ -226,8 +226,8 @@ def test_a_short_history_trains_without_calibration_and_says_so() -> None:
 
 
 def test_rows_without_a_known_label_are_left_out(frame: pd.DataFrame, result: TrainingResult) -> None:
-    later = simulate(1000, 1, seed=9).assign(as_of_date=pd.Timestamp("2026-01-01").date(), is_churned=None)
-    both = pd.concat([frame.astype({"is_churned": object}), later], ignore_index=True)
+    later = simulate(1000, 1, seed=9).assign(as_of_date=pd.Timestamp("2026-01-01").date(), outcome=None)
+    both = pd.concat([frame.astype({"outcome": object}), later], ignore_index=True)
     assert train(both, FEATURES, TASK, **ONE_THREAD).model.facts == result.model.facts
 
 
@@ -242,11 +242,11 @@ def test_two_companies_with_the_same_customer_names_stay_apart() -> None:
     ("change", "error", "message"),
     [
         (lambda frame: frame.drop(columns="plan"), FeatureMissingError, "plan"),
-        (lambda frame: frame.drop(columns="is_churned"), LabelError, "'is_churned'"),
+        (lambda frame: frame.drop(columns="outcome"), LabelError, "'outcome'"),
         (lambda frame: frame.assign(tenure_days=np.inf), InfiniteValueError, "'tenure_days'"),
         (lambda frame: frame.assign(plan=1), FrameError, "'plan' is a category"),
         (lambda frame: pd.concat([frame, frame]), FrameError, "repeat their key"),
-        (lambda frame: frame.assign(is_churned="no"), LabelError, "true or false"),
+        (lambda frame: frame.assign(outcome="no"), LabelError, "true or false"),
     ],
 )
 def test_bad_input_is_a_clear_error(frame: pd.DataFrame, change: Any, error: type[Exception], message: str) -> None:
