@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from warehouse.connection import Warehouse
 from warehouse.errors import MigrationError
+from warehouse.publication.contract import Contract, ensure_contract
 from warehouse.relations import COMPANIES, MIGRATIONS
 from warehouse.roles import ensure_company_logins, ensure_database_privileges, ensure_roles
 
@@ -23,16 +25,16 @@ from warehouse.roles import ensure_company_logins, ensure_database_privileges, e
 ADVISORY_LOCK = 4_711_002_026
 
 
-def migrate(warehouse: Warehouse, revision: str = "head") -> str:
+def migrate(warehouse: Warehouse, contracts: Sequence[Contract] = (), revision: str = "head") -> str:
     """Create the roles and bring the schema to a revision, the newest unless told, which is returned.
 
-    All of it is one transaction. Two at once wait for each other; a warehouse that is
-    up to date is left alone. Raises MigrationError.
+    Then the relations of each contract are made where they are missing. All of it is one transaction. Two at once
+    wait for each other; a warehouse that is up to date is left alone. Raises MigrationError.
     """
     engine = create_engine("postgresql+psycopg://", creator=warehouse.connect, poolclass=NullPool)
     try:
         with engine.begin() as connection:
-            return _migrate(connection, revision)
+            return _migrate(connection, contracts, revision)
     except (CommandError, DBAPIError, psycopg.Error) as error:
         raise MigrationError(
             f"The warehouse at {warehouse.place} could not be migrated, and is as it was: {error}"
@@ -58,13 +60,15 @@ def current_revision(warehouse: Warehouse) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _migrate(connection: Connection, target: str) -> str:
+def _migrate(connection: Connection, contracts: Sequence[Contract], target: str) -> str:
     connection.exec_driver_sql(f"select pg_advisory_xact_lock({ADVISORY_LOCK})")
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101  (our own creator made it)
     ensure_roles(driver)
     driver.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(MIGRATIONS.schema)))
     command.upgrade(_config(connection), target)
+    for contract in contracts:
+        ensure_contract(driver, contract)
     ensure_database_privileges(driver)
     for (company_id,) in driver.execute(sql.SQL("select company_id from {}").format(COMPANIES.identifier)).fetchall():
         ensure_company_logins(driver, company_id)

@@ -23,6 +23,8 @@ class Relation(NamedTuple):
 
 
 COMPANIES = Relation("ops", "companies")
+COMPANY_TASKS = Relation("ops", "company_tasks")
+TASKS = Relation("ops", "tasks")
 SYNC_CURSORS = Relation("ops", "sync_cursors")
 LOAD_LOG = Relation("ops", "load_log")
 RUN_LOG = Relation("ops", "run_log")
@@ -41,10 +43,8 @@ RAW_PAYMENTS = Relation("raw", "payments")
 RAW_EVENTS = Relation("raw", "events")
 REJECTED_RECORDS = Relation("raw", "rejected_records")
 
-CHURN_FEATURE_MATRIX = Relation("features", "churn_feature_matrix")
+CUSTOMER_FEATURE_MATRIX = Relation("features", "customer_feature_matrix")
 FEATURE_CATALOGUE = Relation("features", "feature_catalogue")
-CHURN_LABELS = Relation("features", "churn_labels")
-CHURN_LABEL_VERSIONS = Relation("features", "churn_label_versions")
 CUSTOMERS_SEGMENTS = Relation("intermediate", "int_customers__segments")
 
 TRAINING_RUNS = Relation("ml", "training_runs")
@@ -65,19 +65,6 @@ GRADES = Relation("ml", "grades")
 DRIFT_REFERENCES = Relation("ml", "drift_references")
 FEATURE_DRIFT = Relation("ml", "feature_drift")
 
-CHURN_SCORES = Relation("predictions", "churn_scores")
-CHURN_PUBLICATIONS = Relation("predictions", "churn_publications")
-CHURN_CURRENT = Relation("predictions", "churn_current")
-CHURN_CHANGES = Relation("predictions", "churn_changes")
-CHURN_SNAPSHOT = Relation("predictions", "churn_snapshot")
-CHURN_CURSORS = Relation("predictions", "churn_cursors")
-# What readers call by the names above is written by these.
-CHURN_SCORES_V1 = Relation("predictions", "churn_scores_v1")
-CHURN_PUBLICATIONS_V1 = Relation("predictions", "churn_publications_v1")
-CHURN_CHANGES_V1 = Relation("predictions", "churn_changes_v1")
-CHURN_CURSORS_V1 = Relation("predictions", "churn_cursors_v1")
-CHURN_SENT_V1 = Relation("predictions", "churn_sent_v1")
-
 CUSTOMER_OVERVIEW = Relation("analytics", "customer_overview")
 CHURNED_CUSTOMERS = Relation("analytics", "churned_customers")
 
@@ -95,6 +82,9 @@ ENTITY_RELATIONS = {
 _BY_NAME = {relation.name: relation.identifier for relation in list(vars().values()) if isinstance(relation, Relation)}
 
 
-def compose(text: LiteralString) -> sql.Composed:
-    """SQL that names relations of this page in braces, without their schema: ``select * from {churn_scores_v1}``."""
-    return sql.SQL(text).format(**_BY_NAME)
+def compose(text: LiteralString, **more: sql.Composable) -> sql.Composed:
+    """SQL that names relations of this page in braces, without their schema: ``select * from {staged_scores}``.
+
+    ``more`` gives further names, which go before.
+    """
+    return sql.SQL(text).format(**{**_BY_NAME, **more})

@@ -16,11 +16,13 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
+from warehouse.companies.task_settings import MOVED_TO_CHURN, Offer, checked_tasks, with_moved_fields
 from warehouse.errors import CompanyDefinitionError
 from warehouse.settings import SECRET_REFERENCES
 
@@ -179,18 +181,11 @@ class CompanyDefinition(BaseModel):
         default=("customers", "tickets", "payments"),
         description="customers, and those of tickets, payments and events that the source has",
     )
-    churn_kind: Literal["cancellation", "inactivity", "downgrade"] = Field(
-        description="cancellation, inactivity (no payment for inactivity_days) or downgrade (downgrade_share of "
-        "the monthly price lost)"
-    )
-    inactivity_days: int | None = Field(
-        default=None, gt=0, description="a whole number above 0; with churn_kind inactivity, and only then"
-    )
-    downgrade_share: float | None = Field(
-        default=None, gt=0, le=1, description="a share above 0 to 1; with churn_kind downgrade, and only then"
-    )
-    horizon_days: int = Field(
-        default=30, gt=0, description="a whole number above 0: the days after as_of_date in which churn counts"
+    tasks: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        validate_default=True,
+        description="what is predicted, a task each with its settings, such as {churn: {kind: cancellation, "
+        "horizon_days: 30}}",
     )
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(
         description="three capital letters (ISO 4217), such as EUR"
@@ -228,6 +223,17 @@ class CompanyDefinition(BaseModel):
         default=None,
         description="an ISO 8601 time with an offset: its own now, where its data ended in the past",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved_fields(cls, data: Any) -> Any:
+        return with_moved_fields(data) if isinstance(data, Mapping) else data
+
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_on_offer(cls, tasks: dict[str, dict[str, Any]], checked: ValidationInfo) -> dict[str, dict[str, Any]]:
+        """What stands in the registry was checked when it came; only a person's words come with an offer."""
+        return tasks if checked.context is None else checked_tasks(tasks, checked.context)
 
     @field_validator("entities")
     @classmethod
@@ -283,16 +289,6 @@ class CompanyDefinition(BaseModel):
         return addresses
 
     @model_validator(mode="after")
-    def _churn_has_its_measure(self) -> Self:
-        for kind, field in (("inactivity", "inactivity_days"), ("downgrade", "downgrade_share")):
-            value = getattr(self, field)
-            if self.churn_kind == kind and value is None:
-                raise ValueError(f"{field} is needed when churn_kind is {kind}")
-            if self.churn_kind != kind and value is not None:
-                raise ValueError(f"{field} must be left out when churn_kind is {self.churn_kind}")
-        return self
-
-    @model_validator(mode="after")
     def _segment_is_fixed(self) -> Self:
         fixed = [attribute.name for attribute in self.custom_attributes if attribute.is_fixed]
         allowed = ["country", "signup_channel", *fixed]
@@ -314,14 +310,14 @@ def _time_zones() -> set[str]:
     return available_timezones()
 
 
-def parse_definition(data: Mapping[str, Any]) -> CompanyDefinition:
-    """A definition from plain data, such as a YAML mapping.
+def parse_definition(data: Mapping[str, Any], offer: Offer) -> CompanyDefinition:
+    """A definition from plain data, such as a YAML mapping, checked against what the application offers.
 
     Raises CompanyDefinitionError, which names the company and each field that is wrong, says what is
     allowed, and shows no value.
     """
     try:
-        return CompanyDefinition.model_validate(dict(data))
+        return CompanyDefinition.model_validate(dict(data), context=offer)
     except ValidationError as error:
         problems = "; ".join(map(_problem, error.errors(include_input=False, include_url=False)))
         raise CompanyDefinitionError(f"Company {data.get('slug', '(no slug)')}: {problems}.") from None
@@ -338,9 +334,12 @@ def _problem(problem: ErrorDetails) -> str:
     if name == "notifications" and len(problem["loc"]) > 1:
         model, name = Notifications, str(problem["loc"][1])
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, model.model_fields, n=1)
+        known = [*model.model_fields, *(MOVED_TO_CHURN if model is CompanyDefinition else ())]
+        close = difflib.get_close_matches(name, known, n=1)
         meant = f"did you mean {close[0]}? " if close else ""
         return f"{where}: there is no such field; {meant}fields are {', '.join(model.model_fields)}"
+    if name == "tasks" and problem["type"] == "value_error":
+        return f"{where}: {what}"
     field = model.model_fields.get(name)
     if problem["type"] == "missing":
         what = "is missing"

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from warehouse.companies.definition import Company, CompanyDefinition, parse_definition
 from warehouse.companies.registry import Connection, add_company, company_changes, list_companies
+from warehouse.companies.task_settings import Offer
 from warehouse.errors import CompaniesMoved, CompanyDefinitionError
 from warehouse.redaction import masked
 from warehouse.relations import COMPANIES
@@ -56,7 +57,7 @@ class Plan:
         return all(change.action == "unchanged" for change in self.changes)
 
 
-def parse_companies(content: object) -> list[WantedCompany]:
+def parse_companies(content: object, offer: Offer) -> list[WantedCompany]:
     """The companies of a file's content: one mapping, or a list of them under `companies`.
 
     Besides the fields of a definition each may say `is_active`. Raises CompanyDefinitionError with every
@@ -76,7 +77,7 @@ def parse_companies(content: object) -> list[WantedCompany]:
             problems.append(f"Company {fields.get('slug', '(no slug)')}: is_active: must be true or false.")
             continue
         try:
-            wanted.append(WantedCompany(parse_definition(fields), is_active))
+            wanted.append(WantedCompany(parse_definition(fields, offer), is_active))
         except CompanyDefinitionError as error:
             problems.append(str(error))
     slugs = [one.definition.slug for one in wanted]

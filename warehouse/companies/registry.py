@@ -11,7 +11,9 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from warehouse import relations
 from warehouse.companies.definition import Company, CompanyDefinition, parse_definition
+from warehouse.companies.task_settings import MOVED_TO_CHURN, Offer
 from warehouse.errors import CompanyDefinitionError, CompanyNotFound
 from warehouse.logs.operations import record_audit, say_who
 from warehouse.relations import COMPANIES
@@ -21,8 +23,19 @@ Connection = psycopg.Connection[Any]
 
 
 _DEFINED = tuple(CompanyDefinition.model_fields)
+_STORED = tuple(field for field in _DEFINED if field != "tasks")
 _JSON_COLUMNS = {"connector_settings", "business_hours", "custom_attributes", "notifications"}
-_COLUMNS = sql.SQL(", ").join(map(sql.Identifier, ("company_id", "is_active", *_DEFINED)))
+_COLUMNS = sql.SQL(", ").join(
+    [
+        *map(sql.Identifier, ("company_id", "is_active", *_STORED)),
+        relations.compose("""
+        coalesce((
+            select jsonb_object_agg(company_tasks.task, company_tasks.settings) from {company_tasks} as company_tasks
+            where company_tasks.company_id = companies.company_id and company_tasks.is_active
+        ), '{{}}') as tasks
+        """),
+    ]
+)
 
 
 def list_companies(connection: Connection, *, active_only: bool = True) -> list[Company]:
@@ -58,20 +71,21 @@ def add_company(
         return _change(connection, before, company_changes(before, definition, is_active=is_active), actor)
 
 
-def change_company(connection: Connection, slug: str, changes: Mapping[str, Any], actor: str) -> Company:
+def change_company(connection: Connection, slug: str, changes: Mapping[str, Any], actor: str, offer: Offer) -> Company:
     """Change fields of a registered company; the rest stays. A key may lead into connector_settings, with dots.
 
     Raises CompanyNotFound, and CompanyDefinitionError where the outcome is no definition.
     """
     with connection.transaction():
         before = get_company(connection, slug)
-        return add_company(connection, changed_definition(before, changes), actor, is_active=None)
+        return add_company(connection, changed_definition(before, changes, offer), actor, is_active=None)
 
 
-def changed_definition(company: Company, changes: Mapping[str, Any]) -> CompanyDefinition:
+def changed_definition(company: Company, changes: Mapping[str, Any], offer: Offer) -> CompanyDefinition:
     """The definition of a registered company with some fields changed: {"connector_settings.page_size": 500}."""
     data = company.model_dump(mode="json", include=set(_DEFINED))
-    for path, value in changes.items():
+    for given, value in changes.items():
+        path = f"tasks.churn.{MOVED_TO_CHURN[given]}" if given in MOVED_TO_CHURN else given
         *outer, last = path.split(".")
         place: Any = data
         for step in outer:
@@ -81,7 +95,7 @@ def changed_definition(company: Company, changes: Mapping[str, Any]) -> CompanyD
         place[last] = value
     if data.get("slug") != company.slug:
         raise CompanyDefinitionError(f"Company {company.slug}: slug: cannot change; add the company under its new one.")
-    return parse_definition(data)
+    return parse_definition(data, offer)
 
 
 def company_changes(before: Company, definition: CompanyDefinition, *, is_active: bool | None) -> dict[str, Any]:
@@ -147,20 +161,21 @@ def _find(connection: Connection, slug: str, *, for_update: bool = False) -> Com
 
 
 def _insert(connection: Connection, definition: CompanyDefinition, actor: str, *, is_active: bool | None) -> Company:
-    columns = ("is_active", *_DEFINED)
+    columns = ("is_active", *_STORED)
     query = sql.SQL("insert into {} ({}) values ({}) on conflict (slug) do nothing returning {}").format(
         COMPANIES.identifier,
         sql.SQL(", ").join(map(sql.Identifier, columns)),
         sql.SQL(", ").join(map(sql.Placeholder, columns)),
         _COLUMNS,
     )
-    values = {field: _adapt(definition, field) for field in _DEFINED} | {"is_active": is_active is not False}
+    values = {field: _adapt(definition, field) for field in _STORED} | {"is_active": is_active is not False}
     say_who(connection, actor)
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(query, values).fetchone()
     if row is None:  # Somebody else registered it just now: bring theirs in line.
         return add_company(connection, definition, actor, is_active=is_active)
-    company = _company(row)
+    company = _company(row).model_copy(update={"tasks": definition.tasks})
+    _write_tasks(connection, company)
     ensure_company_logins(connection, company.company_id)
     return company
 
@@ -169,16 +184,40 @@ def _change(connection: Connection, before: Company, changes: Mapping[str, Any],
     after = before.model_copy(update=dict(changes))
     if after == before:
         return before
-    query = sql.SQL("update {} set {}, updated_at = now() where company_id = %(company_id)s").format(
-        COMPANIES.identifier,
-        sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(field), sql.Placeholder(field)) for field in changes
-        ),
-    )
-    values = {field: _adapt(after, field) for field in changes}
     say_who(connection, actor)
-    connection.execute(query, values | {"company_id": before.company_id})
+    fields = [field for field in changes if field != "tasks"]
+    if fields:
+        query = sql.SQL("update {} set {}, updated_at = now() where company_id = %(company_id)s").format(
+            COMPANIES.identifier,
+            sql.SQL(", ").join(
+                sql.SQL("{} = {}").format(sql.Identifier(field), sql.Placeholder(field)) for field in fields
+            ),
+        )
+        values = {field: _adapt(after, field) for field in fields}
+        connection.execute(query, values | {"company_id": before.company_id})
+    if "tasks" in changes:
+        _write_tasks(connection, after)
     return after
+
+
+def _write_tasks(connection: Connection, company: Company) -> None:
+    """Switch on the company's tasks with their settings, and off those that it no longer names; these are kept."""
+    connection.execute(
+        relations.compose("""
+        insert into {company_tasks} as company_tasks (company_id, task, settings)
+        select %(company)s, wanted.key, wanted.value from jsonb_each(%(tasks)s) as wanted
+        on conflict (company_id, task) do update set settings = excluded.settings, is_active = true, updated_at = now()
+        where (company_tasks.settings, company_tasks.is_active) is distinct from (excluded.settings, true)
+        """),
+        {"company": company.company_id, "tasks": Jsonb(company.tasks)},
+    )
+    connection.execute(
+        relations.compose(
+            "update {company_tasks} set is_active = false, updated_at = now()"
+            " where company_id = %s and is_active and task <> all (%s)"
+        ),
+        [company.company_id, list(company.tasks)],
+    )
 
 
 def _company(row: Mapping[str, Any]) -> Company:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +11,8 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from warehouse.relations import AUDIT_LOG, CHURN_PUBLICATIONS_V1, COMPANIES, RUN_LOG
+from warehouse.publication.contract import Contract
+from warehouse.relations import AUDIT_LOG, COMPANIES, RUN_LOG
 
 RunStatus = Literal["running", "succeeded", "failed"]
 
@@ -67,12 +68,19 @@ def failed_runs(connection: psycopg.Connection[Any], dagster_run_id: str) -> lis
         return cursor.execute(query, [dagster_run_id]).fetchall()
 
 
-def companies_without_scores(connection: psycopg.Connection[Any]) -> list[tuple[int, str]]:
-    """Active companies, by id and slug, of which nothing was ever published."""
-    query = sql.SQL(
-        "select company_id, slug from {} as company where is_active and not exists"
-        " (select from {} as published where published.company_id = company.company_id) order by company_id"
-    ).format(COMPANIES.identifier, CHURN_PUBLICATIONS_V1.identifier)
+def companies_without_scores(
+    connection: psycopg.Connection[Any], contracts: Sequence[Contract]
+) -> list[tuple[int, str]]:
+    """Active companies, by id and slug, of which nothing was ever published by any of these contracts."""
+    unpublished = [
+        sql.SQL("not exists (select from {} as published where published.company_id = company.company_id)").format(
+            contract.publications_v1.identifier
+        )
+        for contract in contracts
+    ]
+    query = sql.SQL("select company_id, slug from {} as company where is_active and {} order by company_id").format(
+        COMPANIES.identifier, sql.SQL(" and ").join(unpublished)
+    )
     return connection.execute(query).fetchall()
 
 

@@ -16,10 +16,11 @@ from warehouse.companies.definition import CustomAttribute
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.frames import arrow_chunks, read_arrow
+from warehouse.prediction.task_relations import TaskRelations
 from warehouse.relations import Relation
 from warehouse.roles import Role
 
-_KEY = ("company_id", "customer_id", "as_of_date", "feature_version")
+_NOT_FEATURES = {"company_id", "as_of_date", "feature_version", "matrix_version", "rates_version"}
 _ATTRIBUTES = "custom_attributes"
 _ATTRIBUTE_FEATURE = "attribute_"
 _JSON_TYPES = {"number": ("number", "double precision"), "flag": ("boolean", "boolean"), "category": ("string", "text")}
@@ -27,19 +28,19 @@ _JSON_TYPES = {"number": ("number", "double precision"), "flag": ("boolean", "bo
 _AT: LiteralString = """
     select {columns}
     from {matrix} as matrix
-    where matrix.company_id = {company} and matrix.as_of_date = {date} {customers}
-    order by matrix.customer_id
+    where matrix.company_id = {company} and matrix.as_of_date = {date} {entities}
+    order by matrix.{entity}
 """
 _LABELLED: LiteralString = """
-    select label.is_churned, {columns}
+    select label.{label} as outcome, {columns}
     from {matrix} as matrix
     inner join {labels} as label
         on label.company_id = matrix.company_id
-        and label.customer_id = matrix.customer_id
+        and label.{entity} = matrix.{entity}
         and label.as_of_date = matrix.as_of_date
-    where matrix.company_id = any({companies}) and label.is_mature and label.is_churned is not null
+    where matrix.company_id = any({companies}) and label.is_mature and label.{label} is not null
         and extract(day from matrix.as_of_date) = 1
-    order by matrix.company_id, matrix.as_of_date, matrix.customer_id
+    order by matrix.company_id, matrix.as_of_date, matrix.{entity}
 """
 
 
@@ -99,7 +100,7 @@ def attribute_feature(attribute: CustomAttribute) -> str:
     return f"{_ATTRIBUTE_FEATURE}{attribute.name}"
 
 
-def built_columns(conn: psycopg.Connection[Any], matrix: Relation = relations.CHURN_FEATURE_MATRIX) -> list[str]:
+def built_columns(conn: psycopg.Connection[Any], matrix: Relation) -> list[str]:
     """The matrix's columns as they stand in the warehouse.
 
     Raises FeaturesNotBuilt before the first dbt build.
@@ -116,45 +117,50 @@ def built_columns(conn: psycopg.Connection[Any], matrix: Relation = relations.CH
 
 def labelled_rows(
     warehouse: Warehouse,
+    task: TaskRelations,
     company_ids: Sequence[int],
     features: Sequence[str],
     attributes: Sequence[CustomAttribute] = (),
 ) -> pa.Table:
-    """Rows whose label is mature: is_churned, company_id, customer_id, as_of_date, feature_version, then
-    ``features`` and ``attributes``.
+    """Rows whose label is mature: outcome, company_id, entity_id, as_of_date, feature_version, then ``features`` and
+    ``attributes``.
 
     Only dates of the monthly grid count: a daily scoring date would weigh recent days more than others.
-    Rows are ordered by company, date and customer, so that a training can be repeated.
+    Rows are ordered by company, date and entity, so that a training can be repeated.
     """
-    query = _query(_LABELLED, features, attributes, companies=list(company_ids))
+    query = _query(_LABELLED, task, task.matrix, features, attributes, companies=list(company_ids))
     return read_arrow(warehouse, query, role=Role.ml)
 
 
 def rows_at(
     warehouse: Warehouse,
+    task: TaskRelations,
     company_id: int,
     as_of_date: date,
     features: Sequence[str],
     attributes: Sequence[CustomAttribute] = (),
-    customers: tuple[str, str] | None = None,
-    matrix: Relation = relations.CHURN_FEATURE_MATRIX,
+    entities: tuple[str, str] | None = None,
+    matrix: Relation | None = None,
 ) -> pa.Table:
-    """The active customers of one company at one date: company_id, customer_id, as_of_date, feature_version, then
-    ``features`` and ``attributes``; or those from the first of ``customers`` to the last. ``matrix`` may be one that
-    was built beside the stored one.
+    """Whom the task may be asked about, of one company at one date: company_id, entity_id, as_of_date,
+    feature_version, then ``features`` and ``attributes``; or those from the first of ``entities`` to the last.
+    ``matrix`` may be one that was built beside the stored one.
 
     Raises FeaturesNotBuilt when the matrix has no such row.
     """
-    chosen = sql.SQL("and matrix.customer_id between {} and {}").format(*customers) if customers else sql.SQL("")
-    query = _query(_AT, features, attributes, matrix, company=company_id, date=as_of_date, customers=chosen)
+    chosen = _between(task, entities) if entities else sql.SQL("")
+    query = _query(
+        _AT, task, matrix or task.matrix, features, attributes, company=company_id, date=as_of_date, entities=chosen
+    )
     rows = read_arrow(warehouse, query, role=Role.ml)
     if rows.num_rows == 0:
-        raise _not_built(company_id, as_of_date, customers)
+        raise _not_built(task, company_id, as_of_date, entities)
     return rows
 
 
 def chunks_at(
     warehouse: Warehouse,
+    task: TaskRelations,
     company_id: int,
     as_of_date: date,
     features: Sequence[str],
@@ -162,109 +168,128 @@ def chunks_at(
     *,
     rows: int,
 ) -> Iterator[pa.Table]:
-    """As ``rows_at``, ``rows`` customers at a time."""
-    query = _query(_AT, features, attributes, company=company_id, date=as_of_date, customers=sql.SQL(""))
+    """As ``rows_at``, ``rows`` at a time."""
+    query = _query(
+        _AT, task, task.matrix, features, attributes, company=company_id, date=as_of_date, entities=sql.SQL("")
+    )
     is_empty = True
     for chunk in arrow_chunks(warehouse, query, Role.ml, rows):
         is_empty = False
         yield chunk
     if is_empty:
-        raise _not_built(company_id, as_of_date, None)
+        raise _not_built(task, company_id, as_of_date, None)
 
 
-def _not_built(company_id: int, as_of_date: date, customers: tuple[str, str] | None) -> FeaturesNotBuilt:
-    if customers is not None:
-        low, high = customers
-        who = f"customer {low!r}" if low == high else f"customer from {low!r} to {high!r}"
+def _between(task: TaskRelations, entities: tuple[str, str]) -> sql.Composed:
+    first, last = entities
+    return sql.SQL("and matrix.{} between {} and {}").format(sql.Identifier(task.contract.entity_id), first, last)
+
+
+def _not_built(
+    task: TaskRelations, company_id: int, as_of_date: date, entities: tuple[str, str] | None
+) -> FeaturesNotBuilt:
+    entity = task.contract.entity
+    if entities is not None:
+        low, high = entities
+        who = f"{entity} {low!r}" if low == high else f"{entity} from {low!r} to {high!r}"
         return FeaturesNotBuilt(f"Company {company_id} has no active {who} with features for {as_of_date}.")
     return FeaturesNotBuilt(
         f"Company {company_id} has no feature rows for {as_of_date}: its first load is not complete, its "
-        "features were not built for that date (`churn run`), or it has no active customer."
+        f"features were not built for that date (`churn run`), or it has no active {entity}."
     )
 
 
-def feature_versions_at(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> list[str]:
+def feature_versions_at(
+    conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, as_of_date: date
+) -> list[str]:
     """What made one company's rows of one date: one version, none where there are no rows, never more if all is well.
 
-    Raises FeaturesNotBuilt for a matrix of before there were versions.
+    Raises FeaturesNotBuilt for a matrix that is not there, or of before there were versions.
     """
     try:
         rows = conn.execute(
             sql.SQL(
                 "select distinct feature_version from {} where company_id = %s and as_of_date = %s order by 1"
-            ).format(relations.CHURN_FEATURE_MATRIX.identifier),
+            ).format(task.matrix.identifier),
             [company_id, as_of_date],
         ).fetchall()
-    except psycopg.errors.UndefinedColumn:
+    except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable):
         raise FeaturesNotBuilt(
-            f"{relations.CHURN_FEATURE_MATRIX} was built by an older release: run `churn run`, or `dbt build`."
+            f"{task.matrix} is not there, or was built by an older release: run `churn run`, or `dbt build`."
         ) from None
     return [str(version) for (version,) in rows]
 
 
 def keep_missing(
     conn: psycopg.Connection[Any],
+    task: TaskRelations,
     company_id: int,
     as_of_date: date,
     feature_version: str,
-    customers: int,
+    entities: int,
     missing: Mapping[str, int],
 ) -> None:
-    """Keep how many of one date's customers lack each feature of the stored matrix, as whoever read it all counted.
+    """Keep how many of one date's entities lack each feature of the stored matrix, as whoever read it all counted.
 
-    What its customers have of the company's own attributes is counted here, for not all of them are features.
+    What they have of the company's own attributes is counted here, for not all of them are features.
     """
-    attributes = _attributes_missing(conn, relations.CHURN_FEATURE_MATRIX, company_id, as_of_date, customers)
+    attributes = _attributes_missing(conn, task.matrix, company_id, as_of_date, entities)
     conn.execute(
         relations.compose("""
-        insert into {missing_features} (company_id, as_of_date, feature_version, customers, missing)
-        values (%s, %s, %s, %s, %s)
-        on conflict (company_id, as_of_date) do update set feature_version = excluded.feature_version,
+        insert into {missing_features} (company_id, task, as_of_date, feature_version, customers, missing)
+        values (%s, %s, %s, %s, %s, %s)
+        on conflict (company_id, task, as_of_date) do update set feature_version = excluded.feature_version,
             customers = excluded.customers, missing = excluded.missing
         """),
-        [company_id, as_of_date, feature_version, customers, Jsonb({**missing, **attributes})],
+        [company_id, task.name, as_of_date, feature_version, entities, Jsonb({**missing, **attributes})],
     )
 
 
 def missing_shares(
-    conn: psycopg.Connection[Any], matrix: Relation, company_id: int, as_of_date: date
+    conn: psycopg.Connection[Any],
+    task: TaskRelations,
+    company_id: int,
+    as_of_date: date,
+    matrix: Relation | None = None,
 ) -> dict[str, float]:
-    """Each feature's share (0 to 1) of one date's customers without it, a company's own attributes among them.
+    """Each feature's share (0 to 1) of one date's entities without it, a company's own attributes among them.
 
-    As it was kept when the date was scored, where the stored matrix is of the same feature version still; else
-    counted. Empty where the matrix has no row for that date.
+    As it was kept when the date was scored, where the stored matrix is of the same feature version still; else, or of
+    another ``matrix``, counted. Empty where the matrix has no row for that date.
     """
-    kept = _kept_missing(conn, company_id, as_of_date) if matrix == relations.CHURN_FEATURE_MATRIX else None
-    customers, missing = kept or _count_missing(conn, matrix, company_id, as_of_date)
-    return {name: 1 - (customers - count) / customers for name, count in missing.items()}
+    is_stored = matrix in (None, task.matrix)
+    kept = _kept_missing(conn, task, company_id, as_of_date) if is_stored else None
+    entities, missing = kept or _count_missing(conn, task, matrix or task.matrix, company_id, as_of_date)
+    return {name: 1 - (entities - count) / entities for name, count in missing.items()}
 
 
 def _kept_missing(
-    conn: psycopg.Connection[Any], company_id: int, as_of_date: date
+    conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, as_of_date: date
 ) -> tuple[int, dict[str, int]] | None:
     kept = conn.execute(
         relations.compose(
             "select feature_version, customers, missing from {missing_features}"
-            " where company_id = %s and as_of_date = %s"
+            " where company_id = %s and task = %s and as_of_date = %s"
         ),
-        [company_id, as_of_date],
+        [company_id, task.name, as_of_date],
     ).fetchone()
     if kept is None:
         return None
     stored = conn.execute(
-        relations.compose(
-            "select feature_version from {churn_feature_matrix} where company_id = %s and as_of_date = %s limit 1"
+        sql.SQL("select feature_version from {} where company_id = %s and as_of_date = %s limit 1").format(
+            task.matrix.identifier
         ),
         [company_id, as_of_date],
     ).fetchone()
-    version, customers, missing = kept
-    return (customers, missing) if stored == (version,) else None
+    version, entities, missing = kept
+    return (entities, missing) if stored == (version,) else None
 
 
 def _count_missing(
-    conn: psycopg.Connection[Any], matrix: Relation, company_id: int, as_of_date: date
+    conn: psycopg.Connection[Any], task: TaskRelations, matrix: Relation, company_id: int, as_of_date: date
 ) -> tuple[int, dict[str, int]]:
-    names = [name for name in built_columns(conn, matrix) if name not in (*_KEY, _ATTRIBUTES)]
+    others = {*_NOT_FEATURES, task.contract.entity_id, _ATTRIBUTES}
+    names = [name for name in built_columns(conn, matrix) if name not in others]
     counted = [sql.SQL("count(*) - count({})").format(sql.Identifier(name)) for name in names]
     row = conn.execute(
         sql.SQL("select {} from {} where company_id = %s and as_of_date = %s").format(
@@ -279,9 +304,9 @@ def _count_missing(
 
 
 def _attributes_missing(
-    conn: psycopg.Connection[Any], matrix: Relation, company_id: int, as_of_date: date, customers: int
+    conn: psycopg.Connection[Any], matrix: Relation, company_id: int, as_of_date: date, entities: int
 ) -> dict[str, int]:
-    """How many of the customers lack each of the company's own attributes, as features are called."""
+    """How many of the entities lack each of the company's own attributes, as features are called."""
     if _ATTRIBUTES not in built_columns(conn, matrix):
         return {}
     present = conn.execute(
@@ -292,21 +317,31 @@ def _attributes_missing(
         ).format(_ATTRIBUTE_FEATURE, matrix.identifier),
         [company_id, as_of_date],
     ).fetchall()
-    return {name: customers - count for name, count in present}
+    return {name: entities - count for name, count in present}
 
 
 def _query(
     query: LiteralString,
+    task: TaskRelations,
+    matrix: Relation,
     features: Sequence[str],
     attributes: Sequence[CustomAttribute],
-    matrix: Relation = relations.CHURN_FEATURE_MATRIX,
     **values: Any,
 ) -> sql.Composed:
-    columns = [sql.Identifier("matrix", name) for name in [*_KEY, *features]]
+    entity = sql.Identifier(task.contract.entity_id)
+    keys = [
+        sql.SQL("matrix.company_id"),
+        sql.SQL("matrix.{} as entity_id").format(entity),
+        sql.SQL("matrix.as_of_date"),
+        sql.SQL("matrix.feature_version"),
+    ]
+    columns = [*keys, *(sql.Identifier("matrix", name) for name in features), *map(_attribute_column, attributes)]
     return sql.SQL(query).format(
-        columns=sql.SQL(", ").join([*columns, *map(_attribute_column, attributes)]),
+        columns=sql.SQL(", ").join(columns),
         matrix=matrix.identifier,
-        labels=relations.CHURN_LABELS.identifier,
+        labels=task.labels.identifier,
+        label=sql.Identifier(task.label),
+        entity=entity,
         **values,
     )
 

@@ -112,10 +112,11 @@ def record_training(conn: psycopg.Connection[Any], record: TrainingRecord) -> in
     with conn.cursor() as cursor:
         cursor.executemany(
             sql.SQL(
-                "insert into {} (training_run_id, company_id, candidate, metric, value) values (%s, %s, %s, %s, %s)"
+                "insert into {} (training_run_id, company_id, task, candidate, metric, value)"
+                " values (%s, %s, %s, %s, %s, %s)"
             ).format(relations.EVALUATIONS.identifier),
             [
-                (training_run_id, record.company_id, candidate, metric, value)
+                (training_run_id, record.company_id, record.task, candidate, metric, value)
                 for candidate, metrics in record.evaluations.items()
                 for metric, value in metrics.items()
                 if value is not None

@@ -18,20 +18,8 @@ from psycopg.rows import class_row
 from warehouse import relations
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow, read_arrow
-from warehouse.relations import Relation
+from warehouse.prediction.task_relations import TaskRelations
 from warehouse.roles import Role
-
-
-@dataclass(frozen=True)
-class GradedTask:
-    """Where a task's published scores and the versions of its labels stand, and what their columns are called."""
-
-    name: str
-    scores: Relation
-    publications: Relation
-    labels: Relation
-    probability_column: str
-    label_column: str
 
 
 @dataclass(frozen=True)
@@ -105,7 +93,7 @@ GRADES = pa.schema(
 """The columns of grades to write; bins and deciles are JSON text."""
 
 
-def grade_new_outcomes(conn: psycopg.Connection[Any], company_id: int, task: GradedTask, now: datetime) -> NewGrades:
+def grade_new_outcomes(conn: psycopg.Connection[Any], company_id: int, task: TaskRelations, now: datetime) -> NewGrades:
     """Give every published score whose label has matured its outcome, and correct those whose label was corrected.
 
     Scores of dates that were replayed after an outage are left out: nobody could act on them.
@@ -113,7 +101,7 @@ def grade_new_outcomes(conn: psycopg.Connection[Any], company_id: int, task: Gra
     rows = conn.execute(
         sql.SQL("""
         with newest_labels as (
-            select distinct on (as_of_date, customer_id) *
+            select distinct on (as_of_date, {entity}) *
             from {labels}
             where company_id = %(company)s and (
                 known_at >= (
@@ -126,28 +114,28 @@ def grade_new_outcomes(conn: psycopg.Connection[Any], company_id: int, task: Gra
                     select as_of_date from {grades} where company_id = %(company)s and task = %(task)s
                 )
             )
-            order by as_of_date, customer_id, label_version desc
+            order by as_of_date, {entity}, label_version desc
         )
-        insert into {grades} as grade (company_id, task, as_of_date, customer_id, probability, model_version,
+        insert into {grades} as grade (company_id, task, as_of_date, entity_id, probability, model_version,
             evidence_level, segment, outcome, label_status, label_version, label_known_at, graded_at)
-        select score.company_id, %(task)s, score.as_of_date, score.customer_id, score.{probability},
-            score.model_version, score.evidence_level, customer.segment, label.{outcome}, label.label_status,
+        select score.company_id, %(task)s, score.as_of_date, score.{entity}, score.{probability},
+            score.model_version, score.evidence_level, {segment}, label.{outcome}, label.label_status,
             label.label_version, label.known_at, %(now)s
         from newest_labels as label
         inner join {scores} as score
             on score.company_id = label.company_id and score.as_of_date = label.as_of_date
-            and score.customer_id = label.customer_id
-        left join {segments} as customer
-            on customer.company_id = score.company_id and customer.customer_id = score.customer_id
+            and score.{entity} = label.{entity}
+        {segments}
         left join {grades} as before
             on before.company_id = score.company_id and before.task = %(task)s
-            and before.as_of_date = score.as_of_date and before.customer_id = score.customer_id
+            and before.as_of_date = score.as_of_date and before.entity_id = score.{entity}
         left join {holds} as hold
-            on hold.company_id = score.company_id and hold.as_of_date = score.as_of_date and hold.release = 'replayed'
+            on hold.company_id = score.company_id and hold.task = %(task)s and hold.as_of_date = score.as_of_date
+            and hold.release = 'replayed'
         where hold.as_of_date is null and (
-            (before.customer_id is null and label.{outcome} is not null) or before.label_version < label.label_version
+            (before.entity_id is null and label.{outcome} is not null) or before.label_version < label.label_version
         )
-        on conflict (company_id, task, as_of_date, customer_id) do update set
+        on conflict (company_id, task, as_of_date, entity_id) do update set
             outcome = excluded.outcome, label_status = excluded.label_status, label_version = excluded.label_version,
             label_known_at = excluded.label_known_at, graded_at = excluded.graded_at,
             corrections = grade.corrections + (grade.outcome is distinct from excluded.outcome)::int
@@ -155,12 +143,14 @@ def grade_new_outcomes(conn: psycopg.Connection[Any], company_id: int, task: Gra
         """).format(
             labels=task.labels.identifier,
             grades=relations.SCORE_GRADES.identifier,
-            publications=task.publications.identifier,
-            scores=task.scores.identifier,
-            segments=relations.CUSTOMERS_SEGMENTS.identifier,
+            publications=task.contract.publications.identifier,
+            scores=task.contract.scores.identifier,
+            segment=sql.SQL("entity.segment" if task.segments else "null"),
+            segments=_join_segments(task),
             holds=relations.PUBLICATION_HOLDS.identifier,
-            probability=sql.Identifier(task.probability_column),
-            outcome=sql.Identifier(task.label_column),
+            entity=sql.Identifier(task.contract.entity_id),
+            probability=sql.Identifier(task.contract.probability),
+            outcome=sql.Identifier(task.label),
         ),
         {"company": company_id, "task": task.name, "now": now},
     ).fetchall()
@@ -168,15 +158,23 @@ def grade_new_outcomes(conn: psycopg.Connection[Any], company_id: int, task: Gra
     return NewGrades(graded, len(rows) - graded, frozenset(day.replace(day=1) for day, _ in rows))
 
 
+def _join_segments(task: TaskRelations) -> sql.Composable:
+    if task.segments is None:
+        return sql.SQL("")
+    return sql.SQL(
+        "left join {segments} as entity on entity.company_id = score.company_id and entity.{id} = score.{id}"
+    ).format(segments=task.segments.identifier, id=sql.Identifier(task.contract.entity_id))
+
+
 def graded_scores(warehouse: Warehouse, company_id: int, task: str) -> pa.Table:
-    """The company's graded scores: customer_id, as_of_date, probability, outcome, segment, model_version,
-    evidence_level, ordered by date and customer."""
+    """The company's graded scores: entity_id, as_of_date, probability, outcome, segment, model_version,
+    evidence_level, ordered by date and entity."""
     return read_arrow(
         warehouse,
         sql.SQL(
-            "select customer_id, as_of_date, probability, outcome, segment, model_version, evidence_level"
+            "select entity_id, as_of_date, probability, outcome, segment, model_version, evidence_level"
             " from ml.score_grades where company_id = {} and task = {} and outcome is not null"
-            " order by as_of_date, customer_id"
+            " order by as_of_date, entity_id"
         ).format(company_id, task),
         role=Role.ml,
     )

@@ -15,6 +15,7 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.rows import class_row
 
+from foundation.model_version import ModelVersion
 from warehouse import relations
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow, read_arrow
@@ -49,52 +50,59 @@ SHADOW_GRADES = pa.schema(
 """The columns of grades to write."""
 
 
-def challengers_of(conn: psycopg.Connection[Any], company_id: int, months: Collection[date]) -> list[str]:
+def challengers_of(conn: psycopg.Connection[Any], company_id: int, task: str, months: Collection[date]) -> list[str]:
     """The models that scored the company in shadow at a date in one of these months (first days)."""
     rows = conn.execute(
         relations.compose(
-            "select distinct model_version from {shadow_scores} where company_id = %s"
+            "select distinct model_version from {shadow_scores} where company_id = %s and task = %s"
             " and date_trunc('month', as_of_date)::date = any(%s) order by 1"
         ),
-        [company_id, list(months)],
+        [company_id, task, list(months)],
     )
     return [version for (version,) in rows]
 
 
-def forget_shadow_scores(conn: psycopg.Connection[Any], company_id: int, before: date) -> None:
+def forget_shadow_scores(conn: psycopg.Connection[Any], company_id: int, task: str, before: date) -> None:
     """Delete what challengers said of dates earlier than ``before``."""
     conn.execute(
-        relations.compose("delete from {shadow_scores} where company_id = %s and as_of_date < %s"), [company_id, before]
+        relations.compose("delete from {shadow_scores} where company_id = %s and task = %s and as_of_date < %s"),
+        [company_id, task, before],
     )
 
 
 def replace_shadow_scores(
-    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, model_version: str, scores: pa.Table
+    conn: psycopg.Connection[Any],
+    company_id: int,
+    task: str,
+    as_of_date: date,
+    version: ModelVersion,
+    scores: pa.Table,
 ) -> None:
     """Write what a challenger says of a date, in place of what it said before: columns of ml.shadow_scores."""
     conn.execute(
         relations.compose(
-            "delete from {shadow_scores} where company_id = %s and as_of_date = %s and model_version = %s"
+            "delete from {shadow_scores} where company_id = %s and task = %s and as_of_date = %s and model_version = %s"
         ),
-        [company_id, as_of_date, model_version],
+        [company_id, task, as_of_date, str(version)],
     )
     with conn.cursor() as cursor:
         copy_arrow(cursor, scores, relations.SHADOW_SCORES)
 
 
 def shadowed_scores(warehouse: Warehouse, company_id: int, task: str, challenger: str) -> pa.Table:
-    """A challenger's scores whose outcome is known: customer_id, as_of_date, challenger and champion (what each
-    said), outcome, ordered by date and customer. Dates that it published itself are left out."""
+    """A challenger's scores whose outcome is known: entity_id, as_of_date, challenger and champion (what each
+    said), outcome, ordered by date and entity. Dates that it published itself are left out."""
     return read_arrow(
         warehouse,
         sql.SQL(
-            "select grade.customer_id, grade.as_of_date, shadow.probability as challenger,"
+            "select grade.entity_id, grade.as_of_date, shadow.probability as challenger,"
             " grade.probability as champion, grade.outcome"
             " from ml.shadow_scores as shadow inner join ml.score_grades as grade"
-            " on grade.company_id = shadow.company_id and grade.as_of_date = shadow.as_of_date"
-            " and grade.customer_id = shadow.customer_id and grade.model_version <> shadow.model_version"
+            " on grade.company_id = shadow.company_id and grade.task = shadow.task"
+            " and grade.as_of_date = shadow.as_of_date and grade.entity_id = shadow.entity_id"
+            " and grade.model_version <> shadow.model_version"
             " where shadow.company_id = {} and shadow.model_version = {} and grade.task = {}"
-            " and grade.outcome is not null order by grade.as_of_date, grade.customer_id"
+            " and grade.outcome is not null order by grade.as_of_date, grade.entity_id"
         ).format(company_id, challenger, task),
         role=Role.ml,
     )

@@ -23,13 +23,13 @@ from warehouse.errors import WarehouseError
 from warehouse.landing.erased import Hashes, names_in, read_erased, read_hashes, withhold
 from warehouse.landing.version_log import hold_off_loads
 from warehouse.logs.operations import record_audit
-from warehouse.publication.feed import withdraw_customer
+from warehouse.prediction.task_relations import TaskRelations
+from warehouse.publication.feed import withdraw_entity
 from warehouse.relations import ENTITY_RELATIONS, REJECTED_RECORDS, Relation
 
 Connection = psycopg.Connection[Any]
 
-# What the publisher takes back himself, together with the delete that he sends.
-_WITHDRAWN = (relations.CHURN_SCORES_V1, relations.CHURN_CHANGES_V1, relations.CHURN_SENT_V1)
+PUBLISHED = "predictions"
 _RECORD_ENTITIES = ("tickets", "payments", "events")
 
 _TABLES: LiteralString = """
@@ -54,10 +54,38 @@ class CustomerUnknown(WarehouseError):
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where a customer's rows are: tables by customer_id, and those that know only his records' ids."""
+class CustomerTable:
+    """A table with rows of customers: by customer_id, or by entity_id where the row's task is asked about customers.
 
-    by_customer: list[Relation]
+    A feed's deletes are no rows of the customer: they stay until they are compacted.
+    """
+
+    relation: Relation
+    is_of_tasks: bool
+    is_feed: bool
+
+    @property
+    def column(self) -> sql.Identifier:
+        """The column of the customer's id."""
+        return sql.Identifier("entity_id" if self.is_of_tasks else "customer_id")
+
+    @property
+    def condition(self) -> sql.Composed:
+        """Which rows count, besides the company's."""
+        of_customers = relations.compose(" and task in (select task from {tasks} where entity = 'customer')")
+        return sql.Composed(
+            [
+                of_customers if self.is_of_tasks else sql.SQL(""),
+                sql.SQL(" and operation <> 'delete'" if self.is_feed else ""),
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a customer's rows are: tables by customer, and those that know only the records' ids."""
+
+    by_customer: list[CustomerTable]
     by_record: list[tuple[Relation, str]]
 
 
@@ -81,31 +109,29 @@ class Receipt:
 
 def places(conn: Connection) -> Places:
     """Every table that holds customers, or records of theirs."""
-    by_customer: list[Relation] = []
+    by_customer: list[CustomerTable] = []
     by_record: list[tuple[Relation, str]] = []
     record_keys = [f"{entity.removesuffix('s')}_id" for entity in _RECORD_ENTITIES]
     for schema, name, columns in conn.execute(_TABLES):
         relation = Relation(schema, name)
-        if "customer_id" in columns:
-            by_customer.append(relation)
+        if {"customer_id"} & {*columns} or {"entity_id", "task"} <= {*columns}:
+            by_customer.append(
+                CustomerTable(relation, is_of_tasks="customer_id" not in columns, is_feed="change_reason" in columns)
+            )
         by_record += [(relation, key) for key in record_keys if key in columns]
     return Places(by_customer, by_record)
 
 
 def rows_of_customer(conn: Connection, company_id: int, customer_id: str) -> dict[str, int]:
-    """How many rows there are of a customer, by table, tables without any left out.
-
-    The feed's deletes do not count: they stay until they are compacted.
-    """
+    """How many rows there are of a customer, by table, tables without any left out."""
     counts: dict[str, int] = {}
-    for relation in places(conn).by_customer:
-        keep = sql.SQL(" and operation <> 'delete'") if relation == relations.CHURN_CHANGES_V1 else sql.SQL("")
-        query = sql.SQL("select count(*) from {} where company_id = %s and customer_id = %s{}").format(
-            relation.identifier, keep
+    for table in places(conn).by_customer:
+        query = sql.SQL("select count(*) from {} where company_id = %s and {} = %s{}").format(
+            table.relation.identifier, table.column, table.condition
         )
         (count,) = conn.execute(query, (company_id, customer_id)).fetchone() or (0,)
         if count:
-            counts[str(relation)] = count
+            counts[str(table.relation)] = count
     rejected = _rejected_of(conn, company_id, customer_id, _record_ids(conn, company_id, customer_id))
     if rejected:
         counts[str(REJECTED_RECORDS)] = len(rejected)
@@ -113,42 +139,55 @@ def rows_of_customer(conn: Connection, company_id: int, customer_id: str) -> dic
 
 
 def models_that_saw(
-    conn: Connection, company: Company, customer_id: str, next_training: datetime
+    conn: Connection, tasks: Sequence[TaskRelations], company: Company, customer_id: str, next_training: datetime
 ) -> list[ModelThatSaw]:
-    """The models trained on labels of the customer, newest first: those of trainings after his first one was mature."""
-    (first,) = _first_label(conn, company.company_id, customer_id)
-    if first is None:
-        return []
-    rows = conn.execute(
-        relations.compose("""
-        select model_name, model_version from {training_runs}
-        where company_id = %s and as_of_date > %s and model_version is not null
-        group by model_name, model_version order by max(training_run_id) desc
-        """),
-        [company.company_id, first + timedelta(days=company.horizon_days)],
-    )
-    return [ModelThatSaw(model, version, next_training) for model, version in rows]
+    """The models trained on labels of the customer, newest first: those of trainings after the first one was mature."""
+    seen: list[ModelThatSaw] = []
+    for task in tasks:
+        settings = company.tasks.get(task.name)
+        first = _first_label(conn, task, company.company_id, customer_id)
+        if settings is None or first is None:
+            continue
+        rows = conn.execute(
+            relations.compose("""
+            select model_name, model_version from {training_runs}
+            where company_id = %s and task = %s and as_of_date > %s and model_version is not null
+            group by model_name, model_version order by max(training_run_id) desc
+            """),
+            [company.company_id, task.name, first + timedelta(days=settings["horizon_days"])],
+        )
+        seen += [ModelThatSaw(model, version, next_training) for model, version in rows]
+    return seen
 
 
-def _first_label(conn: Connection, company_id: int, customer_id: str) -> tuple[date | None]:
-    built = conn.execute("select to_regclass(%s) is not null", [str(relations.CHURN_LABELS)]).fetchone()
+def _first_label(conn: Connection, task: TaskRelations, company_id: int, customer_id: str) -> date | None:
+    built = conn.execute("select to_regclass(%s) is not null", [str(task.labels)]).fetchone()
     if built is None or not built[0]:
-        return (None,)
+        return None
     row = conn.execute(
-        relations.compose("select min(as_of_date) from {churn_labels} where company_id = %s and customer_id = %s"),
+        sql.SQL("select min(as_of_date) from {} where company_id = %s and customer_id = %s").format(
+            task.labels.identifier
+        ),
         [company_id, customer_id],
     ).fetchone()
-    return row or (None,)
+    return row[0] if row else None
 
 
 def forget_customer(
-    warehouse: Warehouse, company: Company, customer_id: str, *, actor: str, now: datetime, next_training: datetime
+    warehouse: Warehouse,
+    tasks: Sequence[TaskRelations],
+    company: Company,
+    customer_id: str,
+    *,
+    actor: str,
+    now: datetime,
+    next_training: datetime,
 ) -> Receipt:
-    """Erase a customer of a company, keep his records out from now on, and write the receipt.
+    """Erase a customer of a company, keep the records out from now on, and write the receipt.
 
-    Rows, receipt and the ban on his records are one transaction, with the company's loads held off; the published
-    scores and the delete to the feed's followers are the next. Killed between the two, or repeated, it does the
-    rest. Raises CustomerUnknown, LoadInProgress and PublisherBusy.
+    ``tasks`` are those that are asked about customers. Rows, receipt and the ban on the records are one transaction,
+    with the company's loads held off; of each task, the published scores and the delete to the feed's followers are
+    the next. Killed between, or repeated, it does the rest. Raises CustomerUnknown, LoadInProgress and PublisherBusy.
     """
     with warehouse.connect() as conn:
         with conn.transaction():
@@ -156,7 +195,7 @@ def forget_customer(
             rows = rows_of_customer(conn, company.company_id, customer_id)
             if not rows:
                 raise CustomerUnknown(_nothing(conn, company, customer_id))
-            models = models_that_saw(conn, company, customer_id, next_training)
+            models = models_that_saw(conn, tasks, company, customer_id, next_training)
             hashes = read_hashes(conn, company.company_id)
             _erase(conn, hashes, customer_id)
             erasure_id = _write_receipt(conn, hashes.customer(customer_id), company.company_id, rows, models, actor)
@@ -168,13 +207,14 @@ def forget_customer(
                 after={"erasure_id": erasure_id, "rows_erased": rows},
             )
         conn.commit()
-        withdraw_customer(conn, company.company_id, customer_id, now)
+        for task in tasks:
+            withdraw_entity(conn, task.contract, company.company_id, customer_id, now)
     return Receipt(erasure_id, rows, models)
 
 
 def _nothing(conn: Connection, company: Company, customer_id: str) -> str:
     if read_erased(conn, company.company_id).is_erased(customer_id):
-        return f"This customer of {company.slug} was forgotten before, and nothing of him has come back."
+        return f"This customer of {company.slug} was forgotten before, and nothing has come back."
     return f"{company.slug} has no customer {customer_id!r}; ids are those of its CRM, letter by letter."
 
 
@@ -184,15 +224,19 @@ def _erase(conn: Connection, hashes: Hashes, customer_id: str) -> None:
     records = _record_ids(conn, company_id, customer_id)
     rejected = _rejected_of(conn, company_id, customer_id, records)
     conn.execute(relations.compose("delete from {rejected_records} where rejected_id = any(%s)"), [rejected])
-    for relation in found.by_customer:
-        if relation not in _WITHDRAWN:
+    for table in found.by_customer:
+        # What is published the publisher takes back, together with the delete that followers are sent.
+        if table.relation.schema != PUBLISHED:
             conn.execute(
-                sql.SQL("delete from {} where company_id = %s and customer_id = %s").format(relation.identifier),
+                sql.SQL("delete from {} where company_id = %s and {} = %s{}").format(
+                    table.relation.identifier, table.column, table.condition
+                ),
                 [company_id, customer_id],
             )
+    with_customers = {table.relation for table in found.by_customer if not table.is_of_tasks}
     for relation, key in found.by_record:
-        # Where a record went over to another customer, his versions of it stay.
-        nobodys = sql.SQL(" and customer_id is null") if relation in found.by_customer else sql.SQL("")
+        # Where a record went over to another customer, the versions that name that one stay.
+        nobodys = sql.SQL(" and customer_id is null") if relation in with_customers else sql.SQL("")
         conn.execute(
             sql.SQL("delete from {} where company_id = %s and {} = any(%s){}").format(
                 relation.identifier, sql.Identifier(key), nobodys
@@ -262,12 +306,11 @@ def customers_who_came_back(conn: Connection) -> dict[str, int]:
     companies = conn.execute(relations.compose("select distinct company_id from {erasures}")).fetchall()
     for (company_id,) in companies:
         erased = read_erased(conn, company_id)
-        for relation in places(conn).by_customer:
-            keep = sql.SQL(" and operation <> 'delete'") if relation == relations.CHURN_CHANGES_V1 else sql.SQL("")
-            query = sql.SQL("select customer_id, count(*) from {} where company_id = %s{} group by 1").format(
-                relation.identifier, keep
+        for table in places(conn).by_customer:
+            query = sql.SQL("select {}, count(*) from {} where company_id = %s{} group by 1").format(
+                table.column, table.relation.identifier, table.condition
             )
             for customer_id, count in conn.execute(query, [company_id]):
                 if customer_id is not None and erased.is_erased(customer_id):
-                    found[str(relation)] = found.get(str(relation), 0) + count
+                    found[str(table.relation)] = found.get(str(table.relation), 0) + count
     return found

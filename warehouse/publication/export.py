@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
-from typing import Any, BinaryIO, LiteralString
+from typing import Any, BinaryIO
 
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as parquet
 from psycopg import sql
 
-from warehouse import relations
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
+from warehouse.publication.contract import Contract, column_types
 from warehouse.publication.feed import Cursors
 from warehouse.relations import Relation
 from warehouse.roles import Role, take_on_company_login
@@ -66,27 +66,28 @@ class Estimate:
 
 
 class CompanyReader:
-    """One company's published rows, in one snapshot."""
+    """One company's published rows of one task, in one snapshot."""
 
-    def __init__(self, conn: psycopg.Connection[Any], company_id: int) -> None:
+    def __init__(self, conn: psycopg.Connection[Any], contract: Contract, company_id: int) -> None:
         self._conn = conn
+        self._contract = contract
         self._company_id = company_id
 
     @property
     def cursors(self) -> Cursors:
         """The feed's newest and oldest cursor in this snapshot."""
         row = self._conn.execute(
-            sql.SQL("select newest_cursor, oldest_cursor from {}").format(relations.CHURN_CURSORS.identifier)
+            sql.SQL("select newest_cursor, oldest_cursor from {}").format(self._contract.cursors.identifier)
         ).fetchone()
         return Cursors(*row) if row else Cursors()
 
     def write_current(self, output: BinaryIO, format: Format) -> Exported:
-        """Every customer's newest score, exactly as it was published last."""
-        return self._write(relations.CHURN_CURRENT, "customer_id", output, format)
+        """Every entity's newest score, exactly as it was published last."""
+        return self._write(self._contract.current, self._contract.entity_id, output, format)
 
     def write_snapshot(self, output: BinaryIO, format: Format) -> Exported:
         """What a follower of the feed holds at ``next_cursor``."""
-        return self._write(relations.CHURN_SNAPSHOT, "change_id", output, format)
+        return self._write(self._contract.snapshot, "change_id", output, format)
 
     def write_changes(self, since: int, output: BinaryIO, format: Format) -> Exported:
         """The changes after the cursor ``since``, oldest first; 0 is the feed's beginning.
@@ -94,17 +95,17 @@ class CompanyReader:
         Raises CursorNotUsable.
         """
         self._check(since)
-        return self._write(relations.CHURN_CHANGES, "change_id", output, format, since)
+        return self._write(self._contract.changes, "change_id", output, format, since)
 
     def estimate(self, since: int | None, batch_size: int) -> Estimate:
-        """The calls that a sync of ``batch_size`` customers a call needs: a snapshot's, or those since a cursor.
+        """The calls that a sync of ``batch_size`` entities a call needs: a snapshot's, or those since a cursor.
 
-        Of a customer who changed several times only the newest change counts. Raises CursorNotUsable.
+        Of an entity that changed several times only the newest change counts. Raises CursorNotUsable.
         """
         newest = self.cursors.newest
         if since is None:
             row = self._conn.execute(
-                sql.SQL("select count(*), count(*), 0 from {}").format(relations.CHURN_SNAPSHOT.identifier)
+                sql.SQL("select count(*), count(*), 0 from {}").format(self._contract.snapshot.identifier)
             ).fetchone()
         else:
             self._check(since)
@@ -115,9 +116,9 @@ class CompanyReader:
                     count(*) filter (where last_operation = 'delete')
                 from (
                     select count(*) as changes, (array_agg(operation order by change_id desc))[1] as last_operation
-                    from {} where change_id > %s group by customer_id
-                ) as customers
-                """).format(relations.CHURN_CHANGES.identifier),
+                    from {} where change_id > %s group by {}
+                ) as entities
+                """).format(self._contract.changes.identifier, sql.Identifier(self._contract.entity_id)),
                 [since],
             ).fetchone()
         changes, upserts, deletes = row or (0, 0, 0)
@@ -137,7 +138,7 @@ class CompanyReader:
             )
 
     def _write(
-        self, relation: Relation, order: LiteralString, output: BinaryIO, format: Format, since: int | None = None
+        self, relation: Relation, order: str, output: BinaryIO, format: Format, since: int | None = None
     ) -> Exported:
         cursor = self.cursors.newest
         query = sql.SQL("select {} from {} where company_id = {} {} order by {}").format(
@@ -186,23 +187,12 @@ class CompanyReader:
         return rows
 
 
-def column_types(conn: psycopg.Connection[Any], relation: Relation) -> dict[str, str]:
-    """A relation's columns and their types, in its own order."""
-    return dict(
-        conn.execute(
-            "select attname, format_type(atttypid, atttypmod) from pg_attribute"
-            " where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum",
-            [str(relation)],
-        ).fetchall()
-    )
-
-
 @contextmanager
-def reading_as_company(warehouse: Warehouse, company_id: int) -> Iterator[CompanyReader]:
-    """Read as the company's own reverse-ETL login, read-only and in one snapshot."""
+def reading_as_company(warehouse: Warehouse, contract: Contract, company_id: int) -> Iterator[CompanyReader]:
+    """Read what a task publishes as the company's own reverse-ETL login, read-only and in one snapshot."""
     with warehouse.connect(autocommit=True) as conn:
         take_on_company_login(conn, company_id, Role.company_sync)
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         conn.read_only = True
         with conn.transaction():
-            yield CompanyReader(conn, company_id)
+            yield CompanyReader(conn, contract, company_id)

@@ -1,6 +1,6 @@
-"""The change feed: what a publication adds to it, what compaction takes away, and a customer's withdrawal.
+"""The change feed: what a publication adds to it, what compaction takes away, and the withdrawal of an entity.
 
-Everybody who writes the feed holds PUBLISHING_LOCK until he commits, so that change_id grows in the order of
+Everybody who writes the feed holds PUBLISHING_LOCK until the commit, so that change_id grows in the order of
 commits and a follower's cursor never skips.
 """
 
@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 
 import psycopg
-from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from warehouse import relations
 from warehouse.errors import WarehouseError
+from warehouse.publication.contract import Contract
 
 PUBLISHING_LOCK = 7_412_001
 LONGEST_WAIT = timedelta(minutes=10)
@@ -42,27 +41,27 @@ class Bands:
 
 DEFAULT_BANDS = Bands()
 
-_CHANGED = relations.compose("""
+_CHANGED: LiteralString = """
 create temporary table changed on commit drop as
-select customer_id, staged.customer_id is null as is_gone, sent.customer_id is null as is_new,
-    staged.churn_probability, staged.risk_level, staged.reasons::json as reasons, staged.model_version,
-    staged.row_hash
+select coalesce(staged.entity_id, sent.{entity_id}) as entity_id, staged.entity_id is null as is_gone,
+    sent.{entity_id} is null as is_new, staged.probability, staged.risk_level, staged.reasons::json as reasons,
+    staged.model_version, staged.row_hash
 from (
-    select * from {staged_scores} where company_id = %(company)s and as_of_date = %(date)s
+    select * from {staged_scores} where company_id = %(company)s and task = {task} and as_of_date = %(date)s
 ) as staged
 full join (
-    select * from {churn_sent_v1} where company_id = %(company)s
-) as sent using (customer_id)
-where staged.customer_id is null
-    or sent.customer_id is null
+    select * from {sent_v1} where company_id = %(company)s
+) as sent on staged.entity_id = sent.{entity_id}
+where staged.entity_id is null
+    or sent.{entity_id} is null
     or (
-        staged.churn_probability <> sent.churn_probability
-        and abs(staged.churn_probability - sent.churn_probability) >= %(probability_band)s
+        staged.probability <> sent.{probability}
+        and abs(staged.probability - sent.{probability}) >= %(probability_band)s
     )
     or (
         staged.risk_level <> sent.risk_level
-        and abs(ln(staged.churn_probability / (1 - staged.churn_probability))
-            - ln(sent.churn_probability / (1 - sent.churn_probability))) >= ln(1 + %(odds_band)s)
+        and abs(ln(staged.probability / (1 - staged.probability))
+            - ln(sent.{probability} / (1 - sent.{probability}))) >= ln(1 + %(odds_band)s)
     )
     or (
         staged.row_hash <> sent.row_hash
@@ -72,37 +71,37 @@ where staged.customer_id is null
             coalesce(staged.reasons -> 2 ->> 'feature', '')
         ])
     )
-""")
-_SEND_DELETES = relations.compose("""
+"""
+_SEND_DELETES: LiteralString = """
 with gone as (
-    delete from {churn_sent_v1} as sent using pg_temp.changed
-    where changed.is_gone and sent.company_id = %(company)s and sent.customer_id = changed.customer_id
-    returning sent.customer_id, sent.row_hash
+    delete from {sent_v1} as sent using pg_temp.changed
+    where changed.is_gone and sent.company_id = %(company)s and sent.{entity_id} = changed.entity_id
+    returning sent.{entity_id} as entity_id, sent.row_hash
 )
-insert into {churn_changes_v1} (company_id, customer_id, operation, change_reason, as_of_date, row_hash, changed_at)
-select %(company)s, customer_id, 'delete',
+insert into {changes_v1} (company_id, {entity_id}, operation, change_reason, as_of_date, row_hash, changed_at)
+select %(company)s, entity_id, 'delete',
     case when %(reason)s = 'model' then 'behaviour' else %(reason)s end, %(date)s, row_hash, %(at)s
 from gone
-""")
-_SEND_UPSERTS = relations.compose("""
+"""
+_SEND_UPSERTS: LiteralString = """
 with added as (
-    insert into {churn_changes_v1} (company_id, customer_id, operation, change_reason, as_of_date,
-        churn_probability, risk_level, reasons, model_version, row_hash, changed_at)
-    select %(company)s, customer_id, 'upsert',
+    insert into {changes_v1} (company_id, {entity_id}, operation, change_reason, as_of_date,
+        {probability}, risk_level, reasons, model_version, row_hash, changed_at)
+    select %(company)s, entity_id, 'upsert',
         case when is_new and %(reason)s = 'model' then 'behaviour' else %(reason)s end,
-        %(date)s, churn_probability, risk_level, reasons, model_version, row_hash, %(at)s
+        %(date)s, probability, risk_level, reasons, model_version, row_hash, %(at)s
     from pg_temp.changed
     where not is_gone
-    returning company_id, customer_id, change_id, churn_probability, risk_level, row_hash,
+    returning company_id, {entity_id}, change_id, {probability}, risk_level, row_hash,
         reasons -> 0 ->> 'feature' as main_reason
 )
-insert into {churn_sent_v1}
-    (company_id, customer_id, change_id, churn_probability, risk_level, row_hash, main_reason)
-select company_id, customer_id, change_id, churn_probability, risk_level, row_hash, main_reason from added
-on conflict (company_id, customer_id) do update set change_id = excluded.change_id,
-    churn_probability = excluded.churn_probability, risk_level = excluded.risk_level,
+insert into {sent_v1}
+    (company_id, {entity_id}, change_id, {probability}, risk_level, row_hash, main_reason)
+select company_id, {entity_id}, change_id, {probability}, risk_level, row_hash, main_reason from added
+on conflict (company_id, {entity_id}) do update set change_id = excluded.change_id,
+    {probability} = excluded.{probability}, risk_level = excluded.risk_level,
     row_hash = excluded.row_hash, main_reason = excluded.main_reason
-""")
+"""
 
 
 @dataclass(frozen=True)
@@ -151,6 +150,7 @@ def hold_publications(conn: psycopg.Connection[Any], company_id: int, wait: time
 
 def send_changes(
     conn: psycopg.Connection[Any],
+    contract: Contract,
     company_id: int,
     as_of_date: date,
     reason: ChangeReason,
@@ -172,18 +172,18 @@ def send_changes(
         "odds_band": bands.odds,
     }
     # By itself the comparison runs on several cores, which a statement that also writes never does.
-    conn.execute(_CHANGED, values)
-    deletes = conn.execute(_SEND_DELETES, values).rowcount
-    upserts = conn.execute(_SEND_UPSERTS, values).rowcount
+    conn.execute(contract.compose(_CHANGED), values)
+    deletes = conn.execute(contract.compose(_SEND_DELETES), values).rowcount
+    upserts = conn.execute(contract.compose(_SEND_UPSERTS), values).rowcount
     return upserts, deletes
 
 
-def move_cursor(conn: psycopg.Connection[Any], company_id: int) -> int:
+def move_cursor(conn: psycopg.Connection[Any], contract: Contract, company_id: int) -> int:
     """Bring the company's newest cursor up to its newest change, and return it (0 before the first)."""
     row = conn.execute(
-        relations.compose("""
-        insert into {churn_cursors_v1} as cursors (company_id, newest_cursor)
-        select %(company)s, coalesce(max(change_id), 0) from {churn_changes_v1} where company_id = %(company)s
+        contract.compose("""
+        insert into {cursors_v1} as cursors (company_id, newest_cursor)
+        select %(company)s, coalesce(max(change_id), 0) from {changes_v1} where company_id = %(company)s
         on conflict (company_id) do update
             set newest_cursor = greatest(cursors.newest_cursor, excluded.newest_cursor)
         returning newest_cursor
@@ -194,16 +194,16 @@ def move_cursor(conn: psycopg.Connection[Any], company_id: int) -> int:
     return int(row[0])
 
 
-def feed_cursors(conn: psycopg.Connection[Any], company_id: int) -> Cursors:
+def feed_cursors(conn: psycopg.Connection[Any], contract: Contract, company_id: int) -> Cursors:
     """The company's cursors, as its followers see them."""
     row = conn.execute(
-        relations.compose("select newest_cursor, oldest_cursor from {churn_cursors_v1} where company_id = %s"),
+        contract.compose("select newest_cursor, oldest_cursor from {cursors_v1} where company_id = %s"),
         [company_id],
     ).fetchone()
     return Cursors(*row) if row else Cursors()
 
 
-def compact_feed(conn: psycopg.Connection[Any], company_id: int, before: datetime) -> int:
+def compact_feed(conn: psycopg.Connection[Any], contract: Contract, company_id: int, before: datetime) -> int:
     """Take out what was published before ``before``, but for the newest upsert of each customer; returns how many.
 
     Steps of COMPACTION_ROWS rows, each a transaction that also moves ``oldest_cursor``, so that it may be killed at
@@ -213,34 +213,34 @@ def compact_feed(conn: psycopg.Connection[Any], company_id: int, before: datetim
     removed = 0
     while True:
         with publishing_lock(conn, company_id):
-            step = _compact_step(conn, company_id, before)
+            step = _compact_step(conn, contract, company_id, before)
         removed += step
         if step < COMPACTION_ROWS:
             return removed
 
 
-def _compact_step(conn: psycopg.Connection[Any], company_id: int, before: datetime) -> int:
+def _compact_step(conn: psycopg.Connection[Any], contract: Contract, company_id: int, before: datetime) -> int:
     conn.execute("set local enable_nestloop = on")
     row = conn.execute(
-        relations.compose("""
+        contract.compose("""
         with old as (
-            select change_id from {churn_changes_v1} as changes
+            select change_id from {changes_v1} as changes
             where changes.company_id = %(company)s
                 and changes.change_id <= (
-                    select max(newest_cursor) from {churn_publications_v1}
+                    select max(newest_cursor) from {publications_v1}
                     where company_id = %(company)s and published_at < %(before)s
                 )
                 and not exists (
-                    select from {churn_sent_v1} as sent
+                    select from {sent_v1} as sent
                     where sent.company_id = changes.company_id
-                        and sent.customer_id = changes.customer_id
+                        and sent.{entity_id} = changes.{entity_id}
                         and sent.change_id = changes.change_id
                 )
             order by changes.change_id
             limit %(rows)s
         ),
         removed as (
-            delete from {churn_changes_v1} as changes using old
+            delete from {changes_v1} as changes using old
             where changes.company_id = %(company)s and changes.change_id = old.change_id
             returning changes.change_id
         ),
@@ -248,7 +248,7 @@ def _compact_step(conn: psycopg.Connection[Any], company_id: int, before: dateti
             select count(*) as rows, max(change_id) as newest from removed
         ),
         moved as (
-            update {churn_cursors_v1} as cursors set oldest_cursor = greatest(cursors.oldest_cursor, counted.newest)
+            update {cursors_v1} as cursors set oldest_cursor = greatest(cursors.oldest_cursor, counted.newest)
             from counted where cursors.company_id = %(company)s and counted.rows > 0
         )
         select rows from counted
@@ -259,39 +259,43 @@ def _compact_step(conn: psycopg.Connection[Any], company_id: int, before: dateti
     return int(row[0])
 
 
-def withdraw_customer(
-    conn: psycopg.Connection[Any], company_id: int, customer_id: str, changed_at: datetime
+def withdraw_entity(
+    conn: psycopg.Connection[Any], contract: Contract, company_id: int, entity_id: str, changed_at: datetime
 ) -> int | None:
-    """Remove a customer's scores and changes for good, and tell the feed's followers by a delete.
+    """Remove an entity's scores and changes for good, and tell the feed's followers by a delete.
 
-    Returns the delete's change_id, or None for a customer that the feed never named. The delete carries the
-    customer's id and nothing else of him, and is compacted in its time. Raises PublisherBusy.
+    Returns the delete's change_id, or None for one that the feed never named. The delete carries the id and nothing
+    else, and is compacted in its time. Raises PublisherBusy.
     """
-    customer = {"company": company_id, "customer": customer_id, "at": changed_at}
+    values = {"company": company_id, "entity": entity_id, "at": changed_at}
     with publishing_lock(conn, company_id):
-        for relation in (relations.CHURN_SCORES_V1, relations.STAGED_SCORES):
-            conn.execute(
-                sql.SQL("delete from {} where company_id = %(company)s and customer_id = %(customer)s").format(
-                    relation.identifier
-                ),
-                customer,
-            )
+        conn.execute(
+            contract.compose("delete from {scores_v1} where company_id = %(company)s and {entity_id} = %(entity)s"),
+            values,
+        )
+        conn.execute(
+            contract.compose(
+                "delete from {staged_scores}"
+                " where company_id = %(company)s and task = {task} and entity_id = %(entity)s"
+            ),
+            values,
+        )
         row = conn.execute(
-            relations.compose("""
+            contract.compose("""
             with unsent as (
-                delete from {churn_sent_v1} where company_id = %(company)s and customer_id = %(customer)s
+                delete from {sent_v1} where company_id = %(company)s and {entity_id} = %(entity)s
             ),
             removed as (
-                delete from {churn_changes_v1} where company_id = %(company)s and customer_id = %(customer)s
+                delete from {changes_v1} where company_id = %(company)s and {entity_id} = %(entity)s
                 returning change_id
             )
-            insert into {churn_changes_v1} (company_id, customer_id, operation, change_reason, as_of_date, changed_at)
-            select %(company)s, %(customer)s, 'delete', 'correction', (%(at)s::timestamptz at time zone 'UTC')::date,
+            insert into {changes_v1} (company_id, {entity_id}, operation, change_reason, as_of_date, changed_at)
+            select %(company)s, %(entity)s, 'delete', 'correction', (%(at)s::timestamptz at time zone 'UTC')::date,
                 %(at)s
             where exists (select from removed)
             returning change_id
             """),
-            customer,
+            values,
         ).fetchone()
-        move_cursor(conn, company_id)
+        move_cursor(conn, contract, company_id)
     return int(row[0]) if row else None

@@ -18,7 +18,8 @@ from warehouse import relations
 from warehouse.companies.definition import Company
 from warehouse.landing.silence import silent_entities
 from warehouse.prediction.feature_store import missing_shares
-from warehouse.publication.holds import Knowledge, accepted_checks, hold
+from warehouse.prediction.task_relations import TaskRelations
+from warehouse.publication.holds import Knowledge, accepted_checks, hold, midnight_of
 
 # A company whose newest set shrinks below this share of the one before has lost data, not customers.
 SMALLEST_SHARE_OF_PREVIOUS = 0.5
@@ -45,44 +46,46 @@ class GateCheck:
 
 def run_gate(
     conn: psycopg.Connection[Any],
+    task: TaskRelations,
     company: Company,
     as_of_date: date,
     now: datetime,
     knowledge: Knowledge | None = None,
 ) -> list[GateCheck]:
-    """Judge the company's staged scores, and keep the verdict in ``ml.publication_gates``.
+    """Judge the company's staged scores of a task, and keep the verdict in ``ml.publication_gates``.
 
     Scores that do not pass are held, and whose risk level they would have changed is kept; a check that somebody has
     accepted passes. ``knowledge`` is what the scores rest on, where that is not what was known on their date.
     """
-    known = knowledge or Knowledge.of(as_of_date)
+    known = knowledge or Knowledge.of(task.matrix, as_of_date)
     company_id = company.company_id
     with conn.transaction():
         conn.execute("set local work_mem = '64MB'")
-        standing = _published_before(conn, company_id, as_of_date)
-        accepted = accepted_checks(conn, company_id, as_of_date)
-        staged = _read_staged(conn, company_id, as_of_date)
+        standing = _published_before(conn, task, company_id, as_of_date)
+        accepted = accepted_checks(conn, company_id, task.name, as_of_date)
+        staged = _read_staged(conn, task, company_id, as_of_date)
         checks = [
             _unless_accepted(check, accepted)
             for check in (
-                _covers_the_matrix(conn, company_id, as_of_date, known),
+                _covers_the_matrix(conn, task, company_id, as_of_date, known),
                 _probabilities_in_range(staged),
                 _reasons_add_up(staged),
-                _no_sudden_loss(conn, company_id, as_of_date, staged),
+                _no_sudden_loss(conn, task, company_id, as_of_date, staged),
                 _rests_on_fresh_loads(conn, company_id, as_of_date, known),
                 _no_source_is_silent(conn, company, as_of_date, known, standing),
                 _no_table_shrank(conn, company_id, known, standing),
-                _no_feature_went_missing(conn, company_id, as_of_date, known, standing),
+                _no_feature_went_missing(conn, task, company_id, as_of_date, known, standing),
             )
         ]
         failed = [check for check in checks if not check.passed]
         conn.execute(
             relations.compose("""
-            insert into {publication_gates} (company_id, as_of_date, staged_at, checked_at, is_passed, checks)
-            values (%s, %s, %s, %s, %s, %s)
+            insert into {publication_gates} (company_id, task, as_of_date, staged_at, checked_at, is_passed, checks)
+            values (%s, %s, %s, %s, %s, %s, %s)
             """),
             [
                 company_id,
+                task.name,
                 as_of_date,
                 staged.staged_at,
                 now,
@@ -91,7 +94,7 @@ def run_gate(
             ],
         )
         if failed:
-            hold(conn, company_id, as_of_date, now, {check.name: check.detail for check in failed})
+            hold(conn, task.contract, company_id, as_of_date, now, {check.name: check.detail for check in failed})
     return checks
 
 
@@ -101,11 +104,13 @@ def _unless_accepted(check: GateCheck, accepted: Mapping[str, str]) -> GateCheck
     return replace(check, passed=True, detail=f"{check.detail}; accepted {accepted[check.name]}")
 
 
-def _published_before(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> date | None:
+def _published_before(
+    conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, as_of_date: date
+) -> date | None:
     standing: date | None
     (standing,) = _one(
         conn,
-        relations.compose("select max(as_of_date) from {churn_publications} where company_id = %s and as_of_date < %s"),
+        task.contract.compose("select max(as_of_date) from {publications} where company_id = %s and as_of_date < %s"),
         [company_id, as_of_date],
     )
     return standing
@@ -119,27 +124,37 @@ def _one(
     return tuple(row)
 
 
-def _covers_the_matrix(conn: psycopg.Connection[Any], company_id: int, as_of_date: date, known: Knowledge) -> GateCheck:
-    missing, extra, rows, customers = _one(
+def _covers_the_matrix(
+    conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, as_of_date: date, known: Knowledge
+) -> GateCheck:
+    missing, extra, rows, entities = _one(
         conn,
         sql.SQL("""
-        select count(*) filter (where staged.customer_id is null),
-               count(*) filter (where matrix.customer_id is null),
+        select count(*) filter (where staged.entity_id is null),
+               count(*) filter (where matrix.entity_id is null),
                count(*),
                (select count(*) from {matrix} where company_id = %(company)s and as_of_date = %(date)s)
-        from (select customer_id from {matrix} where company_id = %(company)s and as_of_date = %(date)s) matrix
+        from (
+            select {entity} as entity_id from {matrix} where company_id = %(company)s and as_of_date = %(date)s
+        ) matrix
         full join (
-            select customer_id from {staged} where company_id = %(company)s and as_of_date = %(date)s
-        ) staged using (customer_id)
-        """).format(matrix=known.matrix.identifier, staged=relations.STAGED_SCORES.identifier),
-        {"company": company_id, "date": as_of_date},
+            select entity_id from {staged}
+            where company_id = %(company)s and task = %(task)s and as_of_date = %(date)s
+        ) staged using (entity_id)
+        """).format(
+            matrix=known.matrix.identifier,
+            staged=relations.STAGED_SCORES.identifier,
+            entity=sql.Identifier(task.contract.entity_id),
+        ),
+        {"company": company_id, "task": task.name, "date": as_of_date},
     )
-    again = rows - extra - customers
+    again = rows - extra - entities
+    entity = task.contract.entity
     detail = (
-        f"{customers} customers; {missing} active ones without a score, {extra} scores without a feature row, "
-        f"{again} of a customer who has one already"
+        f"{entities} {entity}s; {missing} active ones without a score, {extra} scores without a feature row, "
+        f"{again} of a {entity} who has one already"
     )
-    return GateCheck("every active customer has a score", rows > 0 and missing == extra == again == 0, detail)
+    return GateCheck(f"every active {entity} has a score", rows > 0 and missing == extra == again == 0, detail)
 
 
 @dataclass(frozen=True)
@@ -153,13 +168,13 @@ class _Staged:
 
 
 _MISSES: LiteralString = """
-    case when churn_probability > 0 and churn_probability < 1 then abs(
-        baseline_log_odds + coalesce(total, 0) - ln(churn_probability / (1 - churn_probability))
+    case when probability > 0 and probability < 1 then abs(
+        baseline_log_odds + coalesce(total, 0) - ln(probability / (1 - probability))
     ) > 1e-6 end
 """
 
 
-def _read_staged(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> _Staged:
+def _read_staged(conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, as_of_date: date) -> _Staged:
     """Scores with a single reason are most of a large set, and are added up on several cores; others one by one."""
     *found, others = _one(
         conn,
@@ -167,17 +182,17 @@ def _read_staged(conn: psycopg.Connection[Any], company_id: int, as_of_date: dat
         select max(staged_at),
             count(*) filter (where as_of_date = %s),
             count(*) filter (
-                where not (churn_probability > 0 and churn_probability < 1) or percentile is null
+                where not (probability > 0 and probability < 1) or percentile is null
             ),
             count(*) filter (where is_single and {misses}),
             count(*) filter (where not is_single)
         from (
             select *, coalesce(jsonb_array_length(reasons), 0) = 1 as is_single,
                 (reasons -> 0 ->> 'contribution')::double precision as total
-            from {staged} where company_id = %s
+            from {staged} where company_id = %s and task = %s
         ) as staged
         """).format(misses=sql.SQL(_MISSES), staged=relations.STAGED_SCORES.identifier),
-        [as_of_date, company_id],
+        [as_of_date, company_id, task.name],
     )
     staged = _Staged(*found)
     if not others:
@@ -193,9 +208,9 @@ def _read_staged(conn: psycopg.Connection[Any], company_id: int, as_of_date: dat
                 from jsonb_array_elements(reasons) as reason
             ) as total
         ) as parts
-        where company_id = %s and jsonb_array_length(reasons) is distinct from 1
+        where company_id = %s and task = %s and jsonb_array_length(reasons) is distinct from 1
         """).format(misses=sql.SQL(_MISSES), staged=relations.STAGED_SCORES.identifier),
-        [company_id],
+        [company_id, task.name],
     )
     return replace(staged, not_adding_up=staged.not_adding_up + missed)
 
@@ -210,20 +225,22 @@ def _reasons_add_up(staged: _Staged) -> GateCheck:
     return GateCheck("reasons add up to the published log-odds", bad == 0, f"{bad} rows where they do not")
 
 
-def _no_sudden_loss(conn: psycopg.Connection[Any], company_id: int, as_of_date: date, staged: _Staged) -> GateCheck:
+def _no_sudden_loss(
+    conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, as_of_date: date, staged: _Staged
+) -> GateCheck:
     (before,) = _one(
         conn,
-        relations.compose("""
-        select coalesce((select scores from {churn_publications}
+        task.contract.compose("""
+        select coalesce((select scores from {publications}
                          where company_id = %s and as_of_date < %s order by as_of_date desc limit 1), 0)
         """),
         [company_id, as_of_date],
     )
     now = staged.of_the_date
     return GateCheck(
-        "no sudden loss of customers",
+        f"no sudden loss of {task.contract.entity}s",
         now >= SMALLEST_SHARE_OF_PREVIOUS * before,
-        f"{now} customers after {before}",
+        f"{now} {task.contract.entity}s after {before}",
     )
 
 
@@ -282,7 +299,7 @@ def _no_source_is_silent(
             [company.company_id, known.before],
         ).fetchall()
     )
-    midnight = Knowledge.of(as_of_date).before
+    midnight = midnight_of(as_of_date)
     silent = [
         silence
         for entity in company.entities
@@ -325,7 +342,7 @@ def _no_table_shrank(
         {
             "company": company_id,
             "known": known.before,
-            "standing": Knowledge.of(standing).before,
+            "standing": midnight_of(standing),
             "shrinkage": LARGEST_SHRINKAGE,
         },
     ).fetchall()
@@ -335,6 +352,7 @@ def _no_table_shrank(
 
 def _no_feature_went_missing(
     conn: psycopg.Connection[Any],
+    task: TaskRelations,
     company_id: int,
     as_of_date: date,
     known: Knowledge,
@@ -344,15 +362,17 @@ def _no_feature_went_missing(
     name = "no feature went missing for many at once"
     if standing is None:
         return GateCheck(name, True, "no earlier publication to compare with")
-    now = missing_shares(conn, known.matrix, company_id, as_of_date)
-    before = missing_shares(conn, relations.CHURN_FEATURE_MATRIX, company_id, standing)
+    now = missing_shares(conn, task, company_id, as_of_date, known.matrix)
+    before = missing_shares(conn, task, company_id, standing)
     risen = {
         feature: (before[feature], share)
         for feature, share in now.items()
         if feature in before and share - before[feature] > LARGEST_RISE_OF_MISSING
     }
     gone = "; ".join(
-        f"{feature} is missing for {share:.0%} of customers, {was:.0%} on {standing}"
+        f"{feature} is missing for {share:.0%} of {task.contract.entity}s, {was:.0%} on {standing}"
         for feature, (was, share) in sorted(risen.items(), key=lambda item: item[1][0] - item[1][1])
     )
-    return GateCheck(name, not gone, gone or f"none is missing for {LARGEST_RISE_OF_MISSING:.0%} more customers")
+    return GateCheck(
+        name, not gone, gone or f"none is missing for {LARGEST_RISE_OF_MISSING:.0%} more {task.contract.entity}s"
+    )

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from warehouse import relations
 from warehouse.errors import WarehouseError
 from warehouse.logs.operations import record_audit
+from warehouse.publication.contract import Contract
 from warehouse.relations import Relation
 
 Release = Literal["published", "replayed"]
@@ -39,9 +40,14 @@ class Knowledge:
     before: datetime
 
     @classmethod
-    def of(cls, as_of_date: date) -> Knowledge:
-        """That of an ordinary scoring: what was known before the date."""
-        return cls(relations.CHURN_FEATURE_MATRIX, datetime.combine(as_of_date, time(), UTC))
+    def of(cls, matrix: Relation, as_of_date: date) -> Knowledge:
+        """That of an ordinary scoring: the stored matrix, and what was known before the date."""
+        return cls(matrix, midnight_of(as_of_date))
+
+
+def midnight_of(as_of_date: date) -> datetime:
+    """The moment that a date speaks of."""
+    return datetime.combine(as_of_date, time(), UTC)
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,9 @@ class Hold:
 
 @dataclass(frozen=True)
 class Flip:
-    """A customer whose risk level the held scores would have changed, and from and to what."""
+    """An entity whose risk level the held scores would have changed, and from and to what."""
 
-    customer_id: str
+    entity_id: str
     published_level: str
     held_level: str
     published_probability: float
@@ -77,11 +83,16 @@ class Flip:
 
 
 def hold(
-    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, now: datetime, reasons: Mapping[str, str]
+    conn: psycopg.Connection[Any],
+    contract: Contract,
+    company_id: int,
+    as_of_date: date,
+    now: datetime,
+    reasons: Mapping[str, str],
 ) -> None:
     """Keep that the staged scores of this date are held, and whose risk level they would have changed.
 
-    A date that was held before is held anew: reasons and flips are those of the last judgement.
+    A date that was held before is held again: reasons and flips are those of the last judgement.
     """
     values = {
         "company": company_id,
@@ -90,59 +101,71 @@ def hold(
         "reasons": Jsonb([{"name": name, "detail": detail} for name, detail in reasons.items()]),
     }
     conn.execute(
-        relations.compose("""
+        contract.compose("""
         insert into {publication_holds} as hold
-            (company_id, as_of_date, held_at, reasons, model_version, scores, flips, standing_date)
-        select %(company)s, %(date)s, %(now)s, %(reasons)s, min(model_version), count(*), 0,
-            (select max(as_of_date) from {churn_publications} where company_id = %(company)s)
-        from {staged_scores} where company_id = %(company)s and as_of_date = %(date)s
-        on conflict (company_id, as_of_date) do update set reasons = excluded.reasons, scores = excluded.scores,
+            (company_id, task, as_of_date, held_at, reasons, model_version, scores, flips, standing_date)
+        select %(company)s, {task}, %(date)s, %(now)s, %(reasons)s, min(model_version), count(*), 0,
+            (select max(as_of_date) from {publications} where company_id = %(company)s)
+        from {staged_scores} where company_id = %(company)s and task = {task} and as_of_date = %(date)s
+        on conflict (company_id, task, as_of_date) do update set reasons = excluded.reasons, scores = excluded.scores,
             model_version = excluded.model_version, released_at = null, release = null,
             standing_date = coalesce(hold.standing_date, excluded.standing_date)
         """),
         values,
     )
     conn.execute(
-        relations.compose("delete from {held_flips} where company_id = %(company)s and as_of_date = %(date)s"), values
+        contract.compose(
+            "delete from {held_flips} where company_id = %(company)s and task = {task} and as_of_date = %(date)s"
+        ),
+        values,
     )
     conn.execute(
-        relations.compose("""
+        contract.compose("""
         with flips as (
-            insert into {held_flips} (company_id, as_of_date, customer_id, published_level, held_level,
+            insert into {held_flips} (company_id, task, as_of_date, entity_id, published_level, held_level,
                 published_probability, held_probability)
-            select staged.company_id, staged.as_of_date, staged.customer_id, standing.risk_level, staged.risk_level,
-                standing.churn_probability, staged.churn_probability
+            select staged.company_id, staged.task, staged.as_of_date, staged.entity_id, standing.risk_level,
+                staged.risk_level, standing.{probability}, staged.probability
             from {staged_scores} as staged
             inner join {publication_holds} as hold
-                on hold.company_id = staged.company_id and hold.as_of_date = staged.as_of_date
-            inner join {churn_scores} as standing
+                on hold.company_id = staged.company_id and hold.task = staged.task
+                and hold.as_of_date = staged.as_of_date
+            inner join {scores} as standing
                 on standing.company_id = hold.company_id and standing.as_of_date = hold.standing_date
-                and standing.customer_id = staged.customer_id
-            where staged.company_id = %(company)s and staged.as_of_date = %(date)s
-                and staged.risk_level <> standing.risk_level and staged.churn_probability is not null
-            returning customer_id
+                and standing.{entity_id} = staged.entity_id
+            where staged.company_id = %(company)s and staged.task = {task} and staged.as_of_date = %(date)s
+                and staged.risk_level <> standing.risk_level and staged.probability is not null
+            returning entity_id
         )
         update {publication_holds} set flips = (select count(*) from flips)
-        where company_id = %(company)s and as_of_date = %(date)s
+        where company_id = %(company)s and task = {task} and as_of_date = %(date)s
         """),
         values,
     )
 
 
-def release(conn: psycopg.Connection[Any], company_id: int, as_of_date: date, now: datetime, how: Release) -> bool:
+def release(
+    conn: psycopg.Connection[Any], company_id: int, task: str, as_of_date: date, now: datetime, how: Release
+) -> bool:
     """Note that a held date was published after all; False where it was not held."""
     done = conn.execute(
         relations.compose(
             "update {publication_holds} set released_at = %s, release = %s"
-            " where company_id = %s and as_of_date = %s and released_at is null"
+            " where company_id = %s and task = %s and as_of_date = %s and released_at is null"
         ),
-        [now, how, company_id, as_of_date],
+        [now, how, company_id, task, as_of_date],
     )
     return done.rowcount > 0
 
 
 def accept(
-    conn: psycopg.Connection[Any], company_id: int, as_of_date: date, now: datetime, actor: str, because: str
+    conn: psycopg.Connection[Any],
+    company_id: int,
+    task: str,
+    as_of_date: date,
+    now: datetime,
+    actor: str,
+    because: str,
 ) -> None:
     """Take what held this date as it is: the same checks pass for it, and for ACCEPTED_FOR after it.
 
@@ -151,56 +174,60 @@ def accept(
     done = conn.execute(
         relations.compose(
             "update {publication_holds} set accepted_at = %s, accepted_by = %s, accepted_because = %s"
-            " where company_id = %s and as_of_date = %s and released_at is null returning reasons"
+            " where company_id = %s and task = %s and as_of_date = %s and released_at is null returning reasons"
         ),
-        [now, actor, because, company_id, as_of_date],
+        [now, actor, because, company_id, task, as_of_date],
     ).fetchone()
     if done is None:
-        raise NotHeld(f"Company {company_id} has no scores of {as_of_date} that are held; `churn holds` lists them.")
+        raise NotHeld(
+            f"Company {company_id} has no {task} scores of {as_of_date} that are held; `churn holds` lists them."
+        )
     record_audit(
         conn,
         actor=actor,
         action="publication.accepted",
         company_id=company_id,
-        after={"as_of_date": as_of_date.isoformat(), "reasons": done[0], "because": because},
+        after={"task": task, "as_of_date": as_of_date.isoformat(), "reasons": done[0], "because": because},
     )
 
 
-def accepted_checks(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> dict[str, str]:
+def accepted_checks(conn: psycopg.Connection[Any], company_id: int, task: str, as_of_date: date) -> dict[str, str]:
     """The checks that somebody accepted for this date or shortly before it, and by whom and why."""
     rows = conn.execute(
         relations.compose(
             "select reason ->> 'name', format('by %%s for %%s: %%s', accepted_by, as_of_date, accepted_because)"
             " from {publication_holds} cross join lateral jsonb_array_elements(reasons) as reason"
-            " where company_id = %s and accepted_at is not null and as_of_date between %s and %s order by as_of_date"
+            " where company_id = %s and task = %s and accepted_at is not null and as_of_date between %s and %s"
+            " order by as_of_date"
         ),
-        [company_id, as_of_date - ACCEPTED_FOR, as_of_date],
+        [company_id, task, as_of_date - ACCEPTED_FOR, as_of_date],
     ).fetchall()
     return dict(rows)
 
 
-def list_holds(conn: psycopg.Connection[Any], company_id: int, *, only_open: bool = False) -> list[Hold]:
-    """The company's holds, the newest first."""
+def list_holds(conn: psycopg.Connection[Any], company_id: int, task: str, *, only_open: bool = False) -> list[Hold]:
+    """The company's holds of a task, the newest first."""
     with conn.cursor(row_factory=class_row(Hold)) as cursor:
         return cursor.execute(
             sql.SQL(
-                "select {} from {} where company_id = %s and (released_at is null or not %s) order by as_of_date desc"
+                "select {} from {} where company_id = %s and task = %s and (released_at is null or not %s)"
+                " order by as_of_date desc"
             ).format(
                 sql.SQL(", ").join(map(sql.Identifier, Hold.__dataclass_fields__)),
                 relations.PUBLICATION_HOLDS.identifier,
             ),
-            [company_id, only_open],
+            [company_id, task, only_open],
         ).fetchall()
 
 
-def list_flips(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> list[Flip]:
+def list_flips(conn: psycopg.Connection[Any], company_id: int, task: str, as_of_date: date) -> list[Flip]:
     """Whose risk level a hold kept as it was, the largest change of probability first."""
     with conn.cursor(row_factory=class_row(Flip)) as cursor:
         return cursor.execute(
             relations.compose(
-                "select customer_id, published_level, held_level, published_probability, held_probability"
-                " from {held_flips} where company_id = %s and as_of_date = %s"
-                " order by abs(held_probability - published_probability) desc, customer_id"
+                "select entity_id, published_level, held_level, published_probability, held_probability"
+                " from {held_flips} where company_id = %s and task = %s and as_of_date = %s"
+                " order by abs(held_probability - published_probability) desc, entity_id"
             ),
-            [company_id, as_of_date],
+            [company_id, task, as_of_date],
         ).fetchall()

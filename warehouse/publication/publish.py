@@ -19,6 +19,7 @@ from psycopg.rows import class_row
 from warehouse import relations
 from warehouse.errors import WarehouseError
 from warehouse.frames import Encoded, copy_encoded, encode_rows
+from warehouse.publication.contract import Contract
 from warehouse.publication.feed import (
     DEFAULT_BANDS,
     LONGEST_WAIT,
@@ -35,9 +36,10 @@ ROWS_WORTH_TRUNCATING = 10_000
 SCORES = pa.schema(
     [
         ("company_id", pa.int32()),
-        ("customer_id", pa.string()),
+        ("task", pa.string()),
+        ("entity_id", pa.string()),
         ("as_of_date", pa.date32()),
-        ("churn_probability", pa.float64()),
+        ("probability", pa.float64()),
         ("risk_level", pa.string()),
         ("percentile", pa.float64()),
         ("baseline_log_odds", pa.float64()),
@@ -54,6 +56,9 @@ SCORES = pa.schema(
 )
 JSON_COLUMNS = ("reasons", "families", "evidence")
 """The columns of scores to stage; those of JSON_COLUMNS are JSON text."""
+
+
+_DELETE_STAGED = relations.compose("delete from {staged_scores} where company_id = %s and task = %s")
 
 
 class NotPublishable(WarehouseError):
@@ -81,26 +86,28 @@ class PublishedSet:
     published_at: datetime
 
 
-def newest_publication(conn: psycopg.Connection[Any], company_id: int) -> PublishedSet | None:
+def newest_publication(conn: psycopg.Connection[Any], contract: Contract, company_id: int) -> PublishedSet | None:
     """The newest published set of a company, or None before the first."""
     with conn.cursor(row_factory=class_row(PublishedSet)) as cursor:
         return cursor.execute(
-            relations.compose("""
+            contract.compose("""
             select as_of_date, model_version, evidence_level, scores, published_at
-            from {churn_publications_v1}
+            from {publications_v1}
             where company_id = %s order by as_of_date desc limit 1
             """),
             [company_id],
         ).fetchone()
 
 
-def publication_before(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> PublishedSet | None:
+def publication_before(
+    conn: psycopg.Connection[Any], contract: Contract, company_id: int, as_of_date: date
+) -> PublishedSet | None:
     """The newest published set of an earlier date than ``as_of_date``, or None."""
     with conn.cursor(row_factory=class_row(PublishedSet)) as cursor:
         return cursor.execute(
-            relations.compose("""
+            contract.compose("""
             select as_of_date, model_version, evidence_level, scores, published_at
-            from {churn_publications_v1}
+            from {publications_v1}
             where company_id = %s and as_of_date < %s order by as_of_date desc limit 1
             """),
             [company_id, as_of_date],
@@ -112,25 +119,28 @@ def encode_scores(scores: pa.Table) -> Encoded:
     return encode_rows(scores.select(SCORES.names).cast(SCORES), JSON_COLUMNS)
 
 
-def stage_scores(conn: psycopg.Connection[Any], company_id: int, scores: pa.Table | Iterable[Encoded]) -> int:
-    """Replace the company's staged scores by ``scores``, whole or in encoded chunks; returns the number of rows.
+def stage_scores(
+    conn: psycopg.Connection[Any], company_id: int, task: str, scores: pa.Table | Iterable[Encoded]
+) -> int:
+    """Replace the company's staged scores of a task by ``scores``, whole or in encoded chunks; returns their number.
 
-    ``scores`` has the columns of SCORES and rows of this company only. One transaction: all chunks, or the old set.
+    ``scores`` has the columns of SCORES, and rows of this company and task only. One transaction: all chunks, or the
+    old set.
     """
     rows = 0
     with conn.transaction(), conn.cursor() as cursor:
         _hold_staged_scores(conn, company_id)
-        cursor.execute(relations.compose("delete from {staged_scores} where company_id = %s"), [company_id])
+        cursor.execute(_DELETE_STAGED, [company_id, task])
         for chunk in [encode_scores(scores)] if isinstance(scores, pa.Table) else scores:
             rows += copy_encoded(cursor, chunk, relations.STAGED_SCORES)
     return rows
 
 
-def discard_staged(conn: psycopg.Connection[Any], company_id: int) -> None:
+def discard_staged(conn: psycopg.Connection[Any], company_id: int, task: str) -> None:
     """Take back what is staged."""
     with conn.transaction():
         _hold_staged_scores(conn, company_id)
-        conn.execute(relations.compose("delete from {staged_scores} where company_id = %s"), [company_id])
+        conn.execute(_DELETE_STAGED, [company_id, task])
 
 
 def _hold_staged_scores(conn: psycopg.Connection[Any], company_id: int) -> None:
@@ -138,17 +148,18 @@ def _hold_staged_scores(conn: psycopg.Connection[Any], company_id: int) -> None:
     conn.execute("select pg_advisory_xact_lock(%s, %s)", [STAGING_LOCK, company_id])
 
 
-def staged_date(conn: psycopg.Connection[Any], company_id: int) -> date | None:
+def staged_date(conn: psycopg.Connection[Any], company_id: int, task: str) -> date | None:
     """The as_of_date of the company's staged scores, or None where nothing is staged."""
     row = conn.execute(
-        relations.compose("select max(as_of_date) from {staged_scores} where company_id = %s"), [company_id]
+        relations.compose("select max(as_of_date) from {staged_scores} where company_id = %s and task = %s"),
+        [company_id, task],
     ).fetchone()
     return row[0] if row else None
 
 
-def is_publishable(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> bool:
+def is_publishable(conn: psycopg.Connection[Any], company_id: int, task: str, as_of_date: date) -> bool:
     """Whether what is staged now, and nothing staged before it, passed the gate."""
-    staged = _staged_set(conn, company_id, as_of_date)
+    staged = _staged_set(conn, company_id, task, as_of_date)
     return staged is not None and staged.is_publishable
 
 
@@ -161,7 +172,7 @@ class _StagedSet:
     is_publishable: bool
 
 
-def _staged_set(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> _StagedSet | None:
+def _staged_set(conn: psycopg.Connection[Any], company_id: int, task: str, as_of_date: date) -> _StagedSet | None:
     """None where nothing is staged. Publishable is what passed the gate: all rows, as they were staged then."""
     with conn.cursor(row_factory=class_row(_StagedSet)) as cursor:
         return cursor.execute(
@@ -169,19 +180,20 @@ def _staged_set(conn: psycopg.Connection[Any], company_id: int, as_of_date: date
             select any_value(model_version) as model_version, any_value(evidence_level) as evidence_level,
                 bool_and(staged_at = any (array(
                     select staged_at from {publication_gates}
-                    where company_id = %(company)s and as_of_date = %(date)s
+                    where company_id = %(company)s and task = %(task)s and as_of_date = %(date)s
                     group by staged_at having bool_and(is_passed)
                 ))) as is_publishable
             from {staged_scores}
-            where company_id = %(company)s and as_of_date = %(date)s
+            where company_id = %(company)s and task = %(task)s and as_of_date = %(date)s
             having count(*) > 0
             """),
-            {"company": company_id, "date": as_of_date},
+            {"company": company_id, "task": task, "date": as_of_date},
         ).fetchone()
 
 
 def publish_staged_scores(
     conn: psycopg.Connection[Any],
+    contract: Contract,
     company_id: int,
     as_of_date: date,
     published_at: datetime,
@@ -200,21 +212,22 @@ def publish_staged_scores(
     """
     with publishing_lock(conn, company_id, wait):
         _hold_staged_scores(conn, company_id)
-        staged = _staged_set(conn, company_id, as_of_date)
+        staged = _staged_set(conn, company_id, contract.task, as_of_date)
         if staged is None or not staged.is_publishable:
             raise NotPublishable(
-                f"Company {company_id} has no staged scores for {as_of_date} that passed the gate; the published "
-                f"ones stand. {relations.PUBLICATION_GATES} says which check failed; `churn score` scores anew."
+                f"Company {company_id} has no staged scores of {contract.task} for {as_of_date} that passed the "
+                f"gate; the published ones stand. {relations.PUBLICATION_GATES} says which check failed; `churn score` "
+                "scores again."
             )
-        newest = newest_publication(conn, company_id)
+        newest = newest_publication(conn, contract, company_id)
         upserts = deletes = 0
         if newest is None or as_of_date >= newest.as_of_date:
             reason = _change_reason(staged, as_of_date, newest)
-            upserts, deletes = send_changes(conn, company_id, as_of_date, reason, bands, published_at)
-        scores = _replace_set(conn, company_id, as_of_date)
+            upserts, deletes = send_changes(conn, contract, company_id, as_of_date, reason, bands, published_at)
+        scores = _replace_set(conn, contract, company_id, as_of_date)
         published = PublishedSet(as_of_date, staged.model_version, staged.evidence_level, scores, published_at)
-        _record_publication(conn, company_id, published, move_cursor(conn, company_id))
-        _clear_staged(conn, company_id, scores)
+        _record_publication(conn, contract, company_id, published, move_cursor(conn, contract, company_id))
+        _clear_staged(conn, company_id, contract.task, scores)
     return Publication(as_of_date, scores, upserts, deletes)
 
 
@@ -228,11 +241,11 @@ def _change_reason(staged: _StagedSet, as_of_date: date, newest: PublishedSet | 
 
 
 def _record_publication(
-    conn: psycopg.Connection[Any], company_id: int, published: PublishedSet, newest_cursor: int
+    conn: psycopg.Connection[Any], contract: Contract, company_id: int, published: PublishedSet, newest_cursor: int
 ) -> None:
     conn.execute(
-        relations.compose("""
-        insert into {churn_publications_v1}
+        contract.compose("""
+        insert into {publications_v1}
             (company_id, as_of_date, model_version, evidence_level, scores, published_at, newest_cursor)
         values (%s, %s, %s, %s, %s, %s, %s)
         on conflict (company_id, as_of_date) do update set model_version = excluded.model_version,
@@ -243,37 +256,42 @@ def _record_publication(
     )
 
 
-def _replace_set(conn: psycopg.Connection[Any], company_id: int, as_of_date: date) -> int:
-    columns = sql.SQL(", ").join(map(sql.Identifier, SCORES.names))
+def _replace_set(conn: psycopg.Connection[Any], contract: Contract, company_id: int, as_of_date: date) -> int:
+    published = {"entity_id": contract.entity_id, "probability": contract.probability}
+    staged = [name for name in SCORES.names if name != "task"]
     conn.execute(
-        relations.compose("delete from {churn_scores_v1} where company_id = %s and as_of_date = %s"),
-        [company_id, as_of_date],
+        contract.compose("delete from {scores_v1} where company_id = %s and as_of_date = %s"), [company_id, as_of_date]
     )
-    insert = sql.SQL("""
-        insert into {scores} ({columns})
-        select {columns} from {staged} where company_id = %s and as_of_date = %s
-    """).format(scores=relations.CHURN_SCORES_V1.identifier, staged=relations.STAGED_SCORES.identifier, columns=columns)
+    insert = contract.compose(
+        """
+        insert into {scores_v1} ({columns})
+        select {staged} from {staged_scores} where company_id = %s and task = {task} and as_of_date = %s
+        """,
+        columns=sql.SQL(", ").join(sql.Identifier(published.get(name, name)) for name in staged),
+        staged=sql.SQL(", ").join(map(sql.Identifier, staged)),
+    )
     return conn.execute(insert, [company_id, as_of_date]).rowcount
 
 
-def _clear_staged(conn: psycopg.Connection[Any], company_id: int, scores: int) -> None:
-    """Take away what was published: a large set whole, where nobody is at the table and no other company's stand there.
+def _clear_staged(conn: psycopg.Connection[Any], company_id: int, task: str, scores: int) -> None:
+    """Take away what was published: a large set whole, where nobody is at the table and no other set stands there.
 
     Deleted rows would be read over once more by whoever stages and publishes next.
     """
-    if scores >= ROWS_WORTH_TRUNCATING and _truncate_staged(conn, company_id):
+    if scores >= ROWS_WORTH_TRUNCATING and _truncate_staged(conn, company_id, task):
         return
-    conn.execute(relations.compose("delete from {staged_scores} where company_id = %s"), [company_id])
+    conn.execute(_DELETE_STAGED, [company_id, task])
 
 
-def _truncate_staged(conn: psycopg.Connection[Any], company_id: int) -> bool:
+def _truncate_staged(conn: psycopg.Connection[Any], company_id: int, task: str) -> bool:
     others = relations.compose("""
         select exists (select from {staged_scores} where company_id < %(company)s)
             or exists (select from {staged_scores} where company_id > %(company)s)
+            or exists (select from {staged_scores} where company_id = %(company)s and task <> %(task)s)
     """)
     with suppress(psycopg.errors.LockNotAvailable), conn.transaction():
         conn.execute(relations.compose("lock table {staged_scores} in access exclusive mode nowait"))
-        if conn.execute(others, {"company": company_id}).fetchone() != (False,):
+        if conn.execute(others, {"company": company_id, "task": task}).fetchone() != (False,):
             raise psycopg.Rollback
         conn.execute(relations.compose("truncate {staged_scores}"))
         return True

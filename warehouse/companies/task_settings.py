@@ -1,0 +1,82 @@
+"""What a company says of its prediction tasks: which are on, and with which settings.
+
+Which tasks there are, and what each asks for, the application above knows; here stands how it is said and checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+MOVED_TO_CHURN = {
+    "churn_kind": "kind",
+    "inactivity_days": "inactivity_days",
+    "downgrade_share": "downgrade_share",
+    "horizon_days": "horizon_days",
+}
+"""Fields that stood in the company itself before it had tasks, and their names under ``tasks.churn``."""
+
+
+class TaskSettings(BaseModel):
+    """What a company says of any task; a task with more to say has a class of its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    horizon_days: int = Field(
+        default=30, gt=0, description="a whole number above 0: the days after as_of_date in which the outcome counts"
+    )
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the application offers a company: its tasks by name, each with the settings that it asks for."""
+
+    tasks: Mapping[str, type[TaskSettings]]
+
+
+def checked_tasks(tasks: Mapping[str, Mapping[str, Any]], offer: Offer) -> dict[str, dict[str, Any]]:
+    """The tasks with their settings filled in. Raises ValueError, which names the task and the setting."""
+    if not tasks:
+        raise ValueError(f"must name at least one of {', '.join(offer.tasks)}")
+    unknown = [name for name in tasks if name not in offer.tasks]
+    if unknown:
+        raise ValueError(f"there is no task {', '.join(unknown)}; there are {', '.join(offer.tasks)}")
+    return {name: _checked(name, settings, offer.tasks[name]) for name, settings in tasks.items()}
+
+
+def _checked(task: str, settings: Mapping[str, Any], model: type[TaskSettings]) -> dict[str, Any]:
+    try:
+        return model.model_validate(dict(settings)).model_dump(mode="json", exclude_none=True)
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors(include_input=False, include_url=False):
+            where = ".".join([task, *map(str, problem["loc"])])
+            what = problem["msg"].removeprefix("Value error, ")
+            field = model.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
+            if problem["type"] == "extra_forbidden":
+                what = f"there is no such setting; settings are {', '.join(model.model_fields)}"
+            allowed = f" ({field.description})" if field is not None and field.description else ""
+            problems.append(f"{where}: {what}{allowed}")
+        raise ValueError("; ".join(problems)) from None
+
+
+def moved_fields(data: Mapping[str, Any]) -> list[str]:
+    """The fields of a definition that have moved under ``tasks.churn``; they keep working."""
+    return [name for name in MOVED_TO_CHURN if data.get(name) is not None]
+
+
+def with_moved_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The definition with such fields where they belong now. Raises ValueError where one is said twice, differently."""
+    fields = {name: value for name, value in data.items() if name not in MOVED_TO_CHURN}
+    moved = {MOVED_TO_CHURN[name]: data[name] for name in moved_fields(data)}
+    if not moved:
+        return fields
+    tasks = dict(fields.get("tasks") or {})
+    churn = dict(tasks.get("churn") or {})
+    twice = sorted(name for name, value in moved.items() if churn.get(name, value) != value)
+    if twice:
+        raise ValueError(f"tasks.churn says something else of {', '.join(twice)} than the field beside it: keep one")
+    return fields | {"tasks": tasks | {"churn": churn | moved}}
