@@ -11,17 +11,15 @@ import pyarrow as pa
 from ml_assets.frames import FloatArray
 from ml_assets.model.trained import TrainedModel
 from ml_assets.scoring.moves import largest_changes, split_moves
-from ml_assets.task import CHURN
+from ml_assets.task import ENTITY_ID
 from pipeline.prediction.scored import KnownParts, Scored, ends
 from warehouse.prediction.feature_store import FeaturesNotBuilt
-from warehouse.publication.publish import (
-    PublishedSet,
-)
+from warehouse.publication.publish import PublishedSet
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The set published before, and its model; None where the registry has it no more."""
+    """The set published before, and its model; None where the registry no longer has it."""
 
     publication: PublishedSet
     model: TrainedModel | None
@@ -29,9 +27,9 @@ class Standing:
 
 @dataclass(frozen=True)
 class Earlier:
-    """The set published before; arrays are by the customers that are scored now, NaN where it did not hold them.
+    """The set published before; arrays are by the entities that are scored now, NaN where it did not hold them.
 
-    `rows_then` reads the features of that date from one customer to another; None where another model scored them.
+    `rows_then` reads the features of that date from one entity to another; None where another model scored them.
     """
 
     publication: PublishedSet
@@ -48,7 +46,7 @@ class Earlier:
         parts: FloatArray | None,
         known: KnownParts | None,
     ) -> pa.Table:
-        """Why the scores of a chunk moved: a row for each customer whose score did."""
+        """Why the scores of a chunk moved: a row for each entity whose score did."""
         model, before = scored.model, self.probability[chunk]
         now = scored.published.log_odds[chunk]
         found = split_moves(np.log(before / (1 - before)), self.rebuilt[chunk], self.behaved[chunk], now)
@@ -67,10 +65,11 @@ class Earlier:
         return pa.table(
             {
                 "company_id": np.full(len(moved), scored.company.company_id, dtype=np.int32),
-                "customer_id": pa.array(frame[CHURN.entity_key].iloc[moved], pa.string()),
+                "task": pa.array([scored.task.name] * len(moved), pa.string()),
+                "entity_id": pa.array(frame[ENTITY_ID].iloc[moved], pa.string()),
                 "as_of_date": pa.array([scored.now.date()] * len(moved), pa.date32()),
                 "previous_as_of_date": pa.array([self.publication.as_of_date] * len(moved), pa.date32()),
-                "model_version": pa.array([scored.version] * len(moved), pa.string()),
+                "model_version": pa.array([str(scored.version)] * len(moved), pa.string()),
                 "previous_model_version": pa.array([self.publication.model_version] * len(moved), pa.string()),
                 "previous_probability": before[moved],
                 "log_odds_change": found.total[moved],
@@ -83,7 +82,7 @@ class Earlier:
         )
 
     def _old_parts(self, model: TrainedModel, moved: pd.DataFrame, stored: FloatArray | None) -> FloatArray | None:
-        """The earlier parts of customers who moved: as stored, or made anew where that is cheap."""
+        """The earlier parts of entities that moved: as stored, or made again where that is cheap."""
         if self.rows_then is None:
             return None
         if stored is not None:
@@ -95,7 +94,7 @@ class Earlier:
             rows = self.rows_then(ends(moved))
         except FeaturesNotBuilt:
             return old
-        places = pd.Index(rows[CHURN.entity_key].to_pandas()).get_indexer(pd.Index(moved[CHURN.entity_key]))
+        places = pd.Index(rows[ENTITY_ID].to_pandas()).get_indexer(pd.Index(moved[ENTITY_ID]))
         held = places >= 0
         if held.any():
             frame = rows.take(pa.array(places[held])).to_pandas()
@@ -116,11 +115,13 @@ def explain(
 
 
 def parts_table(scored: Scored, frame: pd.DataFrame, signatures: npt.NDArray[np.int64], parts: FloatArray) -> pa.Table:
+    """The rows to keep of a chunk's parts, one per entity: columns of `warehouse.prediction.score_history.EXPLAINED`."""
     return pa.table(
         {
             "company_id": np.full(len(frame), scored.company.company_id, dtype=np.int32),
-            "customer_id": pa.array(frame[CHURN.entity_key], pa.string()),
-            "model_version": pa.array([scored.version] * len(frame), pa.string()),
+            "task": pa.array([scored.task.name] * len(frame), pa.string()),
+            "entity_id": pa.array(frame[ENTITY_ID], pa.string()),
+            "model_version": pa.array([str(scored.version)] * len(frame), pa.string()),
             "signature": signatures,
             "parts": pa.array([row.tobytes() for row in np.ascontiguousarray(parts)], pa.binary()),
         }

@@ -10,11 +10,12 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from foundation.model_version import ModelVersion
 from ml_assets.frames import VERSION_COLUMN, FloatArray
 from ml_assets.model.explain import bound_log_odds
 from ml_assets.model.trained import Scores, TrainedModel
 from ml_assets.scoring.rows import percentiles, score_rows
-from ml_assets.task import CHURN, Feature
+from ml_assets.task import ENTITY_ID, Feature, PredictionTask
 from warehouse.companies.definition import Company
 
 
@@ -33,9 +34,10 @@ class Read:
 class Scored:
     """A company's rows with their margins, and what they are published as."""
 
+    task: PredictionTask
     company: Company
     model: TrainedModel
-    version: str
+    version: ModelVersion
     now: datetime
     read: Read
     explain: bool
@@ -59,11 +61,12 @@ class Scored:
     def rows(
         self, frame: pd.DataFrame, chunk: slice, parts: FloatArray | None = None, described: Sequence[Feature] = ()
     ) -> pa.Table:
-        """The rows to stage of a chunk's customers, explained where their parts are given."""
+        """The rows to stage of a chunk's entities, explained where their parts are given."""
         scores = self.model.publish(frame, self.margins[chunk], parts)
         rows = score_rows(
-            self.model, scores, CHURN, self.places[chunk], model_version=self.version, described=described
+            self.model, scores, self.task, self.places[chunk], model_version=str(self.version), described=described
         )
+        rows["task"] = self.task.name
         rows["scored_at"] = pd.Timestamp(self.now)
         return pa.Table.from_pandas(rows, preserve_index=False)
 
@@ -82,12 +85,12 @@ def log_odds(model: TrainedModel, margins: FloatArray) -> FloatArray:
 
 
 def ends(frame: pd.DataFrame) -> tuple[str, str]:
-    """The first and the last customer in the order that the database gave them."""
-    ids = frame[CHURN.entity_key]
+    """The first and the last entity in the order that the database gave them."""
+    ids = frame[ENTITY_ID]
     return str(ids.iloc[0]), str(ids.iloc[-1])
 
 
-def aligned(customers: pd.Index, ids: pa.ChunkedArray, values: FloatArray) -> FloatArray:
-    """Values in the order of these customers, NaN where there is none."""
-    places = pd.Index(ids.to_pandas()).get_indexer(customers)
-    return np.where(places >= 0, values[places], np.nan) if len(values) else np.full(len(customers), np.nan)
+def aligned(entities: pd.Index, ids: pa.ChunkedArray, values: FloatArray) -> FloatArray:
+    """Values in the order of these entities, NaN where there is none."""
+    places = pd.Index(ids.to_pandas()).get_indexer(entities)
+    return np.where(places >= 0, values[places], np.nan) if len(values) else np.full(len(entities), np.nan)

@@ -1,4 +1,4 @@
-"""Scoring churn per company: read a frame, hand it to the champion, stage what comes back.
+"""Scoring a task per company: read a frame, hand it to the champion, stage what comes back.
 
 Which model publishes for a company and what is due are decided here; how a score is explained is not.
 """
@@ -18,14 +18,16 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from foundation.model_version import ModelVersion
 from ml_assets.errors import ArtefactError, ModelError
 from ml_assets.frames import FloatArray
 from ml_assets.model.trained import TrainedModel
 from ml_assets.scoring.rows import build_score_rows, risk_levels
-from ml_assets.task import CHURN, Feature
+from ml_assets.task import ENTITY_ID, PROBABILITY, Feature, PredictionTask
 from pipeline.features.catalogue import built_features, features_of_attributes, manifest_path, read_features
 from pipeline.prediction.moves import Earlier, Standing, explain, parts_table
 from pipeline.prediction.registry import ModelRegistry, RegistryError
+from pipeline.prediction.tasks import TaskBinding
 from pipeline.prediction.scored import KnownParts, Read, Scored, aligned, ends, log_odds
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -42,6 +44,7 @@ from warehouse.prediction.score_history import (
     save_explained_parts,
     save_moves,
 )
+from warehouse.publication.contract import Contract
 from warehouse.publication.publish import (
     JSON_COLUMNS,
     encode_scores,
@@ -53,7 +56,7 @@ from warehouse.roles import Role
 from warehouse.settings import Settings
 
 CHUNK_ROWS = 20_000
-_KEYS = ["company_id", "customer_id", "as_of_date", "feature_version"]
+_KEYS = ["company_id", ENTITY_ID, "as_of_date", "feature_version"]
 
 MONEY = "company's currency"
 """The unit of features that hold money; readers see the currency's code."""
@@ -75,29 +78,33 @@ class Staged:
     high_risk: int = 0
 
 
-class ChurnScorer:
-    """Scores companies from one feature matrix, each with its champion."""
+class Scorer:
+    """Scores companies for one task, each with its champion."""
 
     def __init__(
         self,
+        binding: TaskBinding,
         warehouse: Warehouse,
         registry: ModelRegistry,
         features: Sequence[Feature],
         clock: Clock,
     ) -> None:
+        self._binding = binding
+        self._task = binding.task
+        self._relations = binding.relations
         self._warehouse = warehouse
         self._registry = registry
         self._clock = clock
-        self._features = built_features(warehouse, features)
+        self._features = built_features(warehouse, binding.relations.matrix, features)
 
     @classmethod
-    def from_settings(cls, warehouse: Warehouse, settings: Settings) -> Self:
+    def from_settings(cls, binding: TaskBinding, warehouse: Warehouse, settings: Settings) -> Self:
         """A scorer of the features that the settings' manifest describes."""
-        features = read_features(manifest_path(settings))
-        return cls(warehouse, ModelRegistry(warehouse, settings.home), features, Clock.from_settings(settings))
+        features = read_features(manifest_path(settings), binding.relations.matrix)
+        return cls(binding, warehouse, ModelRegistry(warehouse, settings.home), features, Clock.from_settings(settings))
 
     def stage(self, company: Company, *, again: bool = False, explain: bool = True) -> Staged:
-        """Score the company's active customers at its current date and stage the scores.
+        """Score whom the company may ask about at its current date, and stage the scores.
 
         A date already published by the same model is not scored again unless ``again``: by the rule of time its
         features cannot have changed. Without ``explain`` every score has one reason, "other", and why scores moved is
@@ -106,62 +113,65 @@ class ChurnScorer:
         version.
         """
         now = self._clock.for_company(company)
-        chosen, champion = self._champion(company)
+        version = self._champion(company)
         with self._warehouse.connect(Role.ml) as conn:
-            published = newest_publication(conn, company.company_id)
-        version = f"{chosen} v{champion}"
-        if published and not again and (published.as_of_date, published.model_version) == (now.date(), version):
-            return Staged(now.date(), version, published.evidence_level, 0)
-        model = self._registry.load(chosen, champion)
+            published = newest_publication(conn, self._contract, company.company_id)
+        if published and not again and (published.as_of_date, published.model_version) == (now.date(), str(version)):
+            return Staged(now.date(), str(version), published.evidence_level, 0)
+        model = self._registry.load(version)
         standing = self._standing(company, now.date(), version, model) if explain else None
-        readers = [partial(_vouched_margins, model)]
+        readers = [partial(_vouched_margins, self._task, model)]
         if standing is not None and standing.model is not None and standing.model is not model:
             readers.append(partial(_readable_margins, standing.model))
-        scored = Scored(company, model, version, now, self._read(company, now.date(), readers), explain)
+        scored = Scored(self._task, company, model, version, now, self._read(company, now.date(), readers), explain)
         earlier = None if standing is None else self._earlier(scored, standing)
         with self._warehouse.connect(Role.ml) as conn, conn.transaction():
-            staged = stage_scores(conn, company.company_id, self._chunks(conn, scored, earlier))
-            keep_missing(conn, company.company_id, now.date(), scored.feature_version, staged, scored.read.missing)
-            forget_explained_parts(conn, company.company_id, version)
+            staged = stage_scores(conn, company.company_id, self._task.name, self._chunks(conn, scored, earlier))
+            keep_missing(
+                *(conn, self._relations, company.company_id, now.date()),
+                *(scored.feature_version, staged, scored.read.missing),
+            )
+            forget_explained_parts(conn, company.company_id, self._task.name, version)
         probability = scored.published.probability
-        levels = risk_levels(probability, model.facts.base_rate, CHURN.risk)
-        return Staged(now.date(), version, model.rung, staged, float(probability.mean()), int((levels == "high").sum()))
+        levels = risk_levels(probability, model.facts.base_rate, self._task.risk)
+        return Staged(now.date(), str(version), model.rung, staged, float(probability.mean()), int((levels == "high").sum()))
 
-    def score_customer(self, company: Company, customer_id: str) -> dict[str, Any]:
-        """One customer's score at the company's newest date as it would be published, with reasons; nothing is kept.
+    def score_entity(self, company: Company, entity_id: str) -> dict[str, Any]:
+        """One entity's score at the company's newest date as it would be published, with reasons; nothing is kept.
 
-        Its percentile is null, for it is alone. Raises as ``stage`` does, and FeaturesNotBuilt for a customer who
+        Its percentile is null, for it is alone. Raises as ``stage`` does, and FeaturesNotBuilt for an entity that
         has no features at that date.
         """
-        chosen, champion = self._champion(company)
-        rows = self._rows(company, self._clock.for_company(company).date(), (customer_id, customer_id))
+        version = self._champion(company)
+        rows = self._rows(company, self._clock.for_company(company).date(), (entity_id, entity_id))
         scores = build_score_rows(
-            self._registry.load(chosen, champion),
+            self._registry.load(version),
             rows.to_pandas(),
-            CHURN,
-            model_version=f"{chosen} v{champion}",
+            self._task,
+            model_version=str(version),
             described=self._described(company),
         )
         row = {str(name): value for name, value in scores.iloc[0].items()}
         return row | {name: orjson.loads(row[name]) for name in JSON_COLUMNS} | {"percentile": None}
 
-    def stage_rows(self, company: Company, rows: pa.Table, name: str, version: str) -> int:
-        """Score one date's rows with that version of that model, stage the scores, and return how many there are."""
+    def stage_rows(self, company: Company, rows: pa.Table, version: ModelVersion) -> int:
+        """Score one date's rows with that model, stage the scores, and return how many there are."""
         scores = build_score_rows(
-            self._registry.load(name, version),
+            self._registry.load(version),
             rows.to_pandas(),
-            CHURN,
-            model_version=f"{name} v{version}",
+            self._task,
+            model_version=str(version),
             described=self._described(company),
         )
+        scores["task"] = self._task.name
         scores["scored_at"] = pd.Timestamp(self._clock.for_company(company))
         with self._warehouse.connect(Role.ml) as conn:
-            return stage_scores(conn, company.company_id, pa.Table.from_pandas(scores, preserve_index=False))
+            return stage_scores(conn, company.company_id, self._task.name, pa.Table.from_pandas(scores, preserve_index=False))
 
     def _chunks(self, conn: psycopg.Connection[Any], scored: "Scored", earlier: "Earlier | None") -> Iterator[Encoded]:
         """The scores to stage, chunk by chunk; what their parts were, and why they moved, is written beside them."""
         model, described, company_id = scored.model, self._described(scored.company), scored.company.company_id
-        clear_moves(conn, company_id, scored.now.date())
+        clear_moves(conn, company_id, self._task.name, scored.now.date())
         if not scored.explain:
             yield from ahead(_unexplained_chunks(scored))
             return
@@ -175,7 +185,7 @@ class ChurnScorer:
             parts, fresh = explain(model, matrix, known)
             if signatures is not None and fresh.any():
                 new = parts_table(scored, frame[fresh], signatures[fresh], parts[fresh])
-                save_explained_parts(conn, company_id, new)
+                save_explained_parts(conn, company_id, self._task.name, new)
             if earlier is not None:
                 save_moves(conn, earlier.moves(scored, chunk, frame, parts, known))
             yield encode_scores(scored.rows(frame, chunk, parts, described))
@@ -183,15 +193,17 @@ class ChurnScorer:
     def _known_parts(
         self, scored: "Scored", frame: pd.DataFrame, signatures: npt.NDArray[np.int64] | None
     ) -> "KnownParts | None":
-        """The parts that these customers' newest explained scores had, where the same model gave them."""
+        """The parts that these entities' newest explained scores had, where the same model gave them."""
         if signatures is None or len(frame) == 0:
             return None
-        ids = frame[CHURN.entity_key]
-        stored = explained_parts(self._warehouse, scored.company.company_id, scored.version, *ends(frame))
+        ids = frame[ENTITY_ID]
+        stored = explained_parts(
+            self._warehouse, scored.company.company_id, self._task.name, scored.version, *ends(frame)
+        )
         width = len(scored.model.encoder.features)
         stored = stored.filter(pc.equal(pc.binary_length(stored["parts"]), width * 8))
         values = np.frombuffer(b"".join(stored["parts"].to_pylist()), dtype=np.float64).reshape(-1, width)
-        places = pd.Index(stored["customer_id"].to_pandas()).get_indexer(pd.Index(ids))
+        places = pd.Index(stored[ENTITY_ID].to_pandas()).get_indexer(pd.Index(ids))
         parts = np.full((len(frame), width), np.nan)
         is_same = np.zeros(len(frame), dtype=bool)
         held = places >= 0
@@ -227,26 +239,28 @@ class ChurnScorer:
             yield rows
         if start < read.keys.num_rows:
             raise FeaturesNotBuilt(
-                f"The features of {scored.company.slug} for {scored.now.date()} were built anew while they were "
+                f"The features of {scored.company.slug} for {scored.now.date()} were built again while they were "
                 "scored: run `churn score` again."
             )
 
-    def _standing(self, company: Company, day: date, version: str, model: TrainedModel) -> "Standing | None":
+    def _standing(self, company: Company, day: date, version: ModelVersion, model: TrainedModel) -> "Standing | None":
         """The set that was published for an earlier date, and the model that made it; None before the first."""
         with self._warehouse.connect(Role.ml) as conn:
-            before = publication_before(conn, company.company_id, day)
+            before = publication_before(conn, self._contract, company.company_id, day)
         if before is None:
             return None
-        is_same = before.model_version == version
-        return Standing(before, model if is_same else self._older_model(before.model_version))
+        is_same = before.model_version == str(version)
+        return Standing(before, model if is_same else self._older_model(before))
 
     def _earlier(self, scored: "Scored", standing: "Standing") -> "Earlier":
         """What was published for an earlier date, and what its model says of then and now."""
         company, before, model = scored.company, standing.publication, standing.model
-        published = published_probabilities(self._warehouse, company.company_id, before.as_of_date)
-        customers = pd.Index(scored.read.keys[CHURN.entity_key].to_pandas())
-        probability = aligned(customers, published[CHURN.entity_key], published[CHURN.probability_column].to_numpy())
-        unknown = np.full(len(customers), np.nan)
+        published = published_probabilities(
+            self._warehouse, self._contract, company.company_id, before.as_of_date
+        )
+        entities = pd.Index(scored.read.keys[ENTITY_ID].to_pandas())
+        probability = aligned(entities, published[ENTITY_ID], published[PROBABILITY].to_numpy())
+        unknown = np.full(len(entities), np.nan)
         if model is None:
             return Earlier(before, probability, unknown, unknown, None)
         behaved = log_odds(model, scored.read.margins[-1])
@@ -254,34 +268,42 @@ class ChurnScorer:
             then = self._read(company, before.as_of_date, [partial(_readable_margins, model)])
         except FeaturesNotBuilt:
             return Earlier(before, probability, unknown, behaved, None)
-        rebuilt = aligned(customers, then.keys[CHURN.entity_key], log_odds(model, then.margins[0]))
+        rebuilt = aligned(entities, then.keys[ENTITY_ID], log_odds(model, then.margins[0]))
         rows_then = partial(self._rows, company, before.as_of_date) if model is scored.model else None
         return Earlier(before, probability, rebuilt, behaved, rows_then)
 
-    def _older_model(self, version: str) -> TrainedModel | None:
-        """The model of a published version ("churn-acme v3"); None where the registry has it no more."""
-        name, _, number = version.rpartition(" v")
+    def _older_model(self, published: PublishedSet) -> TrainedModel | None:
+        """The model of a published set; None where the registry no longer has it."""
         try:
-            return self._registry.load(name, number)
-        except (RegistryError, ArtefactError):
+            return self._registry.load(published.version)
+        except (RegistryError, ArtefactError, ValueError):
             return None
 
-    def _champion(self, company: Company) -> tuple[str, str]:
-        with self._warehouse.connect(Role.ml) as conn:
-            chosen = chosen_model(conn, company.company_id, CHURN.name)
-        champion = self._registry.champion_version(chosen) if chosen else None
-        if chosen is None or champion is None:
-            raise NoModel(f"{company.slug} has no champion yet: run `churn train --company {company.slug}`.")
-        return chosen, champion
+    @property
+    def _contract(self) -> Contract:
+        return self._relations.contract
 
-    def _rows(self, company: Company, as_of_date: date, customers: tuple[str, str]) -> pa.Table:
+    def _champion(self, company: Company) -> ModelVersion:
+        with self._warehouse.connect(Role.ml) as conn:
+            chosen = chosen_model(conn, company.company_id, self._task.name)
+        champion = self._registry.champion_version(chosen) if chosen else None
+        if champion is None:
+            raise NoModel(
+                f"{company.slug} has no {self._task.name} champion yet: run `churn train --company {company.slug}`."
+            )
+        return champion
+
+    def _rows(self, company: Company, as_of_date: date, entities: tuple[str, str]) -> pa.Table:
+        attributes = company.custom_attributes
         return rows_at(
-            self._warehouse, company.company_id, as_of_date, self.names, company.custom_attributes, customers
+            self._warehouse, self._relations, company.company_id, as_of_date, self.names, attributes, entities
         )
 
     def _chunks_at(self, company: Company, as_of_date: date) -> Iterator[pa.Table]:
         attributes = company.custom_attributes
-        return chunks_at(self._warehouse, company.company_id, as_of_date, self.names, attributes, rows=CHUNK_ROWS)
+        return chunks_at(
+            *(self._warehouse, self._relations, company.company_id, as_of_date), self.names, attributes, rows=CHUNK_ROWS
+        )
 
     def _described(self, company: Company) -> list[Feature]:
         return [*self._in_currency_of(company), *features_of_attributes(company.custom_attributes)]
@@ -289,21 +311,19 @@ class ChurnScorer:
     def weights(self, company: Company, rows: int = 1_000) -> dict[str, float]:
         """Each feature's share of all contributions to the champion's scores: mean of their sizes, summing to 1.
 
-        From the first ``rows`` customers of the company's newest scoring date. Raises NoModel, FeaturesNotBuilt
+        From the first ``rows`` entities of the company's newest scoring date. Raises NoModel, FeaturesNotBuilt
         and FrameError as ``stage`` does.
         """
-        with self._warehouse.connect(Role.ml) as conn:
-            chosen = chosen_model(conn, company.company_id, CHURN.name)
-        found = self._registry.champion(chosen) if chosen else None
-        if found is None:
-            raise NoModel(f"{company.slug} has no champion yet: run `churn train --company {company.slug}`.")
+        model = self._registry.load(self._champion(company))
         today = self._clock.for_company(company).date()
         attributes = company.custom_attributes
         frame = next(
-            chunks_at(self._warehouse, company.company_id, today, self.names, attributes, rows=rows)
+            chunks_at(
+                self._warehouse, self._relations, company.company_id, today, self.names, attributes, rows=rows
+            )
         ).to_pandas()
-        found[0].check_frame(frame, CHURN)
-        contributions = found[0].score(frame).contributions
+        model.check_frame(frame, self._task)
+        contributions = model.score(frame).contributions
         assert contributions is not None  # noqa: S101 - scored with reasons
         sizes = contributions.abs().mean()
         return {str(name): float(size / (sizes.sum() or 1.0)) for name, size in sizes.items()}
@@ -325,8 +345,8 @@ def _unexplained_chunks(scored: Scored) -> Iterator[Encoded]:
         yield encode_scores(scored.rows(keys.to_pandas(), slice(start, start + keys.num_rows)))
 
 
-def _vouched_margins(model: TrainedModel, frame: pd.DataFrame) -> FloatArray:
-    model.check_frame(frame, CHURN)
+def _vouched_margins(task: PredictionTask, model: TrainedModel, frame: pd.DataFrame) -> FloatArray:
+    model.check_frame(frame, task)
     return model.estimator.margins(model.encoder.encode(frame))
 
 

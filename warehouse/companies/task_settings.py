@@ -29,6 +29,10 @@ class TaskSettings(BaseModel):
         default=30, gt=0, description="a whole number above 0: the days after as_of_date in which the outcome counts"
     )
 
+    def meaning(self) -> str:
+        """What must be the same for two companies to learn from each other, as part of a model's name."""
+        return f"{self.horizon_days}d"
+
 
 @dataclass(frozen=True)
 class Offer:

@@ -26,7 +26,7 @@ _NOT_FEATURES = {
 
 @dataclass(frozen=True)
 class Proof:
-    """One date of a task's matrix rebuilt. ``differing`` gives each feature's rows, of ``rows``, that are not as stored."""
+    """One date of a task's matrix rebuilt. ``differing`` gives each feature's rows, of ``rows``, not as stored."""
 
     company_id: int
     task: str

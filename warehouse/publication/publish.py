@@ -16,6 +16,7 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.rows import class_row
 
+from foundation.model_version import ModelVersion
 from warehouse import relations
 from warehouse.errors import WarehouseError
 from warehouse.frames import Encoded, copy_encoded, encode_rows
@@ -77,13 +78,18 @@ class Publication:
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """The newest published set of a company."""
+    """A published set of a company; `model_version` as it is published."""
 
     as_of_date: date
     model_version: str
     evidence_level: str
     scores: int
     published_at: datetime
+
+    @property
+    def version(self) -> ModelVersion:
+        """The model that made it. Raises ValueError for a set of before models were registered."""
+        return ModelVersion.parse(self.model_version)
 
 
 def newest_publication(conn: psycopg.Connection[Any], contract: Contract, company_id: int) -> PublishedSet | None:

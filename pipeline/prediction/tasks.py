@@ -1,0 +1,179 @@
+"""What can be predicted: one entry per task. A task's SQL is its folder in `dbt_project/models/tasks/`.
+
+docs/tasks.md says how one is added. Nothing else in Python knows a task by name, but for what only churn has: the
+weekly report, `churn company check`, and the dashboards of customers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from foundation.errors import ChurnError
+from ml_assets.task import Gate, LadderThresholds, PredictionTask, RulePrior
+from warehouse.companies.definition import CompanyDefinition
+from warehouse.companies.task_settings import Offer, TaskSettings
+from warehouse.prediction.task_relations import TaskRelations
+from warehouse.publication.contract import Contract
+from warehouse.relations import CUSTOMERS_SEGMENTS, Relation
+from warehouse.settings import Settings
+
+
+class UnknownTask(ChurnError):
+    """No task has this name, or the company does not have it."""
+
+
+class ChurnSettings(TaskSettings):
+    """What a company says of churn: what it means by it, and within how many days."""
+
+    kind: Literal["cancellation", "inactivity", "downgrade"] = Field(
+        description="cancellation, inactivity (no payment for inactivity_days) or downgrade (downgrade_share of the "
+        "monthly price lost)"
+    )
+    inactivity_days: int | None = Field(
+        default=None, gt=0, description="a whole number above 0; with kind inactivity, and only then"
+    )
+    downgrade_share: float | None = Field(
+        default=None, gt=0, le=1, description="a share above 0 to 1; with kind downgrade, and only then"
+    )
+
+    @model_validator(mode="after")
+    def _kind_has_its_measure(self) -> Self:
+        for kind, name in (("inactivity", "inactivity_days"), ("downgrade", "downgrade_share")):
+            value = getattr(self, name)
+            if self.kind == kind and value is None:
+                raise ValueError(f"{name} is needed when kind is {kind}")
+            if self.kind != kind and value is not None:
+                raise ValueError(f"{name} must be left out when kind is {self.kind}")
+        return self
+
+    def meaning(self) -> str:
+        """As inactivity-60-30d: companies of one meaning may share a model."""
+        measure = self.downgrade_share if self.inactivity_days is None else self.inactivity_days
+        return f"{self.kind}{'' if measure is None else f'-{measure:g}'}-{self.horizon_days}d"
+
+
+class SupportSettings(TaskSettings):
+    """What a company says of support: within how many days a ticket counts."""
+
+    horizon_days: int = Field(
+        default=14, gt=0, description="a whole number above 0: the days after as_of_date in which a ticket counts"
+    )
+
+
+@dataclass(frozen=True)
+class TaskWords:
+    """A task as people read of it.
+
+    `title` heads tables. `will` ends "82% ...", `outcomes` counts those it came true for. `levels` and `colours` are by
+    risk level, the highest first: what a level is called, and the terminal's colour of it.
+    """
+
+    title: str
+    will: str
+    outcomes: str
+    levels: Mapping[str, str] = field(default_factory=lambda: {"high": "high", "medium": "medium", "low": "low"})
+    colours: Mapping[str, str] = field(default_factory=lambda: {"high": "red", "medium": "yellow", "low": "green"})
+
+
+@dataclass(frozen=True)
+class TaskBinding:
+    """A task bound to its rows: how models of it are made, where its rows stand, what a company says of it.
+
+    `value_feature` is the feature that says how much is at stake for an entity, in the company's currency.
+    """
+
+    task: PredictionTask
+    relations: TaskRelations
+    settings: type[TaskSettings]
+    value_feature: str
+    words: TaskWords
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.task.name
+
+    def settings_of(self, company: CompanyDefinition) -> TaskSettings:
+        """What the company says of the task. Raises UnknownTask where it does not have it."""
+        if self.name not in company.tasks:
+            raise UnknownTask(
+                f"{company.slug} does not have the task {self.name}: put it under `tasks:` of its definition, and apply "
+                "that with `churn company add`."
+            )
+        return self.settings.model_validate(company.tasks[self.name])
+
+    def horizon_days(self, company: CompanyDefinition) -> int:
+        """Days after the as_of_date in which the outcome counts, as the company has it."""
+        return self.settings_of(company).horizon_days
+
+    def with_ladder(self, settings: Settings) -> TaskBinding:
+        """The same task with as much evidence asked for as the installation's settings say."""
+        ladder = LadderThresholds(
+            own_outcomes=settings.ladder_own_outcomes,
+            own_survivors=settings.ladder_own_survivors,
+            pooled_outcomes=settings.ladder_pooled_outcomes,
+            pooled_survivors=settings.ladder_pooled_survivors,
+        )
+        return replace(self, task=replace(self.task, ladder=ladder))
+
+
+TASKS: tuple[TaskBinding, ...] = (
+    TaskBinding(
+        task=PredictionTask(name="churn", entity="customer", rule_feature="days_since_last_payment"),
+        relations=TaskRelations(
+            contract=Contract("churn", "customer", outcome="the customer churns within the company's horizon"),
+            matrix=Relation("features", "churn_feature_matrix"),
+            labels=Relation("features", "churn_labels"),
+            label_versions=Relation("features", "churn_label_versions"),
+            label="is_churned",
+            segments=CUSTOMERS_SEGMENTS,
+        ),
+        settings=ChurnSettings,
+        value_feature="revenue_90d",
+        words=TaskWords(title="Churn", will="likely to leave", outcomes="churners"),
+    ),
+    TaskBinding(
+        task=PredictionTask(
+            name="support",
+            entity="customer",
+            rule_feature="tickets_opened_90d",
+            candidates=("logistic", "xgboost", "lightgbm", "blend"),
+            gate=Gate(log_loss_gain=0.0),
+            rule_prior=RulePrior(rate_per_30_days=0.05, reference=1.0),
+        ),
+        relations=TaskRelations(
+            contract=Contract(
+                "support", "customer", outcome="the customer opens a high-priority ticket within the company's horizon"
+            ),
+            matrix=Relation("features", "support_feature_matrix"),
+            labels=Relation("features", "support_labels"),
+            label_versions=Relation("features", "support_label_versions"),
+            label="has_escalated",
+            segments=CUSTOMERS_SEGMENTS,
+        ),
+        settings=SupportSettings,
+        value_feature="revenue_90d",
+        words=TaskWords(title="Support", will="likely to open a high-priority ticket", outcomes="escalations"),
+    ),
+)
+
+OFFER = Offer({binding.name: binding.settings for binding in TASKS})
+CONTRACTS = tuple(binding.relations.contract for binding in TASKS)
+CUSTOMER_TASKS = tuple(binding.relations for binding in TASKS if binding.task.entity == "customer")
+
+
+def task_named(name: str) -> TaskBinding:
+    """The task of this name. Raises UnknownTask, which names those there are."""
+    for binding in TASKS:
+        if binding.name == name:
+            return binding
+    raise UnknownTask(f"There is no task {name!r}; there are {', '.join(binding.name for binding in TASKS)}.")
+
+
+def tasks_of(company: CompanyDefinition) -> list[TaskBinding]:
+    """The tasks that a company has, in the order of this page."""
+    return [binding for binding in TASKS if binding.name in company.tasks]
