@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from pipeline.features.catalogue import PROJECT_DIRECTORY
-from pipeline.integrations.metabase.apply import ApplyResult, apply_dashboards
+from pipeline.integrations.metabase.apply import apply_dashboards
+from pipeline.integrations.metabase.changes import ApplyResult
 from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.errors import MetabaseError
 from tests.integration.pipeline.integrations.metabase.metabase_stand_in import StandIn, served
