@@ -709,7 +709,9 @@ def test_what_a_company_leaves_behind_is_reported_and_kept(metabase: StandIn, ur
     result = apply(url, companies=[ZAWADI], logins=logins)
 
     assert result.changes == []
-    assert any("'Amani Media' (churn/company/2) is of a company that is no longer active" in note for note in result.notes)
+    assert any(
+        "'Amani Media' (churn/company/2) is of a company that is no longer active" in note for note in result.notes
+    )
     assert metabase.content() == before
 
 
