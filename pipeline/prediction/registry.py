@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -30,6 +29,7 @@ from ml_assets.model.trained import TrainedModel
 from ml_assets.task import PredictionTask
 from ml_assets.training.train import TrainingResult
 from pipeline.prediction.card import render_card
+from pipeline.prediction.training_record import metrics_of, parameters_of, report_of
 from warehouse.connection import Warehouse
 from warehouse.relations import MLFLOW_SCHEMA
 
@@ -48,8 +48,6 @@ ANSWER_SECONDS = 5
 """How long MLflow's store may take to answer a new connection; MLflow alone would try for minutes, or for ever."""
 
 _QUIET = ("alembic", "mlflow.store.db.utils")
-_LONGEST_PARAMETER = 500
-_NOT_IN_A_METRIC = re.compile(r"[^\w./ -]")
 
 
 class RegistryError(Exception):
@@ -169,7 +167,7 @@ class ModelRegistry:
         return self._artefact(name, version, _CARD_FILE).decode()
 
     def report(self, name: str, version: str) -> dict[str, Any]:
-        """What a version's training found (see `report_of`). Raises `RegistryError` when it is not there."""
+        """What a version's training found (see `training_record.report_of`). Raises `RegistryError` when it is not there."""
         found: dict[str, Any] = orjson.loads(self._artefact(name, version, _REPORT_FILE))
         return found
 
@@ -355,67 +353,6 @@ class ModelRegistry:
 def _feature_version_tag(result: TrainingResult) -> dict[str, str]:
     version = result.model.facts.feature_version
     return {} if version is None else {_FEATURE_VERSION: version}
-
-
-def metrics_of(result: TrainingResult) -> dict[str, float]:
-    """Every candidate's metrics as "candidate/metric", and the counts; what has no value is left out."""
-    counts = {f"training/{name}": float(value) for name, value in vars(result.counts).items()}
-    judged = {
-        _NOT_IN_A_METRIC.sub("_", f"{candidate}/{metric}"): value
-        for candidate, metrics in result.evaluations.items()
-        for metric, value in metrics.items()
-        if value is not None
-    }
-    return counts | judged | _fold_metrics(result)
-
-
-def _fold_metrics(result: TrainingResult) -> dict[str, float]:
-    """Each fold's log loss of the settings that the search chose, as "fold/candidate/number/log_loss"."""
-    candidates = result.decision.get("search", {}).get("candidates", {})
-    return {
-        f"fold/{candidate}/{number}/log_loss": loss
-        for candidate, found in candidates.items()
-        for number, loss in enumerate(found["fold_log_loss"], 1)
-    }
-
-
-def parameters_of(result: TrainingResult) -> dict[str, str]:
-    """What a training can be repeated from, as MLflow's text parameters."""
-    facts = result.model.facts
-    parameters = {
-        "estimator": result.model.estimator.kind,
-        "horizon_days": facts.horizon_days,
-        "seed": facts.seed,
-        "rows": facts.rows,
-        "base_rate": facts.base_rate,
-        "features": len(result.model.encoder.features),
-        "feature_version": facts.feature_version,
-        "split": result.split.get("mode"),
-        "threads": facts.threads,
-        "fingerprint": facts.fingerprint,
-        "folds": orjson.dumps(result.decision.get("search", {}).get("folds", [])).decode(),
-        "calibration_slope": result.model.calibrator.slope,
-        "calibration_intercept": result.model.calibrator.intercept,
-        **{f"setting.{key}": value for key, value in result.model.estimator.settings().items()},
-        **{f"library.{key}": value for key, value in facts.libraries.items()},
-    }
-    return {key: str(value)[:_LONGEST_PARAMETER] for key, value in parameters.items()}
-
-
-def report_of(result: TrainingResult) -> bytes:
-    """Split, decision, evaluations, report and features as JSON: to read in MLflow, and to repeat the training from."""
-    report = {
-        "status": result.status,
-        "rung": result.model.rung,
-        "counts": vars(result.counts),
-        "split": result.split,
-        "decision": result.decision,
-        "evaluations": result.evaluations,
-        "report": result.report,
-        "features": [vars(feature) for feature in result.model.encoder.features],
-        "facts": vars(result.model.facts),
-    }
-    return orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.features.catalogue import manifest_path
 from pipeline.integrations.metabase import apply, verify
+from pipeline.integrations.metabase.changes import ApplyResult
 from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts
 from pipeline.integrations.notifications.channels import mail_addresses
@@ -30,7 +31,7 @@ def apply_dashboards(settings: Settings, warehouse: Warehouse, *, plan: bool = F
     return list(lines_of(result, is_plan=plan))
 
 
-def lines_of(result: apply.ApplyResult, *, is_plan: bool) -> Iterator[str]:
+def lines_of(result: ApplyResult, *, is_plan: bool) -> Iterator[str]:
     """What an apply or a plan has to say."""
     if result.skipped:
         yield result.skipped

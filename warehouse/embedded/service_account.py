@@ -1,9 +1,8 @@
 """Run Postgres' programs as somebody who is not root, for Postgres refuses root.
 
-An ordinary user runs them as himself. Root hands over to the owner of the data
-folder, or to `postgres`, or to `nobody`. Where folders on the way are closed to that
-user, he gets the one capability to read and pass through (CAP_DAC_READ_SEARCH);
-no folder's mode is ever changed.
+An ordinary user runs them under their own account. Root hands over to the owner of the data folder, or to `postgres`,
+or to `nobody`. Where folders on the way are closed to that user, Postgres gets the one capability to read and pass
+through (CAP_DAC_READ_SEARCH); no folder's mode is ever changed.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline.integrations.metabase.apply import access_of
-from pipeline.integrations.metabase.client import MetabaseClient
+from pipeline.integrations.metabase.client import MetabaseClient, access_of
 from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.errors import MetabaseNotReady
 from pipeline.integrations.metabase.permissions import is_administrators

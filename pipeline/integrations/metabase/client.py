@@ -18,6 +18,7 @@ import httpx
 from pydantic import SecretStr
 
 from pipeline.integrations.metabase.errors import MetabaseNotReady, MetabaseRefused, MetabaseUnreachable
+from warehouse.settings import Settings
 
 REPEATABLE = frozenset({"GET", "PUT"})
 PASSING_STATUSES = frozenset({429, 502, 503, 504})
@@ -36,6 +37,17 @@ class MetabaseAccess:
     api_key: SecretStr | None = None
     username: str | None = None
     password: SecretStr | None = None
+
+
+def access_of(settings: Settings) -> MetabaseAccess:
+    """The access that the settings name. CHURN_METABASE_URL must be set."""
+    assert settings.metabase_url is not None  # noqa: S101  (callers look first)
+    return MetabaseAccess(
+        settings.metabase_url,
+        settings.metabase_api_key,
+        settings.metabase_username,
+        settings.metabase_password,
+    )
 
 
 @functools.cache

@@ -1,17 +1,20 @@
-"""Reading dashboards from their files."""
+"""Reads the files under `dashboards/`, and refuses them whole where anything in them is wrong.
+
+What a file may say belongs in `definitions.py`, what must fit together in `faults.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from pipeline.integrations.metabase.card_sql import tables_read
 from pipeline.integrations.metabase.definitions import (
-    COMMENT,
     DASHBOARDS_DIRECTORY,
-    TABLE_AFTER,
     CardDefinition,
     CardFile,
     DashboardDefinition,
@@ -19,7 +22,6 @@ from pipeline.integrations.metabase.definitions import (
     Definitions,
     Filter,
     FiltersFile,
-    Model,
     Parameter,
     ParameterChoice,
     PeopleFile,
@@ -27,10 +29,11 @@ from pipeline.integrations.metabase.definitions import (
     WarehouseDefinition,
 )
 from pipeline.integrations.metabase.errors import DefinitionError
-from pipeline.integrations.metabase.faults import dashboard_faults, faults_across
+from pipeline.integrations.metabase.faults import faults_of
 
 # The parser in C where PyYAML has it: a hundred files are read in a tenth of the time.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_definitions(directory: Path = DASHBOARDS_DIRECTORY) -> Definitions:
@@ -38,61 +41,36 @@ def load_definitions(directory: Path = DASHBOARDS_DIRECTORY) -> Definitions:
 
     Raises DefinitionError that names every file and key that is wrong, not only the first.
     """
-    warehouse = parse(directory / "warehouse.yaml", WarehouseDefinition)
-    people = parse(directory / "people.yaml", PeopleFile).people
-    filters = load_filters(directory / "filters.yaml")
+    warehouse = _parse(directory / "warehouse.yaml", WarehouseDefinition)
+    people = _parse(directory / "people.yaml", PeopleFile).people
+    filters = _parse(directory / "filters.yaml", FiltersFile).root
     folders = sorted(path.parent for path in directory.glob("*/dashboard.yaml"))
     if not folders:
         raise DefinitionError(f"{directory}: no folder with a dashboard.yaml")
-    dashboards = sorted((load_dashboard(folder, filters) for folder in folders), key=lambda one: one.position)
-    definitions = Definitions(warehouse=warehouse, people=people, dashboards=with_shared_cards(dashboards))
-    faults = list(faults_across(definitions))
-    for dashboard in definitions.dashboards:
-        faults.extend(f"{dashboard.key}/{fault}" for fault in dashboard_faults(dashboard, definitions))
+    dashboards = sorted(
+        (_load_dashboard(folder, filters) for folder in folders), key=lambda dashboard: dashboard.position
+    )
+    definitions = Definitions(warehouse=warehouse, people=people, dashboards=_with_shared_cards(dashboards))
+    faults = list(faults_of(definitions))
     if faults:
         raise DefinitionError("\n".join(faults))
     return definitions
 
 
-def with_shared_cards(dashboards: list[DashboardDefinition]) -> list[DashboardDefinition]:
-    """The dashboards, each with the cards that it borrows from other folders; a name that leads nowhere is left out."""
-    known = {f"{dashboard.key}/{key}": card for dashboard in dashboards for key, card in dashboard.cards.items()}
-    return [
-        dashboard.model_copy(
-            update={
-                "cards": dashboard.cards
-                | {
-                    dashcard.card: known[dashcard.card]
-                    for dashcard in dashboard.dashcards
-                    if dashcard.card is not None and dashcard.card in known
-                }
-            }
-        )
-        for dashboard in dashboards
-    ]
-
-
 def marts_read(directory: Path = DASHBOARDS_DIRECTORY) -> list[str]:
     """Names of the marts that the cards' SQL reads, whatever state the rest of the files is in."""
-    found: set[str] = set()
-    for path in directory.glob("*/*.sql"):
-        found.update(TABLE_AFTER.findall(COMMENT.sub("", path.read_text(encoding="utf-8"))))
-    return sorted(table.removeprefix("analytics.") for table in found if table.startswith("analytics."))
+    tables = {table for path in directory.glob("*/*.sql") for table in tables_read(path.read_text(encoding="utf-8"))}
+    return sorted(table.removeprefix("analytics.") for table in tables if table.startswith("analytics."))
 
 
-def load_filters(path: Path) -> dict[str, Filter]:
-    """`filters.yaml`, by id."""
-    return parse(path, FiltersFile).root
-
-
-def load_dashboard(folder: Path, filters: Mapping[str, Filter]) -> DashboardDefinition:
+def _load_dashboard(folder: Path, filters: Mapping[str, Filter]) -> DashboardDefinition:
     """One folder: `dashboard.yaml` and its cards, each with its SQL."""
     stems = {path.stem for path in folder.glob("*.yaml")} - {"dashboard"}
     orphans = sorted({path.stem for path in folder.glob("*.sql")} - stems)
     if orphans:
         raise DefinitionError(f"{folder.name}/{orphans[0]}.sql: there is no {orphans[0]}.yaml for it")
-    cards = {stem: load_card(folder, stem, filters) for stem in sorted(stems)}
-    file = parse(folder / "dashboard.yaml", DashboardFile)
+    cards = {stem: _load_card(folder, stem, filters) for stem in sorted(stems)}
+    file = _parse(folder / "dashboard.yaml", DashboardFile)
     chosen = [ParameterChoice(id=entry) if isinstance(entry, str) else entry for entry in file.parameters]
     for unknown in sorted({choice.id for choice in chosen} - filters.keys()):
         raise DefinitionError(f"{folder.name}/dashboard.yaml: parameters: {unknown} is not in filters.yaml")
@@ -110,9 +88,9 @@ def load_dashboard(folder: Path, filters: Mapping[str, Filter]) -> DashboardDefi
     return DashboardDefinition(**dict(file) | {"parameters": parameters}, key=folder.name, cards=cards)
 
 
-def load_card(folder: Path, stem: str, filters: Mapping[str, Filter]) -> CardDefinition:
+def _load_card(folder: Path, stem: str, filters: Mapping[str, Filter]) -> CardDefinition:
     """One card: `<stem>.yaml` and `<stem>.sql`."""
-    file = parse(folder / f"{stem}.yaml", CardFile)
+    file = _parse(folder / f"{stem}.yaml", CardFile)
     sql_file = folder / f"{stem}.sql"
     if not sql_file.is_file():
         raise DefinitionError(f"{folder.name}/{stem}.yaml: its SQL file {stem}.sql is missing")
@@ -128,7 +106,25 @@ def load_card(folder: Path, stem: str, filters: Mapping[str, Filter]) -> CardDef
     return CardDefinition(**dict(file) | {"template_tags": tags}, key=stem, sql=sql)
 
 
-def parse(path: Path, model: type[Model]) -> Model:
+def _with_shared_cards(dashboards: list[DashboardDefinition]) -> list[DashboardDefinition]:
+    """The dashboards, each with the cards that it borrows from other folders; a name that leads nowhere is left out."""
+    known = {f"{dashboard.key}/{key}": card for dashboard in dashboards for key, card in dashboard.cards.items()}
+    return [
+        dashboard.model_copy(
+            update={
+                "cards": dashboard.cards
+                | {
+                    dashcard.card: known[dashcard.card]
+                    for dashcard in dashboard.dashcards
+                    if dashcard.card is not None and dashcard.card in known
+                }
+            }
+        )
+        for dashboard in dashboards
+    ]
+
+
+def _parse(path: Path, model: type[Model]) -> Model:
     """Read one YAML file into `model`, or raise DefinitionError naming the file and each faulty key."""
     name = f"{path.parent.name}/{path.name}"
     try:
@@ -142,10 +138,10 @@ def parse(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise DefinitionError("\n".join(f"{name}: {fault}" for fault in readable(error))) from None
+        raise DefinitionError("\n".join(f"{name}: {fault}" for fault in _readable(error))) from None
 
 
-def readable(error: ValidationError) -> Iterator[str]:
+def _readable(error: ValidationError) -> Iterator[str]:
     """Pydantic's findings as `key.path: what is wrong`."""
     for finding in error.errors():
         where = ".".join(str(part) for part in finding["loc"])

@@ -1,30 +1,24 @@
-"""The files under `dashboards/`, parsed and checked before anything is sent.
+"""What the files under `dashboards/` may say: a model per kind of file, and what they come to together.
 
 Layout: `warehouse.yaml` (connections, collections, groups), `people.yaml`, `filters.yaml` (every filter, once), and
 one folder per dashboard with `dashboard.yaml` and, per card, `<card>.yaml` and `<card>.sql`. The words are
-Metabase's own; names and file stems stand where its API wants numbers. No HTTP here; what differs between companies
-belongs in `scopes.py`.
+Metabase's own; names and file stems stand where its API wants numbers. Here is what one file alone must keep to.
+Reading files belongs in `definition_files.py`, what must fit together in `faults.py`, what differs between companies
+in `scopes.py`. No HTTP here.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, model_validator
 
+from pipeline.integrations.metabase.card_sql import tables_read
+
 DASHBOARDS_DIRECTORY = Path(__file__).resolve().parents[3] / "dashboards"
 GRID_COLUMNS = 24
-TAG = re.compile(r"\{\{\s*([^}\s]+)\s*\}\}")
-TABLE_AFTER = re.compile(r"\b(?:from|join)\s+(?!lateral\b|\()([a-z_][\w.]*)", re.IGNORECASE)
-CTE = re.compile(r"(?:\bwith\b|,)\s*([a-z_]\w*)\s+as\s*(?:not\s+)?(?:materialized\s*)?\(", re.IGNORECASE)
-AFTER_A_TABLE = (
-    *("where", "join", "inner", "left", "right", "full", "cross", "on", "using"),
-    *("group", "having", "window", "order", "limit", "offset", "fetch", "union", "except", "intersect"),
-)
-COMMENT = re.compile(r"--[^\n]*")
 
 FilterType = Literal[
     "string/=",
@@ -231,8 +225,7 @@ class CardDefinition(Definition):
 
     def tables(self) -> set[str]:
         """The `schema.table`s that the SQL reads."""
-        sql = COMMENT.sub("", self.sql)
-        return set(TABLE_AFTER.findall(sql)) - set(CTE.findall(sql))
+        return tables_read(self.sql)
 
 
 class ParameterChoice(Definition):
@@ -389,6 +382,3 @@ class Definitions(Definition):
 def is_of_another_folder(key: str) -> bool:
     """Whether a dashcard names a card of another dashboard's folder."""
     return "/" in key
-
-
-Model = TypeVar("Model", bound=BaseModel)

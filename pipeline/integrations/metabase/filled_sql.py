@@ -9,7 +9,8 @@ from typing import Any
 
 from psycopg import sql
 
-from pipeline.integrations.metabase.definitions import TAG, CardDefinition, TemplateTag
+from pipeline.integrations.metabase.card_sql import TAG
+from pipeline.integrations.metabase.definitions import CardDefinition, TemplateTag
 
 OPTIONAL = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 

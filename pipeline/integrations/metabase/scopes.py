@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import string
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,11 @@ from pipeline.integrations.metabase.definitions import (
     DashcardDefinition,
     Definitions,
     Role,
+    ScopeDefinition,
 )
 
+ROOT = "churn"
+"""The reference of the collection that holds all of ours; every other reference begins with it."""
 COMPANY_FILTER = "company"
 SAME_FOR_A_COMPANY = {"company_name", "currency"}
 COMPANY_CURRENCY = "company"
@@ -45,14 +49,32 @@ class CompanyFacts:
 
 @dataclass(frozen=True)
 class Scope:
-    """A reader of the dashboards: one company, or (company None) those who look after all."""
+    """A reader of the dashboards: one company, or (company None) those who look after all.
+
+    `has_namesake`: another company bears the same name, so the slug stands behind it wherever names tell apart.
+    """
 
     company: CompanyFacts | None = None
+    has_namesake: bool = False
 
     @property
     def key(self) -> str:
         """`internal`, or `company/3`: by this word we know again what we made for whom."""
         return "internal" if self.company is None else f"company/{self.company.company_id}"
+
+    @property
+    def reader(self) -> str:
+        """Who reads: the company's name, or `all companies`."""
+        return "all companies" if self.company is None else self.company.name
+
+    @property
+    def distinct_name(self) -> str:
+        """The reader, told apart from a namesake."""
+        return self.reader + self._slug_of_a_namesake
+
+    def labelled(self, name: str) -> str:
+        """The name of a thing, with the company that it is of before it."""
+        return name if self.company is None else f"{self.company.name}: {name}"
 
     def worded(self, text: str) -> str:
         """The text with the company's name in place of {company}."""
@@ -60,48 +82,53 @@ class Scope:
 
     def collection(self, definitions: Definitions) -> CollectionDefinition:
         """The collection of its dashboards."""
-        wanted = definitions.warehouse.internal if self.company is None else definitions.warehouse.company
-        return self._worded_collection(wanted.collection)
+        return self._worded_collection(self._definition(definitions).collection)
 
     def own_collection(self, definitions: Definitions) -> CollectionDefinition | None:
         """Where its managers save what they make, if it has such a place."""
-        wanted = definitions.warehouse.internal if self.company is None else definitions.warehouse.company
-        return None if wanted.own_collection is None else self._worded_collection(wanted.own_collection)
+        wanted = self._definition(definitions).own_collection
+        return None if wanted is None else self._worded_collection(wanted)
 
-    def _worded_collection(self, wanted: CollectionDefinition) -> CollectionDefinition:
-        return CollectionDefinition(name=self.worded(wanted.name), description=self.worded(wanted.description))
-
-    def database_name(self, definitions: Definitions, namesakes: frozenset[str] = frozenset()) -> str:
-        """What its connection is called; two companies of one name are told apart by their slug."""
-        wanted = definitions.warehouse.internal if self.company is None else definitions.warehouse.company
-        name = self.worded(wanted.database.name)
-        is_shared = self.company is not None and self.company.name in namesakes
-        return f"{name} [{self.company.slug}]" if is_shared and self.company is not None else name
+    def database_name(self, definitions: Definitions) -> str:
+        """What its connection is called."""
+        return self.worded(self._definition(definitions).database.name) + self._slug_of_a_namesake
 
     def schemas(self, definitions: Definitions) -> list[str]:
         """The schemas that its connection sees."""
-        wanted = definitions.warehouse.internal if self.company is None else definitions.warehouse.company
-        return wanted.database.schemas
+        return self._definition(definitions).database.schemas
 
-    def groups(self, definitions: Definitions, namesakes: frozenset[str] = frozenset()) -> dict[Role, str]:
+    def groups(self, definitions: Definitions) -> dict[Role, str]:
         """The names of its groups, by role."""
-        suffix = f" [{self.company.slug}]" if self.company and self.company.name in namesakes else ""
         return {
-            role: self.worded(group.name) + suffix
+            role: self.worded(group.name) + self._slug_of_a_namesake
             for role, group in definitions.warehouse.groups.items()
             if (role == "admin") == (self.company is None)
         }
 
+    def collection_references(self) -> dict[str, str]:
+        """The words by which we know its collections again, by part: dashboards, cards, own."""
+        outer = f"{ROOT}/{self.key}"
+        return {"dashboards": outer, "cards": f"{outer}/questions", "own": f"{outer}/own"}
+
+    def dashboard_reference(self, dashboard: DashboardDefinition) -> str:
+        """The word by which we know its copy of a dashboard again."""
+        return f"{ROOT}/{self.key}/dashboards/{dashboard.key}"
+
+    @property
+    def _slug_of_a_namesake(self) -> str:
+        return f" [{self.company.slug}]" if self.company is not None and self.has_namesake else ""
+
+    def _definition(self, definitions: Definitions) -> ScopeDefinition:
+        return definitions.warehouse.internal if self.company is None else definitions.warehouse.company
+
+    def _worded_collection(self, wanted: CollectionDefinition) -> CollectionDefinition:
+        return CollectionDefinition(name=self.worded(wanted.name), description=self.worded(wanted.description))
+
 
 def scopes_of(companies: Sequence[CompanyFacts]) -> list[Scope]:
     """All scopes: those who look after all companies first."""
-    return [Scope(), *(Scope(company) for company in companies)]
-
-
-def names_used_twice(companies: Sequence[CompanyFacts]) -> frozenset[str]:
-    """Names that more than one company bears."""
-    names = [company.name for company in companies]
-    return frozenset(name for name in names if names.count(name) > 1)
+    uses = Counter(company.name for company in companies)
+    return [Scope(), *(Scope(company, has_namesake=uses[company.name] > 1) for company in companies)]
 
 
 def tailored_dashboards(definitions: Definitions, scope: Scope) -> list[DashboardDefinition]:

@@ -20,8 +20,7 @@ import psycopg
 from pydantic import SecretStr
 
 from pipeline.integrations.metabase import state
-from pipeline.integrations.metabase.apply import access_of, reference_of_dashboard, references_of
-from pipeline.integrations.metabase.client import MetabaseAccess, MetabaseClient
+from pipeline.integrations.metabase.client import MetabaseAccess, MetabaseClient, access_of
 from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.definitions import CardDefinition, DashboardDefinition
 from pipeline.integrations.metabase.definitions import Role as Reader
@@ -32,7 +31,6 @@ from pipeline.integrations.metabase.scopes import (
     CompanyFacts,
     Scope,
     distinct_cards,
-    names_used_twice,
     scopes_of,
     subscribers,
     tailored_dashboards,
@@ -71,7 +69,7 @@ def verify_dashboards(
     definitions = load_definitions()
     if settings.metabase_url is None:
         return ["CHURN_METABASE_URL is not set: no Metabase to verify"]
-    scopes, namesakes = scopes_of(companies), names_used_twice(companies)
+    scopes = scopes_of(companies)
     dashboards = {scope.key: tailored_dashboards(definitions, scope) for scope in scopes}
     cards = {key: distinct_cards(group) for key, group in dashboards.items()}
     lines, faults = [], []
@@ -89,9 +87,13 @@ def verify_dashboards(
         eyes = Eyes(client, access, sleep, stack)
         for scope in scopes:
             reader = "All companies" if scope.company is None else scope.company.name
-            group = list(scope.groups(definitions, namesakes).values())[-1]
-            database = found.databases.get(scope.database_name(definitions, namesakes))
-            if database is None or group not in found.groups or references_of(scope)["cards"] not in found.collections:
+            group = list(scope.groups(definitions).values())[-1]
+            database = found.databases.get(scope.database_name(definitions))
+            if (
+                database is None
+                or group not in found.groups
+                or scope.collection_references()["cards"] not in found.collections
+            ):
                 faults.append(f"{reader}: not there yet: churn dashboards apply")
                 continue
             others = [
@@ -106,13 +108,13 @@ def verify_dashboards(
                     f"may read a card of {other.key}" for other, card_id in others if may_read(reader_eyes, card_id)
                 )
             if mails.has_mail:
-                roles = scope.groups(definitions, namesakes)
+                roles = scope.groups(definitions)
                 groups = {role: int(found.groups[name]["id"]) for role, name in roles.items() if name in found.groups}
-                mailed = {reference_of_dashboard(scope, one) for one in dashboards[scope.key] if one.subscription}
+                mailed = {scope.dashboard_reference(one) for one in dashboards[scope.key] if one.subscription}
                 stand = state.dashboards_in(client, items[scope.key], mailed)
                 for one in dashboards[scope.key]:
                     addresses = subscribers(scope, one, operators)
-                    there = stand.get(reference_of_dashboard(scope, one))
+                    there = stand.get(scope.dashboard_reference(one))
                     mine.extend(mail_faults(mails, one, there, addresses, known, groups))
             faults.extend(f"{reader}: {fault}" for fault in mine)
             lines.append(f"{reader}: {len(cards[scope.key])} cards run and compared, {len(mine)} faults")
@@ -125,7 +127,7 @@ def verify_dashboards(
 
 def _items(client: MetabaseClient, found: state.MetabaseState, scope: Scope) -> Iterator[dict[str, Any]]:
     for part in ("dashboards", "cards"):
-        collection = found.collections.get(references_of(scope)[part])
+        collection = found.collections.get(scope.collection_references()[part])
         if collection is not None:
             yield from state.items_of(client, int(collection["id"]))
 

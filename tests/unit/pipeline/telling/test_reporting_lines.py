@@ -1,6 +1,6 @@
 """What `churn dashboards plan` and `apply` say."""
 
-from pipeline.integrations.metabase.apply import ApplyResult, Change
+from pipeline.integrations.metabase.changes import ApplyResult, Change
 from pipeline.telling.dashboards import lines_of
 
 RESULT = ApplyResult(

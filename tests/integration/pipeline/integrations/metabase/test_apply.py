@@ -17,7 +17,8 @@ import yaml
 from pydantic import SecretStr
 
 from pipeline.integrations.metabase.api_key import make_api_key
-from pipeline.integrations.metabase.apply import ApplyResult, CardsFailed, apply_dashboards
+from pipeline.integrations.metabase.apply import apply_dashboards
+from pipeline.integrations.metabase.changes import ApplyResult, CardsFailed
 from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.definitions import DASHBOARDS_DIRECTORY, Definitions
 from pipeline.integrations.metabase.desired import OWNERSHIP_NOTE, WarehouseConnection
@@ -708,7 +709,9 @@ def test_what_a_company_leaves_behind_is_reported_and_kept(metabase: StandIn, ur
     result = apply(url, companies=[ZAWADI], logins=logins)
 
     assert result.changes == []
-    assert any("'Amani Media' (churn/company/2) is of a company that is not active" in note for note in result.notes)
+    assert any(
+        "'Amani Media' (churn/company/2) is of a company that is no longer active" in note for note in result.notes
+    )
     assert metabase.content() == before
 
 

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from pipeline.features.catalogue import PROJECT_DIRECTORY
-from pipeline.integrations.metabase.apply import ApplyResult, apply_dashboards
+from pipeline.integrations.metabase.apply import apply_dashboards
+from pipeline.integrations.metabase.changes import ApplyResult
 from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.errors import MetabaseError
 from tests.integration.pipeline.integrations.metabase.metabase_stand_in import StandIn, served
@@ -172,13 +173,18 @@ def test_a_key_that_somebody_pointed_elsewhere_is_put_right(metabase: StandIn, u
     assert reference["fk_target_field_id"] == key["id"]
 
 
+def described_marts() -> list[dict[str, Any]]:
+    """The marts that dashboards read, as their YAML describes them."""
+    files = sorted((PROJECT_DIRECTORY / "models" / "analytics").glob("_*__models.yml"))
+    return [model for file in files for model in yaml.safe_load(file.read_text())["models"]]
+
+
 def test_types_of_columns_are_those_that_metabase_knows_for_such_data() -> None:
-    text = (PROJECT_DIRECTORY / "models" / "analytics" / "_analytics__models.yml").read_text()
     types = {"text": {"Name", "Country", "Category", "PK"}, "integer": {"Score"}, "double precision": {"Percentage"}}
     types["timestamp with time zone"] = {"CreationTimestamp", "CancelationTimestamp"}
     said = [
         (f"{model['name']}.{column['name']}", column["data_type"], meta["metabase.semantic_type"].removeprefix("type/"))
-        for model in yaml.safe_load(text)["models"]
+        for model in described_marts()
         for column in model["columns"]
         if "metabase.semantic_type" in (meta := column.get("config", {}).get("meta", {}))
     ]
@@ -188,10 +194,9 @@ def test_types_of_columns_are_those_that_metabase_knows_for_such_data() -> None:
 
 
 def test_every_mart_with_a_customers_id_leads_to_the_customer() -> None:
-    text = (PROJECT_DIRECTORY / "models" / "analytics" / "_analytics__models.yml").read_text()
     said = {
         model["name"]: column.get("config", {}).get("meta", {})
-        for model in yaml.safe_load(text)["models"]
+        for model in described_marts()
         for column in model["columns"]
         if column["name"] == "customer_id"
     }

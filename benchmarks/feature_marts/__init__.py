@@ -1,0 +1,1 @@
+"""What the benchmark of feature marts generates, and what it compares them with."""
