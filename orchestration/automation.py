@@ -1,12 +1,13 @@
 """Jobs and schedules, and the policies that hold for all assets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from orchestration import keys, partitions
 from orchestration.resources import WarehouseResource
+from pipeline.prediction.tasks import CONTRACTS, TASKS
 from warehouse.companies.registry import list_companies
 from warehouse.logs.operations import companies_without_scores, record_run
 
@@ -16,7 +17,15 @@ SYNC_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONE
 TRANSFORM_RETRIES = dg.RetryPolicy(max_retries=1, delay=10)
 """A lost connection is worth one more try; a wrong SQL is not worth two."""
 
-TRAIN_BY_CALENDAR = {"ops": {"train_churn_models": {"config": {"retrain": "always", "cause": "schedule"}}}}
+
+def for_each_task(step: str, config: Mapping[str, object]) -> dict[str, object]:
+    """Run config of one step of every task: ``step`` with the task's name in place of {task}."""
+    return {"ops": {step.format(task=binding.name): {"config": dict(config)} for binding in TASKS}}
+
+
+TRAINING = "train_{task}_models"
+STAGING = "stage_{task}_scores"
+TRAIN_BY_CALENDAR = for_each_task(TRAINING, {"retrain": "always", "cause": "schedule"})
 """Run config that trains companies whether or not they have a model, but for those that were trained days ago."""
 
 DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
@@ -30,17 +39,19 @@ WEEKLY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=15)
 
 _proofs = dg.AssetSelection.groups(keys.Group.proofs)
 _guards = dg.AssetSelection.groups(keys.Group.guards)
-_replays = dg.AssetSelection.assets(keys.REPLAYS)
+_replays = dg.AssetSelection.assets(*keys.of_all_tasks("replays"))
 EVERYTHING = dg.AssetSelection.all() - _proofs - _guards - _replays
 _ingestion = dg.AssetSelection.groups(keys.Group.raw)
 _models = dg.AssetSelection.groups(keys.Group.models)
 TRANSFORM = dg.AssetSelection.groups(keys.Group.staging, keys.Group.features)
 SCORING = dg.AssetSelection.groups(keys.Group.predictions, keys.Group.analytics, keys.Group.dashboards) | (
     # Publishing writes these too, and an asset's parts run together.
-    dg.AssetSelection.assets(keys.PUBLICATION_HOLDS, keys.HELD_FLIPS)
+    dg.AssetSelection.assets(*keys.of_all_tasks("publication_holds"), *keys.of_all_tasks("held_flips"))
 )
 _watching = dg.AssetSelection.groups(keys.Group.watching) - _replays
-_training = dg.AssetSelection.assets(keys.TRAINING_RUNS, keys.PROMOTIONS, keys.EVALUATIONS)
+_training = dg.AssetSelection.assets(
+    *(key for table in ("training_runs", "promotions", "evaluations") for key in keys.of_all_tasks(table))
+)
 
 daily = dg.define_asset_job(
     "sync_and_score",
@@ -59,7 +70,7 @@ train = dg.define_asset_job(
     "train",
     # The views that show trainings stand already, and would start dbt once more.
     selection=(TRANSFORM - _training.downstream()) | _training,
-    description="Train every active company's model anew; a challenger replaces a champion only if it is better.",
+    description="Train every active company's models again; a challenger replaces a champion only if it is better.",
     executor_def=dg.in_process_executor,
 )
 score = dg.define_asset_job(
@@ -119,7 +130,7 @@ def sync_and_score_daily(
 
 @dg.schedule(job=train, cron_schedule="30 4 * * 0", description="Every Sunday at 04:30 UTC.")
 def train_weekly(context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource) -> dg.RunRequest | dg.SkipReason:
-    """All active companies in one run, trained anew but for those that drift or grades had trained a few days ago."""
+    """All active companies in one run, trained again but for those that drift or grades had trained a few days ago."""
     request = _request_for_all_companies(context, warehouse)
     if isinstance(request, dg.SkipReason):
         return request
@@ -147,15 +158,15 @@ onboard = dg.define_asset_job(
 backfill_dates = dg.define_asset_job(
     "backfill_dates",
     selection=TRANSFORM,
-    description="Build the features and labels of some past dates anew, all of them in one run. Name the dates in the "
+    description="Build the features and labels of some past dates again, all of them in one run. Name the dates in the "
     "launchpad: ops.dbt_models.config.as_of_dates.",
     executor_def=dg.in_process_executor,
 )
 republish = dg.define_asset_job(
     "republish",
-    selection=dg.AssetSelection.assets(keys.STAGED_SCORES) | SCORING,
-    config={"ops": {"stage_churn_scores": {"config": {"again": True}}}},
-    description="Score the current date anew and publish it, even where the same model has published it already.",
+    selection=dg.AssetSelection.assets(*keys.of_all_tasks("staged_scores")) | SCORING,
+    config=for_each_task(STAGING, {"again": True}),
+    description="Score the current date again and publish it, even where the same model has published it already.",
     executor_def=dg.in_process_executor,
 )
 notify = dg.define_asset_job(
@@ -188,7 +199,7 @@ def onboard_new_companies(
     """Keeps the partitions in step with the registry, too, so that a new company can be chosen in the UI."""
     with warehouse.open() as opened, opened.connect() as conn:
         partitions.match_registry(context.instance, [company.slug for company in list_companies(conn)])
-        new = companies_without_scores(conn)
+        new = companies_without_scores(conn, CONTRACTS)
     for company_id, slug in new:
         yield dg.RunRequest(run_key=f"onboard:{company_id}", tags=partitions.range_tags([slug]))
     if not new:

@@ -34,11 +34,14 @@ def for_each_company(
     warehouse: Warehouse,
     *,
     stage: str,
+    task: str | None = None,
     work: Callable[[Company], Result],
     counts: Callable[[Result], Mapping[str, int]],
     failure: Callable[[Result], str | None] = lambda _: None,
 ) -> CompanyOutcomes[Result]:
     """Do ``work`` for every company of this run's partitions, and keep what each did in ``ops.run_log``.
+
+    With a ``task``, for those that have it, and the stage is called by both: "train churn".
 
     ``failure`` says what went wrong in a result that came back all the same, or None. A company that fails
     is logged with its error and the others go on. Raises ``dagster.Failure`` when more than
@@ -47,7 +50,12 @@ def for_each_company(
     outcomes: CompanyOutcomes[Result] = CompanyOutcomes()
     begun_at = datetime.now(UTC)
     with warehouse.connect() as conn:
-        chosen = [company for company in list_companies(conn) if company.slug in context.partition_keys]
+        chosen = [
+            company
+            for company in list_companies(conn)
+            if company.slug in context.partition_keys and (task is None or task in company.tasks)
+        ]
+    stage = stage if task is None else f"{stage} {task}"
     for company in chosen:
         started_at = datetime.now(UTC)
         try:

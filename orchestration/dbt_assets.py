@@ -26,6 +26,9 @@ _GROUPS = {
 }
 
 
+BEFORE_SCORES = ("grades", "shadow_grades", "feature_drift", "training_runs", "evaluations", "promotions")
+
+
 class LayeredTranslator(DagsterDbtTranslator):
     """Keys carry the layer, so that a source and a mart of one name stay apart."""
 
@@ -38,11 +41,10 @@ class LayeredTranslator(DagsterDbtTranslator):
         if {dep.asset_key for dep in deps} <= {keys.COMPANIES, keys.EXCHANGE_RATES, keys.FEATURE_PROOFS, keys.RUN_LOG}:
             # What hangs on no loaded table would run before the sync, at the cost of one more start of dbt.
             deps.append(dg.AssetDep(keys.LOAD_LOG))
-        watched = {keys.SCORE_GRADES, keys.SHADOW_GRADES, keys.FEATURE_DRIFT}
-        before_scores = watched | {keys.TRAINING_RUNS, keys.EVALUATIONS, keys.PROMOTIONS}
-        if {dep.asset_key for dep in deps} & before_scores:
+        if {dep.asset_key for dep in deps} & {keys.shared(table) for table in BEFORE_SCORES}:
             # These come before the scores of the day, and what shows them would start dbt between the two.
-            deps.append(dg.AssetDep(keys.PUBLICATIONS))
+            deps += [dg.AssetDep(task.publications) for task in keys.TASKS.values()]
+        deps = [each for dep in deps for each in _of_each_task(dep)]
         layer = node["fqn"][1] if node["resource_type"] == "model" else "seeds"
         if layer == "features":
             # Not the model's own text alone: views, macros and promises above it make its rows too.
@@ -53,6 +55,14 @@ class LayeredTranslator(DagsterDbtTranslator):
             group_name=_GROUPS.get(layer, keys.Group.features),
             owners=[keys.Owner.analytics_engineering],
         )
+
+
+def _of_each_task(dep: dg.AssetDep) -> list[dg.AssetDep]:
+    """A table of ml that all tasks write is one source to dbt, and an asset per task here."""
+    for table in keys.TASK_TABLES:
+        if dep.asset_key == keys.shared(table):
+            return [dg.AssetDep(key) for key in keys.of_all_tasks(table)]
+    return [dep]
 
 
 def asset_events(invocation: DbtCliInvocation) -> Iterator[Any]:

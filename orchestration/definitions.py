@@ -19,7 +19,7 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
-    if keys.is_external(spec.key) or spec.key == keys.REPLAYS:
+    if keys.is_external(spec.key) or spec.key in keys.of_all_tasks("replays"):
         return spec
     policies = {keys.Group.raw: HOURLY_FRESHNESS, keys.Group.proofs: WEEKLY_FRESHNESS}
     fresh: dg.AssetSpec = dg.apply_freshness_policy(spec, policies.get(spec.group_name or "", DAILY_FRESHNESS))

@@ -1,6 +1,12 @@
 """Every asset key, group and owner. No other file spells one."""
 
+from dataclasses import dataclass
+
 import dagster as dg
+
+from pipeline.prediction import tasks as prediction_tasks
+from warehouse.prediction.task_relations import TaskRelations
+from warehouse.relations import Relation
 
 
 class Group:
@@ -54,27 +60,72 @@ SYNC_CURSORS = dg.AssetKey(["ops", "sync_cursors"])
 LOAD_LOG = dg.AssetKey(["ops", "load_log"])
 RUN_LOG = dg.AssetKey(["ops", "run_log"])
 
-FEATURE_MATRIX = dbt_model("features", "churn_feature_matrix")
-LABELS = dbt_model("features", "churn_labels")
-LABEL_VERSIONS = dbt_model("features", "churn_label_versions")
-
-TRAINING_RUNS = dg.AssetKey(["ml", "training_runs"])
-EVALUATIONS = dg.AssetKey(["ml", "evaluations"])
-PROMOTIONS = dg.AssetKey(["ml", "promotions"])
-SHADOW_SCORES = dg.AssetKey(["ml", "shadow_scores"])
 FEATURE_PROOFS = dg.AssetKey(["ml", "feature_proofs"])
-SCORE_GRADES = dg.AssetKey(["ml", "grades"])
-SHADOW_GRADES = dg.AssetKey(["ml", "shadow_grades"])
-FEATURE_DRIFT = dg.AssetKey(["ml", "feature_drift"])
-PUBLICATION_HOLDS = dg.AssetKey(["ml", "publication_holds"])
-HELD_FLIPS = dg.AssetKey(["ml", "held_flips"])
-REPLAYS = dg.AssetKey(["ml", "replays"])
-STAGED_SCORES = dg.AssetKey(["ml", "staged_scores"])
-SCORE_MOVES = dg.AssetKey(["ml", "score_moves"])
 
-SCORES = dg.AssetKey(["predictions", "churn_scores"])
-PUBLICATIONS = dg.AssetKey(["predictions", "churn_publications"])
-CHANGES = dg.AssetKey(["predictions", "churn_changes"])
+
+@dataclass(frozen=True)
+class TaskKeys:
+    """The keys of one task's assets."""
+
+    relations: TaskRelations
+
+    @property
+    def feature_matrix(self) -> dg.AssetKey:
+        """What its models learn from and score."""
+        return _relation(self.relations.matrix)
+
+    @property
+    def labels(self) -> dg.AssetKey:
+        """What came of each row of the matrix."""
+        return _relation(self.relations.labels)
+
+    @property
+    def label_versions(self) -> dg.AssetKey:
+        """What each label said, and when that was known."""
+        return _relation(self.relations.label_versions)
+
+    @property
+    def scores(self) -> dg.AssetKey:
+        """What is published."""
+        return _relation(self.relations.contract.scores)
+
+    @property
+    def publications(self) -> dg.AssetKey:
+        """Which sets were published."""
+        return _relation(self.relations.contract.publications)
+
+    @property
+    def changes(self) -> dg.AssetKey:
+        """The change feed."""
+        return _relation(self.relations.contract.changes)
+
+    def ml(self, table: str) -> dg.AssetKey:
+        """The task's rows of a table of schema ml."""
+        return dg.AssetKey(["ml", f"{self.relations.name}_{table}"])
+
+
+TASK_TABLES = (
+    *("training_runs", "evaluations", "promotions", "shadow_scores", "grades", "shadow_grades", "feature_drift"),
+    *("publication_holds", "held_flips", "replays", "staged_scores", "score_moves"),
+)
+"""The tables of ml that each task writes its own rows of, an asset per task."""
+
+TASKS = {binding.name: TaskKeys(binding.relations) for binding in prediction_tasks.TASKS}
+
+
+def shared(table: str) -> dg.AssetKey:
+    """A table of ml as dbt's sources call it, with the rows of all tasks."""
+    return dg.AssetKey(["ml", table])
+
+
+def of_all_tasks(table: str) -> list[dg.AssetKey]:
+    """A table of ml, an asset per task."""
+    return [task.ml(table) for task in TASKS.values()]
+
+
+def _relation(relation: Relation) -> dg.AssetKey:
+    return dg.AssetKey([relation.schema, relation.name])
+
 
 METABASE_DASHBOARDS = dg.AssetKey(["metabase", "dashboards"])
 MESSAGES = dg.AssetKey(["ops", "notifications"])

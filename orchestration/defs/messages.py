@@ -9,7 +9,7 @@ from orchestration.resources import WarehouseResource
 @dg.asset(
     key=keys.MESSAGES,
     deps=[
-        keys.SCORES,
+        keys.TASKS["churn"].scores,
         keys.dbt_model("analytics", "customer_overview"),
         keys.dbt_model("analytics", "churned_customers"),
     ],

@@ -6,7 +6,7 @@ from orchestration import keys
 from orchestration.company_work import for_each_company
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
-from pipeline.features.proof import prove_features, words_of_failure
+from pipeline.features.proof import prove_tasks, words_of_failure
 
 
 # It names no dependency, though it reads the matrix: the catalogue reads the proofs, and with both of them named
@@ -15,7 +15,7 @@ from pipeline.features.proof import prove_features, words_of_failure
     key=keys.FEATURE_PROOFS,
     group_name=keys.Group.proofs,
     owners=[keys.Owner.analytics_engineering],
-    description="A past date of each company, rebuilt from what is loaded today: of how many rows each feature moved.",
+    description="A past date of each company's tasks, rebuilt from what is loaded today: in how many rows what moved.",
     kinds={"postgres", "dbt"},
     partitions_def=companies,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -28,14 +28,20 @@ def feature_proofs(context: dg.AssetExecutionContext, warehouse: WarehouseResour
             context,
             opened,
             stage="prove",
-            work=lambda company: prove_features(settings, opened, company),
-            counts=lambda proof: (
-                {"rows": proof.rows, "features": len(proof.differing), "moved": len(proof.failed)} if proof else {}
-            ),
+            work=lambda company: prove_tasks(settings, opened, company),
+            counts=lambda proofs: {
+                "rows": sum(proof.rows for proof in proofs),
+                "features": sum(len(proof.differing) for proof in proofs),
+                "moved": sum(len(proof.failed) for proof in proofs),
+            },
             failure=words_of_failure,
         )
-    for slug, proof in outcomes.results.items():
-        if proof:
-            shown = {"as_of_date": str(proof.as_of_date), "rows": proof.rows, "moved": len(proof.failed)}
+    for slug, proofs in outcomes.results.items():
+        for proof in proofs:
+            shown = {
+                "as_of_date": str(proof.as_of_date),
+                f"{proof.task} rows": proof.rows,
+                f"{proof.task} moved": len(proof.failed),
+            }
             context.add_asset_metadata(shown, keys.FEATURE_PROOFS, slug)
     return dg.MaterializeResult(asset_key=keys.FEATURE_PROOFS)

@@ -1,6 +1,5 @@
-"""Training and scoring as assets. What they do lives in ``churn_training`` and ``churn_scoring``; no logic here."""
+"""Training as an asset per task. What it does lives in ``pipeline.prediction``; no logic here."""
 
-import json
 from collections.abc import Iterator
 from typing import cast, get_args
 
@@ -11,17 +10,12 @@ from orchestration import keys
 from orchestration.company_work import figures, for_each_company
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
-from pipeline.features.catalogue import MATRIX
-from pipeline.features.dbt import prepare_manifest
-from pipeline.features.versions import sql_version
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.retraining import train_where_due
-from pipeline.prediction.training import ChurnTrainer, Retrain, Search
+from pipeline.prediction.tasks import TaskBinding
+from pipeline.prediction.training import Retrain, Search, Trainer
 from warehouse.prediction.model_log import Cause
-from warehouse.settings import Settings, load_settings
-
-# With other features a model is out of date, as the matrix is.
-FEATURE_CODE = sql_version(json.loads(prepare_manifest(load_settings()).read_text()), MATRIX)
+from warehouse.settings import Settings
 
 
 class TrainingConfig(dg.Config):
@@ -58,66 +52,79 @@ def _search(config: TrainingConfig, settings: Settings) -> Search | None:
     return None
 
 
-@dg.multi_asset(
-    name="train_churn_models",
-    specs=[
-        dg.AssetSpec(
-            keys.TRAINING_RUNS,
-            deps=[keys.FEATURE_MATRIX, keys.LABELS, keys.SCORE_GRADES, keys.FEATURE_DRIFT],
-            group_name=keys.Group.models,
-            owners=[keys.Owner.data_science],
-            code_version=FEATURE_CODE,
-            description="Each training: on which rung, from how many churners, what was decided and why.",
-            kinds={"xgboost", "mlflow"},
-        ),
-        dg.AssetSpec(
-            keys.PROMOTIONS,
-            deps=[keys.FEATURE_MATRIX, keys.LABELS],
-            group_name=keys.Group.models,
-            owners=[keys.Owner.data_science],
-            description="Each decision about a champion, with the figures and conditions that it rests on.",
-            kinds={"mlflow"},
-        ),
-        dg.AssetSpec(
-            keys.EVALUATIONS,
-            deps=[keys.FEATURE_MATRIX, keys.LABELS],
-            group_name=keys.Group.models,
-            owners=[keys.Owner.data_science],
-            code_version=FEATURE_CODE,
-            description="Every candidate's figures on the last mature dates: model, baseline, rule, champion.",
-            kinds={"scikitlearn"},
-        ),
-    ],
-    partitions_def=companies,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-)
-def train_churn_models(
-    context: dg.AssetExecutionContext, config: TrainingConfig, warehouse: WarehouseResource
-) -> Iterator[dg.MaterializeResult[None]]:
-    """Train each company's churn model where due; a challenger replaces a champion only if it is better."""
-    settings = warehouse.settings()
-    with warehouse.open() as opened:
-        registry = ModelRegistry(opened, settings.home)
-        trainer = ChurnTrainer.from_settings(opened, settings)
-        outcomes = for_each_company(
-            context,
-            opened,
-            stage="train",
-            work=lambda company: train_where_due(
-                settings,
-                opened,
-                registry,
-                trainer,
-                company,
-                config.retrain,
-                _cause(config),
-                _search(config, settings),
+def training_assets(binding: TaskBinding, feature_code: str) -> dg.AssetsDefinition:
+    """The training of a task: runs, promotions and evaluations.
+
+    ``feature_code`` is the version of the SQL behind its matrix: with other features a model is out of date.
+    """
+    task = keys.TASKS[binding.name]
+
+    @dg.multi_asset(
+        name=f"train_{binding.name}_models",
+        specs=[
+            dg.AssetSpec(
+                task.ml("training_runs"),
+                deps=[task.feature_matrix, task.labels, task.ml("grades"), task.ml("feature_drift")],
+                group_name=keys.Group.models,
+                owners=[keys.Owner.data_science],
+                code_version=feature_code,
+                description="Each training: on which rung, from how many outcomes, what was decided and why.",
+                kinds={"xgboost", "mlflow"},
             ),
-            counts=lambda trained: {"rows": trained.rows, "outcomes": trained.outcomes},
-        )
-    for slug, trained in outcomes.results.items():
-        context.add_asset_metadata(figures(trained), keys.TRAINING_RUNS, slug)
-        if trained.decision:
-            context.add_asset_metadata({"decision": dg.JsonMetadataValue(trained.decision)}, keys.PROMOTIONS, slug)
-    for key in context.selected_asset_keys:
-        yield dg.MaterializeResult(asset_key=key)
+            dg.AssetSpec(
+                task.ml("promotions"),
+                deps=[task.feature_matrix, task.labels],
+                group_name=keys.Group.models,
+                owners=[keys.Owner.data_science],
+                description="Each decision about a champion, with the figures and conditions that it rests on.",
+                kinds={"mlflow"},
+            ),
+            dg.AssetSpec(
+                task.ml("evaluations"),
+                deps=[task.feature_matrix, task.labels],
+                group_name=keys.Group.models,
+                owners=[keys.Owner.data_science],
+                code_version=feature_code,
+                description="Every candidate's figures on the last mature dates: model, baseline, rule, champion.",
+                kinds={"scikitlearn"},
+            ),
+        ],
+        partitions_def=companies,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def train_models(
+        context: dg.AssetExecutionContext, config: TrainingConfig, warehouse: WarehouseResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        """Train each company's model where due; a challenger replaces a champion only if it is better."""
+        settings = warehouse.settings()
+        with warehouse.open() as opened:
+            registry = ModelRegistry(opened, settings.home)
+            trainer = Trainer.from_settings(binding, opened, settings)
+            outcomes = for_each_company(
+                context,
+                opened,
+                stage="train",
+                task=binding.name,
+                work=lambda company: train_where_due(
+                    binding,
+                    settings,
+                    opened,
+                    registry,
+                    trainer,
+                    company,
+                    config.retrain,
+                    _cause(config),
+                    _search(config, settings),
+                ),
+                counts=lambda trained: {"rows": trained.rows, "outcomes": trained.outcomes},
+            )
+        for slug, trained in outcomes.results.items():
+            context.add_asset_metadata(figures(trained), task.ml("training_runs"), slug)
+            if trained.decision:
+                context.add_asset_metadata(
+                    {"decision": dg.JsonMetadataValue(trained.decision)}, task.ml("promotions"), slug
+                )
+        for key in context.selected_asset_keys:
+            yield dg.MaterializeResult(asset_key=key)
+
+    return train_models

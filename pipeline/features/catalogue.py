@@ -10,11 +10,10 @@ from ml_assets.task import Feature
 from warehouse.companies.definition import CustomAttribute
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_store import attribute_feature, built_columns
+from warehouse.relations import Relation
 from warehouse.settings import Settings
 
 PROJECT_DIRECTORY = Path(__file__).parents[2] / "dbt_project"
-MATRIX = "model.churn_warehouse.churn_feature_matrix"
-"""dbt's name for what models learn from."""
 
 
 class FeatureCatalogueError(Exception):
@@ -31,18 +30,16 @@ def manifest_path(settings: Settings) -> Path:
     return target_directory(settings) / "manifest.json"
 
 
-def read_features(manifest: Path) -> list[Feature]:
-    """Every column of the feature marts that carries ``meta.feature``, in the marts' order.
+def read_features(manifest: Path, matrix: Relation) -> list[Feature]:
+    """Every column that carries ``meta.feature`` in the marts that a matrix is put together from, in their order.
 
     Raises FeatureCatalogueError if the manifest is missing, TaskError if a feature lacks a label, family or kind.
     """
     if not manifest.exists():
         raise FeatureCatalogueError(f"No dbt manifest at {manifest}: run `churn migrate` to parse the project.")
     nodes = json.loads(manifest.read_text())["nodes"]
-    marts = sorted(
-        (node for node in nodes.values() if node["resource_type"] == "model" and node["schema"] == "features"),
-        key=lambda node: str(node["name"]),
-    )
+    models = {str(node["name"]): node for node in nodes.values() if node["resource_type"] == "model"}
+    marts = [models[name] for name in sorted(_marts_of(models, matrix.name))]
     found = [
         Feature.from_meta(name, meta_of(column)["feature"])
         for node in marts
@@ -50,14 +47,22 @@ def read_features(manifest: Path) -> list[Feature]:
         if "feature" in meta_of(column)
     ]
     if not found:
-        raise FeatureCatalogueError("No column in dbt_project/models/features carries meta.feature.")
+        raise FeatureCatalogueError(f"No column of the marts of {matrix} carries meta.feature.")
     return list({feature.name: feature for feature in found}.values())
 
 
-def built_features(warehouse: Warehouse, features: Sequence[Feature]) -> list[Feature]:
-    """Those of the features that the matrix has; dbt may not yet have built one that was added."""
+def _marts_of(models: Mapping[str, Any], matrix: str) -> set[str]:
+    """The marts behind a matrix: those that it names in ``meta.features_from``, or those of a matrix that it names."""
+    if matrix not in models:
+        raise FeatureCatalogueError(f"The dbt project has no model {matrix}: see docs/tasks.md.")
+    named = (models[matrix]["config"].get("meta") or {}).get("features_from") or []
+    return {mart for name in named for mart in _marts_of(models, name)} or {matrix}
+
+
+def built_features(warehouse: Warehouse, matrix: Relation, features: Sequence[Feature]) -> list[Feature]:
+    """Those of the features that a matrix has; dbt may not yet have built one that was added."""
     with warehouse.connect() as conn:
-        built = set(built_columns(conn))
+        built = set(built_columns(conn, matrix))
     return [feature for feature in features if feature.name in built]
 
 

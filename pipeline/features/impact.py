@@ -17,9 +17,11 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from pipeline.features.catalogue import MATRIX, meta_of
+from pipeline.features.catalogue import meta_of
+from pipeline.prediction.tasks import TASKS
+from warehouse.publication.contract import Contract
 
-PUBLISHED = ("churn_probability", "risk_level", "percentile", "baseline_log_odds", "reasons", "evidence_level")
+PUBLISHED = ("risk_level", "percentile", "baseline_log_odds", "reasons", "evidence_level")
 _EVERYTHING = "*"
 
 
@@ -67,7 +69,11 @@ def find_impact(manifest: Mapping[str, Any], name: str, compiled: Path) -> Impac
             for exposure in manifest["exposures"].values()
             if any(key in touched for key in exposure["depends_on"]["nodes"])
         ),
-        published=[f"predictions.churn_scores.{column}" for column in PUBLISHED] if _reaches_scores(touched) else [],
+        published=[
+            f"{contract.scores}.{column}"
+            for contract in _contracts_reached(nodes, touched)
+            for column in (contract.probability, *PUBLISHED)
+        ],
         notes=notes,
     )
 
@@ -199,14 +205,17 @@ def _mentions(expression: exp.Expr, sources: Mapping[str, set[str]]) -> bool:
 
 
 def _through_python(nodes: Mapping[str, Mapping[str, Any]], touched: dict[str, set[str]]) -> None:
-    if _reaches_scores(touched):
-        for key, node in nodes.items():
-            if node["resource_type"] == "source" and node["schema"] == "predictions":
-                touched.setdefault(key, {_EVERYTHING})
+    reached = {contract.task for contract in _contracts_reached(nodes, touched)}
+    for key, node in nodes.items():
+        is_published = node["resource_type"] == "source" and node["schema"] == "predictions"
+        if is_published and str(node["name"]).partition("_")[0] in reached:
+            touched.setdefault(key, {_EVERYTHING})
 
 
-def _reaches_scores(touched: Mapping[str, set[str]]) -> bool:
-    return MATRIX in touched
+def _contracts_reached(nodes: Mapping[str, Mapping[str, Any]], touched: Mapping[str, set[str]]) -> list[Contract]:
+    """What is published by the tasks whose matrix is touched."""
+    names = {f"{nodes[key]['schema']}.{nodes[key]['name']}" for key in touched}
+    return [binding.relations.contract for binding in TASKS if str(binding.relations.matrix) in names]
 
 
 def _features(nodes: Mapping[str, Mapping[str, Any]], touched: Mapping[str, set[str]]) -> Iterable[str]:

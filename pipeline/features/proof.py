@@ -1,4 +1,4 @@
-"""Proving features: dbt builds one past date of one company anew, beside what is stored, and the two are compared.
+"""Proving features: dbt builds one past date of one company again, beside what is stored, and the two are compared.
 
 dbt writes into schemas of their own (its variable `schema_suffix`), which are dropped afterwards. The models are
 those of every day, unchanged: what is proven is what runs.
@@ -13,11 +13,13 @@ from psycopg import sql
 
 from pipeline.features.catalogue import target_directory
 from pipeline.features.dbt import profiles_directory, run_dbt
+from pipeline.prediction.tasks import tasks_of
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_proofs import Proof, compare_with_stored, past_dates, record_proof
 from warehouse.prediction.feature_store import FeaturesNotBuilt
-from warehouse.relations import CHURN_FEATURE_MATRIX, Relation
+from warehouse.prediction.task_relations import TaskRelations
+from warehouse.relations import Relation
 from warehouse.roles import Role
 from warehouse.settings import Settings
 
@@ -27,34 +29,47 @@ _LOCK = 7_231_002
 
 
 def prove_features(
-    settings: Settings, warehouse: Warehouse, company: Company, as_of_date: date | None = None
+    settings: Settings,
+    warehouse: Warehouse,
+    task: TaskRelations,
+    company: Company,
+    as_of_date: date | None = None,
 ) -> Proof | None:
-    """Rebuild a past date of the company from what is loaded today, compare every feature, and keep the result.
+    """Rebuild a past date of a task's matrix from what is loaded today, compare every feature, and keep the result.
 
     Without a date it is the last one before the newest; None for a company that has no past date yet. Raises
     FeaturesNotBuilt where the date is not stored, and DbtFailed with dbt's words where it cannot be
     built.
     """
     with warehouse.connect() as conn:
-        dates = past_dates(conn, company.company_id)
+        dates = past_dates(conn, task, company.company_id)
     if as_of_date is None and not dates:
         return None
     if as_of_date and as_of_date not in dates:
         known = ", ".join(map(str, dates[:12])) or "none"
         raise FeaturesNotBuilt(f"{company.slug} has no past date {as_of_date} to prove; it has: {known}.")
     chosen = as_of_date or dates[0]
-    with built_beside(settings, warehouse, company, [chosen]) as rebuilt, warehouse.connect() as conn:
-        proof = compare_with_stored(conn, rebuilt, company.company_id, chosen, company.custom_attributes)
+    with built_beside(settings, warehouse, task, company, [chosen]) as rebuilt, warehouse.connect() as conn:
+        proof = compare_with_stored(conn, task, rebuilt, company.company_id, chosen, company.custom_attributes)
         record_proof(conn, proof)
     return proof
 
 
-def words_of_failure(proof: Proof | None) -> str | None:
+def prove_tasks(settings: Settings, warehouse: Warehouse, company: Company) -> list[Proof]:
+    """Prove the last past date of each task that the company has, as ``prove_features`` does."""
+    proofs = [prove_features(settings, warehouse, binding.relations, company) for binding in tasks_of(company)]
+    return [proof for proof in proofs if proof]
+
+
+def words_of_failure(proofs: Sequence[Proof]) -> str | None:
     """Which features moved, the worst first; None where none did."""
-    if proof is None or not proof.failed:
-        return None
+    failed = [proof for proof in proofs if proof.failed]
+    return "; ".join(map(_moved, failed)) or None
+
+
+def _moved(proof: Proof) -> str:
     worst = sorted(proof.failed.items(), key=lambda item: (-item[1], item[0]))
-    return f"of {proof.rows} rows of {proof.as_of_date}, rebuilt today, differ: " + ", ".join(
+    return f"of {proof.rows} rows of {proof.task} at {proof.as_of_date}, rebuilt today, differ: " + ", ".join(
         f"{feature} {count}" for feature, count in worst
     )
 
@@ -63,12 +78,13 @@ def words_of_failure(proof: Proof | None) -> str | None:
 def built_beside(
     settings: Settings,
     warehouse: Warehouse,
+    task: TaskRelations,
     company: Company,
     as_of_dates: Sequence[date],
     *,
     as_the_source_said: bool = False,
 ) -> Iterator[Relation]:
-    """The matrix of some dates of one company, built anew beside what is stored; it is gone when the context ends.
+    """A task's matrix of some dates of one company, built beside what is stored; it is gone when the context ends.
 
     One at a time. With ``as_the_source_said`` what was loaded late counts from when the source made it. Raises
     DbtFailed with dbt's words.
@@ -81,11 +97,11 @@ def built_beside(
             "as_of_dates": [as_of_date.isoformat() for as_of_date in as_of_dates],
             "as_the_source_said": as_the_source_said,
         }
-        build = ["build", "--select", "+churn_feature_matrix", "--exclude-resource-types", "test", "unit_test"]
+        build = ["build", "--select", f"+{task.matrix.name}", "--exclude-resource-types", "test", "unit_test"]
         # A folder of its own, so that the next ordinary run finds its own parse.
         target = target_directory(settings).with_name("target_proof")
         run_dbt(settings, build, target_path=target, variables=variables)
-        rebuilt = Relation(CHURN_FEATURE_MATRIX.schema + SUFFIX, CHURN_FEATURE_MATRIX.name)
+        rebuilt = Relation(task.matrix.schema + SUFFIX, task.matrix.name)
         with warehouse.connect() as conn:
             conn.execute(
                 sql.SQL("grant usage on schema {} to {}").format(

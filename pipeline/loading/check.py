@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
-from ml_assets.task import CHURN, LadderThresholds
+from ml_assets.task import LadderThresholds
 from ml_assets.training.ladder import OutcomeCounts, RungDecision, decide_rung
 from pipeline.connectors.contract import ENTITIES, Entity
 from pipeline.connectors.errors import ConnectorError
@@ -26,13 +26,12 @@ from pipeline.connectors.source import source_for
 from pipeline.loading.outcomes import ChurnCheck, churn_check
 from pipeline.loading.personal_data import PersonalData
 from pipeline.loading.sample import QUOTED, Read, also_there, read_entity, told
-from pipeline.prediction.training import ladder_of, meaning_of_churn
+from pipeline.prediction.tasks import ChurnSettings, churn_settings_of, task_named
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company, CompanyDefinition
-from warehouse.companies.registry import list_companies
+from warehouse.companies.registry import companies_with
 from warehouse.connection import Warehouse
 from warehouse.errors import SecretNotFound
-from warehouse.relations import CHURN_LABELS
 from warehouse.settings import Settings
 
 TOP_REASONS = 3
@@ -115,37 +114,40 @@ def check_company(
             source.close()
     now = clock.for_company(tried)
     entities = tuple(_entity_check(ENTITIES[name], one) for name, one in found.items())
-    churn = churn_check(tried, found, now)
-    decision, ladder = None, ladder_of(settings)
+    churn_settings = churn_settings_of(tried)
+    churn = churn_check(churn_settings, found, now) if churn_settings else None
+    decision, task = None, task_named("churn").with_ladder(settings).task
     if churn is not None:
         pooled = _pooled(tried, churn.outcomes, pool)
-        decision = decide_rung(churn.outcomes, pooled, replace(CHURN, ladder=ladder))
+        decision = decide_rung(churn.outcomes, pooled, task)
     failures += [f"{one.entity} cannot be read: {one.error}" for one in entities if one.error]
     failures += _too_many_rejected(entities, settings)
     advice = [
         *_on_the_source(tried, entities, others, found, now),
-        *_on_the_evidence(tried, entities, churn, decision, ladder),
+        *_on_the_evidence(tried, entities, churn_settings, churn, decision, task.ladder),
     ]
     return CompanyCheck(company, entities, churn, decision, tuple(failures), tuple(advice))
 
 
 def pool_of(warehouse: Warehouse, company: CompanyDefinition) -> OutcomeCounts | None:
     """The outcomes of the other companies that it could learn with, or None where there is none."""
-    if not company.shares_training:
+    churn, task = churn_settings_of(company), task_named("churn").relations
+    if churn is None or not company.shares_training:
         return None
     query = sql.SQL(
         "select count(*), count(distinct (company_id, customer_id)),"
-        " count(distinct (company_id, customer_id)) filter (where is_churned) from {}"
-        " where company_id = any(%s) and is_mature and is_churned is not null and extract(day from as_of_date) = 1"
-    ).format(CHURN_LABELS.identifier)
+        " count(distinct (company_id, customer_id)) filter (where {label}) from {labels}"
+        " where company_id = any(%s) and is_mature and {label} is not null and extract(day from as_of_date) = 1"
+    ).format(labels=task.labels.identifier, label=sql.Identifier(task.label))
     with warehouse.connect() as connection:
         try:
             others = [
                 other.company_id
-                for other in list_companies(connection)
+                for other in companies_with(connection, task.name)
                 if other.shares_training
                 and other.slug != company.slug
-                and meaning_of_churn(other) == meaning_of_churn(company)
+                and (meant := churn_settings_of(other)) is not None
+                and meant.meaning() == churn.meaning()
             ]
             rows, entities, outcomes = connection.execute(query, [others]).fetchone() or (0, 0, 0)
         except psycopg.errors.UndefinedTable:
@@ -241,14 +243,17 @@ def _on_the_source(
 def _on_the_evidence(
     company: Company,
     entities: Sequence[EntityCheck],
+    settings: ChurnSettings | None,
     churn: ChurnCheck | None,
     decision: RungDecision | None,
     ladder: LadderThresholds,
 ) -> Iterator[str]:
+    if settings is None:
+        return
     if churn is None or decision is None:
         if not any(one.error for one in entities) and entities:
-            needed = "payments" if company.churn_kind == "inactivity" else "customers"
-            yield f"Churn by {company.churn_kind} is read from {needed}, and none could be used."
+            needed = "payments" if settings.kind == "inactivity" else "customers"
+            yield f"Churn by {settings.kind} is read from {needed}, and none could be used."
         return
     if not churn.by_month:
         yield {
@@ -256,7 +261,7 @@ def _on_the_evidence(
             "inactivity": "Nobody has been silent for so long: is inactivity_days too many?",
             "downgrade": "No price has dropped that far in what the source remembers. A source that shows only today's "
             "price tells of downgrades from its first sync on.",
-        }[company.churn_kind]
+        }[settings.kind]
     spans = [(one.first_at, one.last_at) for one in entities if one.first_at and one.last_at]
     if spans and max(last for _, last in spans) - min(first for first, _ in spans) < LITTLE_HISTORY:
         yield "Less than a year of history: older records make more dates to learn from and to be judged on."

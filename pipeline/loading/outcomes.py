@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ml_assets.training.ladder import OutcomeCounts
 from pipeline.loading.sample import Read
-from warehouse.companies.definition import Company
+from pipeline.prediction.tasks import ChurnSettings
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class ChurnCheck:
     scale: float
 
 
-def churn_check(company: Company, read: Mapping[str, Read], now: datetime) -> ChurnCheck | None:
+def churn_check(churn: ChurnSettings, read: Mapping[str, Read], now: datetime) -> ChurnCheck | None:
     """None where the records that tell of churn could not be read, or none came."""
-    told_by = "payments" if company.churn_kind == "inactivity" else "customers"
+    told_by = "payments" if churn.kind == "inactivity" else "customers"
     source = read.get(told_by)
     if source is None or not source.table.num_rows:
         return None
     # Of a part of the records, oldest changes first, nothing is known after the last of them.
     until = pd.Timestamp(now if source.is_complete else min(source.until or now, now))
-    horizon = pd.Timedelta(days=company.horizon_days)
-    if company.churn_kind == "inactivity":
-        spells = _silences(source.table, pd.Timedelta(days=company.inactivity_days or 0), until)
-    elif company.churn_kind == "downgrade":
-        spells = _downgrades(source.table, company.downgrade_share or 1.0, until)
+    horizon = pd.Timedelta(days=churn.horizon_days)
+    if churn.kind == "inactivity":
+        spells = _silences(source.table, pd.Timedelta(days=churn.inactivity_days or 0), until)
+    elif churn.kind == "downgrade":
+        spells = _downgrades(source.table, churn.downgrade_share or 1.0, until)
     else:
         spells = _cancellations(source.table, until)
     counted = _outcomes(spells, horizon, until)

@@ -115,7 +115,7 @@ def explain(
 
 
 def parts_table(scored: Scored, frame: pd.DataFrame, signatures: npt.NDArray[np.int64], parts: FloatArray) -> pa.Table:
-    """The rows to keep of a chunk's parts, one per entity: columns of `warehouse.prediction.score_history.EXPLAINED`."""
+    """The rows to keep of a chunk's parts, one per entity: columns of `score_history.EXPLAINED`."""
     return pa.table(
         {
             "company_id": np.full(len(frame), scored.company.company_id, dtype=np.int32),

@@ -25,6 +25,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from foundation.model_version import ModelVersion
 from ml_assets.model.trained import TrainedModel
 from ml_assets.task import PredictionTask
 from ml_assets.training.train import TrainingResult
@@ -66,10 +67,9 @@ class ModelFilesMissing(RegistryError):
 class RegisteredModel:
     """One version of a model in the registry, the MLflow run that made it, and the champion that it met."""
 
-    name: str
-    version: str
+    version: ModelVersion
     run_id: str
-    champion_before: str | None = None
+    champion_before: ModelVersion | None = None
 
 
 class ModelRegistry:
@@ -102,18 +102,18 @@ class ModelRegistry:
         before = self.champion_version(name)
         with self._reported(f"model {name!r} could not be logged"):
             run_id = self._log_run(name, result, task, tags or {})
-            registered = RegisteredModel(name, self._register(name, run_id, result), run_id, before)
+            registered = RegisteredModel(self._register(name, run_id, result), run_id, before)
             if promote if promote is not None else result.status != "kept_champion":
-                self._client.set_registered_model_alias(name, CHAMPION, registered.version)
+                self._client.set_registered_model_alias(name, CHAMPION, str(registered.version.number))
         return registered
 
-    def set_champion(self, name: str, version: str) -> None:
+    def set_champion(self, version: ModelVersion) -> None:
         """Let this version publish from now on. Raises `RegistryError` when there is no such version."""
-        with self._reported(f"version {version} of model {name!r} could not be made champion"):
-            self._client.get_model_version(name, version)
-            self._client.set_registered_model_alias(name, CHAMPION, version)
+        with self._reported(f"{version} could not be made champion"):
+            self._client.get_model_version(version.name, str(version.number))
+            self._client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
 
-    def champion(self, name: str) -> tuple[TrainedModel, str] | None:
+    def champion(self, name: str) -> tuple[TrainedModel, ModelVersion] | None:
         """The champion of this name and its version; None where the name has no champion."""
         from mlflow.exceptions import MlflowException
 
@@ -124,9 +124,10 @@ class ModelRegistry:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
                 raise
-        return self._read(name, found.version, found.run_id), str(found.version)
+        version = ModelVersion(name, int(found.version))
+        return self._read(version, found.run_id), version
 
-    def champion_version(self, name: str) -> str | None:
+    def champion_version(self, name: str) -> ModelVersion | None:
         """The version that holds the champion's alias; None where the name has no champion.
 
         Read from MLflow's own table: importing MLflow takes seconds, and a day with nothing new needs no more.
@@ -137,7 +138,7 @@ class ModelRegistry:
                 row = connection.execute(query, [name, CHAMPION]).fetchone()
             except psycopg.errors.UndefinedTable:
                 return None
-        return None if row is None else str(row[0])
+        return None if row is None else ModelVersion(name, int(row[0]))
 
     def champion_feature_version(self, name: str) -> str | None:
         """What made the features that the champion learned from; None where there is none, or it is not recorded.
@@ -156,19 +157,19 @@ class ModelRegistry:
                 return None
         return None if row is None else str(row[0])
 
-    def load(self, name: str, version: str) -> TrainedModel:
+    def load(self, version: ModelVersion) -> TrainedModel:
         """One version of a model. Raises `RegistryError` when it, or its files, are not there."""
-        with self._reported(f"version {version} of model {name!r} could not be read"):
-            found = self._client.get_model_version(name, version)
-        return self._read(name, version, found.run_id)
+        with self._reported(f"{version} could not be read"):
+            found = self._client.get_model_version(version.name, str(version.number))
+        return self._read(version, found.run_id)
 
-    def card(self, name: str, version: str) -> str:
+    def card(self, version: ModelVersion) -> str:
         """The model card of a version, as an HTML page. Raises `RegistryError` when it is not there."""
-        return self._artefact(name, version, _CARD_FILE).decode()
+        return self._artefact(version, _CARD_FILE).decode()
 
-    def report(self, name: str, version: str) -> dict[str, Any]:
-        """What a version's training found (see `training_record.report_of`). Raises `RegistryError` when it is not there."""
-        found: dict[str, Any] = orjson.loads(self._artefact(name, version, _REPORT_FILE))
+    def report(self, version: ModelVersion) -> dict[str, Any]:
+        """What a version's training found (`training_record.report_of`). Raises RegistryError when it is not there."""
+        found: dict[str, Any] = orjson.loads(self._artefact(version, _REPORT_FILE))
         return found
 
     def study_storage(self, name: str) -> Any:
@@ -280,7 +281,7 @@ class ModelRegistry:
             (folder / _CARD_FILE).write_text(render_card(name, result, task, parameters_of(result)))
             self._client.log_artifacts(run_id, temporary)
 
-    def _register(self, name: str, run_id: str, result: TrainingResult) -> str:
+    def _register(self, name: str, run_id: str, result: TrainingResult) -> ModelVersion:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -295,7 +296,7 @@ class ModelRegistry:
             run_id=run_id,
             tags={"rung": result.model.rung, "status": result.status, **_feature_version_tag(result)},
         )
-        return str(found.version)
+        return ModelVersion(name, int(found.version))
 
     def _experiment(self, task_name: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -313,22 +314,20 @@ class ModelRegistry:
     def _folder(self, task_name: str, run_id: str) -> Path:
         return self._files / task_name / run_id / "artifacts" / _MODEL_FOLDER
 
-    def _artefact(self, name: str, version: str, file: str) -> bytes:
-        with self._reported(f"version {version} of model {name!r} could not be read"):
-            run_id = self._client.get_model_version(name, version).run_id
+    def _artefact(self, version: ModelVersion, file: str) -> bytes:
+        with self._reported(f"{version} could not be read"):
+            run_id = self._client.get_model_version(version.name, str(version.number)).run_id
         found = list(self._files.glob(f"*/{run_id}/artifacts/{file}"))
         if not found:
-            raise ModelFilesMissing(
-                f"model {name!r}, version {version}, has no {file} under {self._files}: train again"
-            )
+            raise ModelFilesMissing(f"{version} has no {file} under {self._files}: train again")
         return found[0].read_bytes()
 
-    def _read(self, name: str, version: str, run_id: str) -> TrainedModel:
+    def _read(self, version: ModelVersion, run_id: str) -> TrainedModel:
         """Files are looked up below today's home, so that the whole home folder may move."""
         folders = list(self._files.glob(f"*/{run_id}/artifacts/{_MODEL_FOLDER}"))
         if not folders:
             raise ModelFilesMissing(
-                f"the files of model {name!r}, version {version}, are not under {self._files}: they were "
+                f"the files of {version} are not under {self._files}: they were "
                 "trained with another home folder or removed; put them back, or train again"
             )
         return TrainedModel.from_files({path.name: path.read_bytes() for path in folders[0].iterdir()})

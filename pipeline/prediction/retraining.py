@@ -1,14 +1,16 @@
-"""When a model that stands is trained anew: by the calendar, by drift, or because its promises were not kept."""
+"""When a model that stands is trained again: by the calendar, by drift, or because its promises were not kept."""
 
 from datetime import date
 from typing import Any
 
 import psycopg
 
+from foundation.model_version import ModelVersion
 from ml_assets.judging.drift import TOGETHER
-from ml_assets.task import CHURN
+from ml_assets.task import PROBABILITY
 from pipeline.prediction.registry import ModelRegistry
-from pipeline.prediction.training import ChurnTrainer, Retrain, Search, Trained
+from pipeline.prediction.tasks import TaskBinding
+from pipeline.prediction.training import Retrain, Search, Trained, Trainer
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -28,10 +30,11 @@ FEWEST_OUTCOMES = 30
 
 
 def train_where_due(
+    binding: TaskBinding,
     settings: Settings,
     warehouse: Warehouse,
     registry: ModelRegistry,
-    trainer: ChurnTrainer,
+    trainer: Trainer,
     company: Company,
     retrain: Retrain,
     cause: Cause | None,
@@ -43,51 +46,59 @@ def train_where_due(
     """
     today = Clock.from_settings(settings).for_company(company).date()
     with warehouse.connect(Role.ml) as conn:
-        if cause == "schedule" and is_too_soon(conn, settings, company, today):
+        if cause == "schedule" and is_too_soon(conn, binding, settings, company, today):
             retrain, cause = "when_due", None
         if retrain == "when_due":
-            cause = cause_to_train(conn, settings, registry, company, today)
+            cause = cause_to_train(conn, binding, settings, registry, company, today)
             retrain = "always" if cause else "when_due"
     return trainer.train(company, retrain, cause, search)
 
 
 def cause_to_train(
-    conn: psycopg.Connection[Any], settings: Settings, registry: ModelRegistry, company: Company, today: date
+    conn: psycopg.Connection[Any],
+    binding: TaskBinding,
+    settings: Settings,
+    registry: ModelRegistry,
+    company: Company,
+    today: date,
 ) -> Cause | None:
-    """Why the company's champion should be trained anew, or None.
+    """Why the company's champion should be trained again, or None.
 
     None within the least time between two trainings, and while publication is held: nobody should learn from an
     outage. A company without a champion, or with other features than it learned from, is the trainer's business.
     """
-    chosen = chosen_model(conn, company.company_id, CHURN.name)
+    chosen = chosen_model(conn, company.company_id, binding.name)
     champion = registry.champion_version(chosen) if chosen else None
-    last = last_training_date(conn, company.company_id, CHURN.name)
-    if champion is None or last is None or is_too_soon(conn, settings, company, today):
+    last = last_training_date(conn, company.company_id, binding.name)
+    if champion is None or last is None or is_too_soon(conn, binding, settings, company, today):
         return None
-    published = newest_publication(conn, company.company_id)
-    holds = list_holds(conn, company.company_id, only_open=True)
+    published = newest_publication(conn, binding.relations.contract, company.company_id)
+    holds = list_holds(conn, company.company_id, binding.name, only_open=True)
     if published and holds and holds[0].as_of_date > published.as_of_date:
         return None
-    version = f"{chosen} v{champion}"
-    watched = [TOGETHER, CHURN.probability_column]
-    verdicts = last_verdicts(conn, company.company_id, CHURN.name, version, watched, DATES_OF_DRIFT)
+    watched = [TOGETHER, PROBABILITY]
+    verdicts = last_verdicts(conn, company.company_id, binding.name, str(champion), watched, DATES_OF_DRIFT)
     if len(verdicts) == DATES_OF_DRIFT and all(verdicts):
         return "drift"
-    if _promises_broken(conn, company, version):
+    if _promises_broken(conn, binding, company, champion):
         return "grade"
     return "schedule" if (today - last).days >= settings.retrain_after_days else None
 
 
-def is_too_soon(conn: psycopg.Connection[Any], settings: Settings, company: Company, today: date) -> bool:
+def is_too_soon(
+    conn: psycopg.Connection[Any], binding: TaskBinding, settings: Settings, company: Company, today: date
+) -> bool:
     """Whether the last training is nearer than the least time between two."""
-    last = last_training_date(conn, company.company_id, CHURN.name)
+    last = last_training_date(conn, company.company_id, binding.name)
     return last is not None and (today - last).days < settings.retrain_minimum_days
 
 
-def _promises_broken(conn: psycopg.Connection[Any], company: Company, version: str) -> bool:
+def _promises_broken(
+    conn: psycopg.Connection[Any], binding: TaskBinding, company: Company, version: ModelVersion
+) -> bool:
     """Whether over all months this model's mean promise lies outside what its outcomes allow."""
     return any(
         grade.outcomes >= FEWEST_OUTCOMES and not grade.is_kept
-        for grade in read_grades(conn, company.company_id, CHURN.name)
-        if grade.as_of_month is None and grade.model_version == version and grade.segment == "all"
+        for grade in read_grades(conn, company.company_id, binding.name)
+        if grade.as_of_month is None and grade.model_version == str(version) and grade.segment == "all"
     )

@@ -27,8 +27,8 @@ from ml_assets.task import ENTITY_ID, PROBABILITY, Feature, PredictionTask
 from pipeline.features.catalogue import built_features, features_of_attributes, manifest_path, read_features
 from pipeline.prediction.moves import Earlier, Standing, explain, parts_table
 from pipeline.prediction.registry import ModelRegistry, RegistryError
-from pipeline.prediction.tasks import TaskBinding
 from pipeline.prediction.scored import KnownParts, Read, Scored, aligned, ends, log_odds
+from pipeline.prediction.tasks import TaskBinding
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -47,6 +47,7 @@ from warehouse.prediction.score_history import (
 from warehouse.publication.contract import Contract
 from warehouse.publication.publish import (
     JSON_COLUMNS,
+    PublishedSet,
     encode_scores,
     newest_publication,
     publication_before,
@@ -134,7 +135,9 @@ class Scorer:
             forget_explained_parts(conn, company.company_id, self._task.name, version)
         probability = scored.published.probability
         levels = risk_levels(probability, model.facts.base_rate, self._task.risk)
-        return Staged(now.date(), str(version), model.rung, staged, float(probability.mean()), int((levels == "high").sum()))
+        return Staged(
+            now.date(), str(version), model.rung, staged, float(probability.mean()), int((levels == "high").sum())
+        )
 
     def score_entity(self, company: Company, entity_id: str) -> dict[str, Any]:
         """One entity's score at the company's newest date as it would be published, with reasons; nothing is kept.
@@ -166,7 +169,9 @@ class Scorer:
         scores["task"] = self._task.name
         scores["scored_at"] = pd.Timestamp(self._clock.for_company(company))
         with self._warehouse.connect(Role.ml) as conn:
-            return stage_scores(conn, company.company_id, self._task.name, pa.Table.from_pandas(scores, preserve_index=False))
+            return stage_scores(
+                conn, company.company_id, self._task.name, pa.Table.from_pandas(scores, preserve_index=False)
+            )
 
     def _chunks(self, conn: psycopg.Connection[Any], scored: "Scored", earlier: "Earlier | None") -> Iterator[Encoded]:
         """The scores to stage, chunk by chunk; what their parts were, and why they moved, is written beside them."""
@@ -255,9 +260,7 @@ class Scorer:
     def _earlier(self, scored: "Scored", standing: "Standing") -> "Earlier":
         """What was published for an earlier date, and what its model says of then and now."""
         company, before, model = scored.company, standing.publication, standing.model
-        published = published_probabilities(
-            self._warehouse, self._contract, company.company_id, before.as_of_date
-        )
+        published = published_probabilities(self._warehouse, self._contract, company.company_id, before.as_of_date)
         entities = pd.Index(scored.read.keys[ENTITY_ID].to_pandas())
         probability = aligned(entities, published[ENTITY_ID], published[PROBABILITY].to_numpy())
         unknown = np.full(len(entities), np.nan)
@@ -318,9 +321,7 @@ class Scorer:
         today = self._clock.for_company(company).date()
         attributes = company.custom_attributes
         frame = next(
-            chunks_at(
-                self._warehouse, self._relations, company.company_id, today, self.names, attributes, rows=rows
-            )
+            chunks_at(self._warehouse, self._relations, company.company_id, today, self.names, attributes, rows=rows)
         ).to_pandas()
         model.check_frame(frame, self._task)
         contributions = model.score(frame).contributions

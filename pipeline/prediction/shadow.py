@@ -8,9 +8,10 @@ from typing import Self
 import pyarrow as pa
 
 from ml_assets.errors import FeatureVersionError
-from ml_assets.task import CHURN, Feature
+from ml_assets.task import ENTITY_ID, Feature
 from pipeline.features.catalogue import built_features, manifest_path, read_features
 from pipeline.prediction.registry import ModelRegistry
+from pipeline.prediction.tasks import TaskBinding
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -36,6 +37,7 @@ class ShadowScorer:
 
     def __init__(
         self,
+        binding: TaskBinding,
         warehouse: Warehouse,
         registry: ModelRegistry,
         features: Sequence[Feature],
@@ -43,17 +45,19 @@ class ShadowScorer:
         *,
         retention_days: int,
     ) -> None:
+        self._binding = binding
         self._warehouse = warehouse
         self._registry = registry
         self._clock = clock
         self._retention_days = retention_days
-        self._names = [feature.name for feature in built_features(warehouse, features)]
+        self._names = [feature.name for feature in built_features(warehouse, binding.relations.matrix, features)]
 
     @classmethod
-    def from_settings(cls, warehouse: Warehouse, settings: Settings) -> Self:
+    def from_settings(cls, binding: TaskBinding, warehouse: Warehouse, settings: Settings) -> Self:
         """A scorer of the features that the settings' manifest describes."""
-        features = read_features(manifest_path(settings))
+        features = read_features(manifest_path(settings), binding.relations.matrix)
         return cls(
+            binding,
             warehouse,
             ModelRegistry(warehouse, settings.home),
             features,
@@ -62,39 +66,38 @@ class ShadowScorer:
         )
 
     def score(self, company: Company) -> Shadowed:
-        """Score the company's active customers at its current date by its newest challenger, where it has one."""
+        """Score whom the company may ask about at its current date by its newest challenger, where it has one."""
         now = self._clock.for_company(company)
-        kept_from = now.date() - timedelta(days=company.horizon_days + self._retention_days)
+        kept_from = now.date() - timedelta(days=self._binding.horizon_days(company) + self._retention_days)
         with self._warehouse.connect(Role.ml) as conn:
-            forget_shadow_scores(conn, company.company_id, kept_from)
-            name = chosen_model(conn, company.company_id, CHURN.name)
+            forget_shadow_scores(conn, company.company_id, self._binding.name, kept_from)
+            name = chosen_model(conn, company.company_id, self._binding.name)
         champion = self._registry.champion_version(name) if name else None
         if name is None or champion is None:
             return Shadowed(now.date(), None)
         with self._warehouse.connect(Role.ml) as conn:
-            challenger = newest_challenger(conn, name, champion)
+            challenger = newest_challenger(conn, champion)
         if challenger is None:
             return Shadowed(now.date(), None)
-        model = self._registry.load(name, challenger)
-        frame = rows_at(
-            self._warehouse, company.company_id, now.date(), self._names, company.custom_attributes
-        ).to_pandas()
+        model = self._registry.load(challenger)
+        place = (self._warehouse, self._binding.relations, company.company_id, now.date())
+        frame = rows_at(*place, self._names, company.custom_attributes).to_pandas()
         try:
-            model.check_frame(frame, CHURN)
+            model.check_frame(frame, self._binding.task)
         except FeatureVersionError:
             return Shadowed(now.date(), None)
-        version = f"{name} v{challenger}"
         probabilities = model.score(frame, explain=False).probability
         scores = pa.table(
             {
                 "company_id": pa.array([company.company_id] * len(frame), pa.int32()),
-                "customer_id": pa.array(frame[CHURN.entity_key], pa.string()),
+                "task": pa.array([self._binding.name] * len(frame), pa.string()),
+                "entity_id": pa.array(frame[ENTITY_ID], pa.string()),
                 "as_of_date": pa.array([now.date()] * len(frame), pa.date32()),
-                "model_version": pa.array([version] * len(frame), pa.string()),
+                "model_version": pa.array([str(challenger)] * len(frame), pa.string()),
                 "probability": pa.array(probabilities, pa.float64()),
                 "scored_at": pa.array([now] * len(frame), pa.timestamp("us", "UTC")),
             }
         )
         with self._warehouse.connect(Role.ml) as conn:
-            replace_shadow_scores(conn, company.company_id, now.date(), version, scores)
-        return Shadowed(now.date(), version, len(frame))
+            replace_shadow_scores(conn, company.company_id, self._binding.name, now.date(), challenger, scores)
+        return Shadowed(now.date(), str(challenger), len(frame))

@@ -101,8 +101,8 @@ class TaskBinding:
         """What the company says of the task. Raises UnknownTask where it does not have it."""
         if self.name not in company.tasks:
             raise UnknownTask(
-                f"{company.slug} does not have the task {self.name}: put it under `tasks:` of its definition, and apply "
-                "that with `churn company add`."
+                f"{company.slug} does not have the task {self.name}: put it under `tasks:` of its definition, and "
+                "`churn company add` that."
             )
         return self.settings.model_validate(company.tasks[self.name])
 
@@ -172,6 +172,11 @@ def task_named(name: str) -> TaskBinding:
         if binding.name == name:
             return binding
     raise UnknownTask(f"There is no task {name!r}; there are {', '.join(binding.name for binding in TASKS)}.")
+
+
+def churn_settings_of(company: CompanyDefinition) -> ChurnSettings | None:
+    """What the company means by churn; None where it does not have the task."""
+    return ChurnSettings.model_validate(company.tasks["churn"]) if "churn" in company.tasks else None
 
 
 def tasks_of(company: CompanyDefinition) -> list[TaskBinding]:

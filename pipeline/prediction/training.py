@@ -1,26 +1,28 @@
-"""Training churn per company: read a frame, hand it to ``ml_assets``, write what comes back.
+"""Training a task per company: read a frame, hand it to ``ml_assets``, write what comes back.
 
 Which rung of the ladder a company stands on and what is due are decided here; how a model is made is not.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import orjson
 import pandas as pd
 
+from foundation.model_version import ModelVersion
 from ml_assets.errors import ArtefactError
 from ml_assets.frames import is_same_version
 from ml_assets.model.trained import TrainedModel
-from ml_assets.task import CHURN, Feature, LadderThresholds, Rung
+from ml_assets.task import Feature, Rung
 from ml_assets.training.ladder import RungDecision, assert_pool_allowed, count_outcomes, decide_rung
 from ml_assets.training.search import SearchBudget
 from ml_assets.training.train import TrainingResult, repeat, train, train_rule
 from pipeline.features.catalogue import built_features, features_of_attributes, manifest_path, read_features
 from pipeline.prediction.registry import ModelFilesMissing, ModelRegistry, RegisteredModel
+from pipeline.prediction.tasks import TaskBinding
 from warehouse.clock import Clock
-from warehouse.companies.definition import Company, CompanyDefinition, CustomAttribute
+from warehouse.companies.definition import Company, CustomAttribute
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_store import feature_versions_at, labelled_rows
@@ -63,33 +65,34 @@ class Trained:
     decision: dict[str, Any] | None = None
 
 
-class ChurnTrainer:
-    """Trains companies from one feature matrix; a pooled model is trained once per instance."""
+class Trainer:
+    """Trains companies for one task; a pooled model is trained once per instance."""
 
     def __init__(
         self,
+        binding: TaskBinding,
         warehouse: Warehouse,
         registry: ModelRegistry,
         features: Sequence[Feature],
         clock: Clock,
         threads: int,
-        ladder: LadderThresholds = CHURN.ladder,
     ) -> None:
+        self._binding = binding
+        self._task = binding.task
         self._warehouse = warehouse
         self._registry = registry
         self._clock = clock
         self._threads = threads
-        self._ladder = ladder
-        self._features = built_features(warehouse, features)
+        self._features = built_features(warehouse, binding.relations.matrix, features)
         self._pools: dict[str, tuple[TrainingResult, RegisteredModel]] = {}
 
     @classmethod
-    def from_settings(cls, warehouse: Warehouse, settings: Settings) -> Self:
+    def from_settings(cls, binding: TaskBinding, warehouse: Warehouse, settings: Settings) -> Self:
         """A trainer of the features that the settings' manifest describes."""
-        features = read_features(manifest_path(settings))
+        features = read_features(manifest_path(settings), binding.relations.matrix)
         registry = ModelRegistry(warehouse, settings.home)
-        clock, ladder = Clock.from_settings(settings), ladder_of(settings)
-        return cls(warehouse, registry, features, clock, settings.threads, ladder)
+        clock = Clock.from_settings(settings)
+        return cls(binding.with_ladder(settings), warehouse, registry, features, clock, settings.threads)
 
     def train(
         self, company: Company, retrain: Retrain, cause: Cause | None = None, search: Search | None = None
@@ -102,14 +105,14 @@ class ChurnTrainer:
         FeatureVersionError where the rows to learn from are of several.
         """
         sharing = self._sharing(company)
-        own = count_outcomes(self._labelled([company], []), CHURN)
-        pool = count_outcomes(self._labelled(sharing, []), CHURN) if sharing else None
-        decision = decide_rung(own, pool, replace(CHURN, ladder=self._ladder))
-        name = _model_name(company, decision)
+        own = count_outcomes(self._labelled([company], []), self._task)
+        pool = count_outcomes(self._labelled(sharing, []), self._task) if sharing else None
+        decision = decide_rung(own, pool, self._task)
+        name = self._model_name(company, decision)
         with self._warehouse.connect(Role.ml) as conn:
-            chosen = chosen_model(conn, company.company_id, CHURN.name)
+            chosen = chosen_model(conn, company.company_id, self._task.name)
         if retrain == "when_due" and chosen == name and self._is_up_to_date(company, name):
-            return Trained("not_due", decision.rung, name, "it has a model; `churn train` trains it anew")
+            return Trained("not_due", decision.rung, name, "it has a model; `churn train` trains it again")
         if decision.rung == "pooled_model":
             result, registered = self._train_pool(name, sharing, company, search)
         else:
@@ -127,7 +130,9 @@ class ChurnTrainer:
         self, companies: Sequence[Company], names: Sequence[str], attributes: Sequence[CustomAttribute] = ()
     ) -> pd.DataFrame:
         ids = [company.company_id for company in companies]
-        frame: pd.DataFrame = labelled_rows(self._warehouse, ids, names, attributes).to_pandas()
+        frame: pd.DataFrame = labelled_rows(
+            self._warehouse, self._binding.relations, ids, names, attributes
+        ).to_pandas()
         return frame
 
     def _is_up_to_date(self, company: Company, name: str) -> bool:
@@ -139,17 +144,21 @@ class ChurnTrainer:
 
     def _versions_now(self, company: Company) -> list[str]:
         with self._warehouse.connect(Role.ml) as conn:
-            return feature_versions_at(conn, company.company_id, self._clock.for_company(company).date())
+            today = self._clock.for_company(company).date()
+            return feature_versions_at(conn, self._binding.relations, company.company_id, today)
 
     def _sharing(self, company: Company) -> list[Company]:
-        """The companies that share training and mean the same by churn, this one among them; none if it does not."""
+        """The companies that share training and mean the same by the task, this one among them; none if it does not."""
         if not company.shares_training:
             return []
+        meaning = self._binding.settings_of(company).meaning()
         with self._warehouse.connect() as conn:
             return [
                 other
                 for other in list_companies(conn)
-                if other.shares_training and meaning_of_churn(other) == meaning_of_churn(company)
+                if other.shares_training
+                and self._task.name in other.tasks
+                and self._binding.settings_of(other).meaning() == meaning
             ]
 
     def _train_pool(
@@ -171,12 +180,13 @@ class ChurnTrainer:
         search: Search | None,
     ) -> tuple[TrainingResult, RegisteredModel]:
         now = self._clock.for_company(company)
+        horizon_days = self._binding.horizon_days(company)
         if rung == "rule":
             result = train_rule(
                 frame,
                 features,
-                CHURN,
-                horizon_days=company.horizon_days,
+                self._task,
+                horizon_days=horizon_days,
                 trained_at=now,
                 feature_version=next(iter(self._versions_now(company)), None),
             )
@@ -185,8 +195,8 @@ class ChurnTrainer:
             result = train(
                 frame,
                 features,
-                CHURN,
-                horizon_days=company.horizon_days,
+                self._task,
+                horizon_days=horizon_days,
                 trained_at=now,
                 threads=self._threads,
                 rung=rung,
@@ -195,15 +205,21 @@ class ChurnTrainer:
             )
             if lost is not None:
                 result.decision["champion"] = {"promoted": True, "is_compared": False, "reason": lost}
-        registered = self._registry.log_training(name, result, CHURN, tags={"company": company.slug, "rung": rung})
+        registered = self._registry.log_training(name, result, self._task, tags={"company": company.slug, "rung": rung})
         return result, registered
+
+    def _model_name(self, company: Company, decision: RungDecision) -> str:
+        """The registry's name: the company's own, or that of the pool of companies that mean the same by the task."""
+        if decision.rung == "pooled_model":
+            return f"{self._task.name}-pooled-{self._binding.settings_of(company).meaning()}"
+        return f"{self._task.name}-{company.slug}"
 
     def _champion(self, name: str) -> tuple[TrainedModel | None, str | None]:
         """The champion to judge against; where its files are gone or damaged, None and why: it is then replaced."""
         try:
             found = self._registry.champion(name)
         except (ModelFilesMissing, ArtefactError) as error:
-            return None, f"the champion cannot be read any more: {error}"
+            return None, f"the champion can no longer be read: {error}"
         return (found[0] if found else None), None
 
     def _budget(self, name: str, search: Search | None) -> SearchBudget | None:
@@ -211,18 +227,18 @@ class ChurnTrainer:
             return None
         return SearchBudget(search.trials, search.seconds, self._registry.study_storage(name), name)
 
-    def repeat(self, company: Company, name: str, version: str) -> float:
-        """Train a recorded version anew from its record; returns the largest difference of a score, which is 0.
+    def repeat(self, company: Company, version: ModelVersion) -> float:
+        """Train a recorded version again from its record; returns the largest difference of a score, which is 0.
 
-        Raises a TrainingChangedError where the rows are no more those that it learned from, and a RegistryError
+        Raises a TrainingChangedError where the rows are no longer those that it learned from, and a RegistryError
         where the version or its record is not there.
         """
-        model = self._registry.load(name, version)
-        split = self._registry.report(name, version)["split"]
+        model = self._registry.load(version)
+        split = self._registry.report(version)["split"]
         companies = self._sharing(company) if model.rung == "pooled_model" else [company]
         attributes = () if model.rung == "pooled_model" else company.custom_attributes
         frame = self._labelled(companies, self._names, attributes)
-        again = repeat(model, split, frame, CHURN)
+        again = repeat(model, split, frame, self._task)
         scores = [one.score(frame, explain=False).probability for one in (model, again)]
         return float(abs(scores[0] - scores[1]).max())
 
@@ -235,12 +251,12 @@ class ChurnTrainer:
         cause: Cause,
     ) -> Trained:
         record = TrainingRecord(
-            task=CHURN.name,
+            task=self._task.name,
             company_id=company.company_id,
             rung=decision.rung,
             status=result.status,
-            model_name=registered.name,
-            model_version=registered.version,
+            model_name=registered.version.name,
+            model_version=str(registered.version.number),
             mlflow_run_id=registered.run_id,
             as_of_date=self._clock.for_company(company).date(),
             rows=result.counts.rows,
@@ -257,7 +273,7 @@ class ChurnTrainer:
         return Trained(
             status=result.status,
             rung=decision.rung,
-            model=f"{registered.name} v{registered.version}",
+            model=str(registered.version),
             reason=decision.reason,
             rows=record.rows,
             outcomes=record.outcomes,
@@ -287,37 +303,14 @@ def _promotion(record: TrainingRecord, registered: RegisteredModel, training_run
         company_id=record.company_id,
         task=record.task,
         event=event,
-        model_name=registered.name,
-        from_version=registered.champion_before,
-        to_version=registered.version,
+        model_name=registered.version.name,
+        from_version=str(registered.champion_before.number) if registered.champion_before else None,
+        to_version=str(registered.version.number),
         why=why,
         figures={"champion": compared, "candidates": record.evaluations, "gate": record.decision.get("gate")},
         actor="training",
         training_run_id=training_run_id,
     )
-
-
-def _model_name(company: Company, decision: RungDecision) -> str:
-    """The registry's name: the company's own, or that of the pool of companies that mean the same by churn."""
-    if decision.rung == "pooled_model":
-        return f"{CHURN.name}-pooled-{meaning_of_churn(company)}"
-    return f"{CHURN.name}-{company.slug}"
-
-
-def ladder_of(settings: Settings) -> LadderThresholds:
-    """How much evidence each rung needs, as the settings have it."""
-    return LadderThresholds(
-        own_outcomes=settings.ladder_own_outcomes,
-        own_survivors=settings.ladder_own_survivors,
-        pooled_outcomes=settings.ladder_pooled_outcomes,
-        pooled_survivors=settings.ladder_pooled_survivors,
-    )
-
-
-def meaning_of_churn(company: CompanyDefinition) -> str:
-    """What has to be the same for two companies to learn from each other, such as inactivity-60-30d."""
-    measure = company.downgrade_share if company.inactivity_days is None else company.inactivity_days
-    return f"{company.churn_kind}{'' if measure is None else f'-{measure:g}'}-{company.horizon_days}d"
 
 
 def _plain_json(values: Mapping[str, object]) -> dict[str, Any]:

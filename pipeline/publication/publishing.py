@@ -8,8 +8,10 @@ import psycopg
 
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
-from warehouse.companies.registry import get_company, list_companies
+from warehouse.companies.registry import companies_with, get_company
 from warehouse.connection import Warehouse
+from warehouse.prediction.task_relations import TaskRelations
+from warehouse.publication.contract import Contract
 from warehouse.publication.feed import Bands, compact_feed
 from warehouse.publication.gate import run_gate
 from warehouse.publication.holds import list_holds, release
@@ -32,18 +34,18 @@ class Verdicts:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run_gates(warehouse: Warehouse, settings: Settings) -> Verdicts:
-    """Judge the staged scores of every active company that has some."""
+def run_gates(warehouse: Warehouse, settings: Settings, task: TaskRelations) -> Verdicts:
+    """Judge the staged scores of a task, of every active company that has some."""
     verdicts = Verdicts()
     clock = Clock.from_settings(settings)
     with warehouse.connect() as conn:
-        companies = list_companies(conn)
+        companies = companies_with(conn, task.name)
     for company in companies:
         with warehouse.connect(Role.ml) as conn:
-            date = staged_date(conn, company.company_id)
+            date = staged_date(conn, company.company_id, task.name)
             if date is None:
                 continue
-            checks = run_gate(conn, company, date, clock.for_company(company))
+            checks = run_gate(conn, task, company, date, clock.for_company(company))
         failed = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
         if failed:
             verdicts.failed[company.slug] = "; ".join(failed)
@@ -52,26 +54,28 @@ def run_gates(warehouse: Warehouse, settings: Settings) -> Verdicts:
     return verdicts
 
 
-def publish_company(warehouse: Warehouse, settings: Settings, company: Company) -> Publication | None:
-    """Publish the company's staged scores, and compact its feed; None where nothing is staged, or the gate held it."""
+def publish_company(
+    warehouse: Warehouse, settings: Settings, contract: Contract, company: Company
+) -> Publication | None:
+    """Publish a company's staged scores of a task, and compact the feed; None where nothing is staged, or it is held."""
     now = Clock.from_settings(settings).for_company(company)
     bands = Bands(settings.feed_probability_band, settings.feed_odds_band)
     published = None
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
-        date = staged_date(conn, company.company_id)
-        if date is not None and is_publishable(conn, company.company_id, date):
-            published = publish_staged_scores(conn, company.company_id, date, now, bands=bands)
-            release(conn, company.company_id, date, now, "published")
-        compact_company(conn, settings, company, now)
+        date = staged_date(conn, company.company_id, contract.task)
+        if date is not None and is_publishable(conn, company.company_id, contract.task, date):
+            published = publish_staged_scores(conn, contract, company.company_id, date, now, bands=bands)
+            release(conn, company.company_id, contract.task, date, now, "published")
+        compact_company(conn, settings, contract, company, now)
     return published
 
 
-def what_stands(warehouse: Warehouse, slug: str) -> dict[str, str | int]:
+def what_stands(warehouse: Warehouse, contract: Contract, slug: str) -> dict[str, str | int]:
     """What readers see of a company that published nothing just now, and why nothing was, for its asset's metadata."""
     with warehouse.connect() as conn:
         company = get_company(conn, slug)
-        held = list_holds(conn, company.company_id, only_open=True)
-        standing = newest_publication(conn, company.company_id)
+        held = list_holds(conn, company.company_id, contract.task, only_open=True)
+        standing = newest_publication(conn, contract, company.company_id)
     if held:
         newest = max(hold.as_of_date for hold in held)
         status = f"the gate holds {newest} back: `churn holds --company {slug}` says why"
@@ -87,6 +91,8 @@ def what_stands(warehouse: Warehouse, slug: str) -> dict[str, str | int]:
     }
 
 
-def compact_company(conn: psycopg.Connection[Any], settings: Settings, company: Company, now: datetime) -> int:
-    """Compact what the company's feed holds beyond its retention; returns how many changes were taken out."""
-    return compact_feed(conn, company.company_id, now - timedelta(days=settings.feed_retention_days))
+def compact_company(
+    conn: psycopg.Connection[Any], settings: Settings, contract: Contract, company: Company, now: datetime
+) -> int:
+    """Compact what the company's feed of a task holds beyond its retention; returns how many changes were taken out."""
+    return compact_feed(conn, contract, company.company_id, now - timedelta(days=settings.feed_retention_days))

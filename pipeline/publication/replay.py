@@ -10,8 +10,10 @@ do not move. The stored features stay as they were known, and replayed scores ar
 from dataclasses import dataclass, field
 from datetime import date
 
+from foundation.model_version import ModelVersion
 from pipeline.features.proof import built_beside
-from pipeline.prediction.scoring import ChurnScorer, NoModel
+from pipeline.prediction.scoring import NoModel, Scorer
+from pipeline.prediction.tasks import TaskBinding
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -38,11 +40,12 @@ class Replayed:
 def replay_held_dates(
     settings: Settings,
     warehouse: Warehouse,
-    scorer: ChurnScorer,
+    binding: TaskBinding,
+    scorer: Scorer,
     company: Company,
     as_of_date: date | None = None,
 ) -> Replayed:
-    """Build, score, judge and publish anew every past date of the company that is held, or the one that is named.
+    """Build, score, judge and publish every past date of the company that is held, or the one that is named.
 
     Today's own scores are `churn score`'s business. Raises NoModel where no model ever scored the company, and what
     dbt and the model raise.
@@ -51,38 +54,40 @@ def replay_held_dates(
     with warehouse.connect(Role.ml) as conn:
         holds = [
             hold
-            for hold in reversed(list_holds(conn, company.company_id, only_open=True))
+            for hold in reversed(list_holds(conn, company.company_id, binding.name, only_open=True))
             if hold.as_of_date < now.date() and as_of_date in (None, hold.as_of_date)
         ]
-    done = Replayed()
+    done, task = Replayed(), binding.relations
     if not holds:
         return done
     dates = [hold.as_of_date for hold in holds]
-    with built_beside(settings, warehouse, company, dates, as_the_source_said=True) as matrix:
+    with built_beside(settings, warehouse, task, company, dates, as_the_source_said=True) as matrix:
         knowledge = Knowledge(matrix, now)
         for hold in holds:
             day = hold.as_of_date
-            name, version = _model_of(company, hold)
-            rows = rows_at(warehouse, company.company_id, day, scorer.names, company.custom_attributes, matrix=matrix)
-            scorer.stage_rows(company, rows, name, version)
+            place = (warehouse, task, company.company_id, day)
+            rows = rows_at(*place, scorer.names, company.custom_attributes, matrix=matrix)
+            scorer.stage_rows(company, rows, _model_of(company, hold))
             with warehouse.connect(Role.ml) as conn:
-                checks = run_gate(conn, company, day, now, knowledge)
+                checks = run_gate(conn, task, company, day, now, knowledge)
             failed = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
             if failed:
                 done.held[day] = "; ".join(failed)
                 with warehouse.connect(Role.ml) as conn:
-                    discard_staged(conn, company.company_id)
+                    discard_staged(conn, company.company_id, task.name)
                 continue
             with warehouse.connect(Role.publisher, autocommit=True) as conn:
-                publish_staged_scores(conn, company.company_id, day, now)
-                release(conn, company.company_id, day, now, "replayed")
+                publish_staged_scores(conn, task.contract, company.company_id, day, now)
+                release(conn, company.company_id, task.name, day, now, "replayed")
             done.published.append(day)
     return done
 
 
-def _model_of(company: Company, hold: Hold) -> tuple[str, str]:
-    """The model that scored the date when it was held: name and version."""
-    name, _, version = (hold.model_version or "").rpartition(" v")
-    if not name:
-        raise NoModel(f"{company.slug}: it was not kept which model scored {hold.as_of_date}; score a later date.")
-    return name, version
+def _model_of(company: Company, hold: Hold) -> ModelVersion:
+    """The model that scored the date when it was held."""
+    try:
+        return ModelVersion.parse(hold.model_version or "")
+    except ValueError:
+        raise NoModel(
+            f"{company.slug}: it was not kept which model scored {hold.as_of_date}; score a later date."
+        ) from None

@@ -23,6 +23,7 @@ from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.definitions import CardDefinition, DashboardDefinition
 from pipeline.integrations.metabase.filled_sql import filled_sql
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
+from pipeline.prediction.tasks import task_named
 from pipeline.telling import charts as report_charts
 from warehouse.companies.registry import get_company
 from warehouse.connection import Warehouse
@@ -108,7 +109,11 @@ def report_html(settings: Settings, warehouse: Warehouse, slug: str, *, last_mon
     )
     template = environment.from_string(files("pipeline.telling").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
-        company=facts, sections=sections, as_of=as_of, last_month=last_month, horizon_days=company.horizon_days
+        company=facts,
+        sections=sections,
+        as_of=as_of,
+        last_month=last_month,
+        horizon_days=task_named("churn").horizon_days(company),
     )
 
 

@@ -1,4 +1,4 @@
-"""Watching a company's published scores: grading them when their labels mature, and looking for drift.
+"""Watching a company's published scores of a task: grading them when their labels mature, and looking for drift.
 
 What is measured lives in ``ml_assets``, where it is kept in ``warehouse``; here one is handed to the other.
 """
@@ -15,9 +15,9 @@ from ml_assets.errors import FeatureVersionError
 from ml_assets.judging.drift import TOGETHER, DriftReference, describe_training, measure_drift
 from ml_assets.judging.grading import grade, grade_as_whole
 from ml_assets.model.trained import TrainedModel
-from ml_assets.task import CHURN
+from ml_assets.task import PROBABILITY
 from pipeline.prediction.registry import ModelRegistry
-from warehouse import relations
+from pipeline.prediction.tasks import TaskBinding
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.prediction.drift_log import (
@@ -39,7 +39,6 @@ from warehouse.prediction.model_log import chosen_model
 from warehouse.prediction.score_grades import (
     GRADES,
     Grade,
-    GradedTask,
     grade_new_outcomes,
     graded_scores,
     read_grades,
@@ -47,15 +46,6 @@ from warehouse.prediction.score_grades import (
 )
 from warehouse.prediction.shadow_grades import SHADOW_GRADES, challengers_of, shadowed_scores, write_shadow_grades
 from warehouse.roles import Role
-
-GRADED_CHURN = GradedTask(
-    name=CHURN.name,
-    scores=relations.CHURN_SCORES,
-    publications=relations.CHURN_PUBLICATIONS,
-    labels=relations.CHURN_LABEL_VERSIONS,
-    probability_column=CHURN.probability_column,
-    label_column=CHURN.label_column,
-)
 
 
 @dataclass(frozen=True)
@@ -93,48 +83,50 @@ class Measured:
     drifted_features: str = ""
 
 
-def grade_company(warehouse: Warehouse, company: Company, now: datetime) -> Graded:
+def grade_company(warehouse: Warehouse, binding: TaskBinding, company: Company, now: datetime) -> Graded:
     """Grade the company's published scores whose labels have matured or were corrected since the last time.
 
-    What challengers said of the same customers and dates is graded beside it, in a table of its own.
+    What challengers said of the same entities and dates is graded beside it, in a table of its own.
     """
     with warehouse.connect(Role.ml) as conn:
-        new = grade_new_outcomes(conn, company.company_id, GRADED_CHURN, now)
+        new = grade_new_outcomes(conn, company.company_id, binding.relations, now)
     if new.months:
-        scores = graded_scores(warehouse, company.company_id, CHURN.name).to_pandas()
+        scores = graded_scores(warehouse, company.company_id, binding.name).to_pandas()
         grades = grade(scores, months=new.months).assign(
-            company_id=company.company_id, task=CHURN.name, computed_at=pd.Timestamp(now)
+            company_id=company.company_id, task=binding.name, computed_at=pd.Timestamp(now)
         )
         columns = grades.reindex(columns=GRADES.names)
         with warehouse.connect(Role.ml) as conn:
             write_grades(
                 conn,
                 company.company_id,
-                CHURN.name,
+                binding.name,
                 pa.Table.from_pandas(columns, schema=GRADES, preserve_index=False),
                 new.months,
             )
-    challengers = _grade_challengers(warehouse, company, new.months, now)
+    challengers = _grade_challengers(warehouse, binding, company, new.months, now)
     with warehouse.connect(Role.ml) as conn:
-        whole = whole_grade(read_grades(conn, company.company_id, CHURN.name))
+        whole = whole_grade(read_grades(conn, company.company_id, binding.name))
     if whole is None:
         return Graded(new.graded, new.corrected)
     shown = {name: getattr(whole, name) for name in Graded.__dataclass_fields__ if hasattr(whole, name)}
     return Graded(new.graded, new.corrected, **shown, challengers=challengers)
 
 
-def _grade_challengers(warehouse: Warehouse, company: Company, months: Collection[date], now: datetime) -> int:
+def _grade_challengers(
+    warehouse: Warehouse, binding: TaskBinding, company: Company, months: Collection[date], now: datetime
+) -> int:
     """Grade every challenger that scored in these months, and what was published on the same rows; returns how many."""
     graded = 0
     with warehouse.connect(Role.ml) as conn:
-        challengers = challengers_of(conn, company.company_id, months)
+        challengers = challengers_of(conn, company.company_id, binding.name, months)
     for challenger in challengers:
-        scores = shadowed_scores(warehouse, company.company_id, CHURN.name, challenger).to_pandas()
+        scores = shadowed_scores(warehouse, company.company_id, binding.name, challenger).to_pandas()
         rows = [
             {
                 **grade_as_whole(scores.assign(probability=scores[scored_by])),
                 "company_id": company.company_id,
-                "task": CHURN.name,
+                "task": binding.name,
                 "model_version": challenger,
                 "scored_by": scored_by,
                 "first_date": scores["as_of_date"].min(),
@@ -146,7 +138,7 @@ def _grade_challengers(warehouse: Warehouse, company: Company, months: Collectio
         ]
         grades = pa.Table.from_pylist(rows, schema=SHADOW_GRADES)
         with warehouse.connect(Role.ml) as conn:
-            write_shadow_grades(conn, company.company_id, CHURN.name, challenger, grades)
+            write_shadow_grades(conn, company.company_id, binding.name, challenger, grades)
         graded += bool(rows)
     return graded
 
@@ -163,58 +155,60 @@ def whole_grade(grades: list[Grade]) -> Grade | None:
     )
 
 
-def measure_company(warehouse: Warehouse, registry: ModelRegistry, company: Company, now: datetime) -> Measured:
+def measure_company(
+    warehouse: Warehouse, registry: ModelRegistry, binding: TaskBinding, company: Company, now: datetime
+) -> Measured:
     """Hold the company's current date against what its champion learned from.
 
     A date is measured once per champion; what training was like is read once per champion, and kept.
     """
     with warehouse.connect(Role.ml) as conn:
-        chosen = chosen_model(conn, company.company_id, CHURN.name)
+        chosen = chosen_model(conn, company.company_id, binding.name)
         champion = registry.champion_version(chosen) if chosen else None
-        if chosen is None or champion is None:
+        if champion is None:
             return Measured("not_measured", "it has no champion yet")
-        version = f"{chosen} v{champion}"
-        if is_measured(conn, company.company_id, CHURN.name, now.date(), version):
-            measured = read_drift(conn, company.company_id, CHURN.name, now.date())
+        version = str(champion)
+        if is_measured(conn, company.company_id, binding.name, now.date(), version):
+            measured = read_drift(conn, company.company_id, binding.name, now.date())
             return _shown("already_measured", now.date(), measured[1] if measured else [])
-    model = registry.load(chosen, champion)
+    model = registry.load(champion)
     try:
-        found = _measure(warehouse, model, company, version, now)
+        found = _measure(warehouse, binding, model, company, version, now)
     except (FeaturesNotBuilt, FeatureVersionError) as error:
         return Measured("not_measured", str(error))
     if found is None:
         return Measured("not_measured", "it has no labelled rows that its champion could have learned from")
     with warehouse.connect(Role.ml) as conn:
-        record_drift(conn, company.company_id, CHURN.name, now.date(), version, found, now)
+        record_drift(conn, company.company_id, binding.name, now.date(), version, found, now)
     return _shown("measured", now.date(), found)
 
 
 def _measure(
-    warehouse: Warehouse, model: TrainedModel, company: Company, version: str, now: datetime
+    warehouse: Warehouse, binding: TaskBinding, model: TrainedModel, company: Company, version: str, now: datetime
 ) -> list[DriftRow] | None:
     with warehouse.connect() as conn:
-        built = set(built_columns(conn))
+        built = set(built_columns(conn, binding.relations.matrix))
     names = [feature.name for feature in model.encoder.features if feature.name in built]
     learned = {feature.name for feature in model.encoder.features}
     attributes = [chosen for chosen in company.custom_attributes if attribute_feature(chosen) in learned]
-    today = rows_at(warehouse, company.company_id, now.date(), names, attributes).to_pandas()
-    model.check_frame(today, CHURN)
+    today = rows_at(warehouse, binding.relations, company.company_id, now.date(), names, attributes).to_pandas()
+    model.check_frame(today, binding.task)
     with warehouse.connect(Role.ml) as conn:
-        kept = read_reference(conn, company.company_id, CHURN.name, version)
+        kept = read_reference(conn, company.company_id, binding.name, version)
     if kept is not None:
         reference = DriftReference.from_json(kept)
     else:
-        rows = labelled_rows(warehouse, [company.company_id], names, attributes).to_pandas()
+        rows = labelled_rows(warehouse, binding.relations, [company.company_id], names, attributes).to_pandas()
         if model.facts.last_seen_date is not None:
             rows = rows[rows["as_of_date"].astype(str) <= model.facts.last_seen_date]
         if rows.empty or len(names) + len(attributes) < len(learned):
             return None
-        reference = describe_training(model, rows, CHURN, horizon_days=company.horizon_days)
+        reference = describe_training(model, rows, horizon_days=binding.horizon_days(company))
         with warehouse.connect(Role.ml) as conn:
-            keep_reference(conn, company.company_id, CHURN.name, version, reference.to_json(), now)
+            keep_reference(conn, company.company_id, binding.name, version, reference.to_json(), now)
     return [
         DriftRow(**{**asdict(drift), "new_categories": [*drift.new_categories]})
-        for drift in measure_drift(reference, model, today, CHURN)
+        for drift in measure_drift(reference, model, today)
     ]
 
 
@@ -222,7 +216,7 @@ def _shown(
     status: Literal["measured", "already_measured", "not_measured"], as_of_date: date, rows: list[DriftRow]
 ) -> Measured:
     verdicts = {row.feature: row.is_drifted for row in rows}
-    features = [row for row in rows if row.feature not in (TOGETHER, CHURN.probability_column)]
+    features = [row for row in rows if row.feature not in (TOGETHER, PROBABILITY)]
     drifted = [row.feature for row in features if row.is_drifted]
     return Measured(
         status,
@@ -230,6 +224,6 @@ def _shown(
         features=len(features),
         drifted=len(drifted),
         is_drifted=verdicts.get(TOGETHER, False),
-        score_is_drifted=verdicts.get(CHURN.probability_column, False),
+        score_is_drifted=verdicts.get(PROBABILITY, False),
         drifted_features=", ".join(drifted),
     )

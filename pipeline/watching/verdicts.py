@@ -1,4 +1,4 @@
-"""What an operator should know of the watched scores, over all active companies: verdicts with their figures."""
+"""What an operator should know of the watched scores, over all companies that have a task: verdicts with figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 
 from ml_assets.judging.drift import TOGETHER
-from ml_assets.task import CHURN
+from ml_assets.task import PROBABILITY
 from pipeline.watching.grades_and_drift import whole_grade
-from warehouse.companies.registry import list_companies
+from warehouse.companies.registry import companies_with
 from warehouse.prediction.drift_log import read_drift
 from warehouse.prediction.score_grades import read_grades
 from warehouse.publication.holds import list_holds
@@ -23,11 +23,11 @@ class WatchVerdict:
     shown: Mapping[str, str]
 
 
-def broken_promises(conn: psycopg.Connection[Any]) -> WatchVerdict:
+def broken_promises(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
     """Companies whose mean probability lies outside the interval of what came true."""
     faults, shown = {}, {}
-    for company in list_companies(conn):
-        whole = whole_grade(read_grades(conn, company.company_id, CHURN.name))
+    for company in companies_with(conn, task):
+        whole = whole_grade(read_grades(conn, company.company_id, task))
         if whole is None:
             shown[company.slug] = "nothing graded yet"
             continue
@@ -41,29 +41,29 @@ def broken_promises(conn: psycopg.Connection[Any]) -> WatchVerdict:
     return WatchVerdict(faults, shown)
 
 
-def drifted_companies(conn: psycopg.Connection[Any]) -> WatchVerdict:
+def drifted_companies(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
     """Companies whose newest measurement says that all features together, or the score, have drifted."""
     faults, shown = {}, {}
-    for company in list_companies(conn):
-        measured = read_drift(conn, company.company_id, CHURN.name)
+    for company in companies_with(conn, task):
+        measured = read_drift(conn, company.company_id, task)
         if measured is None:
             shown[company.slug] = "not measured yet"
             continue
         as_of_date, rows = measured
         drifted = [row.feature for row in rows if row.is_drifted]
-        heaviest = [name for name in drifted if name not in (TOGETHER, CHURN.probability_column)][:3]
+        heaviest = [name for name in drifted if name not in (TOGETHER, PROBABILITY)][:3]
         words = f"{as_of_date}: {', '.join(heaviest) or 'no feature'} drifted"
         shown[company.slug] = words
-        if {TOGETHER, CHURN.probability_column} & set(drifted):
+        if {TOGETHER, PROBABILITY} & set(drifted):
             faults[company.slug] = words
     return WatchVerdict(faults, shown)
 
 
-def open_holds(conn: psycopg.Connection[Any]) -> WatchVerdict:
+def open_holds(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
     """Companies with dates that are held, how many risk levels these would have changed, and the newest reasons."""
     faults, shown = {}, {}
-    for company in list_companies(conn):
-        holds = list_holds(conn, company.company_id, only_open=True)
+    for company in companies_with(conn, task):
+        holds = list_holds(conn, company.company_id, task, only_open=True)
         if not holds:
             shown[company.slug] = "nothing held"
             continue

@@ -46,6 +46,11 @@ def list_companies(connection: Connection, *, active_only: bool = True) -> list[
         return [_company(row) for row in cursor.execute(query)]
 
 
+def companies_with(connection: Connection, task: str) -> list[Company]:
+    """The active companies that have a task, by id."""
+    return [company for company in list_companies(connection) if task in company.tasks]
+
+
 def get_company(connection: Connection, slug: str) -> Company:
     """The company of this slug, active or not. Raises CompanyNotFound, which names those there are."""
     company = _find(connection, slug)

@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from foundation.model_version import ModelVersion
 from warehouse import relations
 
 Cause = Literal["first", "schedule", "drift", "grade", "feature_version", "asked"]
@@ -183,7 +184,7 @@ def promotions(conn: psycopg.Connection[Any], company_id: int, task: str) -> lis
         return cursor.execute(query, [company_id, task]).fetchall()
 
 
-def previous_champion(conn: psycopg.Connection[Any], model_name: str, version: str) -> str | None:
+def previous_champion(conn: psycopg.Connection[Any], version: ModelVersion) -> ModelVersion | None:
     """The version that published before this one became champion; None where there was none.
 
     A rollback to this version does not count: rolling back twice goes two champions back, not forth again.
@@ -194,9 +195,9 @@ def previous_champion(conn: psycopg.Connection[Any], model_name: str, version: s
         where model_name = %s and to_version = %s and event in ('first', 'promoted', 'replaced', 'chosen')
         order by promotion_id desc limit 1
         """),
-        [model_name, version],
+        [version.name, str(version.number)],
     ).fetchone()
-    return row[0] if row else None
+    return ModelVersion(version.name, int(row[0])) if row and row[0] else None
 
 
 def trainings(conn: psycopg.Connection[Any], company_id: int, task: str) -> list[RecordedTraining]:
@@ -210,7 +211,7 @@ def trainings(conn: psycopg.Connection[Any], company_id: int, task: str) -> list
         return cursor.execute(query, [company_id, task]).fetchall()
 
 
-def newest_challenger(conn: psycopg.Connection[Any], model_name: str, champion: str) -> str | None:
+def newest_challenger(conn: psycopg.Connection[Any], champion: ModelVersion) -> ModelVersion | None:
     """The last version that was trained after the champion and did not replace it; None where there is none."""
     row = conn.execute(
         relations.compose("""
@@ -218,6 +219,6 @@ def newest_challenger(conn: psycopg.Connection[Any], model_name: str, champion: 
         where model_name = %s and status = 'kept_champion' and model_version::int > %s::int
         order by training_run_id desc limit 1
         """),
-        [model_name, champion],
+        [champion.name, champion.number],
     ).fetchone()
-    return row[0] if row else None
+    return ModelVersion(champion.name, int(row[0])) if row else None

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pipeline.integrations.notifications.alerts import Alert, CustomerAtRisk
-from warehouse import relations
+from pipeline.prediction.tasks import task_named
 from warehouse.clock import Clock
 from warehouse.companies.definition import AlertName, Company
 from warehouse.landing.freshness import late_loads
@@ -21,6 +21,9 @@ from warehouse.publication.holds import list_holds
 from warehouse.relations import CUSTOMER_OVERVIEW, Relation
 
 Connection = psycopg.Connection[Any]
+
+CHURN = task_named("churn").relations.contract
+"""What these messages are about."""
 
 LOOKED_BACK = timedelta(days=7)
 """What happened earlier than this is history, not news: a recipient who is added today does not hear of it."""
@@ -73,7 +76,7 @@ def exists(conn: Connection, relation: Relation) -> bool:
 
 _HIGH_RISK: LiteralString = """
 with published as (
-    select as_of_date from {churn_publications_v1}
+    select as_of_date from {publications_v1}
     where company_id = %(company)s
 ),
 high as (
@@ -89,7 +92,7 @@ since as (
             (
                 select max(other.as_of_date)
                 from published as other
-                left join {churn_scores_v1} as score
+                left join {scores_v1} as score
                     on score.company_id = %(company)s and score.customer_id = high.customer_id
                     and score.as_of_date = other.as_of_date
                 where score.risk_level is distinct from 'high'
@@ -120,7 +123,7 @@ def _high_risk(conn: Connection, company: Company) -> Iterator[Alert]:
 def _held_publication(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
     """The newest date that is held and that nobody accepted."""
     since = clock.for_company(company) - LOOKED_BACK
-    for held in list_holds(conn, company.company_id, only_open=True)[:1]:
+    for held in list_holds(conn, company.company_id, CHURN.task, only_open=True)[:1]:
         if held.held_at < since or held.accepted_by:
             continue
         why = "; ".join(f"{reason['name']}: {reason['detail']}" for reason in held.reasons)
@@ -254,7 +257,7 @@ def _alert(kind: AlertName, key: str, words: str, company: Company) -> Alert:
 
 def _rows(conn: Connection, query: LiteralString, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(relations.compose(query), values).fetchall()
+        return cursor.execute(CHURN.compose(query), values).fetchall()
 
 
 def quiet_until(company: Company, now: datetime) -> datetime | None:

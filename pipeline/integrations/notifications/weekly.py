@@ -11,8 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pipeline.integrations.notifications.alerts import CustomerAtRisk
-from pipeline.integrations.notifications.facts import customer_at_risk, exists
-from warehouse import relations
+from pipeline.integrations.notifications.facts import CHURN, customer_at_risk, exists
 from warehouse.companies.definition import Company
 from warehouse.relations import CHURNED_CUSTOMERS, CUSTOMER_OVERVIEW
 
@@ -54,7 +53,7 @@ def weekly_figures(conn: psycopg.Connection[Any], company: Company) -> WeeklyFig
     return WeeklyFigures(**row, to_call=tuple(customer_at_risk(one, company) for one in to_call))
 
 
-_FIGURES = relations.compose("""
+_FIGURES = CHURN.compose("""
 with now as (
     select
         max(score_date) as score_date,
@@ -70,12 +69,12 @@ with now as (
 ),
 before as (
     select max(as_of_date) as before_date
-    from {churn_publications_v1}, now
+    from {publications_v1}, now
     where company_id = %(company)s and as_of_date <= now.score_date - 7
 ),
 scores_before as (
     select count(*) filter (where risk_level = 'high') as high_before, avg(churn_probability) as average_risk_before
-    from {churn_scores_v1}, before
+    from {scores_v1}, before
     where company_id = %(company)s and as_of_date = before.before_date
 ),
 departures as (
@@ -93,7 +92,7 @@ select
 from now, before, scores_before, departures
 """)
 
-_TO_CALL = relations.compose("""
+_TO_CALL = CHURN.compose("""
 select * from {customer_overview}
 where company_id = %(company)s and risk_level in ('high', 'medium')
 order by risk_level = 'high' desc, value_at_stake desc, churn_probability desc, customer_id
