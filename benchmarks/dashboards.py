@@ -34,6 +34,7 @@ from pipeline.integrations.metabase.desired import WarehouseConnection
 from pipeline.integrations.metabase.filled_sql import filled_sql
 from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
+from pipeline.prediction.tasks import OFFER
 from pipeline.telling.report import write_report
 from tests.integration.pipeline.integrations.metabase.metabase_stand_in import StandIn, served
 from warehouse.companies.definition import parse_definition
@@ -313,7 +314,7 @@ def _cards(warehouse: Warehouse, folder: Path, customers: int, months: int) -> l
         for slug in ("large", "small"):
             definition = {"slug": slug, "name": slug.title(), "connector": "files", "currency": "EUR"}
             company = add_company(
-                connection, parse_definition(definition | {"churn_kind": "cancellation"}), "benchmark"
+                connection, parse_definition(definition | {"churn_kind": "cancellation"}, OFFER), "benchmark"
             )
             companies.append(CompanyFacts(company.company_id, slug, company.name, company.currency))
     make_marts(warehouse, folder / "dbt")

@@ -18,6 +18,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
+from pipeline.prediction.tasks import CONTRACTS, OFFER
 from warehouse.companies.definition import Company, parse_definition
 from warehouse.companies.registry import add_company as register_company
 from warehouse.connection import Warehouse
@@ -162,7 +163,7 @@ def template_database(postgres: TestServer) -> str:
             )
             postgres.server.keep_shared_means_for_owner(unfinished)
             warehouse = Warehouse(postgres.server.url(database=unfinished))
-            migrate(warehouse)
+            migrate(warehouse, CONTRACTS)
             with warehouse.connect() as conn:
                 # Roles are the server's: two workers that make the same one at once stand in each other's way.
                 for company_id in USUAL_COMPANY_IDS:
@@ -208,6 +209,6 @@ def add_company(warehouse: Warehouse) -> Callable[..., Company]:
             "time_zone": "Europe/Berlin",
         }
         with warehouse.connect() as connection:
-            return register_company(connection, parse_definition(defaults | fields), "tests")
+            return register_company(connection, parse_definition(defaults | fields, OFFER), "tests")
 
     return add

@@ -48,11 +48,11 @@
 {%- endmacro %}
 
 
-{#- Every feature of the matrix, by the marts that the matrix names. -#}
-{% macro features_of_the_matrix() %}
+{#- Every feature of a matrix, by the marts that it names in meta.features_from. -#}
+{% macro features_of_the_matrix(matrix='customer_feature_matrix') %}
     {% set features = [] %}
     {% if execute %}
-        {% for mart in model_named('churn_feature_matrix').config.meta.features_from %}
+        {% for mart in model_named(matrix).config.meta.features_from %}
             {% do features.extend(features_of(mart)) %}
         {% endfor %}
     {% endif %}

@@ -1,19 +1,101 @@
 {#- Which labels are up to date. Labels speak of today's knowledge, so each load may move those of long ago; most move
-    none. int_churn_labels__periods says which, and the models that follow tick off there what they have done, each in
-    its own transaction: what fails half-way is done again. -#}
+    none. A task's int_<task>_labels__periods says which, and the models that follow tick off there what they have done,
+    each in its own transaction: what fails half-way is done again.
+
+    Such a model has these CTEs of its own: as_of_dates, clocks, settings (stg_ops__company_tasks of the task), then
+
+      labelled_periods: {{ labelled_periods() }}
+      companies_with_new_loads: {{ companies_with_new_loads() }}
+      days_of_changes: company_id, happened_date, felt_until_date: days whose outcomes a load since then has moved, and
+        the last as_of_date that still feels it
+      final: {{ examined_periods(labels='churn_labels') }} -#}
 
 
-{#- Whether the whole horizon lies before what has been loaded. Needs `clocks`. -#}
-{% macro is_mature(periods) -%}
-    coalesce(
-        {{ periods }}.as_of_date + clocks.horizon_days <= (clocks.observed_until at time zone 'UTC')::date, false
-    )
+{#- What was labelled so far, by the model's own table. -#}
+{% macro labelled_periods() -%}
+    select
+        company_id,
+        as_of_date,
+        labelled_until_load_id,
+        labelled_on,
+        is_recorded
+    {% if is_incremental() -%}
+    from {{ this }}
+    {%- else -%}
+    from (
+        values (null::int, null::date, null::bigint, null::text, null::boolean)
+    ) as none_yet (company_id, as_of_date, labelled_until_load_id, labelled_on, is_recorded)
+    {%- endif %}
 {%- endmacro %}
 
 
-{#- After churn_labels was built: its periods now rest on what int_churn_labels__periods had looked at. -#}
-{% macro note_labelled_periods() -%}
-    update {{ ref('int_churn_labels__periods') }}
+{#- The companies that loaded something since they were labelled, and the last load that their labels know. Reads the
+    CTEs clocks, settings and labelled_periods. -#}
+{% macro companies_with_new_loads() -%}
+    select
+        clocks.company_id,
+        min(labelled_periods.labelled_until_load_id) as labelled_until_load_id
+    from clocks
+    inner join settings
+        on clocks.company_id = settings.company_id
+    inner join labelled_periods
+        on clocks.company_id = labelled_periods.company_id
+    group by clocks.company_id, clocks.settled_load_id
+    having min(labelled_periods.labelled_until_load_id) < clocks.settled_load_id
+{%- endmacro %}
+
+
+{#- Of each period what its labels rest on now, and whether they are due. Reads the CTEs above and days_of_changes.
+      labels: the name of the labels' model, whose SQL they rest on -#}
+{% macro examined_periods(labels) -%}
+    {%- set labels_version = sql_version(model_named(labels).unique_id) if execute else '' -%}
+    select
+        periods.company_id,
+        periods.as_of_date,
+        labelled_periods.labelled_until_load_id,
+        periods.examined_until_load_id,
+        labelled_periods.labelled_on,
+        periods.examined_on,
+        labelled_periods.labelled_until_load_id is null
+        or labelled_periods.labelled_on <> periods.examined_on
+        or exists (
+            select
+            from days_of_changes
+            where
+                days_of_changes.company_id = periods.company_id
+                and days_of_changes.happened_date < periods.looks_until_date
+                and days_of_changes.felt_until_date >= periods.as_of_date
+        ) as is_due,
+        coalesce(labelled_periods.is_recorded, false) as is_recorded
+    from (
+        select
+            as_of_dates.company_id,
+            as_of_dates.as_of_date,
+            clocks.settled_load_id as examined_until_load_id,
+            concat(
+                '{{ labels_version }} ', clocks.settings_version, ' ', settings.settings_version, ' ',
+                extract(epoch from clocks.first_loaded_at), ' ', {{ is_mature('as_of_dates', 'settings', 'clocks') }}
+            ) as examined_on,
+            -- Before its horizon is over, a label only says what had come before the date.
+            as_of_dates.as_of_date + case
+                when {{ is_mature('as_of_dates', 'settings', 'clocks') }} then settings.horizon_days else 0
+            end as looks_until_date
+        from as_of_dates
+        inner join clocks
+            on as_of_dates.company_id = clocks.company_id
+        inner join settings
+            on as_of_dates.company_id = settings.company_id
+    ) as periods
+    left join labelled_periods
+        on periods.company_id = labelled_periods.company_id
+        and periods.as_of_date = labelled_periods.as_of_date
+{%- endmacro %}
+
+
+{#- After labels were built: their periods now rest on what the bookkeeping had looked at. A post-hook of the labels.
+      periods: the name of the bookkeeping's model -#}
+{% macro note_labelled_periods(periods) -%}
+    update {{ ref(periods) }}
     set
         labelled_on = examined_on,
         labelled_until_load_id = examined_until_load_id,
@@ -36,9 +118,9 @@
 {%- endmacro %}
 
 
-{#- After churn_label_versions was built: what had changed stands there. -#}
-{% macro note_recorded_periods() -%}
-    update {{ ref('int_churn_labels__periods') }}
+{#- After the versions of labels were built: what had changed stands there. A post-hook of the versions. -#}
+{% macro note_recorded_periods(periods) -%}
+    update {{ ref(periods) }}
     set is_recorded = true
     where not is_recorded
 {%- endmacro %}

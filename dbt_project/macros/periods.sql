@@ -29,6 +29,14 @@
             limit 1
         ) as built on true
         where true
+            {%- if config.get('meta', {}).get('task') %}
+            -- Whoever does not have the task has no rows of it, and never will be missing them.
+            and exists (
+                select from {{ ref('stg_ops__company_tasks') }} as settings
+                where settings.company_id = periods.company_id and settings.is_active
+                    and settings.task = '{{ config.get('meta').task }}'
+            )
+            {%- endif %}
             {%- if var('company_ids') %}
             and periods.company_id in ({{ var('company_ids') | map('int') | join(', ') }})
             {%- endif %}
@@ -53,6 +61,7 @@
     {#- Named outside the branch, so that dbt knows of the dependency when it parses. -#}
     {%- do ref('int_as_of_dates') -%}
     {%- do ref('int_companies__clocks') -%}
+    {%- if config.get('meta', {}).get('task') -%}{%- do ref('stg_ops__company_tasks') -%}{%- endif -%}
     {%- if is_incremental() -%}
         {#- Looked up once, however many relations of the query are kept to them. -#}
         {%- if 'periods_to_build' not in model -%}
@@ -72,7 +81,14 @@
     itself says in meta.stale_when. -#}
 {% macro stale_when() %}
     {% set conditions = [] %}
-    {% if 'feature_version' in model.columns %}
+    {% if 'matrix_version' in model.columns %}
+        {% do conditions.append(
+            'built.feature_version is distinct from (select '
+            ~ expected_population_version(model.unique_id, 'clocks', 'settings')
+            ~ ' from ' ~ ref('stg_ops__company_tasks') ~ ' as settings where settings.company_id = clocks.company_id'
+            ~ " and settings.task = '" ~ config.get('meta').task ~ "')"
+        ) %}
+    {% elif 'feature_version' in model.columns %}
         {% do conditions.append('built.feature_version is distinct from ' ~ expected_version(model.unique_id)) %}
     {% endif %}
     {% if 'rates_version' in model.columns %}

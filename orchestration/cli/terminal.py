@@ -22,5 +22,5 @@ def open_warehouse() -> Iterator[tuple[Settings, Warehouse]]:
     """The warehouse, running and migrated."""
     settings = load_settings()
     with Warehouse.open(settings) as warehouse:
-        migrate(warehouse)
+        migrate(warehouse, CONTRACTS)
         yield settings, warehouse

@@ -1,4 +1,4 @@
-{{ config(indexes=[{'columns': ['company_id', 'model_version', 'scored_by'], 'unique': true}]) }}
+{{ config(indexes=[{'columns': ['company_id', 'task', 'model_version', 'scored_by'], 'unique': true}]) }}
 
 with
 
@@ -18,6 +18,7 @@ final as (
 
     select
         grades.company_id,
+        grades.task,
         companies.company_name,
         grades.model_version,
         grades.scored_by,

@@ -14,6 +14,12 @@ companies as (
 
 ),
 
+settings as (
+
+    select * from {{ ref('int_churn__settings') }}
+
+),
+
 customers as (
 
     select * from {{ ref('stg_crm__customers') }}
@@ -84,13 +90,13 @@ warnings as (
         scores.as_of_date,
         scores.reasons
     from past_departures
-    inner join companies
-        on past_departures.company_id = companies.company_id
+    inner join settings
+        on past_departures.company_id = settings.company_id
     inner join scores
         on past_departures.company_id = scores.company_id
         and past_departures.customer_id = scores.customer_id
         and {{ utc_date('past_departures.ends_at') }} >= scores.as_of_date
-        and {{ utc_date('past_departures.ends_at') }} < scores.as_of_date + companies.horizon_days
+        and {{ utc_date('past_departures.ends_at') }} < scores.as_of_date + settings.horizon_days
     order by
         past_departures.company_id asc,
         past_departures.customer_id asc,

@@ -29,6 +29,12 @@ clocks as (
 
 ),
 
+settings as (
+
+    select * from {{ ref('int_churn__settings') }}
+
+),
+
 scores as (
 
     select * from {{ ref('int_churn_scores__current') }}
@@ -136,9 +142,9 @@ customers_with_status as (
         case
             when customers.cancelled_at <= clocks.now_at then 'cancelled'
             when
-                clocks.churn_kind = 'inactivity'
+                settings.churn_kind = 'inactivity'
                 and coalesce(
-                    payments_per_customer.last_paid_at < clocks.now_at - {{ days_long('clocks.inactivity_days') }},
+                    payments_per_customer.last_paid_at < clocks.now_at - {{ days_long('settings.inactivity_days') }},
                     true
                 )
                 then 'inactive'
@@ -149,6 +155,8 @@ customers_with_status as (
         on customers.company_id = companies.company_id
     inner join clocks
         on customers.company_id = clocks.company_id
+    left join settings
+        on customers.company_id = settings.company_id
     left join payments_per_customer
         on customers.company_id = payments_per_customer.company_id
         and customers.customer_id = payments_per_customer.customer_id

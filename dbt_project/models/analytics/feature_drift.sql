@@ -1,4 +1,4 @@
-{{ config(indexes=[{'columns': ['company_id', 'as_of_date', 'feature'], 'unique': true}]) }}
+{{ config(indexes=[{'columns': ['company_id', 'task', 'as_of_date', 'feature'], 'unique': true}]) }}
 
 with
 
@@ -18,6 +18,7 @@ final as (
 
     select
         drift.company_id,
+        drift.task,
         companies.company_name,
         drift.feature,
         drift.label,

@@ -1,4 +1,4 @@
-{{ config(indexes=[{'columns': ['company_id', 'as_of_date', 'customer_id'], 'unique': true}]) }}
+{{ config(indexes=[{'columns': ['company_id', 'task', 'as_of_date', 'customer_id'], 'unique': true}]) }}
 
 with
 
@@ -24,7 +24,8 @@ final as (
 
     select
         flips.company_id,
-        flips.customer_id,
+        flips.task,
+        flips.entity_id as customer_id,
         companies.company_name,
         flips.published_level,
         flips.held_level,
@@ -36,6 +37,7 @@ final as (
     from flips
     inner join holds
         on flips.company_id = holds.company_id
+        and flips.task = holds.task
         and flips.as_of_date = holds.as_of_date
     inner join companies
         on flips.company_id = companies.company_id

@@ -61,6 +61,7 @@ events as (
 
     select
         trainings.company_id,
+        trainings.task,
         'training ' || trainings.training_run_id as event_id,
         'trained' as event,
         trainings.model_version,
@@ -77,6 +78,7 @@ events as (
 
     select
         decisions.company_id,
+        decisions.task,
         'promotion ' || decisions.promotion_id as event_id,
         decisions.event,
         decisions.model_version,
@@ -88,10 +90,11 @@ events as (
     from decisions
     left join trainings
         on decisions.company_id = trainings.company_id
+        and decisions.task = trainings.task
         and decisions.model_version = trainings.model_version
     where decisions.event <> 'kept'
     group by
-        decisions.company_id, decisions.promotion_id, decisions.event, decisions.model_version,
+        decisions.company_id, decisions.task, decisions.promotion_id, decisions.event, decisions.model_version,
         decisions.previous_model_version, decisions.decision, decisions.training_run_id, decisions.decided_at
 
 ),
@@ -100,6 +103,7 @@ final as (
 
     select
         events.company_id,
+        events.task,
         events.event_id,
         companies.company_name,
         events.event,

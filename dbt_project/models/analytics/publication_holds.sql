@@ -1,4 +1,4 @@
-{{ config(indexes=[{'columns': ['company_id', 'as_of_date'], 'unique': true}]) }}
+{{ config(indexes=[{'columns': ['company_id', 'task', 'as_of_date'], 'unique': true}]) }}
 
 with
 
@@ -12,11 +12,12 @@ reasons_of_holds as (
 
     select
         holds.company_id,
+        holds.task,
         holds.as_of_date,
         string_agg((checks.failed ->> 'name') || ': ' || (checks.failed ->> 'detail'), '; ') as reasons
     from holds
     cross join lateral jsonb_array_elements(holds.reasons) as checks (failed)
-    group by holds.company_id, holds.as_of_date
+    group by holds.company_id, holds.task, holds.as_of_date
 
 ),
 
@@ -30,6 +31,7 @@ final as (
 
     select
         holds.company_id,
+        holds.task,
         companies.company_name,
         case
             when holds.release is not null then holds.release
@@ -48,6 +50,7 @@ final as (
         on holds.company_id = companies.company_id
     left join reasons_of_holds
         on holds.company_id = reasons_of_holds.company_id
+        and holds.task = reasons_of_holds.task
         and holds.as_of_date = reasons_of_holds.as_of_date
 
 )

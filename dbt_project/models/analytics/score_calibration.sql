@@ -1,4 +1,4 @@
-{{ config(indexes=[{'columns': ['company_id', 'bin'], 'unique': true}]) }}
+{{ config(indexes=[{'columns': ['company_id', 'task', 'bin'], 'unique': true}]) }}
 
 with
 
@@ -19,6 +19,7 @@ final as (
 
     select
         grades.company_id,
+        grades.task,
         companies.company_name,
         bins.bin,
         bins.scores,

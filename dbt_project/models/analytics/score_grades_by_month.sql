@@ -1,5 +1,5 @@
 {{ config(indexes=[
-    {'columns': ['company_id', 'as_of_month', 'segment', 'model_version', 'evidence_level'], 'unique': true},
+    {'columns': ['company_id', 'task', 'as_of_month', 'segment', 'model_version', 'evidence_level'], 'unique': true},
 ]) }}
 
 with
@@ -21,6 +21,7 @@ final as (
 
     select
         grades.company_id,
+        grades.task,
         companies.company_name,
         grades.segment,
         grades.model_version,

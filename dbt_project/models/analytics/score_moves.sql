@@ -11,6 +11,7 @@ scores as (
 moves as (
 
     select * from {{ ref('stg_ml__score_moves') }}
+    where task = 'churn'
 
 ),
 
@@ -31,6 +32,7 @@ published_moves as (
 
     select
         moves.*,
+        scores.customer_id,
         scores.churn_probability,
         case
             when
@@ -42,7 +44,7 @@ published_moves as (
     from scores
     inner join moves
         on scores.company_id = moves.company_id
-        and scores.customer_id = moves.customer_id
+        and scores.customer_id = moves.entity_id
         and scores.as_of_date = moves.as_of_date
         and scores.model_version = moves.model_version
 

@@ -96,9 +96,9 @@ newest_date as (
 -- A proof speaks for the version that it compared, and for no other.
 newest_proof as (
 
-    select distinct on (company_id, feature, feature_version) *
+    select distinct on (company_id, feature, matrix_version) *
     from proofs
-    order by company_id asc, feature asc, feature_version asc, feature_proof_id desc
+    order by company_id asc, feature asc, matrix_version asc, feature_proof_id desc
 
 ),
 
@@ -133,7 +133,7 @@ final as (
     left join newest_proof
         on newest_date.company_id = newest_proof.company_id
         and newest_date.feature = newest_proof.feature
-        and newest_date.matrix_version = newest_proof.feature_version
+        and newest_date.matrix_version = newest_proof.matrix_version
 
 )
 

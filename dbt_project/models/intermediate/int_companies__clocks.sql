@@ -83,13 +83,9 @@ companies_with_now as (
 
     select
         companies.company_id,
-        companies.churn_kind,
         companies.currency,
         companies.time_zone,
         companies.segment_by,
-        companies.inactivity_days,
-        companies.horizon_days,
-        companies.downgrade_share,
         companies.is_active,
         -- Whatever a company may say of itself shapes its features, unless it is known not to.
         left(
@@ -97,9 +93,8 @@ companies_with_now as (
                 (
                     to_jsonb(companies)
                     - array[
-                        'company_id', 'company_slug', 'company_name', 'is_active', 'clock_at', 'horizon_days',
-                        'downgrade_share', 'shares_training', 'personal_data', 'notification_addresses',
-                        'notifications'
+                        'company_id', 'company_slug', 'company_name', 'is_active', 'clock_at', 'shares_training',
+                        'personal_data', 'notification_addresses', 'notifications'
                     ]
                 )::text || entities_per_company.entities
             ), 8
@@ -115,13 +110,9 @@ final as (
 
     select
         companies_with_now.company_id,
-        companies_with_now.churn_kind,
         companies_with_now.currency,
         companies_with_now.time_zone,
         companies_with_now.segment_by,
-        companies_with_now.inactivity_days,
-        companies_with_now.horizon_days,
-        companies_with_now.downgrade_share,
         companies_with_now.settings_version,
         coalesce(settled_loads.settled_load_id, 0) as settled_load_id,
         companies_with_now.is_active and loads_per_company.is_loaded as is_on_the_grid,

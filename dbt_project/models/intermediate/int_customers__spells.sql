@@ -16,6 +16,12 @@ clocks as (
 
 ),
 
+settings as (
+
+    select * from {{ ref('int_churn__settings') }}
+
+),
+
 leavings as (
 
     select * from {{ ref('int_customers__leavings') }}
@@ -87,19 +93,21 @@ charges as (
         payments.company_id,
         payments.customer_id,
         payments.paid_at,
-        payments.paid_at + {{ days_long('clocks.inactivity_days') }} as silent_at,
-        lag(payments.paid_at + {{ days_long('clocks.inactivity_days') }}) over (
+        payments.paid_at + {{ days_long('settings.inactivity_days') }} as silent_at,
+        lag(payments.paid_at + {{ days_long('settings.inactivity_days') }}) over (
             partition by payments.company_id, payments.customer_id
             order by payments.paid_at
         ) as silent_before_at
     from payments
     inner join clocks
         on payments.company_id = clocks.company_id
+    inner join settings
+        on payments.company_id = settings.company_id
     inner join customers
         on payments.company_id = customers.company_id
         and payments.customer_id = customers.customer_id
     where
-        clocks.churn_kind = 'inactivity'
+        settings.churn_kind = 'inactivity'
         and payments.paid_at <= clocks.observed_until
 
 ),
@@ -132,9 +140,9 @@ spells as (
 
     select spells_until_cancelled.*
     from spells_until_cancelled
-    inner join clocks
-        on spells_until_cancelled.company_id = clocks.company_id
-    where clocks.churn_kind <> 'inactivity'
+    left join settings
+        on spells_until_cancelled.company_id = settings.company_id
+    where settings.churn_kind is distinct from 'inactivity'
 
     union all
 

@@ -14,7 +14,7 @@ with
 
 matrix as (
 
-    select * from {{ ref('churn_feature_matrix') }}
+    select * from {{ ref('customer_feature_matrix') }}
     where {{ is_to_be_built() }}
 
 ),

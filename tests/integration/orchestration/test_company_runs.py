@@ -19,6 +19,7 @@ from psycopg import sql
 
 from orchestration.automation import sync_hourly
 from orchestration.resources import WarehouseResource
+from pipeline.prediction.tasks import OFFER
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, refusal
@@ -160,7 +161,7 @@ def _register(connection: psycopg.Connection, slug: str, connector: str, setting
         "churn_kind": "cancellation",
         "currency": "EUR",
     }
-    add_company(connection, parse_definition(definition), "tests")
+    add_company(connection, parse_definition(definition, OFFER), "tests")
 
 
 def test_those_that_fail_are_named_with_a_remedy_and_stop_nobody(run: Run) -> None:

@@ -11,6 +11,7 @@ final as (
     select
         training_run_id,
         company_id,
+        task,
         candidate,
         metric,
         value as metric_value

@@ -3,7 +3,6 @@ with
 source as (
 
     select * from {{ source('ml', 'feature_drift') }}
-    where task = 'churn'
 
 ),
 
@@ -11,6 +10,7 @@ final as (
 
     select
         company_id,
+        task,
         feature,
         label,
         model_version,

@@ -11,8 +11,10 @@ final as (
     select
         feature_proof_id,
         company_id,
+        task,
         feature,
         feature_version,
+        matrix_version,
         rows_compared,
         rows_differing,
         rows_differing = 0 as is_passed,

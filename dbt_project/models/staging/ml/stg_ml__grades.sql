@@ -3,7 +3,6 @@ with
 source as (
 
     select * from {{ source('ml', 'grades') }}
-    where task = 'churn'
 
 ),
 
@@ -11,6 +10,7 @@ final as (
 
     select
         company_id,
+        task,
         as_of_month,
         segment,
         model_version,

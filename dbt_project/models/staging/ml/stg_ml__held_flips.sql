@@ -10,7 +10,8 @@ final as (
 
     select
         company_id,
-        customer_id,
+        task,
+        entity_id,
         published_level,
         held_level,
         published_probability,

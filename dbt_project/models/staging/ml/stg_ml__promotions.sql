@@ -3,7 +3,6 @@ with
 source as (
 
     select * from {{ source('ml', 'promotions') }}
-    where task = 'churn'
 
 ),
 
@@ -12,10 +11,11 @@ final as (
     select
         promotion_id,
         company_id,
+        task,
         training_run_id,
         event,
-        model_name || ' v' || to_version as model_version,
-        model_name || ' v' || from_version as previous_model_version,
+        {{ model_version('model_name', 'to_version') }} as model_version,
+        {{ model_version('model_name', 'from_version') }} as previous_model_version,
         why,
         decided_at
     from source

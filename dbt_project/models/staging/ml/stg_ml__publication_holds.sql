@@ -10,6 +10,7 @@ final as (
 
     select
         company_id,
+        task,
         model_version,
         release,
         accepted_by,

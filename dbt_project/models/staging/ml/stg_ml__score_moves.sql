@@ -10,7 +10,8 @@ final as (
 
     select
         company_id,
-        customer_id,
+        task,
+        entity_id,
         model_version,
         previous_model_version,
         main_feature,

@@ -3,7 +3,7 @@ with
 source as (
 
     select * from {{ source('ml', 'training_runs') }}
-    where task = 'churn' and company_id is not null
+    where company_id is not null
 
 ),
 
@@ -12,8 +12,9 @@ final as (
     select
         training_run_id,
         company_id,
+        task,
         model_name,
-        model_name || ' v' || model_version as model_version,
+        {{ model_version('model_name', 'model_version') }} as model_version,
         status,
         rung as evidence_level,
         cause,

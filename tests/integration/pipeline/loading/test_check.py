@@ -16,6 +16,7 @@ from ml_assets.training.ladder import OutcomeCounts
 from orchestration.cli.main import app
 from orchestration.cli.terminal import CommandFailed
 from pipeline.loading.check import CompanyCheck, check_company, pool_of
+from pipeline.prediction.tasks import OFFER
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company, parse_definition
@@ -35,7 +36,7 @@ def definition(**fields: Any) -> Any:
         "churn_kind": "cancellation",
         "currency": "EUR",
     }
-    return parse_definition(defaults | fields)
+    return parse_definition(defaults | fields, OFFER)
 
 
 def files_of(directory: Path, *entities: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
+from pipeline.prediction.tasks import OFFER
 from warehouse.companies.definition import Company, parse_definition
 from warehouse.companies.registry import add_company as register
 from warehouse.companies.registry import (
@@ -155,7 +156,8 @@ def test_two_people_adding_one_company_at_once_add_it_once(warehouse: Warehouse,
             "connector": "files",
             "churn_kind": "cancellation",
             "currency": "EUR",
-        }
+        },
+        OFFER,
     )
 
     def add(actor: str) -> Company:

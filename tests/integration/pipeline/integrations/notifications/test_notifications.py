@@ -20,6 +20,7 @@ from aiosmtpd.controller import Controller
 
 from pipeline.integrations.notifications.channels import Recipient
 from pipeline.integrations.notifications.sending import Sent, pending, send_digests, send_test, send_weekly_reports
+from pipeline.prediction.tasks import OFFER
 from pipeline.telling.dashboards import company_facts
 from warehouse.companies.definition import Company, parse_definition
 from warehouse.companies.registry import add_company as register
@@ -143,7 +144,7 @@ def company(warehouse: Warehouse, slug: str, **fields: Any) -> Company:
         },
     }
     with warehouse.connect() as conn:
-        return register(conn, parse_definition(definition | fields), "tests")
+        return register(conn, parse_definition(definition | fields, OFFER), "tests")
 
 
 def publish(warehouse: Warehouse, of: Company, day: date, high: dict[str, float]) -> None:

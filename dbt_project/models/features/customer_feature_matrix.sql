@@ -47,10 +47,6 @@ final as (
         and customer_features.customer_id = {{ mart }}.customer_id
         and customer_features.as_of_date = {{ mart }}.as_of_date
     {%- endfor %}
-    -- Who can churn: whoever is there, and where churn is silence, whoever is not silent already.
-    where
-        clocks.churn_kind <> 'inactivity'
-        or payment_features.days_since_last_payment <= clocks.inactivity_days
 
 )
 

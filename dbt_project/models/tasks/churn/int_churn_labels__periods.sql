@@ -2,7 +2,9 @@
 -- two differ are the only ones whose labels can move.
 {{
     config(
+        schema='intermediate',
         materialized='incremental',
+        contract={'enforced': false},
         incremental_strategy='delete_period_insert',
         on_schema_change='append_new_columns',
         post_hook='{{ analyze_if_written() }}',
@@ -10,8 +12,7 @@
     )
 }}
 
--- depends_on: {{ ref('churn_feature_matrix') }}
-{%- set labels_version = sql_version('model.churn_warehouse.churn_labels') if execute else '' %}
+-- depends_on: {{ ref('churn_population') }}
 
 with
 
@@ -24,6 +25,12 @@ as_of_dates as (
 clocks as (
 
     select * from {{ ref('int_companies__clocks') }}
+
+),
+
+settings as (
+
+    select * from {{ ref('int_churn__settings') }}
 
 ),
 
@@ -41,23 +48,26 @@ payment_versions as (
 
 labelled_periods as (
 
-    select
-        company_id,
-        as_of_date,
-        labelled_until_load_id,
-        labelled_on,
-        is_recorded
-    {% if is_incremental() -%}
-    from {{ this }}
-    {%- else -%}
-    from (
-        values (null::int, null::date, null::bigint, null::text, null::boolean)
-    ) as none_yet (company_id, as_of_date, labelled_until_load_id, labelled_on, is_recorded)
-    {%- endif %}
+    {{ labelled_periods() }}
 
 ),
 
 companies_with_new_loads as (
+
+    select
+        new_loads.company_id,
+        settings.churn_kind,
+        settings.inactivity_days,
+        new_loads.labelled_until_load_id
+    from (
+        {{ companies_with_new_loads() }}
+    ) as new_loads
+    inner join settings
+        on new_loads.company_id = settings.company_id
+
+),
+
+new_loads as (
 
     select
         clocks.company_id,
@@ -271,50 +281,9 @@ days_of_changes as (
 
 ),
 
-periods as (
-
-    select
-        as_of_dates.company_id,
-        as_of_dates.as_of_date,
-        clocks.settled_load_id as examined_until_load_id,
-        concat(
-            '{{ labels_version }} ', clocks.settings_version, ' ', clocks.downgrade_share, ' ',
-            clocks.horizon_days, ' ', extract(epoch from clocks.first_loaded_at), ' ',
-            {{ is_mature('as_of_dates') }}
-        ) as examined_on,
-        -- Before its horizon is over, a label only says whether the customer had left before the date.
-        as_of_dates.as_of_date + case when {{ is_mature('as_of_dates') }} then clocks.horizon_days else 0 end
-            as looks_until_date
-    from as_of_dates
-    inner join clocks
-        on as_of_dates.company_id = clocks.company_id
-
-),
-
 final as (
 
-    select
-        periods.company_id,
-        periods.as_of_date,
-        labelled_periods.labelled_until_load_id,
-        periods.examined_until_load_id,
-        labelled_periods.labelled_on,
-        periods.examined_on,
-        labelled_periods.labelled_until_load_id is null
-        or labelled_periods.labelled_on <> periods.examined_on
-        or exists (
-            select
-            from days_of_changes
-            where
-                days_of_changes.company_id = periods.company_id
-                and days_of_changes.happened_date < periods.looks_until_date
-                and days_of_changes.felt_until_date >= periods.as_of_date
-        ) as is_due,
-        coalesce(labelled_periods.is_recorded, false) as is_recorded
-    from periods
-    left join labelled_periods
-        on periods.company_id = labelled_periods.company_id
-        and periods.as_of_date = labelled_periods.as_of_date
+    {{ examined_periods(labels='churn_labels') }}
 
 )
 

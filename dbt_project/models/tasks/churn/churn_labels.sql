@@ -2,10 +2,11 @@
 {{
     config(
         meta={
+            'task': 'churn',
             'stale_when': 'exists (select from intermediate.int_churn_labels__periods as due'
             ' where due.company_id = periods.company_id and due.as_of_date = periods.as_of_date and due.is_due)',
         },
-        post_hook=['{{ analyze_if_written() }}', '{{ note_labelled_periods() }}'],
+        post_hook=['{{ analyze_if_written() }}', "{{ note_labelled_periods('int_churn_labels__periods') }}"],
     )
 }}
 
@@ -17,7 +18,7 @@ active_customers as (
         company_id,
         customer_id,
         as_of_date
-    from {{ ref('churn_feature_matrix') }}
+    from {{ ref('churn_population') }}
     where {{ is_to_be_built() }}
 
 ),
@@ -25,6 +26,12 @@ active_customers as (
 clocks as (
 
     select * from {{ ref('int_companies__clocks') }}
+
+),
+
+settings as (
+
+    select * from {{ ref('int_churn__settings') }}
 
 ),
 
@@ -49,7 +56,7 @@ deletions as (
 
 companies_that_count_downgrades as (
 
-    select company_id from clocks
+    select company_id from settings
     where churn_kind = 'downgrade'
 
 ),
@@ -98,17 +105,19 @@ horizons as (
         as_of_dates.company_id,
         as_of_dates.as_of_date,
         as_of_dates.as_of_at,
-        clocks.churn_kind,
+        settings.churn_kind,
         clocks.currency,
-        clocks.inactivity_days,
-        clocks.horizon_days,
-        clocks.downgrade_share,
+        settings.inactivity_days,
+        settings.horizon_days,
+        settings.downgrade_share,
         clocks.first_loaded_at,
-        as_of_dates.as_of_at + {{ days_long('clocks.horizon_days') }} as horizon_end_at,
-        {{ is_mature('as_of_dates') }} as is_mature
+        as_of_dates.as_of_at + {{ days_long('settings.horizon_days') }} as horizon_end_at,
+        {{ is_mature('as_of_dates', 'settings', 'clocks') }} as is_mature
     from as_of_dates
     inner join clocks
         on as_of_dates.company_id = clocks.company_id
+    inner join settings
+        on as_of_dates.company_id = settings.company_id
 
 ),
 

@@ -1,0 +1,26 @@
+-- What each company means by churn, and within how many days.
+{{ config(schema='intermediate', materialized='view', contract={'enforced': false}) }}
+
+with
+
+company_tasks as (
+
+    select * from {{ ref('stg_ops__company_tasks') }}
+    where task = 'churn' and is_active
+
+),
+
+final as (
+
+    select
+        company_id,
+        settings ->> 'kind' as churn_kind,
+        settings_version,
+        (settings ->> 'inactivity_days')::integer as inactivity_days,
+        horizon_days,
+        (settings ->> 'downgrade_share')::double precision as downgrade_share
+    from company_tasks
+
+)
+
+select * from final
