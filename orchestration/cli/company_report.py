@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.loading.check import CompanyCheck, EntityCheck
+from pipeline.prediction.tasks import churn_settings_of
 
 RUNGS = {
     "own_model": "a model of its own",
@@ -74,12 +75,14 @@ def _count(number: int | None) -> str:
 def _print_churn(check: CompanyCheck, console: Console) -> None:
     if check.churn is None or check.decision is None:
         return
-    company = check.company
+    churn = churn_settings_of(check.company)
+    if churn is None:
+        return
     meaning = {
         "cancellation": "cancellation",
-        "inactivity": f"{company.inactivity_days} days of silence",
-        "downgrade": f"losing {company.downgrade_share or 0:.0%} of the monthly price",
-    }[company.churn_kind]
+        "inactivity": f"{churn.inactivity_days} days of silence",
+        "downgrade": f"losing {churn.downgrade_share or 0:.0%} of the monthly price",
+    }[churn.kind]
     months = check.churn.by_month
     shown = ", ".join(f"{month} {count:,}" for month, count in months[-MONTHS_SHOWN:]) or "none"
     earlier = f" (and {len(months) - MONTHS_SHOWN} months before)" if len(months) > MONTHS_SHOWN else ""
@@ -87,7 +90,7 @@ def _print_churn(check: CompanyCheck, console: Console) -> None:
     about = "about " if check.churn.scale != 1 else ""
     outcomes = check.churn.outcomes
     console.print(
-        f"Evidence: {about}{outcomes.outcomes:,} customers who left within {company.horizon_days} days of the first of "
+        f"Evidence: {about}{outcomes.outcomes:,} customers who left within {churn.horizon_days} days of the first of "
         f"a month, {outcomes.survivors:,} who did not" + (", estimated from the sample" if about else "")
     )
     console.print(f"It would get [bold]{RUNGS[check.decision.rung]}[/bold]: {escape(check.decision.reason)}.")

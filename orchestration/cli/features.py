@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.cli.terminal import CommandFailed, console, open_warehouse
+from orchestration.cli.terminal import CommandFailed, TaskName, console, open_warehouse
 from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, place_of
-from warehouse.companies.registry import get_company, list_companies
+from warehouse.companies.registry import companies_with, get_company
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_store import CatalogueRow, read_catalogue
 from warehouse.settings import Settings
@@ -22,7 +22,7 @@ OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one c
 
 
 @features_app.callback(invoke_without_command=True)
-def features(context: typer.Context, company: OneCompany = None) -> None:
+def features(context: typer.Context, company: OneCompany = None, task: TaskName = "churn") -> None:
     """List every feature: how much of it is there, since when, what it weighs, who makes it, whether it is proven.
 
     With a company its own attributes are listed too, and what each feature weighs in its champion.
@@ -36,7 +36,7 @@ def features(context: typer.Context, company: OneCompany = None) -> None:
         with warehouse.connect() as conn:
             company_id = get_company(conn, company).company_id if company else None
             rows = read_catalogue(conn, company_id)
-        weights = _weights(settings, warehouse, company) if company else {}
+        weights = _weights(settings, warehouse, company, task) if company else {}
     # What is read by a program or in a file is not folded.
     output = console if console.is_terminal else Console(highlight=False, width=1000)
     output.print(_table(rows, weights, manifest, with_weights=company is not None))
@@ -53,6 +53,7 @@ def prove(
     date: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A past date; the last one if left out.")
     ] = None,
+    task: TaskName = "churn",
 ) -> None:
     """Rebuild a past date from what is loaded today, and compare every feature with the stored rows.
 
@@ -60,22 +61,24 @@ def prove(
     """
     from pipeline.features.dbt import prepare_manifest
     from pipeline.features.proof import prove_features, words_of_failure
+    from pipeline.prediction.tasks import task_named
 
     with open_warehouse() as (settings, warehouse):
         prepare_manifest(settings)
         with warehouse.connect() as conn:
-            chosen = [get_company(conn, company)] if company else list_companies(conn)
+            chosen = [get_company(conn, company)] if company else companies_with(conn, task)
         failures = []
         for each in chosen:
-            proof = prove_features(settings, warehouse, each, date.date() if date else None)
-            failure = words_of_failure(proof)
+            day = date.date() if date else None
+            proof = prove_features(settings, warehouse, task_named(task).relations, each, day)
+            failure = words_of_failure([proof] if proof else [])
             if proof is None:
                 console.print(f"{each.slug} has no past date yet.")
             elif failure:
                 failures.append(f"{each.slug}: {failure}")
             else:
                 console.print(
-                    f"{each.slug}: {len(proof.differing)} features of {proof.rows} customers on {proof.as_of_date}, "
+                    f"{each.slug}: {len(proof.differing)} features of {proof.rows} rows on {proof.as_of_date}, "
                     "rebuilt from what is loaded today, are what is stored."
                 )
     if failures:
@@ -142,15 +145,16 @@ def _percent(share: float | None) -> str:
     return "–" if share is None else f"{share:.0%}"
 
 
-def _weights(settings: Settings, warehouse: Warehouse, slug: str) -> dict[str, float]:
+def _weights(settings: Settings, warehouse: Warehouse, slug: str, task: str) -> dict[str, float]:
     """Each feature's share of the contributions to the champion's scores; empty without a fitting champion."""
     from ml_assets.errors import ModelError
-    from pipeline.prediction.scoring import ChurnScorer, NoModel
+    from pipeline.prediction.scoring import NoModel, Scorer
+    from pipeline.prediction.tasks import task_named
 
     with warehouse.connect() as conn:
         company = get_company(conn, slug)
     try:
-        return ChurnScorer.from_settings(warehouse, settings).weights(company)
+        return Scorer.from_settings(task_named(task), warehouse, settings).weights(company)
     except (ModelError, NoModel) as error:
         console.print(f"[yellow]No weights: {escape(str(error))}[/yellow]")
         return {}

@@ -8,6 +8,7 @@ import typer
 from croniter import croniter
 
 from orchestration.cli.terminal import CommandFailed, console, open_warehouse
+from pipeline.prediction.tasks import CUSTOMER_TASKS
 from warehouse.clock import Clock
 from warehouse.companies import registry
 from warehouse.privacy import erasure
@@ -18,7 +19,7 @@ def forget(
     customer: Annotated[str, typer.Option("--customer", help="The customer's id in the company's CRM.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Erase a customer from every table, tell the feed's followers, and keep him out of later syncs.
+    """Erase a customer from every table, tell the feed's followers, and keep the person out of later syncs.
 
     The receipt in ops.erasures holds no personal data.
     """
@@ -32,6 +33,7 @@ def forget(
             raise CommandFailed("Nothing was erased.")
         receipt = erasure.forget_customer(
             warehouse,
+            CUSTOMER_TASKS,
             owner,
             customer,
             actor=getpass.getuser(),
@@ -40,16 +42,16 @@ def forget(
         )
     console.print(
         f"Erased {sum(receipt.rows.values()):,} rows of {len(receipt.rows)} tables; receipt {receipt.erasure_id} in "
-        "ops.erasures. Followers of the feed were sent a delete; figures by month are made anew by the next run."
+        "ops.erasures. Followers of the feed were sent a delete; figures by month are made again by the next run."
     )
     for seen in receipt.models:
         console.print(
-            f"  {seen.model} v{seen.version} learned from this customer; trained anew {seen.retrained_at:%F %R %Z}"
+            f"  {seen.model} v{seen.version} learned from this customer; trained again {seen.retrained_at:%F %R %Z}"
         )
 
 
 def next_training(now: datetime) -> datetime:
-    """When the schedule next trains every company anew."""
+    """When the schedule next trains every company again."""
     from orchestration.automation import train_weekly
 
     found: datetime = croniter(str(train_weekly.cron_schedule), now).get_next(datetime)

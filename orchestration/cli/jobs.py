@@ -8,7 +8,8 @@ import typer
 from rich.markup import escape
 
 from orchestration.cli import demo_crm
-from orchestration.cli.terminal import CommandFailed, console, open_warehouse
+from orchestration.cli.terminal import CommandFailed, TaskName, console, open_warehouse
+from pipeline.prediction.tasks import task_named
 from warehouse.companies import registry
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -30,9 +31,11 @@ def train(
     seconds: Annotated[float | None, typer.Option(min=0.001, help="Seconds to search settings for.")] = None,
 ) -> None:
     """Train anew; a challenger replaces a champion only if it is better on the same rows."""
+    from orchestration.automation import TRAINING, for_each_task
+
     config = {"retrain": "always", "cause": "asked"}
     budget = {name: value for name, value in (("trials", trials), ("seconds", seconds)) if value is not None}
-    _run("train", company, {"ops": {"train_churn_models": {"config": {**config, **budget}}}})
+    _run("train", company, for_each_task(TRAINING, {**config, **budget}))
 
 
 def score(
@@ -40,6 +43,7 @@ def score(
     customer: Annotated[
         str | None, typer.Option("--customer", help="A customer's id: show that one score with its reasons, no more.")
     ] = None,
+    task: TaskName = "churn",
 ) -> None:
     """Score and publish from what the warehouse holds, without asking the CRM.
 
@@ -50,7 +54,7 @@ def score(
     elif company is None:
         raise CommandFailed("Say whose customer it is: `churn score --company SLUG --customer ID`.")
     else:
-        _show_score(company, customer)
+        _show_score(company, customer, task)
 
 
 def run(company: OneCompany = None) -> None:
@@ -65,23 +69,24 @@ def backfill(
     _run("backfill_dates", None, {"ops": {"dbt_models": {"config": {"as_of_dates": dates}}}})
 
 
-def _show_score(slug: str, customer: str) -> None:
+def _show_score(slug: str, customer: str, task: str) -> None:
     from ml_assets.errors import ModelError
     from orchestration.cli.one_customer import describe_score
     from pipeline.features.dbt import prepare_manifest
     from pipeline.prediction.registry import RegistryError
-    from pipeline.prediction.scoring import ChurnScorer
+    from pipeline.prediction.scoring import Scorer
     from warehouse.prediction.feature_store import FeaturesNotBuilt
 
+    binding = task_named(task)
     with open_warehouse() as (settings, warehouse):
         with warehouse.connect() as conn:
             company = registry.get_company(conn, slug)
         prepare_manifest(settings)
         try:
-            found = ChurnScorer.from_settings(warehouse, settings).score_customer(company, customer)
+            found = Scorer.from_settings(binding, warehouse, settings).score_entity(company, customer)
         except (ModelError, RegistryError, FeaturesNotBuilt) as error:
             raise CommandFailed(f"{slug}: {error}") from error
-    for line in describe_score(company, found, found["as_of_date"]):
+    for line in describe_score(binding, company, found, found["as_of_date"]):
         console.print(escape(line))
 
 

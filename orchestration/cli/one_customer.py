@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
+from pipeline.prediction.tasks import TaskBinding
 from warehouse.companies.definition import Company
 
 RUNGS = {
@@ -13,18 +14,18 @@ RUNGS = {
 }
 
 
-def describe_score(company: Company, score: Mapping[str, Any], as_of_date: date) -> Iterator[str]:
-    """Lines that say how likely the customer is to leave, how sure that is, and why, in the published words.
+def describe_score(binding: TaskBinding, company: Company, score: Mapping[str, Any], as_of_date: date) -> Iterator[str]:
+    """Lines that say how likely the outcome is for one entity, how sure that is, and why, in the published words.
 
-    `score` is what ``ChurnScorer.score_customer`` gives.
+    `score` is what ``Scorer.score_entity`` gives.
     """
     low, high, evidence = score["probability_low"], score["probability_high"], score["evidence"]
-    yield f"{company.name}, customer {score['customer_id']}, as of {as_of_date}"
+    yield f"{company.name}, {binding.task.entity} {score['entity_id']}, as of {as_of_date}"
     yield (
-        f"{score['churn_probability']:.1%} likely to leave within {company.horizon_days} days"
+        f"{score['probability']:.1%} {binding.words.will} within {binding.horizon_days(company)} days"
         f" ({low:.1%} to {high:.1%}): {score['risk_level']} risk"
     )
-    learned = f"{evidence['customers']:,} customers, of whom {evidence['outcomes']:,} left"
+    learned = f"{evidence['customers']:,} {binding.task.entity}s, of whom {evidence['outcomes']:,} {binding.words.did}"
     yield f"By {score['model_version']}, {RUNGS[score['evidence_level']]}, which learned from {learned}."
     if evidence["is_thin"]:
         yield "That is too little evidence to act on this number alone."

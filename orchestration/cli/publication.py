@@ -9,10 +9,12 @@ from typing import Annotated, BinaryIO
 import typer
 from rich.console import Console
 
-from orchestration.cli.terminal import console, open_warehouse
+from orchestration.cli.terminal import TaskName, console, open_warehouse
+from pipeline.prediction.tasks import CONTRACTS, task_named
 from pipeline.publication.publishing import compact_company
 from warehouse.clock import Clock
 from warehouse.companies.registry import get_company, list_companies
+from warehouse.publication.contract import Contract
 from warehouse.publication.export import Exported, Format, reading_as_company
 from warehouse.roles import Role
 
@@ -32,6 +34,7 @@ def export(
         bool, typer.Option("--snapshot", help="What a follower of the feed holds, with the cursor to go on from.")
     ] = False,
     output: Annotated[Path, typer.Option("--output", help="File to write; - is standard output.")] = Path("-"),
+    task: TaskName = "churn",
 ) -> None:
     """Stream a company's current scores, a snapshot of its feed, or the changes since a cursor.
 
@@ -42,7 +45,7 @@ def export(
     with open_warehouse() as (_, warehouse):
         with warehouse.connect() as conn:
             company_id = get_company(conn, company).company_id
-        with reading_as_company(warehouse, company_id) as reader, _opened(output) as file:
+        with reading_as_company(warehouse, contract_of(task), company_id) as reader, _opened(output) as file:
             if since is not None:
                 done = reader.write_changes(since, file, format)
             elif snapshot:
@@ -58,12 +61,13 @@ def estimate(
     since: Since = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Customers that one API call carries.")] = 100,
     calls_per_minute: Annotated[int, typer.Option(min=1, help="Calls that the receiver allows a minute.")] = 60,
+    task: TaskName = "churn",
 ) -> None:
     """The API calls that a sync would make, before any is made: of a snapshot, or since a cursor."""
     with open_warehouse() as (_, warehouse):
         with warehouse.connect() as conn:
             company_id = get_company(conn, company).company_id
-        with reading_as_company(warehouse, company_id) as reader:
+        with reading_as_company(warehouse, contract_of(task), company_id) as reader:
             found = reader.estimate(since, batch_size)
     start = "A snapshot" if since is None else f"{found.changes:,} changes since cursor {since}"
     minutes = found.calls / calls_per_minute
@@ -82,8 +86,15 @@ def compact(
         clock = Clock.from_settings(settings)
         for one in chosen:
             with warehouse.connect(Role.publisher, autocommit=True) as conn:
-                removed = compact_company(conn, settings, one, clock.for_company(one))
+                removed = sum(
+                    compact_company(conn, settings, contract, one, clock.for_company(one)) for contract in CONTRACTS
+                )
             console.print(f"{one.slug}: {removed:,} changes compacted.")
+
+
+def contract_of(task: str) -> Contract:
+    """What a task publishes. Raises UnknownTask."""
+    return task_named(task).relations.contract
 
 
 @contextmanager

@@ -4,52 +4,38 @@ from collections.abc import Sequence
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import sql
 from psycopg.rows import dict_row
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from warehouse import relations
+from pipeline.prediction.tasks import TASKS, TaskBinding, tasks_of
 from warehouse.companies.definition import Company
-
-_NAMES = {
-    "companies": relations.COMPANIES.identifier,
-    "load_log": relations.LOAD_LOG.identifier,
-    "training_runs": relations.TRAINING_RUNS.identifier,
-    "evaluations": relations.EVALUATIONS.identifier,
-    "publications": relations.CHURN_PUBLICATIONS.identifier,
-    "current": relations.CHURN_CURRENT.identifier,
-    "gates": relations.PUBLICATION_GATES.identifier,
-}
-
-RISK_COLOURS = {"high": "red", "medium": "yellow", "low": "green"}
+from warehouse.companies.registry import list_companies
+from warehouse.publication.contract import Contract
 
 
 def print_summary(conn: psycopg.Connection[Any], console: Console, run_id: str) -> None:
-    """Rows pulled, model quality, customers at risk, the five most at risk with their reasons."""
+    """Rows pulled; then of each task that a company has: model quality, who is at risk, the five most at risk."""
     _print_loads(conn, console, run_id)
-    _print_quality(conn, console)
-    _print_risk(conn, console)
-    _print_most_at_risk(conn, console)
+    companies = list_companies(conn)
+    for binding in TASKS:
+        if any(binding.name in company.tasks for company in companies):
+            _print_quality(conn, console, binding)
+            _print_risk(conn, console, binding)
+            _print_most_at_risk(conn, console, binding)
 
 
 def print_companies(companies: Sequence[Company], console: Console) -> None:
     """The registry, a line each."""
-    table = _table("Companies", "id>", "slug", "name", "CRM", "churn", "horizon>", "active", "pools")
+    table = _table("Companies", "id>", "slug", "name", "CRM", "tasks", "active", "pools")
     for company in companies:
-        meaning = {
-            "cancellation": "cancellation",
-            "inactivity": f"{company.inactivity_days} days silent",
-            "downgrade": f"{company.downgrade_share or 0:.0%} less paid",
-        }[company.churn_kind]
         table.add_row(
             str(company.company_id),
             company.slug,
             company.name,
             company.connector.replace("_", " "),
-            meaning,
-            f"{company.horizon_days} days",
+            ", ".join(f"{task.name} {task.settings_of(company).meaning()}" for task in tasks_of(company)),
             "yes" if company.is_active else "[dim]no[/dim]",
             "yes" if company.shares_training else "no",
         )
@@ -57,51 +43,55 @@ def print_companies(companies: Sequence[Company], console: Console) -> None:
 
 
 def print_status(conn: psycopg.Connection[Any], console: Console) -> None:
-    """Each active company's last load per table, last publication, and whether one is held back."""
-    table = _table("Companies", "company", "last load", "failed tables", "scores for", "scores>", "held back")
-    for row in _rows(
-        conn,
-        """
-        select company.slug, loads.last_load, loads.failed, published.as_of_date, published.scores,
-            held.as_of_date as held
-        from {companies} as company
-        left join lateral (
-            select max(finished_at) filter (where status = 'succeeded') as last_load,
-                string_agg(entity, ', ' order by entity) filter (where status <> 'succeeded') as failed
-            from (
-                select distinct on (entity) entity, status, finished_at from {load_log}
-                where company_id = company.company_id order by entity, load_id desc
-            ) as newest
-        ) as loads on true
-        left join lateral (
-            select as_of_date, scores from {publications}
-            where company_id = company.company_id order by as_of_date desc limit 1
-        ) as published on true
-        left join lateral (
-            select as_of_date from {gates}
-            where company_id = company.company_id and not is_passed
-                and as_of_date > coalesce(published.as_of_date, '-infinity')
-            order by publication_gate_id desc limit 1
-        ) as held on true
-        where company.is_active order by company.slug
-        """,
-    ):
-        table.add_row(
-            row["slug"],
-            f"{row['last_load']:%Y-%m-%d %H:%M}" if row["last_load"] else "never",
-            row["failed"] or "–",
-            str(row["as_of_date"] or "–"),
-            _count(row["scores"]),
-            f"[yellow]{row['held']}[/yellow]" if row["held"] else "–",
-        )
+    """Each active company's last load per table, and of each of its tasks what is published or held back."""
+    table = _table("Companies", "company", "last load", "failed tables", "task", "scores for", "scores>", "held back")
+    for binding in TASKS:
+        for row in _rows(conn, binding.relations.contract, _STATUS):
+            table.add_row(
+                row["slug"],
+                f"{row['last_load']:%Y-%m-%d %H:%M}" if row["last_load"] else "never",
+                row["failed"] or "–",
+                binding.name,
+                str(row["as_of_date"] or "–"),
+                _count(row["scores"]),
+                f"[yellow]{row['held']}[/yellow]" if row["held"] else "–",
+            )
     console.print(table)
 
 
+_STATUS: LiteralString = """
+    select company.slug, loads.last_load, loads.failed, published.as_of_date, published.scores,
+        held.as_of_date as held
+    from {companies} as company
+    inner join {company_tasks} as has
+        on has.company_id = company.company_id and has.is_active and has.task = {task}
+    left join lateral (
+        select max(finished_at) filter (where status = 'succeeded') as last_load,
+            string_agg(entity, ', ' order by entity) filter (where status <> 'succeeded') as failed
+        from (
+            select distinct on (entity) entity, status, finished_at from {load_log}
+            where company_id = company.company_id order by entity, load_id desc
+        ) as newest
+    ) as loads on true
+    left join lateral (
+        select as_of_date, scores from {publications}
+        where company_id = company.company_id order by as_of_date desc limit 1
+    ) as published on true
+    left join lateral (
+        select as_of_date from {publication_gates}
+        where company_id = company.company_id and task = {task} and not is_passed
+            and as_of_date > coalesce(published.as_of_date, '-infinity')
+        order by publication_gate_id desc limit 1
+    ) as held on true
+    where company.is_active order by company.slug
+"""
+
+
 def _rows(
-    conn: psycopg.Connection[Any], query: LiteralString, parameters: Sequence[object] = ()
+    conn: psycopg.Connection[Any], contract: Contract, query: LiteralString, parameters: Sequence[object] = ()
 ) -> list[dict[str, Any]]:
     with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(sql.SQL(query).format(**_NAMES), parameters).fetchall()
+        return cursor.execute(contract.compose(query), parameters).fetchall()
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -115,6 +105,7 @@ def _table(title: str, *columns: str) -> Table:
 def _print_loads(conn: psycopg.Connection[Any], console: Console, run_id: str) -> None:
     loads = _rows(
         conn,
+        TASKS[0].relations.contract,
         """
         select company.slug, load.entity, load.received, load.loaded, load.rejected, load.source_live,
             load.warehouse_live, load.status, load.error
@@ -146,9 +137,10 @@ def _print_loads(conn: psycopg.Connection[Any], console: Console, run_id: str) -
     console.print(table, "")
 
 
-def _print_quality(conn: psycopg.Connection[Any], console: Console) -> None:
+def _print_quality(conn: psycopg.Connection[Any], console: Console, binding: TaskBinding) -> None:
     runs = _rows(
         conn,
+        binding.relations.contract,
         """
         select distinct on (company.slug) company.slug, publication.model_version, publication.evidence_level,
             run.training_run_id, run.outcomes,
@@ -156,13 +148,14 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console) -> None:
         from {companies} as company
         inner join {publications} as publication using (company_id)
         left join {training_runs} as run
-            on run.model_name || ' v' || run.model_version = publication.model_version
+            on run.company_id = company.company_id and run.task = {task}
+            and format('%%s v%%s', run.model_name, run.model_version) = publication.model_version
         where company.is_active
         order by company.slug, publication.as_of_date desc, run.training_run_id desc
         """,
     )
     table = _table(
-        "Model quality on the last mature dates, which no fit has seen",
+        f"{binding.words.title}: model quality on the last mature dates, which no fit has seen",
         "company",
         "evidence",
         "AUC>",
@@ -170,10 +163,10 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console) -> None:
         "column>",
         "lift>",
         "cal. error>",
-        "churners>",
+        f"{binding.words.outcomes}>",
     )
     for run in runs:
-        metrics = _metrics(conn, run["training_run_id"])
+        metrics = _metrics(conn, binding.relations.contract, run["training_run_id"])
         chosen = metrics.get(run["candidate"], {})
         table.add_row(
             run["slug"],
@@ -188,14 +181,17 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console) -> None:
     console.print(table)
     console.print(
         "[dim]AUC of the published model, of the logistic baseline and of the best single column; lift of the tenth at "
-        "highest risk;\ncalibration error; churners in the labelled history.[/dim]\n"
+        f"highest risk;\ncalibration error; {binding.words.outcomes} in the labelled history.[/dim]\n"
     )
 
 
-def _metrics(conn: psycopg.Connection[Any], training_run_id: int | None) -> dict[str, dict[str, float]]:
+def _metrics(
+    conn: psycopg.Connection[Any], contract: Contract, training_run_id: int | None
+) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for row in _rows(
         conn,
+        contract,
         "select candidate, metric, value from {evaluations} where training_run_id = %s",
         [training_run_id],
     ):
@@ -203,12 +199,12 @@ def _metrics(conn: psycopg.Connection[Any], training_run_id: int | None) -> dict
     return found
 
 
-def _print_risk(conn: psycopg.Connection[Any], console: Console) -> None:
+def _print_risk(conn: psycopg.Connection[Any], console: Console, binding: TaskBinding) -> None:
     table = _table(
-        "Customers by risk",
+        f"{binding.words.title}: {binding.task.entity}s by risk",
         "company",
         "scores for",
-        "customers>",
+        f"{binding.task.entity}s>",
         "high>",
         "medium>",
         "low>",
@@ -217,15 +213,16 @@ def _print_risk(conn: psycopg.Connection[Any], console: Console) -> None:
     )
     for row in _rows(
         conn,
+        binding.relations.contract,
         """
-        select company.slug, current.as_of_date, count(*) as customers,
+        select company.slug, current.as_of_date, count(*) as entities,
             count(*) filter (where risk_level = 'high') as high,
             count(*) filter (where risk_level = 'medium') as medium,
             count(*) filter (where risk_level = 'low') as low,
-            avg(churn_probability) as average,
+            avg({probability}) as average,
             (
-                select gate.as_of_date from {gates} as gate
-                where gate.company_id = company.company_id and not gate.is_passed
+                select gate.as_of_date from {publication_gates} as gate
+                where gate.company_id = company.company_id and gate.task = {task} and not gate.is_passed
                     and gate.as_of_date > current.as_of_date
                 order by gate.publication_gate_id desc limit 1
             ) as held
@@ -236,26 +233,28 @@ def _print_risk(conn: psycopg.Connection[Any], console: Console) -> None:
         table.add_row(
             row["slug"],
             str(row["as_of_date"]),
-            *(_count(row[name]) for name in ("customers", "high", "medium", "low")),
+            *(_count(row[name]) for name in ("entities", "high", "medium", "low")),
             f"{row['average']:.1%}",
             f"[yellow]scores for {row['held']} are held back[/yellow]" if row["held"] else "",
         )
     console.print(table, "")
 
 
-def _print_most_at_risk(conn: psycopg.Connection[Any], console: Console) -> None:
-    console.print("[bold]The five most at risk[/bold]")
+def _print_most_at_risk(conn: psycopg.Connection[Any], console: Console, binding: TaskBinding) -> None:
+    console.print(f"[bold]{binding.words.title}: the five most at risk[/bold]")
     for row in _rows(
         conn,
+        binding.relations.contract,
         """
-        select company.slug, current.customer_id, current.churn_probability, current.risk_level, current.reasons
+        select company.slug, current.{entity_id} as entity_id, current.{probability} as probability,
+            current.risk_level, current.reasons
         from {current} as current inner join {companies} as company using (company_id)
-        order by current.churn_probability desc, company.slug, current.customer_id limit 5
+        order by probability desc, company.slug, entity_id limit 5
         """,
     ):
-        colour = RISK_COLOURS[row["risk_level"]]
+        colour = binding.words.colours[row["risk_level"]]
         console.print(
-            f"[{colour}]{row['churn_probability']:4.0%}[/{colour}]  {escape(row['slug'])} {escape(row['customer_id'])}"
+            f"[{colour}]{row['probability']:4.0%}[/{colour}]  {escape(row['slug'])} {escape(row['entity_id'])}"
         )
         for words in _raising(row["reasons"])[:3]:
             console.print(f"      {escape(words)}")

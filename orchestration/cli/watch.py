@@ -9,11 +9,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ml_assets.task import CHURN
-from orchestration.cli.terminal import CommandFailed, console, open_warehouse
+from orchestration.cli.terminal import CommandFailed, TaskName, console, open_warehouse
+from pipeline.prediction.tasks import task_named
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
-from warehouse.companies.registry import get_company, list_companies
+from warehouse.companies.registry import companies_with, get_company
 from warehouse.connection import Warehouse
 from warehouse.prediction.drift_log import DriftRow, read_drift
 from warehouse.prediction.score_grades import Grade, read_grades
@@ -28,19 +28,21 @@ Slug = Annotated[str, typer.Option("--company", help="Slug of the company.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="One date.")]
 
 
-def grade(company: OneCompany = None) -> None:
+def grade(company: OneCompany = None, task: TaskName = "churn") -> None:
     """Promised against kept: grade the published scores whose labels have matured, and show how they did."""
     from pipeline.watching.grades_and_drift import grade_company
 
+    binding = task_named(task)
     with open_warehouse() as (settings, warehouse):
-        for each in _chosen(warehouse, company):
-            done = grade_company(warehouse, each, Clock.from_settings(settings).for_company(each))
+        for each in _chosen(warehouse, company, task):
+            done = grade_company(warehouse, binding, each, Clock.from_settings(settings).for_company(each))
             with warehouse.connect(Role.ml) as conn:
-                grades = read_grades(conn, each.company_id, CHURN.name)
-                challengers = read_shadow_grades(conn, each.company_id, CHURN.name)
+                grades = read_grades(conn, each.company_id, task)
+                challengers = read_shadow_grades(conn, each.company_id, task)
             if not grades:
                 console.print(
-                    f"{each.slug}: nothing to grade yet. A score is graded {each.horizon_days} days after its date."
+                    f"{each.slug}: nothing to grade yet. A score is graded {binding.horizon_days(each)} days after its "
+                    "date."
                 )
                 continue
             console.print(_grades_table(each, grades))
@@ -55,6 +57,7 @@ def grade(company: OneCompany = None) -> None:
 
 def drift(
     company: OneCompany = None,
+    task: TaskName = "churn",
     every: Annotated[bool, typer.Option("--all", help="Every feature, not only those to look at.")] = False,
 ) -> None:
     """How far today's features and scores are from those that the champion learned from."""
@@ -63,12 +66,13 @@ def drift(
 
     with open_warehouse() as (settings, warehouse):
         registry = ModelRegistry(warehouse, settings.home)
-        for each in _chosen(warehouse, company):
-            done = measure_company(warehouse, registry, each, Clock.from_settings(settings).for_company(each))
+        for each in _chosen(warehouse, company, task):
+            now = Clock.from_settings(settings).for_company(each)
+            done = measure_company(warehouse, registry, task_named(task), each, now)
             if done.status == "not_measured":
                 console.print(f"{each.slug}: not measured, {escape(done.note)}")
             with warehouse.connect(Role.ml) as conn:
-                measured = read_drift(conn, each.company_id, CHURN.name)
+                measured = read_drift(conn, each.company_id, task)
             if measured:
                 as_of_date, rows = measured
                 shown = rows if every else [row for row in rows if row.importance is None or row.note]
@@ -85,6 +89,7 @@ def drift(
 def holds(
     context: typer.Context,
     company: OneCompany = None,
+    task: TaskName = "churn",
     date: Day = None,
     every: Annotated[bool, typer.Option("--all", help="Those that were released, too.")] = False,
 ) -> None:
@@ -92,8 +97,8 @@ def holds(
     if context.invoked_subcommand:
         return
     with open_warehouse() as (_, warehouse), warehouse.connect(Role.ml) as conn:
-        for each in _chosen(warehouse, company):
-            found = list_holds(conn, each.company_id, only_open=not every)
+        for each in _chosen(warehouse, company, task):
+            found = list_holds(conn, each.company_id, task, only_open=not every)
             if date:
                 found = [hold for hold in found if hold.as_of_date == date.date()]
             if not found:
@@ -101,10 +106,12 @@ def holds(
                 continue
             console.print(_holds_table(each, found))
             if date:
-                flips = Table("customer", "stands", "held back", box=None, pad_edge=False, header_style="dim")
-                for flip in list_flips(conn, each.company_id, date.date()):
+                flips = Table(
+                    task_named(task).task.entity, "stands", "held back", box=None, pad_edge=False, header_style="dim"
+                )
+                for flip in list_flips(conn, each.company_id, task, date.date()):
                     flips.add_row(
-                        escape(flip.customer_id),
+                        escape(flip.entity_id),
                         f"{flip.published_level} {flip.published_probability:.1%}",
                         f"{flip.held_level} {flip.held_probability:.1%}",
                     )
@@ -116,31 +123,33 @@ def holds_accept(
     company: Slug,
     date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The date that is held.")],
     because: Annotated[str, typer.Option(help="Why this is no outage; it is kept in the audit log.")],
+    task: TaskName = "churn",
 ) -> None:
     """Take what held a date as it is, since it was no outage; the same finding then passes for a week."""
     with open_warehouse() as (settings, warehouse), warehouse.connect() as conn:
         each = get_company(conn, company)
         now = Clock.from_settings(settings).for_company(each)
-        accept(conn, each.company_id, date.date(), now, getpass.getuser(), because)
+        accept(conn, each.company_id, task_named(task).name, date.date(), now, getpass.getuser(), because)
     following = "score" if date.date() == now.date() else "replay"
     console.print(f"Accepted. `churn {following} --company {escape(company)}` publishes it.")
 
 
-def replay(company: Slug, date: Day = None) -> None:
+def replay(company: Slug, date: Day = None, task: TaskName = "churn") -> None:
     """Publish held dates as they would have been had the source been read in time; after its repair.
 
     The current scores and the feed stay as they are. Ends with 1 where a date is held still.
     """
     from pipeline.features.dbt import prepare_manifest
-    from pipeline.prediction.scoring import ChurnScorer
+    from pipeline.prediction.scoring import Scorer
     from pipeline.publication.replay import replay_held_dates
 
     with open_warehouse() as (settings, warehouse):
         prepare_manifest(settings)
         with warehouse.connect() as conn:
             each = get_company(conn, company)
-        scorer = ChurnScorer.from_settings(warehouse, settings)
-        done = replay_held_dates(settings, warehouse, scorer, each, date.date() if date else None)
+        binding = task_named(task)
+        scorer = Scorer.from_settings(binding, warehouse, settings)
+        done = replay_held_dates(settings, warehouse, binding, scorer, each, date.date() if date else None)
     for day in done.published:
         console.print(f"{company}: {day} is published, as the source said it.")
     if not done.published and not done.held:
@@ -149,9 +158,14 @@ def replay(company: Slug, date: Day = None) -> None:
         raise CommandFailed(str(done.words_of_failure()))
 
 
-def _chosen(warehouse: Warehouse, slug: str | None) -> list[Company]:
+def _chosen(warehouse: Warehouse, slug: str | None, task: str) -> list[Company]:
+    """The company, or all active ones that have the task. Raises UnknownTask where the named one does not have it."""
     with warehouse.connect() as conn:
-        return [get_company(conn, slug)] if slug else list_companies(conn)
+        if slug is None:
+            return companies_with(conn, task_named(task).name)
+        company = get_company(conn, slug)
+    task_named(task).settings_of(company)
+    return [company]
 
 
 def _grades_table(company: Company, grades: list[Grade]) -> Table:

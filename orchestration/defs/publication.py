@@ -21,8 +21,8 @@ def gate(binding: TaskBinding) -> dg.AssetChecksDefinition:
         name="publishable",
         blocking=True,
         description=f"Every active {binding.task.entity} scored, probabilities in range, reasons that add up, no "
-        "sudden loss, fresh loads, no silent source, no shrunken table, no feature missing for many at once. A company that "
-        "fails keeps its published scores; nothing is published when none passes.",
+        "sudden loss, fresh loads, no silent source, no shrunken table, no feature missing for many at once. A company "
+        "that fails keeps its published scores; nothing is published when none passes.",
     )
     def publishable(warehouse: WarehouseResource) -> dg.AssetCheckResult:
         """Judge each company's staged scores; the old set of one that fails stands."""

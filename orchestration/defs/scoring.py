@@ -17,9 +17,7 @@ from pipeline.prediction.tasks import TaskBinding
 class ScoringConfig(dg.Config):
     """How eager a scoring is."""
 
-    again: bool = Field(
-        default=False, description="Score a date again even if this model has published it already."
-    )
+    again: bool = Field(default=False, description="Score a date again even if this model has published it already.")
     reasons: bool = Field(default=True, description="Say why each score is what it is, and why it moved; slower.")
 
 

@@ -68,14 +68,14 @@ class SupportSettings(TaskSettings):
 class TaskWords:
     """A task as people read of it.
 
-    `title` heads tables. `will` ends "82% ...", `outcomes` counts those it came true for. `levels` and `colours` are by
-    risk level, the highest first: what a level is called, and the terminal's colour of it.
+    `title` heads tables. `will` ends "82% ...", `did` ends "of whom 12 ...", `outcomes` heads their count. `colours`
+    are the terminal's, by risk level.
     """
 
     title: str
     will: str
+    did: str
     outcomes: str
-    levels: Mapping[str, str] = field(default_factory=lambda: {"high": "high", "medium": "medium", "low": "low"})
     colours: Mapping[str, str] = field(default_factory=lambda: {"high": "red", "medium": "yellow", "low": "green"})
 
 
@@ -134,7 +134,7 @@ TASKS: tuple[TaskBinding, ...] = (
         ),
         settings=ChurnSettings,
         value_feature="revenue_90d",
-        words=TaskWords(title="Churn", will="likely to leave", outcomes="churners"),
+        words=TaskWords(title="Churn", will="likely to leave", did="left", outcomes="churners"),
     ),
     TaskBinding(
         task=PredictionTask(
@@ -157,7 +157,12 @@ TASKS: tuple[TaskBinding, ...] = (
         ),
         settings=SupportSettings,
         value_feature="revenue_90d",
-        words=TaskWords(title="Support", will="likely to open a high-priority ticket", outcomes="escalations"),
+        words=TaskWords(
+            title="Support",
+            will="likely to open a high-priority ticket",
+            did="opened one",
+            outcomes="escalations",
+        ),
     ),
 )
 

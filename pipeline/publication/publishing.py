@@ -57,7 +57,7 @@ def run_gates(warehouse: Warehouse, settings: Settings, task: TaskRelations) -> 
 def publish_company(
     warehouse: Warehouse, settings: Settings, contract: Contract, company: Company
 ) -> Publication | None:
-    """Publish a company's staged scores of a task, and compact the feed; None where nothing is staged, or it is held."""
+    """Publish a company's staged scores of a task, and compact the feed; None where nothing is staged, or all held."""
     now = Clock.from_settings(settings).for_company(company)
     bands = Bands(settings.feed_probability_band, settings.feed_odds_band)
     published = None

@@ -83,6 +83,11 @@ class RecordedTraining:
     decision: dict[str, Any]
     created_at: datetime
 
+    @property
+    def version(self) -> ModelVersion | None:
+        """The model that it made; None where it failed."""
+        return None if self.model_version is None else ModelVersion(self.model_name, int(self.model_version))
+
 
 def record_training(conn: psycopg.Connection[Any], record: TrainingRecord) -> int:
     """Write a training and its evaluations; returns its ``training_run_id``. Metrics without a value are left out."""
