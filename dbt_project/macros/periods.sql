@@ -61,7 +61,6 @@
     {#- Named outside the branch, so that dbt knows of the dependency when it parses. -#}
     {%- do ref('int_as_of_dates') -%}
     {%- do ref('int_companies__clocks') -%}
-    {%- if config.get('meta', {}).get('task') -%}{%- do ref('stg_ops__company_tasks') -%}{%- endif -%}
     {%- if is_incremental() -%}
         {#- Looked up once, however many relations of the query are kept to them. -#}
         {%- if 'periods_to_build' not in model -%}
@@ -81,18 +80,15 @@
     itself says in meta.stale_when. -#}
 {% macro stale_when() %}
     {% set conditions = [] %}
-    {% if 'matrix_version' in model.columns %}
-        {% do conditions.append(
-            'built.feature_version is distinct from (select '
-            ~ expected_population_version(model.unique_id, 'clocks', 'settings')
-            ~ ' from ' ~ ref('stg_ops__company_tasks') ~ ' as settings where settings.company_id = clocks.company_id'
-            ~ " and settings.task = '" ~ config.get('meta').task ~ "')"
-        ) %}
-    {% elif 'feature_version' in model.columns %}
-        {% do conditions.append('built.feature_version is distinct from ' ~ expected_version(model.unique_id)) %}
-    {% endif %}
-    {% if 'rates_version' in model.columns %}
-        {% do conditions.append('built.rates_version is distinct from ' ~ rates_version('periods.as_of_date')) %}
+    {% if config.get('meta', {}).get('matrix') %}
+        {% do conditions.append(stale_population()) %}
+    {% else %}
+        {% if 'feature_version' in model.columns %}
+            {% do conditions.append('built.feature_version is distinct from ' ~ expected_version(model.unique_id)) %}
+        {% endif %}
+        {% if 'rates_version' in model.columns %}
+            {% do conditions.append('built.rates_version is distinct from ' ~ rates_version('periods.as_of_date')) %}
+        {% endif %}
     {% endif %}
     {% if config.get('meta', {}).get('stale_when') %}
         {% do conditions.append(config.get('meta').stale_when) %}

@@ -26,6 +26,26 @@
 {%- endmacro %}
 
 
+{#- Whether a period of the population is out of date: other SQL or settings, or a matrix that was built again since.
+    SQL on `built` and `periods`, as meta.stale_when is. -#}
+{% macro stale_population() -%}
+    built.feature_version is distinct from (
+        select {{ expected_population_version(model.unique_id, 'clocks', 'settings') }}
+        from {{ ref('stg_ops__company_tasks') }} as settings
+        where settings.company_id = clocks.company_id and settings.task = '{{ config.get('meta').task }}'
+    )
+    or not exists (
+        select
+        from {{ ref(config.get('meta').matrix) }} as matrix
+        where
+            matrix.company_id = periods.company_id
+            and matrix.as_of_date = periods.as_of_date
+            and matrix.feature_version = built.matrix_version
+            and matrix.rates_version is not distinct from built.rates_version
+    )
+{%- endmacro %}
+
+
 {#- A task's matrix: whoever is in its population, with the features that stand in the matrix below.
       population, matrix: models; entity_id: the column of the entity's id
     Example, the whole of a task's matrix whose entities are customers:
@@ -167,4 +187,14 @@ final as (
 )
 
 select * from final
+{% endmacro %}
+
+
+{#- The columns that a task's rows are found by, of those that the model declares; for `analyze_if_written`. -#}
+{% macro keys_of_rows() %}
+    {% set keys = [] %}
+    {% for column in model.columns if column == 'as_of_date' or column.endswith('_id') and not column.endswith('_load_id') %}
+        {% do keys.append(column) %}
+    {% endfor %}
+    {% do return(keys) %}
 {% endmacro %}

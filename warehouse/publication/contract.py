@@ -192,13 +192,8 @@ def _make_view(conn: psycopg.Connection[Any], contract: Contract, name: str) -> 
 
 
 def _in_words_of(contract: Contract, definition: str) -> str:
-    for before, after in (
-        (f"{SCHEMA}.{_TEMPLATE}_", f"{SCHEMA}.{contract.task}_"),
-        (f"{_TEMPLATE}_probability", contract.probability),
-        ("customer_id", contract.entity_id),
-    ):
-        definition = re.sub(rf"\b{re.escape(before)}", after, definition)
-    return definition
+    named = re.sub(rf"\b{_TEMPLATE}_", f"{contract.task}_", definition)
+    return re.sub(r"\bcustomer_id\b", contract.entity_id, named)
 
 
 def _describe(

@@ -10,6 +10,8 @@
     )
 }}
 
+-- depends_on: {{ ref('stg_ops__company_tasks') }}
+
 with
 
 active_customers as (

@@ -1,6 +1,8 @@
 -- Who can churn: whoever is there, and where churn is silence, whoever is not silent already.
 {{ config(meta={'task': 'churn', 'matrix': 'customer_feature_matrix'}) }}
 
+-- depends_on: {{ ref('stg_ops__company_tasks') }}
+
 with
 
 clocks as (

@@ -55,30 +55,15 @@ labelled_periods as (
 companies_with_new_loads as (
 
     select
-        new_loads.company_id,
+        companies.company_id,
         settings.churn_kind,
         settings.inactivity_days,
-        new_loads.labelled_until_load_id
+        companies.labelled_until_load_id
     from (
         {{ companies_with_new_loads() }}
-    ) as new_loads
+    ) as companies
     inner join settings
-        on new_loads.company_id = settings.company_id
-
-),
-
-new_loads as (
-
-    select
-        clocks.company_id,
-        clocks.churn_kind,
-        clocks.inactivity_days,
-        min(labelled_periods.labelled_until_load_id) as labelled_until_load_id
-    from clocks
-    inner join labelled_periods
-        on clocks.company_id = labelled_periods.company_id
-    group by clocks.company_id, clocks.churn_kind, clocks.inactivity_days, clocks.settled_load_id
-    having min(labelled_periods.labelled_until_load_id) < clocks.settled_load_id
+        on companies.company_id = settings.company_id
 
 ),
 
