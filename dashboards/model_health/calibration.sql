@@ -6,5 +6,6 @@ from analytics.score_calibration
 where
     scores > 0
     [[and {{company}}]]
+    [[and {{task}}]]
 group by bin
 order by bin

@@ -20,4 +20,5 @@ from analytics.challenger_grades
 where
     true
     [[and {{company}}]]
+    [[and {{task}}]]
 order by last_date desc, company_name asc, company_id asc, model_version desc, scored_by asc

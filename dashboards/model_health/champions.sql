@@ -23,5 +23,6 @@ from analytics.model_history
 where
     true
     [[and {{company}}]]
+    [[and {{task}}]]
 order by happened_at desc, event_id desc
 limit 100

@@ -22,4 +22,5 @@ where
     segment = 'all'
     and model_version = 'all'
     [[and {{company}}]]
+    [[and {{task}}]]
 order by company_name asc, company_id asc, array_position(array['all'], evidence_level) asc, evidence_level asc

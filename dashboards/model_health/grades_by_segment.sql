@@ -16,6 +16,7 @@ where
     and model_version = 'all'
     and evidence_level = 'all'
     [[and {{company}}]]
+    [[and {{task}}]]
     [[and {{segment}}]]
 order by customers desc, company_name asc, company_id asc, segment_name asc
 limit 100

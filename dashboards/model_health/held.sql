@@ -10,5 +10,6 @@ from analytics.publication_holds
 where
     true
     [[and {{company}}]]
+    [[and {{task}}]]
 order by as_of_date desc, company_name asc
 limit 100

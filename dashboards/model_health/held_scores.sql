@@ -16,6 +16,7 @@ held as (
     where
         true
         [[and {{company}}]]
+        [[and {{task}}]]
         [[and {{month}}]]
     order by as_of_date desc, is_held desc, abs(held_probability - published_probability) desc, customer_id asc
     limit 200

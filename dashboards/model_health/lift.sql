@@ -5,5 +5,6 @@ from analytics.score_lift
 where
     scores > 0
     [[and {{company}}]]
+    [[and {{task}}]]
 group by decile
 order by decile

@@ -9,6 +9,7 @@ where
     and evidence_level = 'all'
     and scores > 0
     [[and {{company}}]]
+    [[and {{task}}]]
     [[and {{month}}]]
 group by as_of_month
 order by as_of_month

@@ -1,5 +1,6 @@
 select
     company_name,
+    task,
     as_of_date,
     hold_status,
     reasons,
@@ -11,5 +12,5 @@ from analytics.publication_holds
 where
     released_at is null
     [[and {{company}}]]
-order by as_of_date desc, company_name asc
+order by as_of_date desc, company_name asc, task asc
 limit 100
