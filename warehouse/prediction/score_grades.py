@@ -141,7 +141,7 @@ def grade_new_outcomes(conn: psycopg.Connection[Any], company_id: int, task: Tas
             corrections = grade.corrections + (grade.outcome is distinct from excluded.outcome)::int
         returning as_of_date, xmax = 0
         """).format(
-            labels=task.labels.identifier,
+            labels=task.label_versions.identifier,
             grades=relations.SCORE_GRADES.identifier,
             publications=task.contract.publications.identifier,
             scores=task.contract.scores.identifier,
