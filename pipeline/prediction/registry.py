@@ -167,7 +167,7 @@ class ModelRegistry:
         return self._artefact(name, version, _CARD_FILE).decode()
 
     def report(self, name: str, version: str) -> dict[str, Any]:
-        """What a version's training found (see `training_record.report_of`). Raises `RegistryError` when it is not there."""
+        """What a version's training found (see `report_of`). Raises `RegistryError` when it is not there."""
         found: dict[str, Any] = orjson.loads(self._artefact(name, version, _REPORT_FILE))
         return found
 

@@ -173,5 +173,5 @@ def test_a_recorded_training_is_repeated_until_its_data_change(
     with warehouse.connect() as connection:
         connection.execute("update features.churn_feature_matrix set revenue_90d = 11 where customer_id = 'c1'")
         connection.commit()
-    with pytest.raises(TrainingChangedError, match="train anew"):
+    with pytest.raises(TrainingChangedError, match="train again"):
         trainer_of(warehouse, tmp_path).repeat(company, "churn-acme", "1")
