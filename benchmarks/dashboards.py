@@ -36,7 +36,7 @@ from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 from pipeline.prediction.tasks import OFFER
 from pipeline.telling.report import write_report
-from tests.integration.pipeline.integrations.metabase.metabase_stand_in import StandIn, served
+from tests.integration.pipeline.integrations.metabase.stand_in.server import StandIn, served
 from warehouse.companies.definition import parse_definition
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse

@@ -1,4 +1,7 @@
-"""Secrets by reference or encrypted: resolving, encrypting and rotating them."""
+"""Secrets of companies, which stand in the registry by reference or encrypted: resolving, encrypting, rotating them.
+
+Only here does anything besides `settings.py` read the environment: the variable that a reference names.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,7 @@ def _decrypt(token: str, settings: Settings) -> str:
     except InvalidToken:
         raise SecretNotFound(
             "An encrypted secret does not open with CHURN_SECRET_KEY. Set the key it was made with "
-            "(as CHURN_SECRET_KEY_PREVIOUS, to rotate it), or encrypt the secret anew."
+            "(as CHURN_SECRET_KEY_PREVIOUS, to rotate it), or encrypt the secret again."
         ) from None
 
 

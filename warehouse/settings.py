@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         default=365, ge=1, description="Days that a challenger's score is kept once its outcome is known."
     )
     retrain_after_days: int = Field(
-        default=30, ge=1, description="A model older than this is trained anew by the daily run."
+        default=30, ge=1, description="A model older than this is trained again by the daily run."
     )
     retrain_minimum_days: int = Field(
         default=7, ge=1, description="Days between two trainings that drift, grades or the calendar ask for."
@@ -195,6 +195,14 @@ def load_settings() -> Settings:
         raise SettingsError(f"Wrong setting in the environment. {'; '.join(problems)}. Mend or unset it.") from None
 
 
+def fernet(key: SecretStr) -> Fernet:
+    """What encrypts and decrypts with this key. Raises ValueError for a text that is no Fernet key."""
+    try:
+        return Fernet(key.get_secret_value())
+    except ValueError:
+        raise ValueError("must be a Fernet key: 32 bytes, URL-safe base64") from None
+
+
 def _clear(value: object) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
 
@@ -208,10 +216,3 @@ def _refuse_misspelt_names() -> None:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if close:
             raise SettingsError(f"{variable} is no setting; did you mean {PREFIX}{close[0]}? Rename or unset it.")
-
-
-def fernet(key: SecretStr) -> Fernet:
-    try:
-        return Fernet(key.get_secret_value())
-    except ValueError:
-        raise ValueError("must be a Fernet key: 32 bytes, URL-safe base64") from None

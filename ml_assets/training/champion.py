@@ -1,4 +1,4 @@
-"""The comparison of a challenger with the champion on the same rows."""
+"""Whether a newly trained model replaces the champion, the model that publishes today: both judged on the same rows."""
 
 from typing import Any, Literal
 
@@ -6,28 +6,16 @@ import numpy as np
 import pandas as pd
 
 from ml_assets.errors import FrameError
-from ml_assets.frames import (
-    DateArray,
-)
+from ml_assets.frames import DateArray
 from ml_assets.judging.evaluate import Metrics, evaluate
 from ml_assets.model.trained import TrainedModel
 from ml_assets.task import PredictionTask
-from ml_assets.training.choosing import (
-    RULE,
-    judge,
-)
-from ml_assets.training.lessons import (
-    Rows,
-)
+from ml_assets.training.choosing import RULE, judge
+from ml_assets.training.lessons import Rows
 from ml_assets.training.promotion import Judged, judge_promotion
-from ml_assets.training.splits import (
-    TimeSplit,
-    rows_on,
-)
+from ml_assets.training.splits import TimeSplit, rows_on
 
 CHAMPION = "champion"
-
-
 Status = Literal["promoted", "kept_champion", "too_few_outcomes"]
 
 
@@ -48,7 +36,11 @@ def compare_with_champion(
     decision: dict[str, Any],
     evaluations: dict[str, Metrics],
 ) -> Status:
-    """Judge both on the test rows that the champion has not learned from (on all, if there are none)."""
+    """Judge both on the test rows that the champion has not learned from (on all, if there are none).
+
+    What was found is added to `decision` under "champion", the champion's metrics to `evaluations`. A champion of
+    another feature version, or that cannot score these rows, is replaced without a comparison.
+    """
     if champion.facts.feature_version != model.facts.feature_version:
         decision["champion"] = {
             "promoted": True,
@@ -92,6 +84,7 @@ def compare_with_champion(
 
 
 def _not_seen_by(champion: TrainedModel, dates: DateArray) -> np.ndarray:
+    """Which dates, shape (rows,), lie a horizon or more after the last one that the champion learned from."""
     if champion.facts.last_seen_date is None:
         return np.ones(len(dates), dtype=bool)
     horizon = np.timedelta64(champion.facts.horizon_days, "D")

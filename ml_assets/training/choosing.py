@@ -1,4 +1,7 @@
-"""Choosing among candidates: fitting, calibrating and judging each on rows that it has not seen."""
+"""Choosing among candidates: each is fitted, calibrated and judged on rows that it has not seen; one may publish.
+
+Whether what was chosen replaces the model that publishes today belongs in `champion.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,9 +15,7 @@ from ml_assets.estimators.base import Estimator, Settings, log_losses
 from ml_assets.estimators.blend import blend
 from ml_assets.estimators.candidates import BLEND, BLENDED, fit_candidate
 from ml_assets.estimators.rules import BinnedRule
-from ml_assets.frames import (
-    FloatArray,
-)
+from ml_assets.frames import FloatArray
 from ml_assets.judging.evaluate import Metrics, evaluate, metric_intervals
 from ml_assets.model.calibrate import (
     AffineCalibrator,
@@ -26,21 +27,11 @@ from ml_assets.model.calibrate import (
 )
 from ml_assets.model.explain import bound_log_odds, probabilities_of
 from ml_assets.task import Gate, PredictionTask
-from ml_assets.training.lessons import (
-    Lessons,
-    Rows,
-)
-from ml_assets.training.splits import (
-    TimeSplit,
-    rows_on,
-)
+from ml_assets.training.lessons import Lessons, Rows
+from ml_assets.training.splits import TimeSplit, rows_on
 
 RULE = "rule"
-
-
 BASE_RATE = "base_rate"
-
-
 CHANCE = 0.5
 """The AUC of a coin."""
 
@@ -67,14 +58,17 @@ class Candidate:
 
     @property
     def selection_losses(self) -> FloatArray | None:
+        """Log loss of each calibration row, by which candidates are compared; None without calibration dates."""
         return None if self.calibration_rows is None else self.calibration_rows.losses
 
     @property
     def selection_loss(self) -> float | None:
+        """The mean of those."""
         return None if self.selection_losses is None else float(self.selection_losses.mean())
 
     @cached_property
     def test_probabilities(self) -> FloatArray:
+        """Its calibrated probabilities of the test rows."""
         return probabilities_of(bound_log_odds(self.calibrator.log_odds(self.test_margins)))
 
 
@@ -83,31 +77,31 @@ def fit_candidates(
 ) -> tuple[dict[str, Candidate], dict[str, str]]:
     """Every candidate that could be fitted, the rule last, and why the others could not."""
     test = rows_on(rows.dates, split.test)
-    found: dict[str, Candidate] = {}
+    fitted: dict[str, Candidate] = {}
     failed: dict[str, str] = {}
     for name in (*task.candidates, RULE):
         try:
-            first, last = _fit(name, lessons, settings, found)
+            first, last = _fit(name, lessons, settings, fitted)
             candidate = calibrated(first, last, rows, lessons, split)
             metrics = judge(candidate.test_probabilities, rows, test, lessons.seed)
         except Exception as error:  # noqa: BLE001 - whatever a library raises, the other candidates go on
             failed[name] = f"{type(error).__name__}: {error}"
             continue
-        found[name] = replace(candidate, metrics=metrics)
-    if RULE not in found:
+        fitted[name] = replace(candidate, metrics=metrics)
+    if RULE not in fitted:
         raise FrameError(f"not even the rule could be fitted: {failed[RULE]}")
-    return found, failed
+    return fitted, failed
 
 
 def _fit(
-    name: str, lessons: Lessons, settings: Mapping[str, Settings], found: Mapping[str, Candidate]
+    name: str, lessons: Lessons, settings: Mapping[str, Settings], fitted: Mapping[str, Candidate]
 ) -> tuple[Estimator, Estimator]:
     """The candidate as fitted in the first lesson, and in the last with the settings that the first one found."""
     if name == BLEND:
-        missing = [member for member in BLENDED if member not in found]
+        missing = [member for member in BLENDED if member not in fitted]
         if missing:
             raise FrameError(f"nothing to blend without {', '.join(missing)}")
-        members = [found[member] for member in BLENDED]
+        members = [fitted[member] for member in BLENDED]
         return blend([member.first for member in members]), blend([member.estimator for member in members])
     kind = BinnedRule.kind if name == RULE else name
     first = fit_candidate(kind, lessons.first.fit_rows, settings.get(name, {}))
@@ -115,6 +109,7 @@ def _fit(
 
 
 def fit_again(first: Estimator, lessons: Lessons) -> Estimator:
+    """The same estimator on the last lesson, with the settings that the first fit found."""
     if lessons.last is lessons.first:
         return first
     return fit_candidate(first.kind, lessons.last.fit_rows, first.settings())
@@ -139,6 +134,7 @@ def calibrated(first: Estimator, last: Estimator, rows: Rows, lessons: Lessons, 
 
 
 def judge(probabilities: FloatArray, rows: Rows, test: np.ndarray, seed: int) -> Metrics:
+    """Metrics of the probabilities on these rows (`test`: a mask, shape (rows,)), with intervals over entities."""
     outcomes, entities = rows.outcomes[test], rows.entities[test]
     return {**evaluate(probabilities, outcomes), **metric_intervals(probabilities, outcomes, entities, seed=seed)}
 
@@ -154,6 +150,7 @@ def calibrator_with_range(candidate: Candidate, rows: Rows, split: TimeSplit, se
 
 
 def base_rate_metrics(rows: Rows, split: TimeSplit) -> Metrics:
+    """What saying the share of outcomes of all earlier rows would give on the test rows."""
     seen = rows_on(rows.dates, (*split.fit, *split.calibrate))
     test = rows_on(rows.dates, split.test)
     constant = np.full(int(test.sum()), rows.outcomes[seen].mean())

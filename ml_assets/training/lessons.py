@@ -55,7 +55,7 @@ class Lesson:
         if len(kept) == len(self.encoder.features):
             return self
         encoder, matrix = self.encoder.narrowed(kept), np.asfortranarray(self.matrix[:, kept])
-        # Taken from the matrix anew, as `repeat` will: rows that lie otherwise in memory add up to other last digits.
+        # Taken from the matrix again, as `repeat` will: rows that lie otherwise in memory add up to other last digits.
         fit_rows = replace(self.fit_rows, matrix=matrix[self.learned], encoder=encoder)
         return Lesson(encoder, matrix, self.learned, fit_rows)
 
@@ -91,6 +91,7 @@ def fingerprint(frame: pd.DataFrame, features: Sequence[Feature], task: Predicti
 
 
 def check_input(frame: pd.DataFrame, features: Sequence[Feature], task: PredictionTask, horizon_days: int) -> None:
+    """Raise a `FrameError` where the frame lacks keys, features or the label, or the horizon is no number of days."""
     if horizon_days < 1:
         raise FrameError(f"horizon_days must be at least 1, got {horizon_days!r}")
     if not features:
@@ -102,16 +103,18 @@ def check_input(frame: pd.DataFrame, features: Sequence[Feature], task: Predicti
 
 
 def read_rows(frame: pd.DataFrame, task: PredictionTask) -> Rows:
+    """The labelled rows of the frame; its entities are numbered, those of different companies differently."""
     labelled = labelled_rows(frame, task)
     entities = labelled.groupby(["company_id", ENTITY_ID], sort=False).ngroup().to_numpy()
     return Rows(labelled, outcomes_of(labelled, task), as_of_dates(labelled), entities)
 
 
 def check_fingerprint(found: str, recorded: str) -> None:
+    """Raise TrainingChangedError where the rows are not those of the record."""
     if found != recorded:
         raise TrainingChangedError(
             f"the rows are not those that the model was trained on (fingerprint {found}, recorded {recorded}): labels "
-            "or features were corrected, or customers erased, since; train anew instead"
+            "or features were corrected, or customers erased, since; train again instead"
         )
 
 
@@ -135,6 +138,7 @@ def _selected(lesson: Lesson) -> tuple[Lesson, Selection]:
 def make_lesson(
     rows: Rows, features: Sequence[Feature], days: tuple[date, ...], horizon_days: int, seed: int, threads: int
 ) -> Lesson:
+    """What is learned from the rows of these days: all features, encoded by what those rows hold."""
     learned = rows_on(rows.dates, days)
     encoder = FeatureEncoder.fit(rows.frame[learned], features)
     matrix = encoder.encode(rows.frame)

@@ -19,16 +19,10 @@ import pandas as pd
 
 from ml_assets.estimators.candidates import fit_candidate, shallower
 from ml_assets.estimators.rules import PriorRule, fit_prior_rule, posterior_covariance
-from ml_assets.frames import (
-    FeatureEncoder,
-    FloatArray,
-    feature_version_of,
-)
+from ml_assets.frames import FeatureEncoder, FloatArray, feature_version_of
 from ml_assets.judging.evaluate import Metrics, evaluate
 from ml_assets.judging.report import describe_model
-from ml_assets.model.calibrate import (
-    identity,
-)
+from ml_assets.model.calibrate import identity
 from ml_assets.model.explain import probabilities_of
 from ml_assets.model.trained import TrainedModel, TrainingFacts
 from ml_assets.task import Feature, PredictionTask, Rung
@@ -58,14 +52,7 @@ from ml_assets.training.lessons import (
 )
 from ml_assets.training.promotion import paired_loss_interval
 from ml_assets.training.search import SearchBudget, search
-from ml_assets.training.splits import (
-    NoSplit,
-    TimeSplit,
-    count_by_date,
-    rolling_folds,
-    rows_on,
-    split_by_time,
-)
+from ml_assets.training.splits import NoSplit, TimeSplit, count_by_date, rolling_folds, rows_on, split_by_time
 
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "lightgbm", "optuna")
 _DRIVER_ROWS = 1_000
@@ -165,7 +152,7 @@ def train(
 
 
 def repeat(model: TrainedModel, split: Mapping[str, Any], frame: pd.DataFrame, task: PredictionTask) -> TrainedModel:
-    """Fit a recorded model anew, on the same rows with the settings that it recorded; it gives the same scores.
+    """Fit a recorded model again, on the same rows with the settings that it recorded; it gives the same scores.
 
     `split` is the recorded one (`TrainingResult.split`); the calibrator is the recorded one too. The frame may hold
     more rows than were learned from. Raises `TrainingChangedError` where the rows are not those of the record:
@@ -288,6 +275,7 @@ def _report(
     split: TimeSplit,
     task: PredictionTask,
 ) -> dict[str, Any]:
+    """What a model card shows besides the metrics; the weights of features come from at most _DRIVER_ROWS test rows."""
     test = rows_on(rows.dates, split.test)
     some = np.flatnonzero(test)[:: max(1, int(test.sum()) // _DRIVER_ROWS)][:_DRIVER_ROWS]
     parts, _ = chosen.estimator.parts(lessons.last.matrix[some])

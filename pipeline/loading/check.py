@@ -6,6 +6,7 @@ everything from files. How the findings are shown does not belong here (company_
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from pipeline.connectors.errors import ConnectorError
 from pipeline.connectors.source import source_for
 from pipeline.loading.outcomes import ChurnCheck, churn_check
 from pipeline.loading.personal_data import PersonalData
-from pipeline.loading.sample import QUOTED, Read, also_there, read_entity, told
+from pipeline.loading.sample import EntitySample, entities_left_out, error_text, sample_entity
 from pipeline.prediction.tasks import ChurnSettings, churn_settings_of, task_named
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company, CompanyDefinition
@@ -40,6 +41,9 @@ STALE_AFTER = timedelta(days=60)
 
 LITTLE_HISTORY = timedelta(days=365)
 NOT_A_FEATURE = {"is_deleted", "updated_at", "is_test"}
+
+_VALUES = re.compile(r"\"[^\"]*\"|'[^']*'|\d{4}-\d\d-\d\d[T ][\d:.+Z-]*")
+"""Texts and moments in the reason of a rejection: without them alike reasons are counted as one."""
 
 _EVENT_TIMES = ("created_at", "opened_at", "issued_at", "occurred_at")
 
@@ -101,21 +105,22 @@ def check_company(
     source does: it is part of the findings.
     """
     tried = Company(company_id=0, is_active=True, **company.model_dump(include=set(CompanyDefinition.model_fields)))
-    found: dict[str, Read] = {}
+    samples: dict[str, EntitySample] = {}
     others: list[str] = []
-    with _found_out(tried, settings) as failures:
+    with _failures_before_reading(tried, settings) as failures:
         PersonalData(tried, 0, settings)
         source = source_for(tried, settings, clock)
         try:
             for name in (name for name in ENTITIES if name in company.entities):
-                found[name] = read_entity(source, ENTITIES[name], tried, settings, records)
-            others = also_there(source, tried) if any(not one.error for one in found.values()) else []
+                samples[name] = sample_entity(source, ENTITIES[name], tried, settings, records)
+            if any(not sample.error for sample in samples.values()):
+                others = entities_left_out(source, tried)
         finally:
             source.close()
     now = clock.for_company(tried)
-    entities = tuple(_entity_check(ENTITIES[name], one) for name, one in found.items())
+    entities = tuple(_entity_check(ENTITIES[name], sample) for name, sample in samples.items())
     churn_settings = churn_settings_of(tried)
-    churn = churn_check(churn_settings, found, now) if churn_settings else None
+    churn = churn_check(churn_settings, samples, now) if churn_settings else None
     decision, task = None, task_named("churn").with_ladder(settings).task
     if churn is not None:
         pooled = _pooled(tried, churn.outcomes, pool)
@@ -123,7 +128,7 @@ def check_company(
     failures += [f"{one.entity} cannot be read: {one.error}" for one in entities if one.error]
     failures += _too_many_rejected(entities, settings)
     advice = [
-        *_on_the_source(tried, entities, others, found, now),
+        *_on_the_source(tried, entities, others, samples, now),
         *_on_the_evidence(tried, entities, churn_settings, churn, decision, task.ladder),
     ]
     return CompanyCheck(company, entities, churn, decision, tuple(failures), tuple(advice))
@@ -156,32 +161,34 @@ def pool_of(warehouse: Warehouse, company: CompanyDefinition) -> OutcomeCounts |
 
 
 @contextmanager
-def _found_out(company: Company, settings: Settings) -> Iterator[list[str]]:
-    """Collects what goes wrong before any entity is read; what a driver says is told without secrets."""
+def _failures_before_reading(company: Company, settings: Settings) -> Iterator[list[str]]:
+    """Collects what goes wrong before any entity is read; what a driver says is kept without secrets."""
     failures: list[str] = []
     try:
         yield failures
     except (ConnectorError, SecretNotFound) as error:
-        failures.append(told(error, company, settings))
+        failures.append(error_text(error, company, settings))
 
 
-def _entity_check(entity: Entity, read: Read) -> EntityCheck:
-    times = [pc.min_max(read.table[name]) for name in _EVENT_TIMES if name in read.table.column_names]
+def _entity_check(entity: Entity, sample: EntitySample) -> EntityCheck:
+    times = [pc.min_max(sample.table[name]) for name in _EVENT_TIMES if name in sample.table.column_names]
     moments = [moment for span in times for moment in span.as_py().values() if moment is not None]
     columns = [name for name in entity.field_names if name not in NOT_A_FEATURE]
-    empty = [name for name in columns if read.table.num_rows and read.table[name].null_count == read.table.num_rows]
+    empty = [
+        name for name in columns if sample.table.num_rows and sample.table[name].null_count == sample.table.num_rows
+    ]
     return EntityCheck(
         entity.name,
-        received=read.received,
-        rejected=len(read.rejected),
-        reasons=tuple(Counter(QUOTED.sub("…", reason) for reason in read.rejected).most_common(TOP_REASONS)),
-        is_complete=read.is_complete,
-        total=read.total,
+        received=sample.received,
+        rejected=len(sample.rejected),
+        reasons=tuple(Counter(_VALUES.sub("…", reason) for reason in sample.rejected).most_common(TOP_REASONS)),
+        is_complete=sample.is_complete,
+        total=sample.total,
         first_at=min(moments, default=None),
         last_at=max(moments, default=None),
-        read_until=read.until,
+        read_until=sample.until,
         never_filled=tuple(empty),
-        error=read.error,
+        error=sample.error,
     )
 
 
@@ -194,23 +201,17 @@ def _too_many_rejected(entities: Sequence[EntityCheck], settings: Settings) -> l
     ]
 
 
-# Churn, by the company's definition
-
-
 def _pooled(company: Company, own: OutcomeCounts, others: OutcomeCounts | None) -> OutcomeCounts | None:
     if not company.shares_training or others is None:
         return None
     return OutcomeCounts(**{name: count + getattr(others, name) for name, count in vars(own).items()})
 
 
-# What would help
-
-
 def _on_the_source(
     company: Company,
     entities: Sequence[EntityCheck],
     others: Sequence[str],
-    read: Mapping[str, Read],
+    samples: Mapping[str, EntitySample],
     now: datetime,
 ) -> Iterator[str]:
     if others:
@@ -222,11 +223,11 @@ def _on_the_source(
             yield f"No {one.entity} came: if the source has none, leave them out of entities."
         if one.never_filled:
             yield f"No record of {one.entity} fills {', '.join(one.never_filled)}: map them if the source has them."
-    newest = max((one.until for one in read.values() if one.until), default=None)
-    complete = all(one.is_complete for one in read.values())
+    newest = max((one.until for one in samples.values() if one.until), default=None)
+    complete = all(one.is_complete for one in samples.values())
     if company.clock_at is None and complete and newest is not None and newest < now - STALE_AFTER:
         yield f"The newest change is of {newest:%Y-%m-%d}: an export that has ended needs a clock_at at its end."
-    customers = read.get("customers")
+    customers = samples.get("customers")
     if customers is None or not customers.table.num_rows:
         return
     present = _attribute_names(customers.table)

@@ -1,4 +1,4 @@
-"""Which churn a company's sample shows."""
+"""The churn that a company's sample shows, by the company's own definition, and how many outcomes that makes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ml_assets.training.ladder import OutcomeCounts
-from pipeline.loading.sample import Read
+from pipeline.loading.sample import EntitySample
 from pipeline.prediction.tasks import ChurnSettings
 
 
@@ -27,25 +27,25 @@ class ChurnCheck:
     scale: float
 
 
-def churn_check(churn: ChurnSettings, read: Mapping[str, Read], now: datetime) -> ChurnCheck | None:
-    """None where the records that tell of churn could not be read, or none came."""
+def churn_check(churn: ChurnSettings, samples: Mapping[str, EntitySample], now: datetime) -> ChurnCheck | None:
+    """The churn in the samples by entity; None where the records that tell of it could not be read, or none came."""
     told_by = "payments" if churn.kind == "inactivity" else "customers"
-    source = read.get(told_by)
-    if source is None or not source.table.num_rows:
+    sample = samples.get(told_by)
+    if sample is None or not sample.table.num_rows:
         return None
     # Of a part of the records, oldest changes first, nothing is known after the last of them.
-    until = pd.Timestamp(now if source.is_complete else min(source.until or now, now))
+    until = pd.Timestamp(now if sample.is_complete else min(sample.until or now, now))
     horizon = pd.Timedelta(days=churn.horizon_days)
     if churn.kind == "inactivity":
-        spells = _silences(source.table, pd.Timedelta(days=churn.inactivity_days or 0), until)
+        spells = _silences(sample.table, pd.Timedelta(days=churn.inactivity_days or 0), until)
     elif churn.kind == "downgrade":
-        spells = _downgrades(source.table, churn.downgrade_share or 1.0, until)
+        spells = _downgrades(sample.table, churn.downgrade_share or 1.0, until)
     else:
-        spells = _cancellations(source.table, until)
+        spells = _cancellations(sample.table, until)
     counted = _outcomes(spells, horizon, until)
     scale = 1.0
-    if not source.is_complete and source.total and source.received:
-        scale = source.total / source.received
+    if not sample.is_complete and sample.total and sample.received:
+        scale = sample.total / sample.received
         counted = OutcomeCounts(*(round(value * scale) for value in vars(counted).values()))
     months = spells["churned_at"].dropna().dt.strftime("%Y-%m").value_counts().sort_index()
     return ChurnCheck(tuple((str(month), int(count)) for month, count in months.items()), counted, scale)

@@ -1,8 +1,10 @@
-"""The sample that a check of a company reads from its source."""
+"""The sample that a check of a company reads from its source, one entity at a time. Nothing is written.
+
+What the sample says of the company belongs in `check.py` and `outcomes.py`.
+"""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,12 +21,13 @@ from warehouse.settings import Settings
 PAGE = 1000
 
 
-QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\d{4}-\d\d-\d\d[T ][\d:.+Z-]*")
-
-
 @dataclass
-class Read:
-    """What came of one entity, still as tables."""
+class EntitySample:
+    """The records that came of one entity, as tables; `rejected` holds why each of the others was refused.
+
+    is_complete: all that the source has. total: the source's own count. until: the newest change that came. error: why
+    it could not be read further, without secrets.
+    """
 
     table: pa.Table
     received: int = 0
@@ -35,55 +38,59 @@ class Read:
     error: str | None = None
 
 
-def told(error: Exception, company: Company, settings: Settings) -> str:
-    words = str(error) if isinstance(error, ConnectorError | SecretNotFound) else f"{type(error).__name__}: {error}"
-    return without_secrets(words, secrets_in(company.connector_settings, settings))
+def error_text(error: Exception, company: Company, settings: Settings) -> str:
+    """What went wrong, without the company's secrets; of a driver's error its kind as well."""
+    text = str(error) if isinstance(error, ConnectorError | SecretNotFound) else f"{type(error).__name__}: {error}"
+    return without_secrets(text, secrets_in(company.connector_settings, settings))
 
 
-def read_entity(source: Source, entity: Entity, company: Company, settings: Settings, records: int) -> Read:
-    read = Read(entity.schema.empty_table())
+def sample_entity(source: Source, entity: Entity, company: Company, settings: Settings, records: int) -> EntitySample:
+    """About `records` of the oldest changes, or all of a file. What a source does wrong is part of the sample."""
+    sample = EntitySample(entity.schema.empty_table())
     reads_all = company.connector == "files"  # They are read whole in any case.
     parts: list[pa.Table] = []
     try:
         totals = source.totals(entity)
-        read.total = None if totals is None else _sum(totals)
+        sample.total = None if totals is None else _sum(totals)
         chunks = source.read(entity, None, 1_000_000_000 if reads_all else min(PAGE, records))
-        read.is_complete = True
+        sample.is_complete = True
         for chunk in chunks:
-            _add(read, parts, chunk, PersonalData(company, 0, settings), entity)
-            if not reads_all and read.received >= records:
-                read.is_complete = read.total is not None and read.received >= read.total
+            _add(sample, parts, chunk, PersonalData(company, 0, settings), entity)
+            if not reads_all and sample.received >= records:
+                sample.is_complete = sample.total is not None and sample.received >= sample.total
                 break
-    except Exception as error:  # noqa: BLE001  (a finding; told without secrets)
-        read.is_complete = False
-        read.error = told(error, company, settings)
+    except Exception as error:  # noqa: BLE001  (a finding; kept without secrets)
+        sample.is_complete = False
+        sample.error = error_text(error, company, settings)
     if parts:
-        read.table = pa.concat_tables(parts)
-    return read
+        sample.table = pa.concat_tables(parts)
+    return sample
 
 
-def _add(read: Read, parts: list[pa.Table], chunk: Chunk, personal_data: PersonalData, entity: Entity) -> None:
+def _add(
+    sample: EntitySample, parts: list[pa.Table], chunk: Chunk, personal_data: PersonalData, entity: Entity
+) -> None:
     kept = personal_data.applied_to(entity, chunk)
     parts.append(kept.accepted)
-    read.received += kept.received
-    read.rejected += [record.reason for record in kept.rejected]
-    read.until = max(filter(None, (read.until, kept.cursor)), default=None)
+    sample.received += kept.received
+    sample.rejected += [record.reason for record in kept.rejected]
+    sample.until = max(filter(None, (sample.until, kept.cursor)), default=None)
 
 
 def _sum(totals: Totals) -> int:
     return totals.live + totals.deleted
 
 
-def also_there(source: Source, company: Company) -> list[str]:
+def entities_left_out(source: Source, company: Company) -> list[str]:
     """Entities that the company leaves out though its CRM has records of them. Only a Habari CRM can be asked."""
     if company.connector != "habari_api":
         return []
-    found = []
+    names = []
     for name in ENTITIES.keys() - set(company.entities):
         try:
             totals = source.totals(ENTITIES[name])
         except ConnectorError:
             continue
         if totals is not None and totals.live:
-            found.append(name)
-    return sorted(found)
+            names.append(name)
+    return sorted(names)

@@ -22,7 +22,7 @@ from pipeline.integrations.metabase.verify import VerifyFailed, verify_dashboard
 from pipeline.integrations.metabase.visualization import columns_named
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import warehouse_for_a_module
-from tests.integration.pipeline.integrations.metabase.metabase_stand_in import StandIn, served
+from tests.integration.pipeline.integrations.metabase.stand_in.server import StandIn, served
 from warehouse.connection import Warehouse
 from warehouse.roles import ensure_company_logins
 from warehouse.settings import Settings

@@ -1,7 +1,7 @@
 """Customers who were forgotten, as the warehouse knows them: by keyed hashes. Landing keeps their records out.
 
 The key stands in the database and is never rotated: with another one nobody forgotten would be known again. Who may
-read it could tell whether an id that he guesses was forgotten, so only the owner and the loader may.
+read it could tell whether a guessed id was forgotten, so only the owner and the loader may.
 """
 
 from __future__ import annotations

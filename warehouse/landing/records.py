@@ -1,4 +1,4 @@
-"""What a source hands over besides Arrow tables: rejected records, counts and cursors."""
+"""What a load handles besides Arrow tables of records: rejected records, its cursor, and counts."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ class VersionLog:
     def complete_load(
         self, load: Load, *, source_live: int | None, source_deleted: int | None, warehouse: RecordCounts | None
     ) -> None:
-        """Close a load that read its source to the end; a first load is then no backfill any more."""
+        """Close a load that read its source to the end; later loads are then no backfill."""
         finish = sql.SQL(
             "update {} set status = 'succeeded', finished_at = clock_timestamp(), source_live = %s,"
             " source_deleted = %s, warehouse_live = %s, warehouse_deleted = %s where load_id = %s"
@@ -333,13 +333,13 @@ def hold_off_loads(
         ) from None
 
 
-def _lock_name(company_id: int, entity: str) -> str:
-    return f"load {company_id} {entity}"
-
-
 def analyze(connection: psycopg.Connection[Any], entity: str) -> None:
     """Give the planner statistics of an entity's versions; as the owner, since Postgres lets nobody else."""
     connection.execute(sql.SQL("analyze {}").format(ENTITY_RELATIONS[entity].identifier))
+
+
+def _lock_name(company_id: int, entity: str) -> str:
+    return f"load {company_id} {entity}"
 
 
 def _too_many(load: Load, reject_limit: float) -> bool:

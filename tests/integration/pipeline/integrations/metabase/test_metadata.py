@@ -18,8 +18,7 @@ from pipeline.integrations.metabase.apply import apply_dashboards
 from pipeline.integrations.metabase.changes import ApplyResult
 from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.errors import MetabaseError
-from tests.integration.pipeline.integrations.metabase.metabase_stand_in import StandIn, served
-from tests.integration.pipeline.integrations.metabase.test_apply import (
+from tests.integration.pipeline.integrations.metabase.applying import (
     PASSWORD,
     USERNAME,
     WAREHOUSE_PASSWORD,
@@ -29,6 +28,7 @@ from tests.integration.pipeline.integrations.metabase.test_apply import (
     settings,
     tables_of,
 )
+from tests.integration.pipeline.integrations.metabase.stand_in.server import StandIn, served
 
 TABLES = {**tables_of(load_definitions()), ("analytics", "score_history"): ["customer_id"]}
 INTERNAL, COMPANYS = "Churn Warehouse (all companies)", "Churn Warehouse (Zawadi Stationers)"
@@ -67,12 +67,6 @@ def manifest_of(tables: dict[tuple[str, str], list[str]]) -> dict[str, Any]:
             },
         }
     return {"nodes": nodes, "sources": {}, "child_map": {key: [] for key in nodes}}
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the apply remembers what it read."""
-    monkeypatch.setenv("CHURN_HOME", str(tmp_path))
 
 
 @pytest.fixture

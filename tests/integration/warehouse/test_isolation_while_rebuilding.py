@@ -1,0 +1,219 @@
+"""While everything is built from scratch no company sees another one's row, and who was forgotten stays so."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import TestServer
+from tests.integration.conftest import TwoCompanies
+from tests.integration.crm_history import END
+from tests.integration.warehouse.relations_seen import FOR_OPERATORS, READABLE, counts, relations
+from warehouse.companies.registry import list_companies
+from warehouse.privacy.erasure import Receipt, forget_customer, rows_of_customer
+from warehouse.roles import Role, relations_open_to_all_companies
+
+pytestmark = pytest.mark.xdist_group("two_companies")
+
+
+@dataclass
+class Poller:
+    """A company's login that reads everything that it may, again and again, and notes what it should not see."""
+
+    companies: TwoCompanies
+    wrong: list[str] = field(default_factory=list)
+    polls: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        company_id = self.companies.company_ids[0]
+        marts = [
+            name for name, _ in relations(self.companies, ours=True) if name.split(".")[0] in READABLE[Role.company]
+        ]
+        readable = [name for name in marts if name != "predictions.churn_sent" and name not in FOR_OPERATORS]
+        with self.companies.login(company_id) as reader, self.companies.warehouse.connect(autocommit=True) as owner:
+            while not self.over.is_set():
+                for name in readable:
+                    self._read(reader, name, company_id)
+                self.wrong += [f"{name} is open" for name in relations_open_to_all_companies(owner)]
+                self.polls += 1
+
+    def _read(self, reader: psycopg.Connection[Any], name: str, company_id: int) -> None:
+        try:
+            seen = set(counts(reader, name))
+        except (psycopg.errors.UndefinedTable, psycopg.errors.LockNotAvailable):
+            return  # Renamed under our hands: nothing was shown.
+        if seen - {company_id}:
+            self.wrong.append(f"{name} showed {seen}")
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What was seen while everything was built anew, one customer having been forgotten before."""
+
+    poller: Poller
+    forgotten: str
+    receipt: Receipt
+
+
+@pytest.fixture(scope="module")
+def rebuilt(postgres: TestServer, two_companies: TwoCompanies) -> Rebuilt:
+    company_id = two_companies.company_ids[0]
+    with two_companies.warehouse.connect() as connection:
+        (company,) = [one for one in list_companies(connection) if one.company_id == company_id]
+        row = connection.execute(
+            "select customer_id from features.churn_labels as labels"
+            " join predictions.churn_current using (company_id, customer_id)"
+            " where company_id = %s order by labels.as_of_date, customer_id limit 1",
+            [company_id],
+        ).fetchone()
+        assert row
+        customer = str(row[0])
+        connection.execute(
+            "insert into raw.rejected_records (company_id, entity, load_id, record_id, reason, payload, payload_hash)"
+            " select %s, 'payments', 1, 'p-new', 'no date', jsonb_build_object('customer', %s::text), 'x'",
+            [company_id, customer],
+        )
+        connection.execute(
+            "insert into ml.training_runs (task, company_id, rung, status, model_name, model_version, as_of_date)"
+            " values ('churn', %(id)s, 'own_model', 'promoted', 'churn-subscriptions', '1', '2024-04-02'),"
+            " ('churn', %(id)s, 'own_model', 'promoted', 'churn-subscriptions', '2', '2025-07-20')",
+            {"id": company_id},
+        )
+    _fill_what_is_empty(postgres, two_companies, company_id, customer)
+    receipt = forget_customer(
+        two_companies.warehouse,
+        company,
+        customer,
+        actor="tests",
+        now=END,
+        next_training=END + timedelta(days=7),
+    )
+    poller = Poller(two_companies)
+    thread = threading.Thread(target=poller.run)
+    thread.start()
+    try:
+        two_companies.dbt.run("build", "--full-refresh", "--exclude-resource-type", "unit_test", "test")
+    finally:
+        poller.over.set()
+        thread.join()
+    return Rebuilt(poller, customer, receipt)
+
+
+def _fill_what_is_empty(postgres: TestServer, companies: TwoCompanies, company_id: int, customer: str) -> None:
+    """A row of the customer in each table of customers that has none: a new table is in the proof from the start."""
+    values = {
+        "text": "'low'",
+        "integer": "1",
+        "bigint": "1",
+        "double precision": "0.5",
+        "numeric": "0.5",
+        "boolean": "true",
+        "date": "'2025-07-01'",
+        "timestamp with time zone": "now()",
+        "json": "'[]'",
+        "jsonb": "'[]'",
+        "text[]": "'{low}'",
+    }
+    with companies.warehouse.connect() as owner:
+        (database,) = owner.execute("select current_database()").fetchone() or ("",)
+    with psycopg.connect(postgres.server.url(database=database, superuser=True)) as connection:
+        connection.execute("set session_replication_role = replica")  # Rows that others refer to are not needed.
+        _fill(connection, company_id, customer, values)
+
+
+def _fill(connection: psycopg.Connection[Any], company_id: int, customer: str, values: dict[str, str]) -> None:
+    tables = connection.execute(
+        "select attrelid::regclass::text from pg_attribute join pg_class on pg_class.oid = attrelid"
+        " where attname = 'customer_id' and relkind in ('r', 'p') order by 1"
+    ).fetchall()
+    for (table,) in tables:
+        there = connection.execute(
+            f"select from {table} where company_id = %s and customer_id = %s limit 1", [company_id, customer]
+        ).fetchone()
+        if there is not None:
+            continue
+        columns = connection.execute(
+            "select attname, format_type(atttypid, null) from pg_attribute where attrelid = %s::regclass and attnum > 0"
+            " and not attisdropped and attidentity = ''"
+            " and (attnotnull and not atthasdef or attname in ('company_id', 'customer_id'))",
+            [table],
+        ).fetchall()
+        given = {"company_id": str(company_id), "customer_id": f"'{customer}'"}
+        names = ", ".join(name for name, _ in columns)
+        row = ", ".join(given.get(name) or values.get(kind, "'1'") for name, kind in columns)
+        _insert_unchecked(connection, table, f"insert into {table} ({names}) values ({row})")
+
+
+def _insert_unchecked(connection: psycopg.Connection[Any], table: str, insert: str) -> None:
+    """What a made-up row breaks is taken from the table: this is about where rows are, not what is in them."""
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute(insert)  # type: ignore[call-overload]
+            return
+        except psycopg.errors.CheckViolation as error:
+            connection.execute(f"alter table {table} drop constraint {error.diag.constraint_name}")  # type: ignore[call-overload]
+
+
+def test_while_everything_is_built_anew_no_poll_sees_an_open_table_or_another_companys_row(rebuilt: Rebuilt) -> None:
+    assert rebuilt.poller.wrong == []
+    assert rebuilt.poller.polls > 20
+
+
+def test_a_forgotten_customer_is_in_no_table_after_everything_was_built_anew(
+    two_companies: TwoCompanies, rebuilt: Rebuilt
+) -> None:
+    company_id = two_companies.company_ids[0]
+    marks = f"Person {rebuilt.forgotten} of {company_id}|^{rebuilt.forgotten}@{company_id}"
+    left = []
+    with two_companies.warehouse.connect() as connection:
+        assert rows_of_customer(connection, company_id, rebuilt.forgotten) == {}
+        for relation, of_companies in relations(two_companies, ours=True):
+            of_customers = connection.execute(
+                "select from pg_attribute where attrelid = %s::regclass and attname = 'customer_id'", [relation]
+            ).fetchone()
+            named = f"told.company_id = {company_id} and told.customer_id = '{rebuilt.forgotten}'"
+            told = f"to_jsonb(told)::text ~ '({marks})'" + (f" or {named}" if of_customers and of_companies else "")
+            for (row,) in connection.execute(f"select to_jsonb(told) from {relation} as told where {told}"):  # type: ignore[call-overload]
+                if row.get("operation") != "delete":
+                    left.append((relation, row))
+        deletes = connection.execute(
+            "select operation, reasons, churn_probability from predictions.churn_changes"
+            " where company_id = %s and customer_id = %s",
+            [company_id, rebuilt.forgotten],
+        ).fetchall()
+    assert left == []
+    assert deletes == [("delete", None, None)]
+
+
+def test_the_receipt_names_no_person_and_the_models_that_learned_from_him(
+    two_companies: TwoCompanies, rebuilt: Rebuilt
+) -> None:
+    assert {"raw.customers", "raw.rejected_records", "features.churn_labels", "predictions.churn_scores_v1"} <= set(
+        rebuilt.receipt.rows
+    )
+    assert {"ml.shadow_scores", "ml.staged_scores", "analytics.customer_overview"} <= set(rebuilt.receipt.rows)
+    learned = {(model.model, model.version) for model in rebuilt.receipt.models}
+    assert learned == {("churn-subscriptions", "2")} | {("churn-x", version) for version in "123"}
+    with two_companies.warehouse.connect() as connection:
+        (receipt,) = connection.execute("select to_jsonb(erasures) from ops.erasures").fetchone() or ({},)
+    assert "Person" not in str(receipt)
+    assert re.fullmatch(r"\\x[0-9a-f]{64}", receipt["customer_hash"])
+    assert rebuilt.forgotten.encode().hex() not in receipt.pop("customer_hash")
+    assert f"'{rebuilt.forgotten}'" not in str(receipt)
+    (trained,) = [model for model in receipt["models"] if model["model"] == "churn-subscriptions"]
+    assert trained["retrained_at"].startswith("2025-07-27")
+
+
+def test_the_rest_of_the_company_is_where_it_was(two_companies: TwoCompanies, rebuilt: Rebuilt) -> None:
+    one, two = two_companies.company_ids
+    with two_companies.warehouse.connect() as connection:
+        customers = counts(connection, "(select distinct company_id, customer_id from raw.customers) as customers")
+    assert customers == {one: 39, two: 40}
