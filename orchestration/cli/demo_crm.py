@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import yaml
 
-from warehouse.companies.definition import CompanyDefinition, parse_definition
+from pipeline.companies import parse_definition
+from warehouse.companies.definition import CompanyDefinition
 from warehouse.settings import Settings
 
 _START_SECONDS = 60

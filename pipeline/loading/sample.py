@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.connectors.contract import ENTITIES, Chunk, Entity, Source, Totals
 from pipeline.connectors.errors import ConnectorError
+from pipeline.connectors.source import connector_of
 from pipeline.loading.personal_data import PersonalData
 from warehouse.companies.definition import Company
 from warehouse.errors import SecretNotFound
@@ -42,16 +43,16 @@ def told(error: Exception, company: Company, settings: Settings) -> str:
 
 def read_entity(source: Source, entity: Entity, company: Company, settings: Settings, records: int) -> Read:
     read = Read(entity.schema.empty_table())
-    reads_all = company.connector == "files"  # They are read whole in any case.
+    reads_whole = connector_of(company).reads_whole
     parts: list[pa.Table] = []
     try:
         totals = source.totals(entity)
         read.total = None if totals is None else _sum(totals)
-        chunks = source.read(entity, None, 1_000_000_000 if reads_all else min(PAGE, records))
+        chunks = source.read(entity, None, 1_000_000_000 if reads_whole else min(PAGE, records))
         read.is_complete = True
         for chunk in chunks:
             _add(read, parts, chunk, PersonalData(company, 0, settings), entity)
-            if not reads_all and read.received >= records:
+            if not reads_whole and read.received >= records:
                 read.is_complete = read.total is not None and read.received >= read.total
                 break
     except Exception as error:  # noqa: BLE001  (a finding; told without secrets)
@@ -75,9 +76,7 @@ def _sum(totals: Totals) -> int:
 
 
 def also_there(source: Source, company: Company) -> list[str]:
-    """Entities that the company leaves out though its CRM has records of them. Only a Habari CRM can be asked."""
-    if company.connector != "habari_api":
-        return []
+    """Entities that the company leaves out though its source has records of them, as far as the source can tell."""
     found = []
     for name in ENTITIES.keys() - set(company.entities):
         try:

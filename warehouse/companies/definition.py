@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import available_timezones
 
@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -168,9 +169,7 @@ class CompanyDefinition(BaseModel):
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="the name that people read"
     )
-    connector: Literal["habari_api", "sql_database", "files"] = Field(
-        description="habari_api, sql_database or files: where its data comes from"
-    )
+    connector: str = Field(description="the name of a connector: where its data comes from")
     connector_settings: dict[str, Any] = Field(
         default_factory=dict,
         description="what that connector asks for; secrets as references (env:NAME, file:PATH, encrypted:TOKEN)",
@@ -228,6 +227,16 @@ class CompanyDefinition(BaseModel):
         default=None,
         description="an ISO 8601 time with an offset: its own now, where its data ended in the past",
     )
+
+    @field_validator("connector")
+    @classmethod
+    def _known_connector(cls, name: str, info: ValidationInfo) -> str:
+        known = (info.context or {}).get("connectors")
+        if known is not None and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"must be one of {', '.join(known)}{meant}")
+        return name
 
     @field_validator("entities")
     @classmethod
@@ -308,20 +317,25 @@ class Company(CompanyDefinition):
     is_active: bool
 
 
+ParseDefinition = Callable[[Mapping[str, Any]], CompanyDefinition]
+"""How plain data becomes a definition; raises CompanyDefinitionError."""
+
+
 @functools.cache
 def _time_zones() -> set[str]:
     """Every time zone there is; Python walks through folders of files for it."""
     return available_timezones()
 
 
-def parse_definition(data: Mapping[str, Any]) -> CompanyDefinition:
+def parse_definition(data: Mapping[str, Any], *, connectors: Collection[str] | None = None) -> CompanyDefinition:
     """A definition from plain data, such as a YAML mapping.
 
-    Raises CompanyDefinitionError, which names the company and each field that is wrong, says what is
-    allowed, and shows no value.
+    connectors: the names of those there are; None takes any name, for the warehouse itself knows no connector. What
+    a person wrote goes through pipeline.companies, which passes them in. Raises CompanyDefinitionError, which names
+    the company and each field that is wrong, says what is allowed, and shows no value.
     """
     try:
-        return CompanyDefinition.model_validate(dict(data))
+        return CompanyDefinition.model_validate(dict(data), context={"connectors": connectors})
     except ValidationError as error:
         problems = "; ".join(map(_problem, error.errors(include_input=False, include_url=False)))
         raise CompanyDefinitionError(f"Company {data.get('slug', '(no slug)')}: {problems}.") from None

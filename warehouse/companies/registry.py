@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from warehouse.companies.definition import Company, CompanyDefinition, parse_definition
+from warehouse.companies.definition import Company, CompanyDefinition, ParseDefinition
 from warehouse.errors import CompanyDefinitionError, CompanyNotFound
 from warehouse.logs.operations import record_audit, say_who
 from warehouse.relations import COMPANIES
@@ -58,17 +58,19 @@ def add_company(
         return _change(connection, before, company_changes(before, definition, is_active=is_active), actor)
 
 
-def change_company(connection: Connection, slug: str, changes: Mapping[str, Any], actor: str) -> Company:
+def change_company(
+    connection: Connection, slug: str, changes: Mapping[str, Any], actor: str, parse: ParseDefinition
+) -> Company:
     """Change fields of a registered company; the rest stays. A key may lead into connector_settings, with dots.
 
     Raises CompanyNotFound, and CompanyDefinitionError where the outcome is no definition.
     """
     with connection.transaction():
         before = get_company(connection, slug)
-        return add_company(connection, changed_definition(before, changes), actor, is_active=None)
+        return add_company(connection, changed_definition(before, changes, parse), actor, is_active=None)
 
 
-def changed_definition(company: Company, changes: Mapping[str, Any]) -> CompanyDefinition:
+def changed_definition(company: Company, changes: Mapping[str, Any], parse: ParseDefinition) -> CompanyDefinition:
     """The definition of a registered company with some fields changed: {"connector_settings.page_size": 500}."""
     data = company.model_dump(mode="json", include=set(_DEFINED))
     for path, value in changes.items():
@@ -81,7 +83,7 @@ def changed_definition(company: Company, changes: Mapping[str, Any]) -> CompanyD
         place[last] = value
     if data.get("slug") != company.slug:
         raise CompanyDefinitionError(f"Company {company.slug}: slug: cannot change; add the company under its new one.")
-    return parse_definition(data)
+    return parse(data)
 
 
 def company_changes(before: Company, definition: CompanyDefinition, *, is_active: bool | None) -> dict[str, Any]:

@@ -57,7 +57,6 @@ def test_an_address_is_an_email_or_a_reference() -> None:
         ({"slug": "a"}, "slug", "2 to 41"),
         ({"slug": "a" * 42}, "slug", "2 to 41"),
         ({"name": "  "}, "name", "at least 1"),
-        ({"connector": "excel"}, "connector", "habari_api"),
         ({"entities": ["payments"]}, "entities", "must hold customers"),
         ({"entities": ["customers", "customers"]}, "entities", "twice"),
         ({"entities": ["customers", "orders"]}, "entities", "payments"),

@@ -1,0 +1,22 @@
+"""Companies as people describe them, checked against what the application can do.
+
+The warehouse checks a definition by itself; which connectors there are is known only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.connectors.registry import CONNECTORS
+from warehouse.companies import definition
+from warehouse.companies.definition import CompanyDefinition
+
+
+def parse_definition(data: Mapping[str, Any]) -> CompanyDefinition:
+    """A definition from plain data, whose connector exists.
+
+    Raises CompanyDefinitionError, which names the company and each field that is wrong, says what is allowed, and
+    shows no value.
+    """
+    return definition.parse_definition(data, connectors=CONNECTORS)
