@@ -24,13 +24,15 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV_INSTALLED) ## Every test
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --no-loadscope-reorder
 
-check: $(DEV_INSTALLED) ## ruff, mypy, sqlfluff and import-linter
+check: $(DEV_INSTALLED) ## ruff, mypy, deptry, import-linter and sqlfluff
 	@$(MAKE) --no-print-directory -j 2 check-python check-sql
 
 check-python:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
+	$(BIN)/deptry tests --exclude '^$$' --ignore DEP002,DEP004
 	$(BIN)/lint-imports
 
 check-sql:
@@ -48,9 +50,9 @@ down: $(INSTALLED) ## Stop the embedded Postgres and the demo CRM
 
 lock: ## Write the locks anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
-		pyproject.toml -o requirements.lock
+		pyproject.toml --extra demo --group build -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
-		pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+		pyproject.toml --extra demo --extra dev --group build -c requirements.lock -o requirements-dev.lock
 	echo uv | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
 		- -o requirements-uv.lock
 
@@ -60,7 +62,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv .venv
 	@$(PIP) --require-hashes -r requirements-uv.lock
 	@$(UV) --require-hashes -r requirements.lock || $(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --no-build-isolation -e .
+	@$(PIP) --no-build-isolation -e '.[demo]'
 	@touch $@
 
 $(DEV_INSTALLED): $(INSTALLED) requirements-dev.lock

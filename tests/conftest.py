@@ -52,6 +52,7 @@ def pytest_configure() -> None:
 LONGEST = (
     "demo",
     "real_input",
+    "wheel",
     "mlflow",
     "two_companies",
     "feature_proof",

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ml_assets.task import Feature
+from pipeline.data_files import data_directory
 from warehouse.companies.definition import CustomAttribute
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_store import attribute_feature, built_columns
 from warehouse.settings import Settings
 
-PROJECT_DIRECTORY = Path(__file__).parents[2] / "dbt_project"
+PROJECT_DIRECTORY = data_directory("dbt_project")
 MATRIX = "model.churn_warehouse.churn_feature_matrix"
 """dbt's name for what models learn from."""
 

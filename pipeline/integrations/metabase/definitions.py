@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, model_validator
 
-DASHBOARDS_DIRECTORY = Path(__file__).resolve().parents[3] / "dashboards"
+from pipeline.data_files import data_directory
+
+DASHBOARDS_DIRECTORY = data_directory("dashboards")
 GRID_COLUMNS = 24
 TAG = re.compile(r"\{\{\s*([^}\s]+)\s*\}\}")
 TABLE_AFTER = re.compile(r"\b(?:from|join)\s+(?!lateral\b|\()([a-z_][\w.]*)", re.IGNORECASE)
