@@ -8,7 +8,7 @@ UV = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-by
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-python check-sql ui bench docs down lock
+.PHONY: help run test check check-python check-sql hooks ui bench docs down lock wheel
 
 help: ## List what make can do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,16 +39,22 @@ check-sql:
 	$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 dbt_project
 	$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 --config dashboards/sqlfluff.cfg dashboards
 
+hooks: $(DEV_INSTALLED) ## Check each commit before it is made
+	@$(BIN)/pre-commit install
+
+wheel: $(INSTALLED) ## Build dist/churn_warehouse-*.whl
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
 bench: $(DEV_INSTALLED) ## Benchmarks, each beside what it is compared with
 	@$(BIN)/python -m benchmarks
 
-docs: $(INSTALLED) ## Write docs/data-dictionary.md anew from the dbt project
+docs: $(INSTALLED) ## Write docs/data-dictionary.md from the dbt project
 	@$(BIN)/python -m scripts.data_dictionary
 
 down: $(INSTALLED) ## Stop the embedded Postgres and the demo CRM
 	@$(BIN)/churn down
 
-lock: ## Write the locks anew from pyproject.toml (needs uv)
+lock: ## Write the locks from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
 		pyproject.toml --extra demo --group build -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
