@@ -164,6 +164,18 @@ def test_so_many_rejected_records_that_the_first_load_would_fail_are_a_failure(
     assert "20 of 40 records break the contract" in check.failures[0]
 
 
+def test_what_a_source_has_and_the_company_leaves_out_is_advised_whatever_the_connector(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "customers.csv").write_text("customer_id,created_at,updated_at\n1,2025-01-01,2025-02-01\n")
+    (tmp_path / "payments.csv").write_text(
+        "payment_id,customer_id,kind,amount,issued_at,updated_at\n1,1,charge,10,2025-01-10,2025-01-10\n"
+    )
+    mapped = files_of(tmp_path, "customers", "payments", "tickets")
+    check = check_company(definition(entities=["customers"], connector_settings=mapped), settings, CLOCK)
+    assert "The source also has payments: add them to entities, each brings features." in check.advice
+
+
 def test_silence_is_read_from_payments_and_an_export_that_ended_wants_its_own_clock(
     settings: Settings, tmp_path: Path
 ) -> None:
