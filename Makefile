@@ -8,7 +8,7 @@ UV = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-by
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-python check-sql ui bench docs down lock
+.PHONY: help run test check check-python check-sql hooks ui bench docs down lock wheel
 
 help: ## List what make can do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,33 +24,41 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV_INSTALLED) ## Every test
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --no-loadscope-reorder
 
-check: $(DEV_INSTALLED) ## ruff, mypy, sqlfluff and import-linter
+check: $(DEV_INSTALLED) ## ruff, mypy, deptry, import-linter and sqlfluff
 	@$(MAKE) --no-print-directory -j 2 check-python check-sql
 
 check-python:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
+	$(BIN)/deptry tests --exclude '^$$' --ignore DEP002,DEP004
 	$(BIN)/lint-imports
 
 check-sql:
 	$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 dbt_project
 	$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 --config dashboards/sqlfluff.cfg dashboards
 
+hooks: $(DEV_INSTALLED) ## Check each commit before it is made
+	@$(BIN)/pre-commit install
+
+wheel: $(INSTALLED) ## Build dist/churn_warehouse-*.whl
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
 bench: $(DEV_INSTALLED) ## Benchmarks, each beside what it is compared with
 	@$(BIN)/python -m benchmarks
 
-docs: $(INSTALLED) ## Write docs/data-dictionary.md anew from the dbt project
+docs: $(INSTALLED) ## Write docs/data-dictionary.md from the dbt project
 	@$(BIN)/python -m scripts.data_dictionary
 
 down: $(INSTALLED) ## Stop the embedded Postgres and the demo CRM
 	@$(BIN)/churn down
 
-lock: ## Write the locks anew from pyproject.toml (needs uv)
+lock: ## Write the locks from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
-		pyproject.toml -o requirements.lock
+		pyproject.toml --extra demo --group build -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
-		pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+		pyproject.toml --extra demo --extra dev --group build -c requirements.lock -o requirements-dev.lock
 	echo uv | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
 		- -o requirements-uv.lock
 
@@ -60,7 +68,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv .venv
 	@$(PIP) --require-hashes -r requirements-uv.lock
 	@$(UV) --require-hashes -r requirements.lock || $(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --no-build-isolation -e .
+	@$(PIP) --no-build-isolation -e '.[demo]'
 	@touch $@
 
 $(DEV_INSTALLED): $(INSTALLED) requirements-dev.lock

@@ -28,16 +28,15 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
+from pipeline.companies import parse_definition
 from pipeline.integrations.metabase.apply import apply_dashboards
 from pipeline.integrations.metabase.definition_files import load_definitions, marts_read
 from pipeline.integrations.metabase.desired import WarehouseConnection
 from pipeline.integrations.metabase.filled_sql import filled_sql
 from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
-from pipeline.prediction.tasks import OFFER
 from pipeline.telling.report import write_report
 from tests.integration.pipeline.integrations.metabase.stand_in.server import StandIn, served
-from warehouse.companies.definition import parse_definition
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.migrate import migrate
@@ -314,7 +313,7 @@ def _cards(warehouse: Warehouse, folder: Path, customers: int, months: int) -> l
         for slug in ("large", "small"):
             definition = {"slug": slug, "name": slug.title(), "connector": "files", "currency": "EUR"}
             company = add_company(
-                connection, parse_definition(definition | {"churn_kind": "cancellation"}, OFFER), "benchmark"
+                connection, parse_definition(definition | {"churn_kind": "cancellation"}), "benchmark"
             )
             companies.append(CompanyFacts(company.company_id, slug, company.name, company.currency))
     make_marts(warehouse, folder / "dbt")

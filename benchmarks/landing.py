@@ -27,11 +27,10 @@ import psycopg
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
+from pipeline.companies import parse_definition
 from pipeline.connectors.contract import PAYMENTS
 from pipeline.connectors.validation import Reading, validate_records
 from pipeline.loading.sync import CHUNK_ROWS
-from pipeline.prediction.tasks import OFFER
-from warehouse.companies.definition import parse_definition
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow
@@ -184,7 +183,7 @@ def main() -> None:
             "currency": "EUR",
         }
         with warehouse.connect() as connection:
-            company = add_company(connection, parse_definition(definition, OFFER), "benchmark").company_id
+            company = add_company(connection, parse_definition(definition), "benchmark").company_id
         chunks = validated(records)
         whole = with_own_columns(pa.concat_tables(chunks).combine_chunks(), company)
         few = records[: options.dlt_rows]

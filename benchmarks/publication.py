@@ -33,9 +33,8 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pipeline.prediction.tasks import OFFER
+from pipeline.companies import parse_definition
 from warehouse import relations
-from warehouse.companies.definition import parse_definition
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow
@@ -329,7 +328,7 @@ def main() -> None:
         with warehouse.connect() as conn:
             for number in range(1, COMPANIES + 1):
                 definition = {"slug": f"company{number}", "name": "A", "connector": "files", "currency": "EUR"}
-                add_company(conn, parse_definition(definition | {"churn_kind": "cancellation"}, OFFER), "benchmark")
+                add_company(conn, parse_definition(definition | {"churn_kind": "cancellation"}), "benchmark")
         verdicts = [
             _dashboards(warehouse, Path(name) / "dbt", options.marts),
             _publishing(warehouse, options.scores, options.history),

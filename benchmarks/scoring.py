@@ -36,12 +36,12 @@ from ml_assets.model.explain import publish_parts
 from ml_assets.model.trained import TrainedModel, TrainingFacts
 from ml_assets.scoring.rows import build_score_rows
 from ml_assets.task import CHURN, Feature
+from pipeline.companies import parse_definition
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.scoring import ChurnScorer
-from pipeline.prediction.tasks import OFFER
 from warehouse import relations
 from warehouse.clock import Clock
-from warehouse.companies.definition import Company, parse_definition
+from warehouse.companies.definition import Company
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow, read_arrow
@@ -302,9 +302,7 @@ def main() -> None:
         migrate(warehouse)
         with warehouse.connect() as conn:
             definition = {"slug": "acme", "name": "A", "connector": "files", "currency": "EUR"}
-            company = add_company(
-                conn, parse_definition(definition | {"churn_kind": "cancellation"}, OFFER), "benchmark"
-            )
+            company = add_company(conn, parse_definition(definition | {"churn_kind": "cancellation"}), "benchmark")
             conn.execute(
                 "insert into ml.training_runs (task, company_id, rung, status, model_name)"
                 " values ('churn', %s, 'own_model', 'promoted', 'churn-acme')",

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -28,6 +29,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+WEB_MODULES = ("fastapi", "uvicorn", "swagger_ui_bundle")
+"""What serves the CRM: the extra ``demo``."""
+
 Home = Annotated[Path, typer.Option(help="The folder the world lives in.", resolve_path=True)]
 
 
@@ -39,6 +43,16 @@ def _told() -> Iterator[None]:
     except (DemoError, ValueError) as error:
         typer.secho(f"demo: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from None
+
+
+@app.callback()
+def refuse_without_the_extra() -> None:
+    """Stop before a world is built that could not be served."""
+    missing = [module for module in WEB_MODULES if find_spec(module) is None]
+    if missing:
+        message = f"demo: {', '.join(missing)} is not installed: pip install 'churn-warehouse[demo]' brings it."
+        typer.secho(message, fg=typer.colors.RED, err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -9,6 +9,9 @@ from warehouse.connection import Warehouse
 from warehouse.relations import DAGSTER_SCHEMA
 from warehouse.settings import Settings
 
+CODE_LOCATION = "churn_warehouse"
+"""What Dagster calls our definitions, in each of its windows; pyproject.toml says so to `dagster dev`."""
+
 
 def directory(settings: Settings) -> Path:
     """The folder that Dagster calls DAGSTER_HOME."""
@@ -27,6 +30,14 @@ def write(settings: Settings, warehouse: Warehouse) -> Path:
     path.touch(mode=0o600)
     path.write_text(yaml.safe_dump(_configuration(settings, warehouse), sort_keys=False))
     return home
+
+
+def write_workspace(settings: Settings) -> Path:
+    """Write the workspace file by which Dagster's UI finds our definitions from whatever folder it is started in."""
+    path = directory(settings) / "workspace.yaml"
+    module = {"module_name": "orchestration.definitions", "location_name": CODE_LOCATION}
+    path.write_text(yaml.safe_dump({"load_from": [{"python_module": module}]}))
+    return path
 
 
 def instance(settings: Settings, warehouse: Warehouse) -> dg.DagsterInstance:

@@ -1,7 +1,6 @@
 """What Dagster loads: the definitions under ``defs/``, and the policies that hold for all of them."""
 
 import warnings
-from pathlib import Path
 
 import dagster as dg
 
@@ -33,7 +32,8 @@ def defs() -> dg.Definitions:
     Replays have none: a person asks for them, after an outage.
     """
     start_error_reports(load_settings())
-    assets = dg.load_from_defs_folder(path_within_project=Path(__file__).parent / "defs")
+    # By the package and not by the folder: for that Dagster wants a pyproject.toml above it, which no wheel has.
+    assets = dg.load_definitions_from_package_name("orchestration.defs")
     return dg.Definitions.merge(
         assets.map_asset_specs(func=_with_freshness),
         dg.Definitions(

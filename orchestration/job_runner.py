@@ -19,10 +19,9 @@ from warehouse.logs.operations import failed_runs
 from warehouse.settings import Settings
 
 _POLL_SECONDS = 0.3
-# Without this tag, for which Dagster has no public name, the UI lists the run, but not at its job. The code location is
-# called as pyproject.toml says.
+# Without this tag, for which Dagster has no public name, the UI lists the run, but not at its job.
 REPOSITORY_LABEL_TAG = ".dagster/repository"
-REPOSITORY_LABEL = "__repository__@churn_warehouse"
+REPOSITORY_LABEL = f"__repository__@{dagster_home.CODE_LOCATION}"
 
 
 class NoCompanies(CommandFailed):

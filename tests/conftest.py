@@ -18,8 +18,9 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
-from pipeline.prediction.tasks import CONTRACTS, OFFER
-from warehouse.companies.definition import Company, parse_definition
+from pipeline.companies import parse_definition
+from pipeline.prediction.tasks import CONTRACTS
+from warehouse.companies.definition import Company
 from warehouse.companies.registry import add_company as register_company
 from warehouse.connection import Warehouse
 from warehouse.embedded.server import OWNER, SUPERUSER, EmbeddedServer
@@ -53,6 +54,7 @@ def pytest_configure() -> None:
 LONGEST = (
     "demo",
     "real_input",
+    "wheel",
     "mlflow",
     "two_companies",
     "feature_proof",
@@ -209,6 +211,6 @@ def add_company(warehouse: Warehouse) -> Callable[..., Company]:
             "time_zone": "Europe/Berlin",
         }
         with warehouse.connect() as connection:
-            return register_company(connection, parse_definition(defaults | fields, OFFER), "tests")
+            return register_company(connection, parse_definition(defaults | fields), "tests")
 
     return add

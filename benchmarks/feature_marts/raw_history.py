@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.prediction.tasks import OFFER
-from warehouse.companies.definition import parse_definition
+from pipeline.companies import parse_definition
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 
@@ -207,7 +206,7 @@ def generate(warehouse: Warehouse, size: Size) -> int:
         "clock_at": NOW,
     }
     with warehouse.connect() as connection:
-        company_id = add_company(connection, parse_definition(definition, OFFER), "benchmark").company_id
+        company_id = add_company(connection, parse_definition(definition), "benchmark").company_id
         parameters = {
             "company_id": company_id,
             "customers": size.customers,

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestration.cli.terminal import CommandFailed, console, open_warehouse
-from pipeline.prediction.tasks import OFFER
+from pipeline.companies import parse_definition
 from warehouse.companies import plan as company_plan
 from warehouse.companies import registry
 from warehouse.connection import Warehouse
@@ -89,9 +89,9 @@ def company_change(
     changes = dict(_assignment(setting) for setting in settings)
     with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
         before = registry.get_company(conn, slug)
-        definition = registry.changed_definition(before, changes, OFFER)
+        definition = registry.changed_definition(before, changes, parse_definition)
         changed = company_plan.field_changes(before, definition, is_active=None)
-        registry.change_company(conn, slug, changes, getpass.getuser(), OFFER)
+        registry.change_company(conn, slug, changes, getpass.getuser(), parse_definition)
     if not changed:
         console.print(f"{slug} is so already.")
     for change in changed:
@@ -249,7 +249,7 @@ def read_companies(file: Path) -> list[company_plan.WantedCompany]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CommandFailed(f"{file} is no YAML: {error}") from None
     try:
-        return company_plan.parse_companies(content, OFFER)
+        return company_plan.parse_companies(content, parse_definition)
     except CompanyDefinitionError as error:
         raise CompanyDefinitionError(f"{file} cannot be used.\n{error}") from None
 

@@ -8,6 +8,7 @@ from rich.markup import escape
 from orchestration.cli import demo_crm
 from orchestration.cli.jobs import crm, demo_companies, run_job
 from orchestration.cli.terminal import console, open_warehouse
+from pipeline.data_files import is_checkout
 from warehouse.companies import registry
 from warehouse.settings import Settings, load_settings
 
@@ -37,7 +38,7 @@ def demo_run(
 def demo_advance(
     days: Annotated[int, typer.Option(min=1, help="Days to move the demo's clock forward.")] = 1,
 ) -> None:
-    """Move the demo's clock forward; `make run` then pulls and scores what changed.
+    """Move the demo's clock forward; `churn demo run` then pulls and scores what changed.
 
     Each day but the last is synced on the way, as a warehouse that runs every day would have done.
     """
@@ -71,16 +72,12 @@ def _register_demo(settings: Settings, conn: registry.Connection) -> None:
 
 def _print_next_steps() -> None:
     console.print("[bold]What to do next[/bold]")
-    for command, words in (
-        ("make ui", "see every step, table and check in Dagster"),
-        (
-            ".venv/bin/churn psql -c 'select * from analytics.customer_overview limit 5'",
-            "ask the marts yourself",
-        ),
-        (
-            ".venv/bin/churn demo advance",
-            "move the demo a day forward; make run then pulls only what changed",
-        ),
-        ("docs/connect-a-crm.md", "connect your own CRM, database or files"),
+    churn = ".venv/bin/churn" if is_checkout() else "churn"
+    for arguments, words in (
+        ("ui", "see every step, table and check in Dagster"),
+        ("psql -c 'select * from analytics.customer_overview limit 5'", "ask the marts yourself"),
+        ("demo advance", f"move the demo a day forward; {churn} demo run then pulls only what changed"),
+        ("company check FILE", "try your own CRM, database or files: docs/connect-a-crm.md"),
     ):
+        command = f"{churn} {arguments}"
         console.print(f"  {escape(command)}  [dim]{escape(words)}[/dim]")

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import yaml
 
-from pipeline.prediction.tasks import OFFER
-from warehouse.companies.definition import CompanyDefinition, parse_definition
+from pipeline.companies import parse_definition
+from warehouse.companies.definition import CompanyDefinition
 from warehouse.settings import Settings
 
 _START_SECONDS = 60
@@ -48,7 +48,7 @@ def definitions(settings: Settings, base_url: str | None = None) -> list[Company
     listed = yaml.safe_load((directory(settings) / "companies.yaml").read_text())["companies"]
     for company in listed:
         company["connector_settings"]["base_url"] = base_url or company["connector_settings"]["base_url"]
-    return [parse_definition(company, OFFER) for company in listed]
+    return [parse_definition(company) for company in listed]
 
 
 @contextmanager

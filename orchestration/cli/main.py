@@ -20,6 +20,7 @@ from orchestration.cli.notify import notify_app
 from orchestration.cli.publication import export, publication_app
 from orchestration.cli.server import down, migrate, psql, status, ui, up
 from orchestration.cli.terminal import CommandFailed, errors
+from orchestration.cli.version import root
 from orchestration.cli.watch import drift, grade, holds_app, replay
 from pipeline.connectors.errors import ConnectorError
 from pipeline.integrations.metabase.errors import MetabaseError
@@ -30,8 +31,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Who is about to leave, why, what that costs, and whether last month's warnings were right.",
 )
+app.callback()(root)
 for command in (up, down, status, migrate, sync, train, score, run, backfill):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(psql)

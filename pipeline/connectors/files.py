@@ -27,6 +27,7 @@ from pipeline.connectors.contract import Chunk, Entity, Totals
 from pipeline.connectors.errors import MappingError, SourceNotFound, UnexpectedResponse
 from pipeline.connectors.json_text import shown
 from pipeline.connectors.mapping import ColumnMapping, in_order
+from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_records, validate_table
 
 ROWS_AT_ONCE = 50_000
@@ -359,3 +360,10 @@ _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,
 
 def _reads_only(action: int, *_: str | None) -> int:
     return sqlite3.SQLITE_OK if action in _READING else sqlite3.SQLITE_DENY
+
+
+def _open(settings: FileSettings, access: Access) -> Files:
+    return Files(access.company, settings, access.home, access.reading)
+
+
+CONNECTOR = Connector(FileSettings, _open, reads_whole=True)

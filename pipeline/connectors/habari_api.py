@@ -29,6 +29,7 @@ from pipeline.connectors.errors import (
     UnexpectedResponse,
 )
 from pipeline.connectors.json_text import shown
+from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_records
 
 if TYPE_CHECKING:
@@ -283,3 +284,10 @@ def _innermost(error: BaseException) -> str:
         if deeper is None:
             return str(error) or type(error).__name__
         error = deeper
+
+
+def _open(settings: HabariSettings, access: Access) -> HabariApi:
+    return HabariApi(access.company, settings, access.secret(settings.api_key), access.reading)
+
+
+CONNECTOR = Connector(HabariSettings, _open)

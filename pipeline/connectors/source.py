@@ -1,14 +1,15 @@
-"""Picks a company's source by its connector and reads its settings."""
+"""Opens a company's source: finds its connector, reads its settings and resolves its secrets."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ValidationError
 
 from pipeline.connectors.contract import Source
 from pipeline.connectors.errors import AccessDenied, MappingError
+from pipeline.connectors.registry import CONNECTORS, Access, Connector, load_connector
 from pipeline.connectors.validation import Reading
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -16,37 +17,35 @@ from warehouse.errors import SecretNotFound
 from warehouse.secrets import resolve_secret
 from warehouse.settings import Settings
 
-ConnectorSettings = TypeVar("ConnectorSettings", bound=BaseModel)
+
+def connector_of(company: Company) -> Connector[Any]:
+    """The company's connector. Raises MappingError where there is none of that name, as after a downgrade."""
+    if company.connector not in CONNECTORS:
+        raise MappingError(
+            company.slug,
+            f"connector {company.connector}",
+            "there is no such connector.",
+            f"Set connector to one of {', '.join(CONNECTORS)}.",
+        )
+    return load_connector(company.connector)
 
 
 def source_for(company: Company, settings: Settings, clock: Clock) -> Source:
     """The source that a company's records come from.
 
-    Raises MappingError where its connector settings are wrong, AccessDenied where a secret is missing.
+    Raises MappingError where its connector or connector settings are wrong, AccessDenied where a secret is missing.
     """
+    connector = connector_of(company)
     reading = Reading(
         time_zone=ZoneInfo(company.time_zone),
         now=clock.for_company(company),
         has_own_clock=company.clock_at is not None,
     )
-    # dlt, requests and SQLAlchemy take seconds to import: only what the company needs.
-    if company.connector == "habari_api":
-        from pipeline.connectors.habari_api import HabariApi, HabariSettings
-
-        habari = _parse(company, HabariSettings)
-        key = _secret(company, habari.api_key, settings)
-        return HabariApi(company.slug, habari, key, reading)
-    if company.connector == "sql_database":
-        from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
-
-        database = _parse(company, SqlSettings)
-        return SqlDatabase(company.slug, database, _secret(company, database.url, settings), reading)
-    from pipeline.connectors.files import Files, FileSettings
-
-    return Files(company.slug, _parse(company, FileSettings), settings.home, reading)
+    access = Access(company.slug, reading, settings.home, lambda reference: _secret(company, reference, settings))
+    return connector.open(_parse(company, connector.settings), access)
 
 
-def _parse(company: Company, model: type[ConnectorSettings]) -> ConnectorSettings:
+def _parse(company: Company, model: type[BaseModel]) -> BaseModel:
     try:
         return model.model_validate(company.connector_settings)
     except ValidationError as error:

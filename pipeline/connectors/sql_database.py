@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.connectors.contract import Chunk, Entity, FieldKind, Totals
 from pipeline.connectors.errors import MappingError, SourceNotFound, SourceUnreachable, UnexpectedResponse, Unreadable
 from pipeline.connectors.mapping import ColumnMapping, in_order
+from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_table
 from pipeline.connectors.values import read_value
 
@@ -230,3 +231,10 @@ class SqlDatabase:
 
 def _listed(names: list[str], most: int = 30) -> str:
     return ", ".join(sorted(names)[:most]) or "none"
+
+
+def _open(settings: SqlSettings, access: Access) -> SqlDatabase:
+    return SqlDatabase(access.company, settings, access.secret(settings.url), access.reading)
+
+
+CONNECTOR = Connector(SqlSettings, _open)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ml_assets.task import Feature
+from pipeline.data_files import data_directory
 from warehouse.companies.definition import CustomAttribute
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_store import attribute_feature, built_columns
 from warehouse.relations import Relation
 from warehouse.settings import Settings
 
-PROJECT_DIRECTORY = Path(__file__).parents[2] / "dbt_project"
+PROJECT_DIRECTORY = data_directory("dbt_project")
 
 
 class FeatureCatalogueError(Exception):

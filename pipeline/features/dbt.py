@@ -1,5 +1,6 @@
 """dbt as the pipeline calls it: a program beside this Python, its variables, its profile and its manifest."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -64,24 +65,32 @@ def profiles_directory(settings: Settings) -> Path:
 
 
 def prepare_manifest(settings: Settings) -> Path:
-    """Parse the dbt project if a file of it changed since the last time.
+    """Parse the dbt project if it is not the one that was parsed last.
 
     Returns the manifest's path. Raises DbtFailed with dbt's words where it does not parse.
     """
     manifest = manifest_path(settings)
-    if not manifest.exists() or _newest_source() > manifest.stat().st_mtime:
+    parsed, fingerprint = manifest.with_name("parsed_project"), _fingerprint()
+    if not manifest.exists() or not parsed.exists() or parsed.read_text() != fingerprint:
         # With a build's own variables: with others the build would parse everything once more.
         run_dbt(settings, ["parse"])
+        parsed.write_text(fingerprint)
     return manifest
 
 
-def _newest_source() -> float:
+def _fingerprint() -> str:
+    """Changes with every file of the project that is edited, added or removed, and with where the project stands.
+
+    Newer than the manifest is not enough: an installer may keep the times of a release that is older than that.
+    """
     ignored = {"target", "logs", "profiles.yml", ".user.yml"}
-    return max(
-        path.stat().st_mtime
+    files = sorted(
+        (str(path.relative_to(PROJECT_DIRECTORY)), path.stat())
         for path in PROJECT_DIRECTORY.rglob("*")
         if path.is_file() and not ignored & set(path.relative_to(PROJECT_DIRECTORY).parts)
     )
+    lines = [f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in files]
+    return hashlib.sha256("\n".join([str(PROJECT_DIRECTORY), *lines]).encode()).hexdigest()
 
 
 def vars_argument(variables: Mapping[str, object]) -> list[str]:

@@ -215,7 +215,7 @@ def _on_the_source(
     now: datetime,
 ) -> Iterator[str]:
     if others:
-        yield f"The CRM also has {', '.join(others)}: add them to entities, each brings features."
+        yield f"The source also has {', '.join(others)}: add them to entities, each brings features."
     for one in entities:
         if one.rejected:
             yield f"Mend what rejects {one.entity}, or map it differently: {one.reasons[0][0]}."

@@ -47,16 +47,16 @@ def error_text(error: Exception, company: Company, settings: Settings) -> str:
 def sample_entity(source: Source, entity: Entity, company: Company, settings: Settings, records: int) -> EntitySample:
     """About `records` of the oldest changes, or all of a file. What a source does wrong is part of the sample."""
     sample = EntitySample(entity.schema.empty_table())
-    reads_all = company.connector == "files"  # They are read whole in any case.
+    reads_whole = connector_of(company).reads_whole
     parts: list[pa.Table] = []
     try:
         totals = source.totals(entity)
         sample.total = None if totals is None else _sum(totals)
-        chunks = source.read(entity, None, 1_000_000_000 if reads_all else min(PAGE, records))
+        chunks = source.read(entity, None, 1_000_000_000 if reads_whole else min(PAGE, records))
         sample.is_complete = True
         for chunk in chunks:
             _add(sample, parts, chunk, PersonalData(company, 0, settings), entity)
-            if not reads_all and sample.received >= records:
+            if not reads_whole and sample.received >= records:
                 sample.is_complete = sample.total is not None and sample.received >= sample.total
                 break
     except Exception as error:  # noqa: BLE001  (a finding; kept without secrets)
@@ -82,9 +82,7 @@ def _sum(totals: Totals) -> int:
 
 
 def entities_left_out(source: Source, company: Company) -> list[str]:
-    """Entities that the company leaves out though its CRM has records of them. Only a Habari CRM can be asked."""
-    if company.connector != "habari_api":
-        return []
+    """Entities that the company leaves out though its source has records of them, as far as the source can tell."""
     names = []
     for name in ENTITIES.keys() - set(company.entities):
         try:

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from foundation.errors import ChurnError
 from ml_assets.task import Gate, LadderThresholds, PredictionTask, RulePrior
 from warehouse.companies.definition import CompanyDefinition
-from warehouse.companies.task_settings import Offer, TaskSettings
+from warehouse.companies.task_settings import TaskSettings
 from warehouse.prediction.task_relations import TaskRelations
 from warehouse.publication.contract import Contract
 from warehouse.relations import CUSTOMERS_SEGMENTS, Relation
@@ -166,7 +166,6 @@ TASKS: tuple[TaskBinding, ...] = (
     ),
 )
 
-OFFER = Offer({binding.name: binding.settings for binding in TASKS})
 CONTRACTS = tuple(binding.relations.contract for binding in TASKS)
 CUSTOMER_TASKS = tuple(binding.relations for binding in TASKS if binding.task.entity == "customer")
 

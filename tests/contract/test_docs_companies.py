@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from pipeline.companies import parse_definition
 from warehouse.companies.definition import CompanyDefinition, CustomAttribute
 from warehouse.companies.plan import parse_companies
 
@@ -19,7 +20,7 @@ def example() -> str:
 
 
 def test_the_example_is_a_file_of_companies() -> None:
-    acme, shop = parse_companies(yaml.safe_load(example()))
+    acme, shop = parse_companies(yaml.safe_load(example()), parse_definition)
     assert (acme.definition.segment_by, acme.is_active) == ("industry", True)
     assert (shop.definition.inactivity_days, shop.is_active) == (90, False)
 

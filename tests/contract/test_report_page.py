@@ -12,15 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.companies import parse_definition
 from pipeline.integrations.metabase.definition_files import load_definitions, marts_read
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
-from pipeline.prediction.tasks import OFFER
 from pipeline.telling.charts import at_axis, number_written
 from pipeline.telling.report import Block, fill_table, report_html, write_report
 from tests.conftest import TestServer
 from tests.contract.test_dashboards_marts import fill
 from tests.integration.dbt_project.dbt_runs import warehouse_for_a_module
-from warehouse.companies.definition import parse_definition
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
@@ -45,7 +44,7 @@ def warehouse(postgres: TestServer, marts_template: str) -> Iterator[Warehouse]:
             for slug, name in (("zawadi", NAME), ("fresh", "Fresh Start")):
                 definition = {"slug": slug, "name": name, "connector": "files", "currency": "EUR"}
                 company = add_company(
-                    connection, parse_definition(definition | {"churn_kind": "cancellation"}, OFFER), "tests"
+                    connection, parse_definition(definition | {"churn_kind": "cancellation"}), "tests"
                 )
                 if slug == "zawadi":
                     facts = CompanyFacts(company.company_id, slug, name, "EUR")

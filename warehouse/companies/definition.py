@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import available_timezones
 
@@ -170,9 +170,7 @@ class CompanyDefinition(BaseModel):
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="the name that people read"
     )
-    connector: Literal["habari_api", "sql_database", "files"] = Field(
-        description="habari_api, sql_database or files: where its data comes from"
-    )
+    connector: str = Field(description="the name of a connector: where its data comes from")
     connector_settings: dict[str, Any] = Field(
         default_factory=dict,
         description="what that connector asks for; secrets as references (env:NAME, file:PATH, encrypted:TOKEN)",
@@ -228,6 +226,16 @@ class CompanyDefinition(BaseModel):
     @classmethod
     def _moved_fields(cls, data: Any) -> Any:
         return with_moved_fields(data) if isinstance(data, Mapping) else data
+
+    @field_validator("connector")
+    @classmethod
+    def _connector_on_offer(cls, name: str, checked: ValidationInfo) -> str:
+        offer: Offer | None = checked.context
+        if offer is not None and name not in offer.connectors:
+            close = difflib.get_close_matches(name, offer.connectors, n=1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"must be one of {', '.join(offer.connectors)}{meant}")
+        return name
 
     @field_validator("tasks")
     @classmethod
@@ -302,6 +310,10 @@ class Company(CompanyDefinition):
 
     company_id: int
     is_active: bool
+
+
+ParseDefinition = Callable[[Mapping[str, Any]], CompanyDefinition]
+"""How plain data becomes a definition; raises CompanyDefinitionError."""
 
 
 @functools.cache

@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from psycopg import sql
 
-from warehouse.companies.definition import Company, CompanyDefinition, parse_definition
+from warehouse.companies.definition import Company, CompanyDefinition, ParseDefinition
 from warehouse.companies.registry import Connection, add_company, company_changes, list_companies
-from warehouse.companies.task_settings import Offer
 from warehouse.errors import CompaniesMoved, CompanyDefinitionError
 from warehouse.redaction import masked
 from warehouse.relations import COMPANIES
@@ -57,11 +56,11 @@ class Plan:
         return all(change.action == "unchanged" for change in self.changes)
 
 
-def parse_companies(content: object, offer: Offer) -> list[WantedCompany]:
+def parse_companies(content: object, parse: ParseDefinition) -> list[WantedCompany]:
     """The companies of a file's content: one mapping, or a list of them under `companies`.
 
-    Besides the fields of a definition each may say `is_active`. Raises CompanyDefinitionError with every
-    problem of every company.
+    Besides the fields of a definition, which `parse` reads, each may say `is_active`. Raises CompanyDefinitionError
+    with every problem of every company.
     """
     items = content.get("companies", [content]) if isinstance(content, Mapping) else None
     if not isinstance(items, list) or not items or not all(isinstance(item, Mapping) for item in items):
@@ -77,7 +76,7 @@ def parse_companies(content: object, offer: Offer) -> list[WantedCompany]:
             problems.append(f"Company {fields.get('slug', '(no slug)')}: is_active: must be true or false.")
             continue
         try:
-            wanted.append(WantedCompany(parse_definition(fields, offer), is_active))
+            wanted.append(WantedCompany(parse(fields), is_active))
         except CompanyDefinitionError as error:
             problems.append(str(error))
     slugs = [one.definition.slug for one in wanted]

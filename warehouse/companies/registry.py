@@ -12,8 +12,8 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from warehouse import relations
-from warehouse.companies.definition import Company, CompanyDefinition, parse_definition
-from warehouse.companies.task_settings import MOVED_TO_CHURN, Offer
+from warehouse.companies.definition import Company, CompanyDefinition, ParseDefinition
+from warehouse.companies.task_settings import MOVED_TO_CHURN
 from warehouse.errors import CompanyDefinitionError, CompanyNotFound
 from warehouse.logs.operations import record_audit, say_who
 from warehouse.relations import COMPANIES
@@ -76,17 +76,19 @@ def add_company(
         return _change(connection, before, company_changes(before, definition, is_active=is_active), actor)
 
 
-def change_company(connection: Connection, slug: str, changes: Mapping[str, Any], actor: str, offer: Offer) -> Company:
+def change_company(
+    connection: Connection, slug: str, changes: Mapping[str, Any], actor: str, parse: ParseDefinition
+) -> Company:
     """Change fields of a registered company; the rest stays. A key may lead into connector_settings, with dots.
 
     Raises CompanyNotFound, and CompanyDefinitionError where the outcome is no definition.
     """
     with connection.transaction():
         before = get_company(connection, slug)
-        return add_company(connection, changed_definition(before, changes, offer), actor, is_active=None)
+        return add_company(connection, changed_definition(before, changes, parse), actor, is_active=None)
 
 
-def changed_definition(company: Company, changes: Mapping[str, Any], offer: Offer) -> CompanyDefinition:
+def changed_definition(company: Company, changes: Mapping[str, Any], parse: ParseDefinition) -> CompanyDefinition:
     """The definition of a registered company with some fields changed: {"connector_settings.page_size": 500}."""
     data = company.model_dump(mode="json", include=set(_DEFINED))
     for given, value in changes.items():
@@ -100,7 +102,7 @@ def changed_definition(company: Company, changes: Mapping[str, Any], offer: Offe
         place[last] = value
     if data.get("slug") != company.slug:
         raise CompanyDefinitionError(f"Company {company.slug}: slug: cannot change; add the company under its new one.")
-    return parse_definition(data, offer)
+    return parse(data)
 
 
 def company_changes(before: Company, definition: CompanyDefinition, *, is_active: bool | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Which tasks there are, and what each asks for, the application above knows; here
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,9 @@ class TaskSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Offer:
-    """What the application offers a company: its tasks by name, each with the settings that it asks for."""
+    """What the application offers a company: connectors, and tasks with the settings that each asks for, by name."""
 
+    connectors: Collection[str]
     tasks: Mapping[str, type[TaskSettings]]
 
 

@@ -10,14 +10,14 @@ in `scopes.py`. No HTTP here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, model_validator
 
+from pipeline.data_files import data_directory
 from pipeline.integrations.metabase.card_sql import tables_read
 
-DASHBOARDS_DIRECTORY = Path(__file__).resolve().parents[3] / "dashboards"
+DASHBOARDS_DIRECTORY = data_directory("dashboards")
 GRID_COLUMNS = 24
 
 FilterType = Literal[

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from pipeline.prediction.tasks import OFFER
-from warehouse.companies.definition import parse_definition
+
+from pipeline.companies import parse_definition
 from warehouse.companies.registry import add_company
 
 ENTITIES = ("customers", "tickets", "payments", "events")
@@ -37,7 +37,7 @@ def register_companies(
     company_ids = []
     for kind in kinds:
         common = {"name": kind["slug"], "connector": "files", "clock_at": now, "entities": ENTITIES}
-        definition = parse_definition(common | kind, OFFER)
+        definition = parse_definition(common | kind)
         company = add_company(connection, definition, "tests")
         company_ids.append(company.company_id)
         connection.execute(

@@ -8,11 +8,11 @@ from decimal import Decimal
 
 import pytest
 
+from pipeline.companies import parse_definition
 from pipeline.connectors.contract import ENTITIES
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
-from pipeline.prediction.tasks import OFFER
-from warehouse.companies.definition import parse_definition
+
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 
@@ -59,14 +59,14 @@ def test_an_event_shows_its_newest_version_unless_it_was_deleted(warehouse: Ware
 def test_freshness_is_asked_of_the_tables_that_a_company_has(warehouse: Warehouse, dbt: DbtRuns) -> None:
     definition = {"slug": "acme", "name": "Acme", "connector": "files", "churn_kind": "cancellation", "currency": "EUR"}
     with warehouse.connect() as connection:
-        add_company(connection, parse_definition(definition | {"entities": ["customers"]}, OFFER), "tests")
+        add_company(connection, parse_definition(definition | {"entities": ["customers"]}), "tests")
         connection.execute(
             "insert into ops.load_log (company_id, entity, is_backfill, known_at, finished_at, status)"
             " select company_id, 'customers', true, now(), now(), 'succeeded' from ops.companies"
         )
         connection.commit()
         assert set(dbt.run("source", "freshness", "--select", "source:raw.*")) == set(ENTITIES)
-        add_company(connection, parse_definition(definition | {"entities": ["customers", "events"]}, OFFER), "tests")
+        add_company(connection, parse_definition(definition | {"entities": ["customers", "events"]}), "tests")
         connection.commit()
     with pytest.raises(AssertionError) as late:
         dbt.run("source", "freshness", "--select", "source:raw.*")

@@ -19,8 +19,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from demo.crm.models import Customer, Event, Payment, Ticket, Tombstone
-from pipeline.prediction.tasks import OFFER
-from warehouse.companies.definition import parse_definition
+from pipeline.companies import parse_definition
 
 ENTITIES = ("customers", "tickets", "payments", "events")
 COMPANY_WITH_MANY = {
@@ -350,7 +349,7 @@ def test_companies_yaml_says_how_to_register_the_companies(crm: Crm) -> None:
 
 def test_the_registration_holds_hours_and_the_fields_that_the_crm_serves(crm: Crm) -> None:
     companies = yaml.safe_load((crm.home / "companies.yaml").read_text())["companies"]
-    for definition in (parse_definition(company, OFFER) for company in companies):
+    for definition in (parse_definition(company) for company in companies):
         assert definition.business_hours is not None
         assert ("saturday" in definition.business_hours) == (definition.slug == "marketlane")
         chosen = {attribute.name for attribute in definition.custom_attributes}

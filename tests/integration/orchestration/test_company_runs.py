@@ -19,11 +19,11 @@ from psycopg import sql
 
 from orchestration.automation import sync_hourly
 from orchestration.resources import WarehouseResource
-from pipeline.prediction.tasks import OFFER
+from pipeline.companies import parse_definition
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, refusal
-from warehouse.companies.definition import Company, parse_definition
+from warehouse.companies.definition import Company
 from warehouse.companies.registry import add_company, disable_company
 from warehouse.connection import Warehouse
 from warehouse.secrets import encrypt_secret
@@ -161,7 +161,7 @@ def _register(connection: psycopg.Connection, slug: str, connector: str, setting
         "churn_kind": "cancellation",
         "currency": "EUR",
     }
-    add_company(connection, parse_definition(definition, OFFER), "tests")
+    add_company(connection, parse_definition(definition), "tests")
 
 
 def test_those_that_fail_are_named_with_a_remedy_and_stop_nobody(run: Run) -> None:

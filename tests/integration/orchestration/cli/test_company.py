@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 from psycopg.rows import dict_row
 
 from orchestration.cli.terminal import CommandFailed
+from pipeline.companies import parse_definition
 from tests.integration.company_ids import take_ids_of_no_other_test
 from tests.integration.conftest import Churn
 from warehouse.companies import plan as company_plan
@@ -142,7 +143,7 @@ def test_a_plan_that_is_no_longer_true_is_not_applied(
     churn: Churn, file: Callable[..., str], warehouse: Warehouse
 ) -> None:
     churn("company", "apply", file(ACME), "--yes")
-    wanted = company_plan.parse_companies(ACME | {"horizon_days": 60})
+    wanted = company_plan.parse_companies(ACME | {"horizon_days": 60}, parse_definition)
     with warehouse.connect() as connection:
         plan = company_plan.plan(connection, wanted)
         connection.rollback()

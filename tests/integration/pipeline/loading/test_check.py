@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from ml_assets.training.ladder import OutcomeCounts
 from orchestration.cli.main import app
 from orchestration.cli.terminal import CommandFailed
+from pipeline.companies import parse_definition
 from pipeline.loading.check import CompanyCheck, check_company, pool_of
-from pipeline.prediction.tasks import OFFER
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm
 from warehouse.clock import Clock
-from warehouse.companies.definition import Company, parse_definition
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 
@@ -36,7 +36,7 @@ def definition(**fields: Any) -> Any:
         "churn_kind": "cancellation",
         "currency": "EUR",
     }
-    return parse_definition(defaults | fields, OFFER)
+    return parse_definition(defaults | fields)
 
 
 def files_of(directory: Path, *entities: str) -> dict[str, Any]:
@@ -163,6 +163,18 @@ def test_so_many_rejected_records_that_the_first_load_would_fail_are_a_failure(
     check = check_company(definition(connector_settings=files_of(tmp_path, "customers")), settings, CLOCK)
     assert check.entities[0].accepted_share == 0.5
     assert "20 of 40 records break the contract" in check.failures[0]
+
+
+def test_what_a_source_has_and_the_company_leaves_out_is_advised_whatever_the_connector(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "customers.csv").write_text("customer_id,created_at,updated_at\n1,2025-01-01,2025-02-01\n")
+    (tmp_path / "payments.csv").write_text(
+        "payment_id,customer_id,kind,amount,issued_at,updated_at\n1,1,charge,10,2025-01-10,2025-01-10\n"
+    )
+    mapped = files_of(tmp_path, "customers", "payments", "tickets")
+    check = check_company(definition(entities=["customers"], connector_settings=mapped), settings, CLOCK)
+    assert "The source also has payments: add them to entities, each brings features." in check.advice
 
 
 def test_silence_is_read_from_payments_and_an_export_that_ended_wants_its_own_clock(

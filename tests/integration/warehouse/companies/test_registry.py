@@ -12,8 +12,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
-from pipeline.prediction.tasks import OFFER
-from warehouse.companies.definition import Company, parse_definition
+from pipeline.companies import parse_definition
+from warehouse.companies.definition import Company
 from warehouse.companies.registry import add_company as register
 from warehouse.companies.registry import (
     disable_company,
@@ -157,7 +157,6 @@ def test_two_people_adding_one_company_at_once_add_it_once(warehouse: Warehouse,
             "churn_kind": "cancellation",
             "currency": "EUR",
         },
-        OFFER,
     )
 
     def add(actor: str) -> Company:

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.prediction.tasks import OFFER
-from warehouse.companies.definition import parse_definition
+from pipeline.companies import parse_definition
 from warehouse.errors import CompanyDefinitionError
 
 GOOD: dict[str, Any] = {
@@ -21,7 +20,7 @@ GOOD: dict[str, Any] = {
 
 
 def test_a_definition_needs_little_and_fills_in_the_rest() -> None:
-    definition = parse_definition(GOOD, OFFER)
+    definition = parse_definition(GOOD)
     assert definition.entities == ("customers", "tickets", "payments")
     assert definition.horizon_days == 30
     assert definition.time_zone == "UTC"
@@ -38,7 +37,7 @@ def test_an_attributes_label_and_unit_come_from_its_name_and_kind() -> None:
         {"name": "industry", "kind": "category", "is_fixed": True, "label": "Line of business"},
         {"name": "is_reseller", "kind": "flag", "label": None},
     ]
-    definition = parse_definition(GOOD | {"custom_attributes": attributes, "segment_by": "industry"}, OFFER)
+    definition = parse_definition(GOOD | {"custom_attributes": attributes, "segment_by": "industry"})
     assert [(one.label, one.unit, one.is_fixed) for one in definition.custom_attributes] == [
         ("Team size", "people", False),
         ("Line of business", "name", True),
@@ -48,9 +47,7 @@ def test_an_attributes_label_and_unit_come_from_its_name_and_kind() -> None:
 
 def test_an_address_is_an_email_or_a_reference() -> None:
     addresses = ["team@acme.example", "env:ACME_WEBHOOK"]
-    assert (
-        list(parse_definition(GOOD | {"notification_addresses": addresses}, OFFER).notification_addresses) == addresses
-    )
+    assert list(parse_definition(GOOD | {"notification_addresses": addresses}).notification_addresses) == addresses
 
 
 @pytest.mark.parametrize(
@@ -60,7 +57,6 @@ def test_an_address_is_an_email_or_a_reference() -> None:
         ({"slug": "a"}, "slug", "2 to 41"),
         ({"slug": "a" * 42}, "slug", "2 to 41"),
         ({"name": "  "}, "name", "at least 1"),
-        ({"connector": "excel"}, "connector", "habari_api"),
         ({"entities": ["payments"]}, "entities", "must hold customers"),
         ({"entities": ["customers", "customers"]}, "entities", "twice"),
         ({"entities": ["customers", "orders"]}, "entities", "payments"),
@@ -112,7 +108,7 @@ def test_an_address_is_an_email_or_a_reference() -> None:
 )
 def test_a_wrong_field_is_named_together_with_the_company(changes: dict[str, Any], field: str, said: str) -> None:
     with pytest.raises(CompanyDefinitionError) as caught:
-        parse_definition(GOOD | changes, OFFER)
+        parse_definition(GOOD | changes)
     message = str(caught.value)
     assert message.startswith(f"Company {changes.get('slug', 'acme')}: ")
     assert field in message
@@ -130,7 +126,7 @@ def test_a_wrong_field_is_named_together_with_the_company(changes: dict[str, Any
 )
 def test_a_secret_in_clear_is_refused_and_not_repeated(settings: dict[str, Any]) -> None:
     with pytest.raises(CompanyDefinitionError, match="reference") as caught:
-        parse_definition(GOOD | {"connector_settings": settings}, OFFER)
+        parse_definition(GOOD | {"connector_settings": settings})
     assert "hunter2" not in str(caught.value)
 
 
@@ -145,4 +141,4 @@ def test_a_secret_in_clear_is_refused_and_not_repeated(settings: dict[str, Any])
     ],
 )
 def test_references_and_plain_settings_are_accepted(settings: dict[str, Any]) -> None:
-    assert parse_definition(GOOD | {"connector_settings": settings}, OFFER).connector_settings == settings
+    assert parse_definition(GOOD | {"connector_settings": settings}).connector_settings == settings

@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime
 from email.message import EmailMessage
 from typing import Any
 
+from pipeline.companies import parse_definition
 from pipeline.integrations.notifications.sending import Sent
-from pipeline.prediction.tasks import OFFER
-from warehouse.companies.definition import Company, parse_definition
+from warehouse.companies.definition import Company
 from warehouse.companies.registry import add_company as register
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
@@ -61,7 +61,7 @@ def company(warehouse: Warehouse, slug: str, **fields: Any) -> Company:
         },
     }
     with warehouse.connect() as conn:
-        return register(conn, parse_definition(definition | fields, OFFER), "tests")
+        return register(conn, parse_definition(definition | fields), "tests")
 
 
 def publish(warehouse: Warehouse, of: Company, day: date, high: dict[str, float]) -> None:

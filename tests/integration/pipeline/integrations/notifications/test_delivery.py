@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.companies import parse_definition
 from pipeline.integrations.notifications.channels import Recipient
 from pipeline.integrations.notifications.sending import send_digests, send_test
 from tests.integration.pipeline.integrations.notifications.arrivals import (
@@ -104,7 +105,11 @@ def test_a_test_message_reaches_every_address_and_an_address_that_leads_nowhere_
 ) -> None:
     with told.connect() as conn:
         changed = change_company(
-            conn, "acme", {"notification_addresses": ["dana@acme.example", "env:HOOK", "env:NOT_SET"]}, "tests"
+            conn,
+            "acme",
+            {"notification_addresses": ["dana@acme.example", "env:HOOK", "env:NOT_SET"]},
+            "tests",
+            parse_definition,
         )
     lines = send_test(settings, changed)
     assert sorted(line.outcome for line in lines) == ["not sent", "sent", "sent"]

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from pipeline.companies import parse_definition
 from pipeline.integrations.notifications.sending import pending, send_digests
 from tests.integration.pipeline.integrations.notifications.arrivals import (
     MONDAY,
@@ -78,7 +79,13 @@ def test_a_customer_of_small_value_is_left_out_and_the_rest_is_counted(
     told: Warehouse, acme: Company, settings: Settings, post: Post
 ) -> None:
     with told.connect() as conn:
-        change_company(conn, "acme", {"notifications.smallest_value": 100, "notifications.customers_shown": 2}, "tests")
+        change_company(
+            conn,
+            "acme",
+            {"notifications.smallest_value": 100, "notifications.customers_shown": 2},
+            "tests",
+            parse_definition,
+        )
     publish(told, acme, date(2026, 10, 5), {f"c {number}/ü": number * 100 for number in range(6)})
     send_digests(told, settings)
     (mail,) = post.mails
@@ -92,7 +99,7 @@ def test_quiet_hours_are_the_companys_own_and_what_waited_is_told_when_they_end(
     told: Warehouse, acme: Company, settings: Settings, post: Post
 ) -> None:
     with told.connect() as conn:
-        change_company(conn, "acme", {"notifications.quiet_hours": ["20:00", "07:00"]}, "tests")
+        change_company(conn, "acme", {"notifications.quiet_hours": ["20:00", "07:00"]}, "tests", parse_definition)
     publish(told, acme, date(2026, 10, 5), {"c 3/ü": 10})
     # 20:30 in Berlin is 18:30 UTC in October.
     for quiet in (datetime(2026, 10, 5, 18, 30, tzinfo=UTC), datetime(2026, 10, 6, 4, 59, tzinfo=UTC)):
@@ -181,7 +188,7 @@ def test_a_late_source_is_told_once_for_the_whole_outage(
     told: Warehouse, acme: Company, settings: Settings, post: Post
 ) -> None:
     with told.connect() as conn:
-        change_company(conn, "acme", {"notifications.tell": ["late_source"]}, "tests")
+        change_company(conn, "acme", {"notifications.tell": ["late_source"]}, "tests", parse_definition)
         conn.execute(
             "insert into ops.load_log (company_id, entity, is_backfill, known_at, status)"
             " values (%s, 'customers', true, %s, 'succeeded')",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.companies import parse_definition
 from pipeline.integrations.notifications.sending import send_weekly_reports
 from pipeline.telling.dashboards import company_facts
 from tests.integration.pipeline.integrations.notifications.arrivals import (
@@ -98,5 +99,5 @@ def test_metabase_is_told_which_companies_get_a_weekly_report_of_ours(
     assert reported(settings)
     assert not reported(settings.model_copy(update={"mail_url": None}))
     with told.connect() as conn:
-        change_company(conn, acme.slug, {"notifications.weekly_report_on": None}, "tests")
+        change_company(conn, acme.slug, {"notifications.weekly_report_on": None}, "tests", parse_definition)
     assert not reported(settings)
