@@ -209,6 +209,7 @@ class PredictionTask:
     `rule_feature` and `value_feature` name columns of the feature relation: the one that the rule reads,
     and the money at stake. `candidates` are tried against each other and against the best single column; blend
     needs logistic and xgboost before it. `segment_feature` is the category that no challenger may fail a value of.
+    `outcome_noun` is what a reason raises or lowers, in the words that people read.
     """
 
     name: str
@@ -219,6 +220,7 @@ class PredictionTask:
     probability_column: str
     rule_feature: str
     value_feature: str
+    outcome_noun: str = "risk"
     segment_feature: str = "segment"
     candidates: tuple[CandidateName, ...] = get_args(CandidateName)
     risk: RiskThresholds = field(default_factory=RiskThresholds)

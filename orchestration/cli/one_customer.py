@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
+from ml_assets.scoring.reasons import Reason
+from ml_assets.task import CHURN
 from warehouse.companies.definition import Company
 
 RUNGS = {
@@ -29,5 +31,5 @@ def describe_score(company: Company, score: Mapping[str, Any], as_of_date: date)
     if evidence["is_thin"]:
         yield "That is too little evidence to act on this number alone."
     yield f"Why, in log-odds, from {score['baseline_log_odds']:+.2f} for anybody:"
-    for reason in score["reasons"]:
-        yield f"  {reason['contribution']:+.2f}  {reason['text']}"
+    for reason in map(Reason.from_published, score["reasons"]):
+        yield f"  {reason.contribution:+.2f}  {reason.sentence(CHURN.outcome_noun)}"

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ml_assets.scoring.reasons import OTHER, Reason
+from ml_assets.task import CHURN
 from warehouse import relations
 from warehouse.companies.definition import Company
 
@@ -262,9 +264,14 @@ def _print_most_at_risk(conn: psycopg.Connection[Any], console: Console) -> None
     console.print()
 
 
-def _raising(reasons: Sequence[dict[str, Any]]) -> list[str]:
+def _raising(published: Sequence[dict[str, Any]]) -> list[str]:
     """The words of the reasons that raise the risk, the strongest first."""
-    return [part["text"] for part in reasons if part["contribution"] > 0 and part["feature"] != "other"]
+    reasons = map(Reason.from_published, published)
+    return [
+        reason.sentence(CHURN.outcome_noun)
+        for reason in reasons
+        if reason.direction == "raises" and reason.feature != OTHER
+    ]
 
 
 def _count(value: int | None) -> str:
