@@ -7,31 +7,12 @@
 
         {{ reason_fact('reason.body') }} as reason_text -#}
 {% macro reason_fact(reason) -%}
+    {#- `offset 0` and `limit 1` keep each step from being done once per mention of what it makes. -#}
     (
-        select
-            case
-                when published.usual is null then published.published_text
-                when published.feature = 'other' then published.label
-                when jsonb_typeof(published.value) = 'null'
-                    then published.label
-                    || case when {{ is_plural('phrase.head') }} then ' are' else ' is' end
-                    || ' not known'
-                else
-                    case
-                        when phrase.is_counted
-                            then said.value_text
-                            || ' '
-                            || {{ counted('phrase.head', 'published.unit', "said.value_text = '1'") }}
-                            || substr(published.label, length(phrase.head) + 1)
-                        else published.label || ': ' || said.value_text
-                    end
-                    || case
-                        when said.usual_text is null then ''
-                        when said.usual_text = said.value_text then ', as usual'
-                        else ', usually ' || said.usual_text
-                    end
-            end
-        from (
+        with
+
+        published as (
+
             select
                 {{ reason }} ->> 'feature' as feature,
                 {{ reason }} ->> 'label' as label,
@@ -39,37 +20,77 @@
                 {{ reason }} ->> 'text' as published_text,
                 {{ reason }} -> 'value' as value,
                 {{ reason }} -> 'usual' as usual
-            offset 0
-        ) as published
-        cross join lateral (
+            limit 1
+
+        ),
+
+        -- Taking a label apart is dear, and only those that may name their unit are worth it.
+        taken_apart as (
+
             select
-                {{ number_in('published.value') }} as value_number,
-                {{ number_in('published.usual') }} as usual_number,
-                -- Taking a label apart is dear, and only those that may name their unit are worth it.
+                published.*,
                 case
                     when
-                        jsonb_typeof(published.value) = 'null'
-                        or (published.unit like '%s' and position(published.unit in lower(published.label)) > 0)
-                        then {{ before_the_first_preposition('published.label') }}
-                end as head
+                        jsonb_typeof(value) = 'null'
+                        or (unit like '%s' and position(unit in lower(label)) > 0)
+                        then {{ before_the_first_preposition('label') }}
+                end as head,
+                {{ number_in('value') }} as value_number,
+                {{ number_in('usual') }} as usual_number
+            from published
             offset 0
-        ) as read
-        cross join lateral (
+
+        ),
+
+        in_digits as (
+
             select
-                coalesce(read.head, '') as head,
-                read.value_number is not null and {{ names_the_unit('read.head', 'published.unit') }} as is_counted,
-                {{ in_digits('read.value_number', 'published.unit') }} as value_digits,
-                {{ in_digits('read.usual_number', 'published.unit') }} as usual_digits
+                taken_apart.*,
+                {{ in_digits('value_number', 'unit') }} as value_digits,
+                {{ in_digits('usual_number', 'unit') }} as usual_digits,
+                case
+                    when value_number is not null and position(' ' in unit) = 0 and unit like '%s'
+                        then position(' ' || unit || ' ' in ' ' || lower(head) || ' ')
+                    else 0
+                end as place_of_unit
+            from taken_apart
             offset 0
-        ) as phrase
-        cross join lateral (
+
+        ),
+
+        in_words as (
+
             select
-                {{ in_words('published.value', 'phrase.value_digits', 'published.unit', 'phrase.is_counted') }}
-                    as value_text,
-                {{ in_words('published.usual', 'phrase.usual_digits', 'published.unit', 'phrase.is_counted') }}
-                    as usual_text
+                in_digits.*,
+                {{ in_words('value', 'value_digits', 'unit', 'place_of_unit > 0') }} as value_text,
+                {{ in_words('usual', 'usual_digits', 'unit', 'place_of_unit > 0') }} as usual_text
+            from in_digits
             offset 0
-        ) as said
+
+        )
+
+        select
+            case
+                when usual is null then published_text
+                when feature = 'other' then label
+                when jsonb_typeof(value) = 'null'
+                    then label || case when {{ is_plural('head') }} then ' are' else ' is' end || ' not known'
+                else
+                    case
+                        when place_of_unit > 0
+                            then
+                                value_text || ' '
+                                || {{ counted('head', 'unit', 'place_of_unit', "value_text = '1'") }}
+                                || substr(label, length(head) + 1)
+                        else label || ': ' || value_text
+                    end
+                    || case
+                        when usual_text is null then ''
+                        when usual_text = value_text then ', as usual'
+                        else ', usually ' || usual_text
+                    end
+            end
+        from in_words
     )
 {%- endmacro %}
 
@@ -99,30 +120,23 @@
 {%- endmacro %}
 
 
-{% macro names_the_unit(head, unit) -%}
-    coalesce(
-        {{ unit }} like '%s'
-        and position(' ' in {{ unit }}) = 0
-        and position(' ' || {{ unit }} || ' ' in ' ' || lower({{ head }}) || ' ') > 0,
-        false
-    )
-{%- endmacro %}
-
-
 {#- The head of a label behind a number: "Failed payments" as "failed payments", or "failed payment" of one. -#}
-{% macro counted(head, unit, is_one) -%}
+{% macro counted(head, unit, place, is_one) -%}
     {%- set tail = 'substr(split_part(' ~ head ~ ", ' ', 1), 2)" -%}
-    {%- set in_lower_case = 'lower(left(' ~ head ~ ', 1)) || substr(' ~ head ~ ', 2)' -%}
-    {%- set place = "position(' ' || " ~ unit ~ " || ' ' in ' ' || lower(" ~ head ~ ") || ' ')" -%}
-    overlay(
+    {%- set written -%}
         case
-            when {{ tail }} = lower({{ tail }}) and {{ tail }} <> upper({{ tail }}) then {{ in_lower_case }}
+            when {{ tail }} = lower({{ tail }}) and {{ tail }} <> upper({{ tail }})
+                then lower(left({{ head }}, 1)) || substr({{ head }}, 2)
             else {{ head }}
         end
-        placing case when {{ is_one }} then left({{ unit }}, -1) else '' end
-        from {{ place }}
-        for case when {{ is_one }} then length({{ unit }}) else 0 end
-    )
+    {%- endset -%}
+    case
+        when {{ is_one }}
+            then left({{ written }}, {{ place }} - 1)
+            || left({{ unit }}, -1)
+            || substr({{ written }}, {{ place }} + length({{ unit }}))
+        else {{ written }}
+    end
 {%- endmacro %}
 
 

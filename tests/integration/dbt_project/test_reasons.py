@@ -8,15 +8,17 @@ from typing import Any
 import jinja2
 import psycopg
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from ml_assets.scoring.reasons import Reason
+from ml_assets.task import CHURN
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import PROJECT, warehouse_for_a_module
 
-NOUN = "risk"
+NOUN = CHURN.outcome_noun
 LABELS = (
     "Days since the last payment",
     "Tickets open now",
@@ -80,8 +82,8 @@ REASONS = st.builds(
 )
 
 
-def named(label: str, unit: str, value: Any, usual: Any = None) -> Reason:
-    return Reason("days", label, value, usual, unit, "tickets", 0.5)
+def named(label: str, unit: str, value: Any, usual: Any = None, contribution: float = 0.5) -> Reason:
+    return Reason("days", label, value, usual, unit, "tickets", contribution)
 
 
 CASES = [
@@ -118,6 +120,14 @@ def query() -> bytes:
         cross join lateral jsonb_array_elements(published.reasons) with ordinality as reason (body, place)
         order by reason.place
     """.encode()
+
+
+def test_what_a_task_s_reasons_raise_is_called_the_same_in_python_in_dbt_and_on_the_dashboard() -> None:
+    nouns = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["outcome_nouns"]
+    assert nouns == {CHURN.name: CHURN.outcome_noun}
+    card = yaml.safe_load((PROJECT.parent / "dashboards" / "customer" / "reasons.yaml").read_text())
+    coloured = {each["value"] for each in card["visualization_settings"]["table.column_formatting"]}
+    assert coloured == {named("Plan", "", "pro", contribution=part).effect(CHURN.outcome_noun) for part in (0.5, -0.5)}
 
 
 def published(reason: Reason) -> dict[str, Any]:
