@@ -178,7 +178,8 @@ def fill(connection: psycopg.Connection[Any], mart: str, company: CompanyFacts, 
         "payment_state": "case when customer % 20 = 0 then 'failed' else 'paid' end",
         "status": "case when customer % 20 = 0 then 'failed' else 'succeeded' end",
         "score_date": "date '2026-10-01'",
-        "reason_text": f"{WORDS.format(number='customer')} || ': 12 days (raises the risk)'",
+        "reason_text": f"{WORDS.format(number='customer')} || ': 12 days, usually 3'",
+        "effect": "'raises the risk'",
     }
     for name in ("first_reason", "second_reason", "third_reason"):
         known[name] = known["reason_text"]

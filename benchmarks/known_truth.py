@@ -31,8 +31,8 @@ from ml_assets.estimators.base import Estimator
 from ml_assets.estimators.rules import BinnedRule
 from ml_assets.frames import FloatArray
 from ml_assets.judging.evaluate import calibration_error
-from ml_assets.model.explain import TOP_REASONS
 from ml_assets.model.trained import TrainedModel
+from ml_assets.scoring.reasons_json import TOP_REASONS
 from ml_assets.scoring.rows import build_score_rows
 from ml_assets.task import CHURN
 from ml_assets.training.train import repeat

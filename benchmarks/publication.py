@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from ml_assets.scoring.reasons import OTHER, Reason
 from pipeline.companies import parse_definition
 from warehouse import relations
 from warehouse.companies.registry import add_company
@@ -100,21 +102,17 @@ def scores(rows: int, company_id: int) -> Iterator[pa.Table]:
 def _reasons(chance: np.random.Generator) -> str:
     parts = np.round(chance.normal(0, 0.5, 6), 8).tolist()
     values = chance.integers(0, 400, 5).tolist()
-    named = [
-        {
-            "feature": name,
-            "label": label,
-            "value": value,
-            "unit": unit,
-            "family": family,
-            "text": f"{label}: {value} {unit} (raises the risk)",
-            "contribution": part,
-        }
+    reasons = [
+        Reason(name, label, value, 120, unit, family, part)
         for (name, label, unit, family), value, part in zip(FEATURES, values, parts, strict=False)
     ]
-    words = "All other features together"
-    other = {"feature": "other", "label": words, "value": None, "unit": "", "family": "other"}
-    return orjson.dumps([*named, {**other, "text": f"{words} raise the risk", "contribution": parts[5]}]).decode()
+    reasons.append(Reason(OTHER, "All other features together", None, None, "", OTHER, parts[5]))
+    published = [
+        {name: value for name, value in asdict(reason).items() if name != "published_text"}
+        | {"text": reason.sentence("risk"), "direction": reason.direction}
+        for reason in reasons
+    ]
+    return orjson.dumps(published).decode()
 
 
 def _families(chance: np.random.Generator) -> str:

@@ -215,12 +215,13 @@ class PredictionTask:
     Where its rows stand is not known here: every frame of every task has the columns ENTITY_ID and, where outcomes are
     known, OUTCOME. `rule_feature` is the column that the rule reads. `candidates` are tried against each other and
     against the best single column; blend needs logistic and xgboost before it. `segment_feature` is the category that
-    no challenger may fail a value of.
+    no challenger may fail a value of. `outcome_noun` is what a reason raises or lowers, in the words that people read.
     """
 
     name: str
     entity: str
     rule_feature: str
+    outcome_noun: str = "risk"
     segment_feature: str = "segment"
     candidates: tuple[CandidateName, ...] = get_args(CandidateName)
     risk: RiskThresholds = field(default_factory=RiskThresholds)

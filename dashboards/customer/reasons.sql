@@ -1,6 +1,6 @@
 select
-    regexp_replace(reason_text, ' \((raises|lowers) the risk\)$', '') as reason_text,
-    case when is_raising_risk then 'raises the risk' else 'lowers the risk' end as effect,
+    reason_text,
+    effect,
     contribution,
     feature_family
 from analytics.customer_reasons

@@ -11,16 +11,16 @@ import orjson
 import pandas as pd
 
 from ml_assets.frames import FloatArray, as_of_dates
-from ml_assets.model.explain import (
-    OTHER,
+from ml_assets.model.trained import Scores, TrainedModel
+from ml_assets.scoring.reasons import OTHER
+from ml_assets.scoring.reasons_json import (
     TOP_REASONS,
-    Reasons,
+    WrittenReasons,
     family_totals,
     write_families,
     write_reasons,
     write_unexplained,
 )
-from ml_assets.model.trained import Scores, TrainedModel
 from ml_assets.task import ENTITY_ID, PROBABILITY, EvidenceThresholds, Feature, PredictionTask, RiskThresholds
 
 HASHED_REASONS = 3
@@ -81,7 +81,7 @@ def score_rows(
 ) -> pd.DataFrame:
     """`build_score_rows` for scores made already, with their percentiles (rows,): for work in chunks."""
     frame = scores.frame
-    reasons, families = _explained(model, scores, described)
+    reasons, families = _explained(model, scores, described, task.outcome_noun)
     levels = risk_levels(scores.probability, model.facts.base_rate, task.risk)
     days, day = np.unique(as_of_dates(frame), return_inverse=True)
     return pd.DataFrame(
@@ -115,10 +115,12 @@ def evidence_of(model: TrainedModel, scores: Scores, thresholds: EvidenceThresho
     return np.asarray(texts[is_thin.astype(int)])
 
 
-def _explained(model: TrainedModel, scores: Scores, described: Sequence[Feature]) -> tuple[Reasons, list[str]]:
+def _explained(
+    model: TrainedModel, scores: Scores, described: Sequence[Feature], noun: str
+) -> tuple[WrittenReasons, list[str]]:
     if scores.contributions is None:
         totals = scores.log_odds - scores.baseline_log_odds
-        return write_unexplained(totals), write_families([OTHER], totals[:, None])
+        return write_unexplained(totals, noun=noun), write_families([OTHER], totals[:, None])
     features, parts = _in_words_of(model, described), scores.contributions.to_numpy()
     families = write_families(*family_totals(features, parts))
     companies = scores.frame["company_id"].to_numpy()
@@ -126,7 +128,7 @@ def _explained(model: TrainedModel, scores: Scores, described: Sequence[Feature]
     for company in pd.unique(companies) if len(companies) else [None]:
         own = np.flatnonzero(companies == company)
         usual = model.encoder.usual.get(str(company))
-        pieces[company] = (own, write_reasons(scores.frame.iloc[own], features, parts[own], usual))
+        pieces[company] = (own, write_reasons(scores.frame.iloc[own], features, parts[own], usual, noun=noun))
     if len(pieces) == 1:
         return next(iter(pieces.values()))[1], families
     json, top = [""] * len(companies), np.full((len(companies), min(TOP_REASONS, len(features))), "", dtype=object)
@@ -134,7 +136,7 @@ def _explained(model: TrainedModel, scores: Scores, described: Sequence[Feature]
         top[own] = reasons.top
         for place, text in zip(own.tolist(), reasons.json, strict=True):
             json[place] = text
-    return Reasons(json, top), families
+    return WrittenReasons(json, top), families
 
 
 def _in_words_of(model: TrainedModel, described: Sequence[Feature]) -> list[Feature]:

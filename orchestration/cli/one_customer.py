@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
+from ml_assets.scoring.reasons import Reason
 from pipeline.prediction.tasks import TaskBinding
 from warehouse.companies.definition import Company
 
@@ -30,5 +31,5 @@ def describe_score(binding: TaskBinding, company: Company, score: Mapping[str, A
     if evidence["is_thin"]:
         yield "That is too little evidence to act on this number alone."
     yield f"Why, in log-odds, from {score['baseline_log_odds']:+.2f} for anybody:"
-    for reason in score["reasons"]:
-        yield f"  {reason['contribution']:+.2f}  {reason['text']}"
+    for reason in map(Reason.from_published, score["reasons"]):
+        yield f"  {reason.contribution:+.2f}  {reason.sentence(binding.task.outcome_noun)}"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ml_assets.scoring.reasons import OTHER, Reason
 from pipeline.prediction.tasks import TASKS, TaskBinding, tasks_of
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import list_companies
@@ -256,14 +257,15 @@ def _print_most_at_risk(conn: psycopg.Connection[Any], console: Console, binding
         console.print(
             f"[{colour}]{row['probability']:4.0%}[/{colour}]  {escape(row['slug'])} {escape(row['entity_id'])}"
         )
-        for words in _raising(row["reasons"])[:3]:
+        for words in _raising(row["reasons"], binding.task.outcome_noun)[:3]:
             console.print(f"      {escape(words)}")
     console.print()
 
 
-def _raising(reasons: Sequence[dict[str, Any]]) -> list[str]:
+def _raising(published: Sequence[dict[str, Any]], outcome: str) -> list[str]:
     """The words of the reasons that raise the risk, the strongest first."""
-    return [part["text"] for part in reasons if part["contribution"] > 0 and part["feature"] != "other"]
+    reasons = map(Reason.from_published, published)
+    return [reason.sentence(outcome) for reason in reasons if reason.direction == "raises" and reason.feature != OTHER]
 
 
 def _count(value: int | None) -> str:

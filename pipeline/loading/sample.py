@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipeline.connectors.contract import ENTITIES, Chunk, Entity, Source, Totals
 from pipeline.connectors.errors import ConnectorError
+from pipeline.connectors.source import connector_of
 from pipeline.loading.personal_data import PersonalData
 from warehouse.companies.definition import Company
 from warehouse.errors import SecretNotFound

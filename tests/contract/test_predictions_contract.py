@@ -23,6 +23,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "predictions-contract.md").read_text()
 SCHEMA = json.loads((DOCS / "reasons-v1.schema.json").read_text())
 NO_PART = {"churn_sent_v1"}
+ADDED_KEYS = {"usual", "direction"}
+"""Keys of a reason that sets of older releases do not have."""
 
 Columns = dict[str, tuple[str, str]]
 
@@ -87,8 +89,8 @@ def test_the_values_that_the_database_admits_are_those_that_a_meaning_lists(
 
 
 def test_the_comment_on_reasons_and_the_schema_name_the_same_keys(catalog: dict[str, Columns]) -> None:
-    keys = SCHEMA["items"]["required"]
-    assert set(keys) == set(SCHEMA["items"]["properties"])
+    keys = list(SCHEMA["items"]["properties"])
+    assert [key for key in keys if key not in ADDED_KEYS] == SCHEMA["items"]["required"]
     for relation, columns in catalog.items():
         if "reasons" in columns:
             named = re.search(r"\{(.+?)\}", columns["reasons"][1])
@@ -123,8 +125,14 @@ def test_reasons_as_scoring_writes_them_are_valid() -> None:
     assert len(reasons) == 800
     validator = jsonschema.Draft202012Validator(SCHEMA)
     validator.check_schema(SCHEMA)
-    for one in reasons:
-        validator.validate(one)
+    for each in reasons:
+        validator.validate(each)
+        assert all(set(reason) == set(SCHEMA["items"]["properties"]) for reason in each)
+
+
+def test_reasons_of_older_releases_are_valid_still() -> None:
+    older = [{key: reason[key] for key in reason if key not in ADDED_KEYS} for reason in real_reasons()[0]]
+    jsonschema.validate(older, SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -133,10 +141,11 @@ def test_reasons_as_scoring_writes_them_are_valid() -> None:
         lambda reasons: reasons[0].pop("text"),
         lambda reasons: reasons[0].update(extra=1),
         lambda reasons: reasons[0].update(contribution="0.1"),
+        lambda reasons: reasons[0].update(direction="up"),
         lambda reasons: reasons.pop(),
         lambda reasons: reasons.extend(reasons[-1:]),
     ],
-    ids=["a key less", "a key more", "a number as text", "without other", "other twice"],
+    ids=["a key less", "a key more", "a number as text", "no direction", "without other", "other twice"],
 )
 def test_the_schema_refuses_what_is_no_reason(change: Any) -> None:
     reason = {"label": "a", "value": 1, "unit": "", "family": "x", "contribution": 0.1, "text": "a"}

@@ -164,6 +164,7 @@ _POLICIES: tuple[LiteralString, ...] = (
 def _make_table(conn: psycopg.Connection[Any], contract: Contract, name: str) -> None:
     template, table = Relation(SCHEMA, f"{_TEMPLATE}_{name}"), Relation(SCHEMA, f"{contract.task}_{name}")
     conn.execute(sql.SQL("create table {} (like {} including all)").format(table.identifier, template.identifier))
+    _copy_storage(conn, template, table)
     for before, after in (("customer_id", contract.entity_id), (f"{_TEMPLATE}_probability", contract.probability)):
         if before in column_types(conn, table) and before != after:
             conn.execute(
@@ -174,6 +175,16 @@ def _make_table(conn: psycopg.Connection[Any], contract: Contract, name: str) ->
     for statement in _POLICIES:
         conn.execute(sql.SQL(statement).format(table=table.identifier))
     _describe(conn, contract, "table", template, table)
+
+
+def _copy_storage(conn: psycopg.Connection[Any], template: Relation, table: Relation) -> None:
+    """What `like` leaves out: the table's storage parameters."""
+    row = conn.execute("select reloptions from pg_class where oid = %s::regclass", [str(template)]).fetchone()
+    for option in (row[0] if row else None) or []:
+        name, _, value = option.partition("=")
+        conn.execute(
+            sql.SQL("alter table {} set ({} = {})").format(table.identifier, sql.Identifier(name), sql.Literal(value))
+        )
 
 
 def _make_view(conn: psycopg.Connection[Any], contract: Contract, name: str) -> None:

@@ -61,8 +61,7 @@ def customer_at_risk(row: Mapping[str, Any], company: Company) -> CustomerAtRisk
         probability=row["churn_probability"],
         value_at_stake=row["value_at_stake"] or Decimal(0),
         currency=row["currency"],
-        # All of them raise the risk, which the message says once.
-        reasons=tuple(reason.removesuffix(" (raises the risk)") for reason in reasons if reason),
+        reasons=tuple(reason for reason in reasons if reason),
         plan=row["plan_name"],
         link=link.replace("{customer_id}", quote(customer_id, safe="")) if link else None,
     )
