@@ -14,7 +14,9 @@ from warehouse.settings import Settings
 
 
 class DbtFailed(ChurnError):
-    """dbt ended with an error; the message holds its own words."""
+    """dbt ended with an error, or is not there; the message holds its own words."""
+
+    advice = "`churn migrate` parses the project again once it is mended."
 
 
 def dbt_program() -> str:

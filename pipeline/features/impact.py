@@ -17,13 +17,14 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from foundation.errors import ChurnError
 from pipeline.features.catalogue import MATRIX, meta_of
 
 PUBLISHED = ("churn_probability", "risk_level", "percentile", "baseline_log_odds", "reasons", "evidence_level")
 _EVERYTHING = "*"
 
 
-class UnknownName(Exception):
+class UnknownName(ChurnError):
     """No model, source or column has this name; the message suggests some that exist."""
 
 

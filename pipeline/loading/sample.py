@@ -36,7 +36,7 @@ class Read:
 
 
 def told(error: Exception, company: Company, settings: Settings) -> str:
-    words = str(error) if isinstance(error, ConnectorError | SecretNotFound) else f"{type(error).__name__}: {error}"
+    words = error.message if isinstance(error, ConnectorError | SecretNotFound) else f"{type(error).__name__}: {error}"
     return without_secrets(words, secrets_in(company.connector_settings, settings))
 
 

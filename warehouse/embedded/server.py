@@ -149,8 +149,7 @@ class EmbeddedServer:
         with self._locked():
             if not force and self._is_in_use():
                 raise ServerInUse(
-                    f"The embedded Postgres in {self.home} is in use by another command. "
-                    f"Wait for it to end, or stop by force."
+                    f"The embedded Postgres in {self.home} is in use by another command: wait for it to end."
                 )
             self._pinned_file.unlink(missing_ok=True)
             self._stop()
@@ -176,7 +175,7 @@ class EmbeddedServer:
         """
         user = SUPERUSER if superuser else OWNER
         if not self._port_file.exists():
-            raise ServerError(f"The embedded Postgres in {self.home} was never started. Start it first.")
+            raise ServerError(f"The embedded Postgres in {self.home} was never started: `churn up` starts it.")
         port = int(self._port_file.read_text())
         return f"postgresql://{user}:{quote(self._passwords()[user], safe='')}@{HOST}:{port}/{database}"
 
@@ -299,7 +298,9 @@ class EmbeddedServer:
             if _is_free(port):
                 self._write_private(self._port_file, str(port))
                 return port
-        raise ServerError(f"No free port on {HOST} between {PORTS.start} and {PORTS.stop - 1}.")
+        raise ServerError(
+            f"No free port on {HOST} between {PORTS.start} and {PORTS.stop - 1}: end a program that holds one."
+        )
 
     def _drop_stale_pid_file(self) -> None:
         """Remove a killed server's pid file where its number now names a process that is no server of ours.

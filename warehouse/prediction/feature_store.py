@@ -46,6 +46,14 @@ _LABELLED: LiteralString = """
 class FeaturesNotBuilt(WarehouseError):
     """The feature matrix lacks what was asked for."""
 
+    advice = "`churn run` builds the features of today, `churn backfill DATE` those of a past date."
+
+
+class FeaturesReplaced(FeaturesNotBuilt):
+    """The features were built again while they were being read."""
+
+    advice = "`churn score --company SLUG` scores those that stand now."
+
 
 @dataclass(frozen=True)
 class CatalogueRow:
@@ -89,9 +97,7 @@ def read_catalogue(conn: psycopg.Connection[Any], company_id: int | None) -> lis
         with conn.cursor(row_factory=class_row(CatalogueRow)) as cursor:
             return cursor.execute(query, {"company_id": company_id}).fetchall()
     except psycopg.errors.UndefinedTable:
-        raise FeaturesNotBuilt(
-            f"{relations.FEATURE_CATALOGUE} does not exist yet: run `churn run`, or `dbt build` in dbt_project."
-        ) from None
+        raise FeaturesNotBuilt(f"{relations.FEATURE_CATALOGUE} does not exist yet.") from None
 
 
 def attribute_feature(attribute: CustomAttribute) -> str:
@@ -110,7 +116,7 @@ def built_columns(conn: psycopg.Connection[Any], matrix: Relation = relations.CH
         [matrix.schema, matrix.name],
     ).fetchall()
     if not rows:
-        raise FeaturesNotBuilt(f"{matrix} does not exist yet: run `churn run`, or `dbt build` in dbt_project.")
+        raise FeaturesNotBuilt(f"{matrix} does not exist yet.")
     return [name for (name,) in rows]
 
 
@@ -196,9 +202,7 @@ def feature_versions_at(conn: psycopg.Connection[Any], company_id: int, as_of_da
             [company_id, as_of_date],
         ).fetchall()
     except psycopg.errors.UndefinedColumn:
-        raise FeaturesNotBuilt(
-            f"{relations.CHURN_FEATURE_MATRIX} was built by an older release: run `churn run`, or `dbt build`."
-        ) from None
+        raise FeaturesNotBuilt(f"{relations.CHURN_FEATURE_MATRIX} was built by an older release.") from None
     return [str(version) for (version,) in rows]
 
 
