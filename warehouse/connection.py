@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.errors import UnsupportedServer, WarehouseUnreachable
+from warehouse.relations import COMPANIES
 from warehouse.roles import Role
 from warehouse.settings import Settings
 
@@ -157,6 +158,12 @@ class Warehouse:
                 f"The user {user} at {self.place} may not create schemas. As an administrator: "
                 f"grant create on database {self._url.database} to {user}"
             )
+
+    def is_migrated(self) -> bool:
+        """Whether it holds a schema of ours, of this version or an older one. Raises WarehouseUnreachable."""
+        with self.connect(autocommit=True) as connection:
+            row = connection.execute("select to_regclass(%s) is not null", [str(COMPANIES)]).fetchone()
+        return bool(row and row[0])
 
     @property
     def place(self) -> str:

@@ -30,7 +30,7 @@ class ServerInUse(ServerError):
 class WarehouseUnreachable(WarehouseError):
     """No connection to the warehouse could be opened."""
 
-    advice = "CHURN_DATABASE_URL says where it is looked for; `churn status` says whether it answers."
+    advice = "Start that Postgres, or mend CHURN_DATABASE_URL; without it `churn up` starts one of our own."
 
 
 class UnsupportedServer(WarehouseError):

@@ -1,51 +1,72 @@
 """``churn model``: which models there are, how good, which one publishes, and changing that."""
 
+from __future__ import annotations
+
 import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.cli.terminal import CommandFailed, console, open_warehouse
-from warehouse.companies.definition import Company
-from warehouse.companies.registry import get_company
-from warehouse.connection import Warehouse
-from warehouse.prediction.model_log import promotions, trainings
-from warehouse.settings import Settings
+from orchestration.cli.options import CompanySlug
+from orchestration.cli.terminal import CommandFailed, console, open_company, writing
 
 if TYPE_CHECKING:
     from pipeline.prediction.champions import Champions
     from pipeline.prediction.registry import ModelRegistry
+    from warehouse.companies.definition import Company
+    from warehouse.connection import Warehouse
+    from warehouse.settings import Settings
 
 model_app = typer.Typer(no_args_is_help=True, help="Models: list them, show one, promote, roll back, read their cards.")
 
 TASK = "churn"
-CompanySlug = Annotated[str, typer.Option("--company", help="Slug of the company.")]
 Version = Annotated[str | None, typer.Option("--version", help="A version's number; the champion if left out.")]
+
+
+class Models(NamedTuple):
+    """What a command on models works with."""
+
+    settings: Settings
+    warehouse: Warehouse
+    company: Company
+    registry: ModelRegistry
+    champions: Champions
+
+    def chosen(self, version: str | None) -> tuple[str, str]:
+        """The name of the company's model, and the version that was asked for or else its champion."""
+        name = self.champions.model_of(self.company)
+        wanted = version or self.registry.champion_version(name)
+        if wanted is None:
+            raise CommandFailed(f"{name} has no champion: say which --version.")
+        return name, wanted
 
 
 @model_app.command("list")
 def model_list(company: CompanySlug) -> None:
     """Every training of a company and every decision about its champion, newest first."""
-    with _opened(company) as (_, warehouse, found, registry, _champions):
-        with warehouse.connect() as conn:
-            trained, decided = trainings(conn, found.company_id, TASK), promotions(conn, found.company_id, TASK)
+    from warehouse.prediction.model_log import promotions, trainings
+
+    with _opened(company) as models:
+        with models.warehouse.connect() as conn:
+            company_id = models.company.company_id
+            trained, decided = trainings(conn, company_id, TASK), promotions(conn, company_id, TASK)
         if not trained:
             raise CommandFailed(f"{company} was never trained: run `churn train --company {company}`.")
-        champion = registry.champion_version(trained[0].model_name)
+        champion = models.registry.champion_version(trained[0].model_name)
     table = Table("model", "trained", "cause", "status", "chosen", "")
-    for one in trained:
-        publishes = one.model_name == trained[0].model_name and one.model_version == champion
+    for training in trained:
+        publishes = training.model_name == trained[0].model_name and training.model_version == champion
         table.add_row(
-            f"{one.model_name} v{one.model_version}",
-            f"{one.created_at:%Y-%m-%d %H:%M}",
-            one.cause or "",
-            one.status,
-            str(one.decision.get("chosen", "")),
+            f"{training.model_name} v{training.model_version}",
+            f"{training.created_at:%Y-%m-%d %H:%M}",
+            training.cause or "",
+            training.status,
+            str(training.decision.get("chosen", "")),
             "[green]champion[/green]" if publishes else "",
         )
     console.print(table)
@@ -62,9 +83,9 @@ def model_list(company: CompanySlug) -> None:
 @model_app.command("show")
 def model_show(company: CompanySlug, version: Version = None) -> None:
     """A version's candidates with their figures, and what was decided."""
-    with _opened(company) as (_, _, found, registry, champions):
-        name, wanted = _named(champions, registry, found, version)
-        report = registry.report(name, wanted)
+    with _opened(company) as models:
+        name, wanted = models.chosen(version)
+        report = models.registry.report(name, wanted)
     console.print(f"[bold]{name} v{wanted}[/bold]  {report['status']}, rung {report['rung']}")
     table = Table("candidate", "AUC", "average precision", "log loss", "calibration error")
     for candidate, figures in report["evaluations"].items():
@@ -85,16 +106,16 @@ def model_promote(
     company: CompanySlug, version: Annotated[str, typer.Option("--version", help="The version's number.")]
 ) -> None:
     """Let a version publish from the next scoring on, whatever the comparison said."""
-    with _opened(company) as (_, _, found, _, champions):
-        changed = champions.promote(found, version, getpass.getuser())
+    with _opened(company) as models:
+        changed = models.champions.promote(models.company, version, getpass.getuser())
     console.print(_words(changed.model_name, changed.before, changed.after, company))
 
 
 @model_app.command("rollback")
 def model_rollback(company: CompanySlug) -> None:
     """Let the champion before the present one publish again, from the next scoring on."""
-    with _opened(company) as (_, _, found, _, champions):
-        changed = champions.rollback(found, getpass.getuser())
+    with _opened(company) as models:
+        changed = models.champions.rollback(models.company, getpass.getuser())
     console.print(_words(changed.model_name, changed.before, changed.after, company))
 
 
@@ -107,52 +128,40 @@ def model_card(
     ] = None,
 ) -> None:
     """Write a version's model card, an HTML page, and say where it is."""
-    with _opened(company) as (settings, _, found, registry, champions):
-        name, wanted = _named(champions, registry, found, version)
-        page = registry.card(name, wanted)
-        target = output or settings.home / "cards" / f"{name}-v{wanted}.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page)
+    with _opened(company) as models:
+        name, wanted = models.chosen(version)
+        page = models.registry.card(name, wanted)
+        target = output or models.settings.home / "cards" / f"{name}-v{wanted}.html"
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(page)
     console.print(f"{target}")
 
 
 @model_app.command("repeat")
 def model_repeat(company: CompanySlug, version: Version = None) -> None:
-    """Train a version anew from its record, and say whether it gives the same scores; nothing is stored."""
+    """Train a version again from its record, and say whether it gives the same scores; nothing is stored."""
     from pipeline.prediction.training import ChurnTrainer
 
-    with _opened(company) as (settings, warehouse, found, registry, champions):
-        name, wanted = _named(champions, registry, found, version)
-        difference = ChurnTrainer.from_settings(warehouse, settings).repeat(found, name, wanted)
+    with _opened(company) as models:
+        name, wanted = models.chosen(version)
+        trainer = ChurnTrainer.from_settings(models.warehouse, models.settings)
+        difference = trainer.repeat(models.company, name, wanted)
     if difference > 0:
-        raise CommandFailed(f"{name} v{wanted} trained anew gives other scores, by up to {difference:.2g}.")
-    console.print(f"{name} v{wanted} trained anew from its record gives the same scores.")
+        raise CommandFailed(f"{name} v{wanted} trained again gives other scores, by up to {difference:.2g}.")
+    console.print(f"{name} v{wanted} trained again from its record gives the same scores.")
 
 
 @contextmanager
-def _opened(slug: str) -> "Iterator[tuple[Settings, Warehouse, Company, ModelRegistry, Champions]]":
-    """The warehouse, the company, the registry and its champions; a model's error becomes the command's."""
-    from ml_assets.errors import ModelError
+def _opened(slug: str) -> Iterator[Models]:
     from pipeline.prediction.champions import Champions
-    from pipeline.prediction.registry import ModelRegistry, RegistryError
+    from pipeline.prediction.registry import ModelRegistry
     from warehouse.clock import Clock
 
-    with open_warehouse() as (settings, warehouse):
-        with warehouse.connect() as conn:
-            company = get_company(conn, slug)
+    with open_company(slug) as (settings, warehouse, company):
         registry = ModelRegistry(warehouse, settings.home)
-        try:
-            yield settings, warehouse, company, registry, Champions(warehouse, registry, Clock.from_settings(settings))
-        except (RegistryError, ModelError) as error:
-            raise CommandFailed(f"{slug}: {error}") from error
-
-
-def _named(champions: "Champions", registry: "ModelRegistry", company: Company, version: str | None) -> tuple[str, str]:
-    name = champions.model_of(company)
-    wanted = version or registry.champion_version(name)
-    if wanted is None:
-        raise CommandFailed(f"{name} has no champion: say which --version.")
-    return name, wanted
+        champions = Champions(warehouse, registry, Clock.from_settings(settings))
+        yield Models(settings, warehouse, company, registry, champions)
 
 
 def _figure(figures: dict[str, float | None], metric: str) -> str:

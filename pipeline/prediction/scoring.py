@@ -227,7 +227,8 @@ class ChurnScorer:
             yield rows
         if start < read.keys.num_rows:
             raise FeaturesReplaced(
-                f"The features of {scored.company.slug} for {scored.now.date()} were built again while they were scored."
+                f"The features of {scored.company.slug} for {scored.now.date()} were built again while they "
+                "were scored."
             )
 
     def _standing(self, company: Company, day: date, version: str, model: TrainedModel) -> "Standing | None":
