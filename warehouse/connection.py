@@ -180,7 +180,9 @@ class Warehouse:
         return f"{given} {ours}".strip()
 
     def _unreachable(self, what: str, error: Exception) -> WarehouseUnreachable:
-        reason = " ".join(str(error).split())
+        # Without libpq's own question, which is ours to ask.
+        lines = [line.strip() for line in str(error).splitlines()]
+        reason = " ".join(line for line in lines if line and not line.startswith("Is the server running"))
         password = self._url.password
         if password:
             reason = reason.replace(str(password), "***")

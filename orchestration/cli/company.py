@@ -33,12 +33,6 @@ _ACTIONS = {
 }
 
 
-class CheckFailed(CommandFailed):
-    """A company's source cannot be loaded as it is; a line for each reason."""
-
-    advice = "Nothing was written; `churn company check` tries again."
-
-
 @company_app.command("add")
 def company_add(
     file: Annotated[Path, typer.Argument(help="YAML with one company, or a list under `companies`.")],
@@ -205,7 +199,8 @@ def company_check(
             print_check(check, console)
             failed += [f"{check.company.slug} is not ready: {failure}" for failure in check.failures]
     if failed:
-        raise CheckFailed("\n".join(failed))
+        again = f"Nothing was written; `churn company check {company}` tries again."
+        raise CommandFailed("\n".join([*failed, again]))
     console.print("[dim]Nothing was written.[/dim]")
 
 

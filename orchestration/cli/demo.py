@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from orchestration.cli.terminal import console, open_warehouse, read_settings
+from orchestration.cli.terminal import CommandFailed, console, open_warehouse, read_settings
 
 demo_app = typer.Typer(no_args_is_help=True, help="Three simulated companies and the CRM that serves them.")
 
@@ -45,12 +45,16 @@ def demo_advance(
     from pipeline.loading.sync import sync_company
     from warehouse.clock import Clock
 
+    failed: list[str] = []
     with open_warehouse() as (settings, warehouse):
         for day in range(1, days + 1):
             console.print(escape(demo_crm.advance(settings, 1)))
             with demo_crm.crm(settings, warehouse), warehouse.connect() as conn:
                 for company in demo_crm.companies(settings, conn) if day < days else []:
-                    sync_company(warehouse, company, Clock.from_settings(settings), settings)
+                    loads = sync_company(warehouse, company, Clock.from_settings(settings), settings)
+                    failed += [f"{load.company}, {load.entity}: {load.error}" for load in loads if load.error]
+    if failed:
+        raise CommandFailed("\n".join(failed))
 
 
 @demo_app.command("serve")

@@ -50,6 +50,7 @@ def build(settings: Settings, *options: str) -> str:
 
 def advance(settings: Settings, days: int) -> str:
     """Move the demo's clock forward; returns what the demo says of it."""
+    _refuse_without_world(settings)
     return _demo(settings, "advance", "--days", str(days))
 
 

@@ -110,6 +110,8 @@ def check_company(
         try:
             for name in (name for name in ENTITIES if name in company.entities):
                 found[name] = read_entity(source, ENTITIES[name], tried, settings, records)
+                if found[name].is_away:
+                    break  # What comes after it would wait as long, to say the same.
             others = also_there(source, tried) if any(not one.error for one in found.values()) else []
         finally:
             source.close()

@@ -9,7 +9,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from pipeline.connectors.contract import ENTITIES, Chunk, Entity, Source, Totals
-from pipeline.connectors.errors import ConnectorError
+from pipeline.connectors.errors import AccessDenied, ConnectorError, SourceUnreachable
 from pipeline.loading.personal_data import PersonalData
 from warehouse.companies.definition import Company
 from warehouse.errors import SecretNotFound
@@ -33,6 +33,8 @@ class Read:
     total: int | None = None
     until: datetime | None = None
     error: str | None = None
+    is_away: bool = False
+    """The source does not answer at all, or does not let us in."""
 
 
 def told(error: Exception, company: Company, settings: Settings) -> str:
@@ -57,6 +59,7 @@ def read_entity(source: Source, entity: Entity, company: Company, settings: Sett
     except Exception as error:  # noqa: BLE001  (a finding; told without secrets)
         read.is_complete = False
         read.error = told(error, company, settings)
+        read.is_away = isinstance(error, SourceUnreachable | AccessDenied)
     if parts:
         read.table = pa.concat_tables(parts)
     return read
