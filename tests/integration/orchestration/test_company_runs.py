@@ -177,7 +177,7 @@ def test_those_that_fail_are_named_with_a_remedy_and_stop_nobody(run: Run) -> No
     assert {slug for (slug,) in loaded} == {"good_file", "good_encrypted", "good_database", "good_twice"}
     for slug in FAILING:
         assert run.done.stderr.count(f"{slug} · sync") == 1
-    assert "source database postgresql+psycopg://127.0.0.1:1/nowhere" in run.done.stderr
+    assert "@127.0.0.1:1/nowhere: it cannot be read" in run.done.stderr
     assert "`churn company check no_answer`" in run.done.stderr
     assert "Traceback" not in run.done.stdout + run.done.stderr
 

@@ -51,7 +51,7 @@ ENGINES = {
     "psql": Engine("psql is not installed", "Install Postgres's client"),
     "dbt": Engine("dbt cannot be run", "`churn migrate`"),
     "MLflow": Engine("acme: the model registry (MLflow", "`churn status`"),
-    "source": Engine(f"source database postgresql+psycopg://{NOWHERE}/crm", "`churn company check acme`"),
+    "source": Engine(f"source database postgresql+psycopg://reader:***@{NOWHERE}/crm", "`churn company check acme`"),
     "Metabase": Engine("No answer from Metabase at http://127.0.0.1:1", "`churn dashboards plan`"),
     "mail": Engine("Not everybody could be told", "`churn notify test"),
     "demo CRM": Engine("The demo CRM ended at once", "`churn demo run`"),
@@ -92,7 +92,7 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "dashboards verify": {"warehouse": (), "Metabase": ()},
     "dashboards key": {"Metabase": ()},
     "dashboards exposures": {},  # It reads and writes files of the project only.
-    "demo run": {"warehouse": (), "demo CRM": (), "dbt": ()},
+    "demo run": {"warehouse": ("--customers", "300"), "demo CRM": (), "dbt": ("--customers", "300")},
     "demo advance": {"warehouse": (), "demo world": ()},
     "demo serve": {"demo CRM": (), "demo world": ()},
     "model list": {"warehouse": ACME},
