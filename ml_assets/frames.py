@@ -131,8 +131,7 @@ def check_features(frame: pd.DataFrame, features: Sequence[Feature]) -> None:
     missing = [feature.name for feature in features if feature.name not in frame.columns]
     if missing:
         raise FeatureMissingError(
-            f"the feature matrix lacks {len(missing)} feature(s) that the model needs: {', '.join(missing)}; "
-            "build the feature marts of this version, or train again on the matrix as it is"
+            f"the feature matrix lacks {len(missing)} feature(s) that the model needs: {', '.join(missing)}"
         )
 
 
@@ -196,7 +195,6 @@ def feature_version_of(frame: pd.DataFrame) -> str | None:
                 f"company {company}: version {version} from {first} to {last} ({count} date(s))"
                 for company, version, first, last, count in dates.itertuples(index=False)
             )
-            + ". `churn run`, or `dbt build` in dbt_project, builds anew what another version made"
         )
     return str(made_by[VERSION_COLUMN].iloc[0]) if len(made_by) == 1 else sql[0]
 
@@ -251,8 +249,7 @@ def _numbers(column: "pd.Series[Any]", feature: Feature) -> FloatArray:
     too_large = np.abs(values) > _LARGEST_FLOAT32
     if too_large.any():
         raise InfiniteValueError(
-            f"feature {feature.name!r} is infinite in {int(too_large.sum())} of {len(values)} rows; "
-            "look for a division by zero in its mart"
+            f"feature {feature.name!r} is infinite in {int(too_large.sum())} of {len(values)} rows"
         )
     return values
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import dagster as dg
 
+from foundation.errors import ChurnError
 from orchestration import error_reports
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import list_companies
@@ -66,7 +67,7 @@ def for_each_company(
                 outcomes.failures[company.slug] = error
                 context.log.error(f"{stage} failed for {company.slug}: {error}")
         except Exception as error:
-            outcomes.failures[company.slug] = f"{type(error).__name__}: {error}"
+            outcomes.failures[company.slug] = _words(error, company)
             context.log.error(f"{stage} failed for {company.slug}: {error}", exc_info=error)
             error_reports.report(error, company=company.slug, stage=stage, run_id=context.run_id)
         if company.slug not in outcomes.failures:
@@ -91,6 +92,14 @@ def for_each_company(
     seconds = (datetime.now(UTC) - begun_at).total_seconds()
     _report(context, stage, chosen, outcomes, words_of_run(len(chosen), seconds, totals, outcomes.failures))
     return outcomes
+
+
+def _words(error: Exception, company: Company) -> str:
+    """What people are told: an error of ours speaks for itself, another one is named."""
+    if not isinstance(error, ChurnError):
+        return f"{type(error).__name__}: {error}"
+    error.company = error.company or company.slug
+    return str(error).removeprefix(f"{company.slug}: ")
 
 
 def words_of_run(companies: int, seconds: float, totals: Mapping[str, int], failed: Collection[str]) -> str:

@@ -1,13 +1,18 @@
 """Dagster's own home: where it keeps runs and events, and how a process reaches it."""
 
-from pathlib import Path
+from __future__ import annotations
 
-import dagster as dg
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import yaml
 
 from warehouse.connection import Warehouse
 from warehouse.relations import DAGSTER_SCHEMA
 from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 CODE_LOCATION = "churn_warehouse"
 """What Dagster calls our definitions, in each of its windows; pyproject.toml says so to `dagster dev`."""
@@ -42,6 +47,8 @@ def write_workspace(settings: Settings) -> Path:
 
 def instance(settings: Settings, warehouse: Warehouse) -> dg.DagsterInstance:
     """The Dagster instance of this warehouse, the same one that the UI shows."""
+    import dagster as dg
+
     return dg.DagsterInstance.from_config(str(write(settings, warehouse)))
 
 

@@ -75,7 +75,7 @@ def run_job(
             )
     with warehouse.connect() as conn:
         failed = [f"{run.slug} · {run.stage}: {run.error}" for run in failed_runs(conn, run_id)]
-    return JobOutcome(run_id, result.success, list(_errors(result)), failed, list(_failed_checks(result)))
+    return JobOutcome(run_id, result.success, list(_errors(result, failed)), failed, list(_failed_checks(result)))
 
 
 def _choose(active: Sequence[str], company: str | None) -> Sequence[str]:
@@ -138,10 +138,13 @@ def _show(entry: dg.EventLogEntry, started: dict[str, float], console: Console) 
         console.print(f"  [red]✗[/red] {name}")
 
 
-def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+def _errors(result: dg.ExecuteInProcessResult, failed_companies: Sequence[str]) -> Iterator[str]:
+    """Errors of failed steps, but for a step that only says once more which companies failed."""
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
+            if error and error.cls_name == dg.Failure.__name__ and failed_companies:
+                continue
             cause = error.cause if error and error.cause else error
             yield f"{event.step_key}: {cause.message.strip() if cause else 'failed'}"
 

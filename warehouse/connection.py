@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import psycopg
 import yaml
 from pydantic import SecretStr
-from sqlalchemy.engine import URL, make_url
 
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.errors import UnsupportedServer, WarehouseUnreachable
+from warehouse.relations import COMPANIES
 from warehouse.roles import Role
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
     from adbc_driver_postgresql.dbapi import Connection as AdbcConnection
+    from sqlalchemy.engine import URL
 
 APPLICATION = "churn-warehouse"
 OLDEST_VERSION = 16
@@ -39,6 +42,8 @@ class Warehouse:
 
     def __init__(self, url: str | SecretStr, *, threads: int = 2) -> None:
         """`url` is postgresql://user:password@host:port/database; `threads` is what dbt may use."""
+        from sqlalchemy.engine import make_url
+
         text = url.get_secret_value() if isinstance(url, SecretStr) else url
         self._url = make_url(text).set(drivername="postgresql")
         self._threads = threads
@@ -65,10 +70,10 @@ class Warehouse:
         """A connection as the owner, or as one of the service roles; its time zone is UTC.
 
         As a context manager it commits at the end, rolls back on an error, and closes.
-        Raises WarehouseUnreachable.
+        Raises WarehouseUnreachable, as a context manager also where the server goes away meanwhile.
         """
         try:
-            return psycopg.connect(
+            connection = _Connection.connect(
                 _render(self._url),
                 options=self._options(role),
                 application_name=APPLICATION,
@@ -76,7 +81,9 @@ class Warehouse:
                 autocommit=autocommit,
             )
         except psycopg.OperationalError as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable("Cannot connect to", error) from error
+        connection.lost = partial(self._unreachable, "Lost")
+        return connection
 
     def adbc(self, role: Role | None = None) -> AdbcConnection:
         """An ADBC connection for Arrow in bulk, else as `connect`. Raises WarehouseUnreachable."""
@@ -88,7 +95,7 @@ class Warehouse:
         try:
             return adbc.connect(_render(url))
         except adbc_driver_manager.Error as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable("Cannot connect to", error) from error
 
     def url(self, driver: str = "postgresql+psycopg", schema: str | None = None) -> str:
         """The owner's address, with the password, for a tool that opens its own connections.
@@ -152,6 +159,12 @@ class Warehouse:
                 f"grant create on database {self._url.database} to {user}"
             )
 
+    def is_migrated(self) -> bool:
+        """Whether it holds a schema of ours, of this version or an older one. Raises WarehouseUnreachable."""
+        with self.connect(autocommit=True) as connection:
+            row = connection.execute("select to_regclass(%s) is not null", [str(COMPANIES)]).fetchone()
+        return bool(row and row[0])
+
     @property
     def place(self) -> str:
         """Host, port and database, without user or password, for messages."""
@@ -166,15 +179,28 @@ class Warehouse:
         ours = "-c TimeZone=UTC" if role is None else f"-c TimeZone=UTC -c role={role}"
         return f"{given} {ours}".strip()
 
-    def _unreachable(self, error: Exception) -> WarehouseUnreachable:
-        reason = str(error).strip()
+    def _unreachable(self, what: str, error: Exception) -> WarehouseUnreachable:
+        # Without libpq's own question, which is ours to ask.
+        lines = [line.strip() for line in str(error).splitlines()]
+        reason = " ".join(line for line in lines if line and not line.startswith("Is the server running"))
         password = self._url.password
         if password:
             reason = reason.replace(str(password), "***")
-        return WarehouseUnreachable(
-            f"Cannot connect to the warehouse at {self.place}: {reason}. "
-            f"Is it running, and are the address and password right?"
-        )
+        return WarehouseUnreachable(f"{what} the warehouse at {self.place}: {reason}")
+
+
+class _Connection(psycopg.Connection[Any]):
+    """Names the warehouse where the server goes away; psycopg's own error does not say which one it was."""
+
+    lost: Callable[[Exception], WarehouseUnreachable]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        is_lost = self.broken
+        super().__exit__(kind, error, trace)
+        if is_lost and isinstance(error, psycopg.OperationalError):
+            raise self.lost(error) from error
 
 
 def _render(url: URL) -> str:

@@ -1,9 +1,11 @@
-"""Every error of this package. A message says what happened, to whom, and what to do."""
+"""Every error of this package. A message says what happened and to whom; the advice says what to do."""
 
 from __future__ import annotations
 
+from foundation.errors import ChurnError
 
-class WarehouseError(Exception):
+
+class WarehouseError(ChurnError):
     """Base of all errors that the warehouse package raises on purpose."""
 
 
@@ -22,25 +24,37 @@ class ServerError(WarehouseError):
 class ServerInUse(ServerError):
     """The embedded Postgres is not stopped, since other commands are using it."""
 
+    advice = "`churn down --force` stops it all the same."
+
 
 class WarehouseUnreachable(WarehouseError):
     """No connection to the warehouse could be opened."""
+
+    advice = "Start that Postgres, or mend CHURN_DATABASE_URL; without it `churn up` starts one of our own."
 
 
 class UnsupportedServer(WarehouseError):
     """The Postgres at CHURN_DATABASE_URL is too old, or its user may do too little."""
 
+    advice = "CHURN_DATABASE_URL names the Postgres to use; without it `churn up` starts one of our own."
+
 
 class MigrationError(WarehouseError):
     """The warehouse's schema could not be brought up to date."""
+
+    advice = "`churn migrate` tries again."
 
 
 class CompanyDefinitionError(WarehouseError):
     """A company's definition breaks a rule; the message names the company and the field."""
 
+    advice = "docs/companies.md describes every field."
+
 
 class CompanyNotFound(WarehouseError):
     """No company has this slug."""
+
+    advice = "`churn company add FILE` registers one."
 
 
 class CompaniesMoved(WarehouseError):

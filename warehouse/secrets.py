@@ -95,7 +95,9 @@ def _decrypt(token: str, settings: Settings) -> str:
 
 def _secret_key(settings: Settings) -> SecretStr:
     if settings.secret_key is None:
-        raise SecretNotFound("An encrypted secret, or hashing, needs CHURN_SECRET_KEY, which is not set.")
+        raise SecretNotFound(
+            "An encrypted secret, or hashing, needs CHURN_SECRET_KEY, which is not set: set it and run again."
+        )
     return settings.secret_key
 
 

@@ -83,8 +83,8 @@ class BoostedTrees:
         missed = margins - bias - parts.sum(axis=1)
         if np.abs(missed).max() > _FLOAT32_SLACK:
             raise AttributionError(
-                f"TreeSHAP parts miss the margin by {np.abs(missed).max():.2g}, more than rounding explains; "
-                "check the version of xgboost that the model was trained with"
+                f"TreeSHAP parts miss the margin by {np.abs(missed).max():.2g}, more than rounding explains: "
+                "is this the version of xgboost that the model was trained with?"
             )
         largest = np.abs(found[:, :-1]).argmax(axis=1)
         parts[np.arange(len(parts)), largest] += missed

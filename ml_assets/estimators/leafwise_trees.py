@@ -59,8 +59,8 @@ class LeafwiseTrees:
         missed = self.margins(matrix) - bias - parts.sum(axis=1)
         if np.abs(missed).max() > _SLACK:
             raise AttributionError(
-                f"TreeSHAP parts miss the margin by {np.abs(missed).max():.2g}, more than rounding explains; "
-                "check the version of lightgbm that the model was trained with"
+                f"TreeSHAP parts miss the margin by {np.abs(missed).max():.2g}, more than rounding explains: "
+                "is this the version of lightgbm that the model was trained with?"
             )
         parts[np.arange(len(parts)), np.abs(parts).argmax(axis=1)] += missed
         return parts, bias

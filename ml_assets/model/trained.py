@@ -131,7 +131,7 @@ class TrainedModel:
         if version is not None and not is_same_version(self.facts.feature_version, version):
             raise FeatureVersionError(
                 f"the model was trained on feature version {self.facts.feature_version or '(not recorded)'} and cannot "
-                f"vouch for a score of features of version {version}: train anew (`churn run` or `churn train`)"
+                f"vouch for a score of features of version {version}"
             )
         check_keys(frame, task)
 
@@ -156,7 +156,7 @@ class TrainedModel:
         try:
             words = orjson.loads(files[_MODEL_FILE])
             if words["format"] != FORMAT:
-                raise ArtefactError(f"the stored model has format {words['format']!r}, not {FORMAT}: train again")
+                raise ArtefactError(f"the stored model has format {words['format']!r}, not {FORMAT}")
             return cls(
                 task_name=words["task_name"],
                 rung=words["rung"],
@@ -166,7 +166,7 @@ class TrainedModel:
                 facts=_facts(words["facts"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ArtefactError(f"the stored model is damaged or incomplete: {error!r}; train again") from error
+            raise ArtefactError(f"the stored model is damaged or incomplete: {error!r}") from error
 
 
 def _encoder(words: dict[str, Any]) -> FeatureEncoder:

@@ -66,7 +66,7 @@ def assert_pool_allowed(frame: pd.DataFrame, sharing_company_ids: Collection[int
         count = int(frame["company_id"].isin(strangers).sum())
         raise PoolError(
             f"{count} row(s) of company {', '.join(str(company) for company in strangers)} stand in the "
-            "pooled training frame, though these companies do not share training; leave them out"
+            "pooled training frame, though these companies do not share training"
         )
 
 

@@ -114,7 +114,7 @@ def check_fingerprint(found: str, recorded: str) -> None:
     if found != recorded:
         raise TrainingChangedError(
             f"the rows are not those that the model was trained on (fingerprint {found}, recorded {recorded}): labels "
-            "or features were corrected, or customers erased, since; train again instead"
+            "or features were corrected, or customers erased, since"
         )
 
 

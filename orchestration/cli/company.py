@@ -1,34 +1,29 @@
-"""``churn company`` and ``churn secret``: the registry of companies, and the secrets that their rows refer to."""
+"""``churn company``: the registry of companies."""
+
+from __future__ import annotations
 
 import getpass
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import orjson
 import typer
-import yaml
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.cli.terminal import CommandFailed, console, open_warehouse
-from pipeline.companies import parse_definition
-from warehouse.companies import plan as company_plan
-from warehouse.companies import registry
-from warehouse.connection import Warehouse
-from warehouse.embedded.server import EmbeddedServer
-from warehouse.errors import CompanyDefinitionError, CompanyNotFound
-from warehouse.redaction import masked
-from warehouse.roles import Role
-from warehouse.secrets import encrypt_secret
-from warehouse.settings import Settings, load_settings
+from orchestration.cli.options import Yes
+from orchestration.cli.terminal import CommandFailed, console, open_company, open_warehouse, read_settings
+
+if TYPE_CHECKING:
+    from warehouse.companies.definition import CompanyDefinition
+    from warehouse.companies.plan import FieldChange, Plan
+    from warehouse.connection import Warehouse
+    from warehouse.settings import Settings
 
 company_app = typer.Typer(no_args_is_help=True, help="The registry of companies.")
-secret_app = typer.Typer(no_args_is_help=True, help="Secrets that stand encrypted in a company's definition.")
 
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+ReadOnlyRole = Literal["churn_company", "churn_company_sync"]
 _ACTIONS = {
     "add": ("[green]+[/green]", "is added"),
     "change": ("[yellow]~[/yellow]", "changes"),
@@ -43,11 +38,14 @@ def company_add(
     file: Annotated[Path, typer.Argument(help="YAML with one company, or a list under `companies`.")],
 ) -> None:
     """Register the companies of a YAML file, or bring registered ones in line with it; they are active then."""
+    from orchestration.cli.company_file import read_companies
+    from warehouse.companies import registry
+
     wanted = read_companies(file)
     with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
-        for one in wanted:
-            is_active = one.is_active is not False
-            company = registry.add_company(conn, one.definition, actor=getpass.getuser(), is_active=is_active)
+        for each in wanted:
+            is_active = each.is_active is not False
+            company = registry.add_company(conn, each.definition, actor=getpass.getuser(), is_active=is_active)
             console.print(f"{company.slug} is registered as company {company.company_id}.")
 
 
@@ -60,6 +58,9 @@ def company_apply(
 
     A company that the file does not name stays as it is; `is_active: false` disables one.
     """
+    from orchestration.cli.company_file import read_companies
+    from warehouse.companies import plan as company_plan
+
     wanted = read_companies(file)
     with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
         plan = company_plan.plan(conn, wanted)
@@ -86,12 +87,15 @@ def company_change(
     ],
 ) -> None:
     """Change single fields of a company; the rest stays."""
-    changes = dict(_assignment(setting) for setting in settings)
-    with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
-        before = registry.get_company(conn, slug)
-        definition = registry.changed_definition(before, changes, parse_definition)
+    from orchestration.cli.company_file import read_assignment
+    from warehouse.companies import plan as company_plan
+    from warehouse.companies import registry
+
+    changes = dict(read_assignment(setting) for setting in settings)
+    with open_company(slug) as (_, warehouse, before), warehouse.connect() as conn:
+        definition = registry.changed_definition(before, changes)
         changed = company_plan.field_changes(before, definition, is_active=None)
-        registry.change_company(conn, slug, changes, getpass.getuser(), parse_definition)
+        registry.change_company(conn, slug, changes, actor=getpass.getuser())
     if not changed:
         console.print(f"{slug} is so already.")
     for change in changed:
@@ -102,6 +106,7 @@ def company_change(
 def company_list() -> None:
     """Every registered company, active or not."""
     from orchestration.cli.summary import print_companies
+    from warehouse.companies import registry
 
     with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
         print_companies(registry.list_companies(conn, active_only=False), console)
@@ -110,9 +115,12 @@ def company_list() -> None:
 @company_app.command("show")
 def company_show(slug: str) -> None:
     """A company's definition as YAML; encrypted secrets are shown as fingerprints."""
-    with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
-        company = registry.get_company(conn, slug)
-    described = masked(company.model_dump(mode="json", exclude_none=True))
+    import yaml
+
+    from warehouse.redaction import masked
+
+    with open_company(slug) as (_, _warehouse, company):
+        described = masked(company.model_dump(mode="json", exclude_none=True))
     described.pop("company_id")
     console.print(f"# company {company.company_id}")
     console.print(escape(yaml.safe_dump(described, sort_keys=False, allow_unicode=True)), end="")
@@ -121,6 +129,8 @@ def company_show(slug: str) -> None:
 @company_app.command("disable")
 def company_disable(slug: str) -> None:
     """Stop reading and scoring a company; its history stays."""
+    from warehouse.companies import registry
+
     with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
         registry.disable_company(conn, slug, actor=getpass.getuser())
     console.print(f"{slug} is disabled: its history stays, and its CRM is no longer read.")
@@ -129,6 +139,8 @@ def company_disable(slug: str) -> None:
 @company_app.command("enable")
 def company_enable(slug: str) -> None:
     """Read and score a disabled company again, from where it stopped."""
+    from warehouse.companies import registry
+
     with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
         registry.enable_company(conn, slug, actor=getpass.getuser())
     console.print(f"{slug} is enabled: the next sync goes on from where the last one stopped.")
@@ -141,25 +153,29 @@ def company_remove(slug: str, yes: Yes = False) -> None:
     `disable` is what stops a company and can be taken back; this cannot.
     """
     from pipeline.prediction.registry import ModelRegistry
+    from warehouse.companies import registry
     from warehouse.privacy import company_removal
 
-    with open_warehouse() as (settings, warehouse):
+    with open_company(slug) as (settings, warehouse, company):
         with warehouse.connect() as conn:
-            company = registry.get_company(conn, slug)
             rows = company_removal.company_rows(conn, company.company_id)
         _print_rows(f"{company.name} ({slug}) has", rows)
         if not yes and typer.prompt(f"Type {slug} to erase all of it, for good") != slug:
             raise CommandFailed("Nothing was removed.")
         with warehouse.connect() as conn:
             registry.disable_company(conn, slug, actor=getpass.getuser())
+        # First of all, for their store may be away: the company is still there then, to be removed again.
+        model_registry = ModelRegistry(warehouse, settings.home)
+        models = model_registry.forget(f"churn-{slug}")
         with warehouse.connect() as conn:
             company_removal.remove_company(conn, slug, actor=getpass.getuser())
-        models = ModelRegistry(warehouse, settings.home).forget(f"churn-{slug}")
-        with warehouse.connect() as conn:  # What a run that was under way wrote while we waited.
+        # What a run that was under way wrote while we waited.
+        models += model_registry.forget(f"churn-{slug}")
+        with warehouse.connect() as conn:
             company_removal.erase_rows(conn, company.company_id)
     console.print(f"{slug} is removed, with {sum(rows.values()):,} rows, {models} trained models and its logins.")
     if company.shares_training:
-        console.print("A pooled model may have learned from it: `churn train` trains pools anew without it.")
+        console.print("A pooled model may have learned from it: `churn train` trains pools again without it.")
 
 
 @company_app.command("check")
@@ -174,26 +190,17 @@ def company_check(
     from pipeline.loading.check import check_company, pool_of
     from warehouse.clock import Clock
 
-    settings = load_settings()
-    path = Path(company)
-    is_file = path.suffix in {".yml", ".yaml"} or path.exists()
+    settings = read_settings()
+    failed = []
     with _warehouse_if_there(settings) as warehouse:
-        if is_file:
-            definitions = [one.definition for one in read_companies(path)]
-        elif warehouse is None:
-            raise CompanyNotFound(f"There is no file {company}, and no warehouse yet that could know the slug.")
-        else:
-            with warehouse.connect() as conn:
-                definitions = [registry.get_company(conn, company)]
-        failed = []
-        for definition in definitions:
+        for definition in _definitions(company, warehouse):
             pool = pool_of(warehouse, definition) if warehouse else None
             check = check_company(definition, settings, Clock.from_settings(settings), pool=pool, records=records)
             print_check(check, console)
-            if check.failures:
-                failed.append(check.company.slug)
+            failed += [f"{check.company.slug} is not ready: {failure}" for failure in check.failures]
     if failed:
-        raise CommandFailed(f"Not ready: {', '.join(failed)}. Nothing was written.")
+        again = f"Nothing was written; `churn company check {company}` tries again."
+        raise CommandFailed("\n".join([*failed, again]))
     console.print("[dim]Nothing was written.[/dim]")
 
 
@@ -201,93 +208,48 @@ def company_check(
 def company_password(
     slug: str,
     role: Annotated[
-        Role, typer.Option("--for", help="churn_company reads the marts (BI), churn_company_sync the predictions.")
-    ] = Role.company,
+        ReadOnlyRole,
+        typer.Option("--for", help="churn_company reads the marts (BI), churn_company_sync the predictions."),
+    ] = "churn_company",
 ) -> None:
     """Make a new password for a company's read-only login; it is shown once and kept nowhere."""
+    from warehouse.companies import registry
+    from warehouse.roles import Role
+
     with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
-        login, password = registry.issue_company_password(conn, slug, role, actor=getpass.getuser())
+        login, password = registry.issue_company_password(conn, slug, Role(role), actor=getpass.getuser())
         console.print(f"Login {login} at {warehouse.place}, password {escape(password)} (shown once).")
 
 
-@secret_app.command("encrypt")
-def secret_encrypt() -> None:
-    """Print the reference that stands for a secret, to put into a company's definition. Needs CHURN_SECRET_KEY.
+def _definitions(company: str, warehouse: Warehouse | None) -> list[CompanyDefinition]:
+    """Those of a file, or that of a registered company."""
+    from orchestration.cli.company_file import read_companies
+    from warehouse.companies import registry
+    from warehouse.errors import CompanyNotFound
 
-    The secret is asked for without showing it, or read from standard input: never from the command line, which
-    other users can see and the shell remembers.
-    """
-    settings = load_settings()
-    given = getpass.getpass("Secret: ") if sys.stdin.isatty() else sys.stdin.read()
-    secret = given.strip()
-    if not secret:
-        raise CommandFailed("No secret was given: type it, or pipe it in.")
-    print(encrypt_secret(secret, settings))  # noqa: T201  (a long line that must not be wrapped or styled)
-
-
-@secret_app.command("rotate")
-def secret_rotate() -> None:
-    """Encrypt every company's secrets with CHURN_SECRET_KEY; CHURN_SECRET_KEY_PREVIOUS opens those of before."""
-    from warehouse.companies.key_rotation import rotate_secrets
-
-    with open_warehouse() as (settings, warehouse), warehouse.connect() as conn:
-        rotated = rotate_secrets(conn, settings, actor=getpass.getuser())
-    for slug, fields in rotated.items():
-        console.print(f"{slug}: {', '.join(fields)}")
-    count = sum(map(len, rotated.values()))
-    console.print(f"{count} secrets encrypted anew." if count else "Every secret is under today's key already.")
-    if settings.secret_key_previous is not None:
-        console.print("CHURN_SECRET_KEY_PREVIOUS is no longer needed here.")
-
-
-def read_companies(file: Path) -> list[company_plan.WantedCompany]:
-    """The companies of a YAML file. Raises CommandFailed or CompanyDefinitionError, which say what is wrong where."""
-    try:
-        content = yaml.load(file.read_text(), _StrictLoader)  # noqa: S506  (a SafeLoader)
-    except OSError as error:
-        raise CommandFailed(f"Cannot read {file}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"{file} is no YAML: {error}") from None
-    try:
-        return company_plan.parse_companies(content, parse_definition)
-    except CompanyDefinitionError as error:
-        raise CompanyDefinitionError(f"{file} cannot be used.\n{error}") from None
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a field that stands twice is an error: the second would silently win."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[object] = set()
-        for key, _ in node.value:
-            name = getattr(key, "value", None)
-            if isinstance(name, str) and name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{name} stands there twice", key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
-
-
-def _assignment(setting: str) -> tuple[str, Any]:
-    field, sign, value = setting.partition("=")
-    if not sign or not field:
-        raise CommandFailed(f"{setting} is no FIELD=VALUE.")
-    try:
-        return field, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise CommandFailed(f"The value of {field} is no YAML; quote it.") from None
+    path = Path(company)
+    if path.suffix in {".yml", ".yaml"} or path.exists():
+        return [wanted.definition for wanted in read_companies(path)]
+    if warehouse is None:
+        raise CompanyNotFound(f"There is no file {company}, and no warehouse yet that could know the slug.")
+    with warehouse.connect() as conn:
+        return [registry.get_company(conn, company)]
 
 
 @contextmanager
 def _warehouse_if_there(settings: Settings) -> Iterator[Warehouse | None]:
     """The warehouse as it stands, without creating or migrating it; None where there is none."""
+    from warehouse.connection import Warehouse
+    from warehouse.embedded.server import EmbeddedServer
+
     if settings.database_url is None and EmbeddedServer(settings.home).status().state == "not created":
         yield None
         return
     with Warehouse.open(settings) as warehouse:
-        yield warehouse
+        yield warehouse if warehouse.is_migrated() else None
 
 
-def _print_plan(plan: company_plan.Plan) -> None:
+def _print_plan(plan: Plan) -> None:
     for change in plan.changes:
         sign, words = _ACTIONS[change.action]
         console.print(f"{sign} {change.slug} {words}")
@@ -297,7 +259,7 @@ def _print_plan(plan: company_plan.Plan) -> None:
         console.print(f"[dim]Not in the file, and left as they are: {', '.join(plan.absent)}[/dim]")
 
 
-def _changed_line(change: company_plan.FieldChange) -> str:
+def _changed_line(change: FieldChange) -> str:
     after = escape(_shown(change.after))
     if change.before is None:
         return f"    {escape(change.field)}: {after}"
@@ -305,6 +267,8 @@ def _changed_line(change: company_plan.FieldChange) -> str:
 
 
 def _shown(value: object) -> str:
+    import orjson
+
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 

@@ -34,8 +34,6 @@ def print_check(check: CompanyCheck, console: Console) -> None:
         for reason, count in entity.reasons:
             console.print(f"  {entity.entity} rejected, {count:,}: {escape(reason)}")
     _print_churn(check, console)
-    for failure in check.failures:
-        console.print(f"[red]✗[/red] {escape(failure)}")
     if check.advice:
         console.print("[bold]What would help[/bold]")
         for advice in check.advice:

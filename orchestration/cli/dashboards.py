@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from orchestration.cli.terminal import CommandFailed, console, open_warehouse
+from orchestration.cli.options import CompanySlug
+from orchestration.cli.terminal import CommandFailed, console, open_company, open_warehouse, read_settings, writing
 
 dashboards_app = typer.Typer(no_args_is_help=True, help="Metabase dashboards, defined in dashboards/.")
 
@@ -46,25 +47,21 @@ def dashboards_verify() -> None:
 def dashboards_key() -> None:
     """Make an administrator's API key in Metabase and print it, once; the one that was made before ends."""
     from pipeline.integrations.metabase.api_key import make_api_key
-    from warehouse.settings import load_settings
 
-    typer.echo(make_api_key(load_settings()))
+    typer.echo(make_api_key(read_settings()))
 
 
 @dashboards_app.command("exposures")
 def dashboards_exposures() -> None:
-    """Write dbt's exposures anew from the files under dashboards/, so that lineage ends at the dashboards."""
-    from pipeline.data_files import is_checkout
+    """Write dbt's exposures again from the files under dashboards/, so that lineage ends at the dashboards."""
     from pipeline.telling.exposures import EXPOSURES_FILE, write_exposures
 
-    if not is_checkout():
-        raise CommandFailed("Exposures are written into a checkout: what is installed here carries its own.")
     changed = write_exposures()
-    console.print(f"{EXPOSURES_FILE.name} {'is written anew' if changed else 'says so already'}.")
+    console.print(f"{EXPOSURES_FILE.name} {'is written again' if changed else 'says so already'}.")
 
 
 def report(
-    company: Annotated[str, typer.Option("--company", help="Slug of the company.")],
+    company: CompanySlug,
     month: Annotated[
         str | None, typer.Option("--month", help="Last month to show, as 2026-09; the newest if left out.")
     ] = None,
@@ -77,7 +74,7 @@ def report(
 
     last_day = _month(month)
     path = output or Path(f"churn-{company}{f'-{month}' if month else ''}.html")
-    with open_warehouse() as (settings, warehouse):
+    with open_company(company) as (settings, warehouse, _), writing(path):
         write_report(settings, warehouse, company, path, last_month=last_day)
     console.print(f"The report is {escape(str(path))}.")
 

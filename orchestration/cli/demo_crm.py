@@ -1,5 +1,7 @@
 """The demo CRM as the command line runs it: a program of its own, of which we know its commands and files only."""
 
+from __future__ import annotations
+
 import signal
 import socket
 import subprocess
@@ -8,19 +10,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psycopg
 import yaml
 
-from pipeline.companies import parse_definition
-from warehouse.companies.definition import CompanyDefinition
+from foundation.errors import ChurnError
+from warehouse.companies import registry
+from warehouse.companies.definition import Company, CompanyDefinition, parse_definition
+from warehouse.connection import Warehouse
 from warehouse.settings import Settings
+
+Connection = psycopg.Connection[Any]
 
 _START_SECONDS = 60
 
 
-class DemoError(Exception):
+class DemoError(ChurnError):
     """The demo world could not be built, served or moved."""
+
+    advice = "`churn demo run` builds the demo's world where there is none, and serves its CRM."
 
 
 def directory(settings: Settings) -> Path:
@@ -40,11 +50,49 @@ def build(settings: Settings, *options: str) -> str:
 
 def advance(settings: Settings, days: int) -> str:
     """Move the demo's clock forward; returns what the demo says of it."""
+    _refuse_without_world(settings)
     return _demo(settings, "advance", "--days", str(days))
+
+
+def companies(settings: Settings, conn: Connection) -> list[Company]:
+    """The demo's companies as they are registered, those that are active."""
+    slugs = {definition.slug for definition in definitions(settings)}
+    return [company for company in registry.list_companies(conn) if company.slug in slugs]
+
+
+def register(settings: Settings, conn: Connection) -> list[Company]:
+    """Register those of the demo's companies that are not registered yet; returns those."""
+    known = {company.slug for company in registry.list_companies(conn, active_only=False)}
+    return [
+        registry.add_company(conn, definition, actor="demo")
+        for definition in definitions(settings)
+        if definition.slug not in known
+    ]
+
+
+@contextmanager
+def crm(settings: Settings, warehouse: Warehouse) -> Iterator[None]:
+    """The demo CRM, served while the context lasts if there is a demo; its companies know its address."""
+    if not is_built(settings):
+        yield
+        return
+    with serving(settings) as address:
+        with warehouse.connect() as conn:
+            _match(settings, conn, address)
+        yield
+
+
+def _match(settings: Settings, conn: Connection, address: str) -> None:
+    """Bring the registered demo companies in line with the demo; one that was disabled stays so."""
+    active = {company.slug for company in registry.list_companies(conn)}
+    for definition in definitions(settings, address):
+        if definition.slug in active:
+            registry.add_company(conn, definition, actor="demo")
 
 
 def definitions(settings: Settings, base_url: str | None = None) -> list[CompanyDefinition]:
     """The demo's companies for the registry, their CRM at ``base_url`` where one is given."""
+    _refuse_without_world(settings)
     listed = yaml.safe_load((directory(settings) / "companies.yaml").read_text())["companies"]
     for company in listed:
         company["connector_settings"]["base_url"] = base_url or company["connector_settings"]["base_url"]
@@ -54,6 +102,7 @@ def definitions(settings: Settings, base_url: str | None = None) -> list[Company
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
     """The demo CRM's address while the context lasts; one that already answers is used and left running."""
+    _refuse_without_world(settings)
     running = _running_address(settings)
     if running is not None:
         yield running
@@ -86,6 +135,11 @@ def wait_for_interrupt() -> None:
     """Return when the user presses Ctrl-C."""
     with suppress(KeyboardInterrupt):
         signal.pause()
+
+
+def _refuse_without_world(settings: Settings) -> None:
+    if not is_built(settings):
+        raise DemoError(f"There is no demo world in {directory(settings)}.")
 
 
 def _demo(settings: Settings, *arguments: str) -> str:

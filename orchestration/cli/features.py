@@ -1,28 +1,34 @@
 """``churn features`` and ``churn impact``: what there is, who makes it, whether it is proven, what hangs on it."""
 
+from __future__ import annotations
+
 import json
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.cli.terminal import CommandFailed, TaskName, console, open_warehouse
-from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, place_of
-from warehouse.companies.registry import companies_with, get_company
-from warehouse.connection import Warehouse
-from warehouse.prediction.feature_store import CatalogueRow, read_catalogue
-from warehouse.settings import Settings
+from foundation.errors import about
+from orchestration.cli.options import OneCompany
+from orchestration.cli.terminal import CommandFailed, chosen_companies, console, open_warehouse
+
+if TYPE_CHECKING:
+    from warehouse.companies.definition import Company
+    from warehouse.connection import Warehouse
+    from warehouse.prediction.feature_store import CatalogueRow
+    from warehouse.settings import Settings
 
 features_app = typer.Typer(help="What the models read, and the proof that its past stands still.")
 
-OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company.")]
-
 
 @features_app.callback(invoke_without_command=True)
-def features(context: typer.Context, company: OneCompany = None, task: TaskName = "churn") -> None:
+def features(
+    context: typer.Context,
+    company: Annotated[str | None, typer.Option("--company", help="Slug of one company.")] = None,
+) -> None:
     """List every feature: how much of it is there, since when, what it weighs, who makes it, whether it is proven.
 
     With a company its own attributes are listed too, and what each feature weighs in its champion.
@@ -30,13 +36,14 @@ def features(context: typer.Context, company: OneCompany = None, task: TaskName 
     if context.invoked_subcommand:
         return
     from pipeline.features.dbt import prepare_manifest
+    from warehouse.prediction.feature_store import read_catalogue
 
     with open_warehouse() as (settings, warehouse):
         manifest = json.loads(prepare_manifest(settings).read_text())
+        chosen = chosen_companies(warehouse, company)[0] if company else None
         with warehouse.connect() as conn:
-            company_id = get_company(conn, company).company_id if company else None
-            rows = read_catalogue(conn, company_id)
-        weights = _weights(settings, warehouse, company, task) if company else {}
+            rows = read_catalogue(conn, chosen.company_id if chosen else None)
+        weights = _weights(settings, warehouse, chosen) if chosen else {}
     # What is read by a program or in a file is not folded.
     output = console if console.is_terminal else Console(highlight=False, width=1000)
     output.print(_table(rows, weights, manifest, with_weights=company is not None))
@@ -53,7 +60,6 @@ def prove(
     date: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A past date; the last one if left out.")
     ] = None,
-    task: TaskName = "churn",
 ) -> None:
     """Rebuild a past date from what is loaded today, and compare every feature with the stored rows.
 
@@ -61,24 +67,21 @@ def prove(
     """
     from pipeline.features.dbt import prepare_manifest
     from pipeline.features.proof import prove_features, words_of_failure
-    from pipeline.prediction.tasks import task_named
 
     with open_warehouse() as (settings, warehouse):
         prepare_manifest(settings)
-        with warehouse.connect() as conn:
-            chosen = [get_company(conn, company)] if company else companies_with(conn, task)
         failures = []
-        for each in chosen:
-            day = date.date() if date else None
-            proof = prove_features(settings, warehouse, task_named(task).relations, each, day)
-            failure = words_of_failure([proof] if proof else [])
+        for each in chosen_companies(warehouse, company):
+            with about(each.slug):
+                proof = prove_features(settings, warehouse, each, date.date() if date else None)
+            failure = words_of_failure(proof)
             if proof is None:
                 console.print(f"{each.slug} has no past date yet.")
             elif failure:
                 failures.append(f"{each.slug}: {failure}")
             else:
                 console.print(
-                    f"{each.slug}: {len(proof.differing)} features of {proof.rows} rows on {proof.as_of_date}, "
+                    f"{each.slug}: {len(proof.differing)} features of {proof.rows} customers on {proof.as_of_date}, "
                     "rebuilt from what is loaded today, are what is stored."
                 )
     if failures:
@@ -89,15 +92,13 @@ def impact(
     name: Annotated[str, typer.Argument(help="A model, a table of a source, a column, or model.column.")],
 ) -> None:
     """Say what hangs on a model or a column: models, features, dashboards, published fields."""
+    from pipeline.features.catalogue import manifest_path
     from pipeline.features.dbt import prepare_manifest
-    from pipeline.features.impact import UnknownName, find_impact
+    from pipeline.features.impact import find_impact
 
     with open_warehouse() as (settings, _):
         manifest = json.loads(prepare_manifest(settings).read_text())
-    try:
-        found = find_impact(manifest, name, manifest_path(settings).parent / "compiled")
-    except UnknownName as error:
-        raise CommandFailed(str(error)) from None
+    found = find_impact(manifest, name, manifest_path(settings).parent / "compiled")
     console.print(f"[bold]{escape(found.start)}[/bold] [dim]{escape(found.how)}[/dim]")
     for title, items in (
         ("Models", found.models),
@@ -115,6 +116,8 @@ def impact(
 def _table(
     rows: list[CatalogueRow], weights: dict[str, float], manifest: dict[str, Any], *, with_weights: bool
 ) -> Table:
+    from pipeline.features.catalogue import PROJECT_DIRECTORY, place_of
+
     table = Table(title=f"{len(rows)} features", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in ("feature", "label", "family", "missing", "since", "weight", "made in", "proof"):
         if column != "weight" or with_weights:
@@ -145,16 +148,14 @@ def _percent(share: float | None) -> str:
     return "–" if share is None else f"{share:.0%}"
 
 
-def _weights(settings: Settings, warehouse: Warehouse, slug: str, task: str) -> dict[str, float]:
+def _weights(settings: Settings, warehouse: Warehouse, company: Company) -> dict[str, float]:
     """Each feature's share of the contributions to the champion's scores; empty without a fitting champion."""
     from ml_assets.errors import ModelError
-    from pipeline.prediction.scoring import NoModel, Scorer
-    from pipeline.prediction.tasks import task_named
+    from pipeline.prediction.scoring import ChurnScorer, NoModel
 
-    with warehouse.connect() as conn:
-        company = get_company(conn, slug)
     try:
-        return Scorer.from_settings(task_named(task), warehouse, settings).weights(company)
+        with about(company.slug):
+            return ChurnScorer.from_settings(warehouse, settings).weights(company)
     except (ModelError, NoModel) as error:
         console.print(f"[yellow]No weights: {escape(str(error))}[/yellow]")
         return {}

@@ -5,27 +5,25 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from croniter import croniter
 
-from orchestration.cli.terminal import CommandFailed, console, open_warehouse
-from pipeline.prediction.tasks import CUSTOMER_TASKS
-from warehouse.clock import Clock
-from warehouse.companies import registry
-from warehouse.privacy import erasure
+from orchestration.cli.options import Yes
+from orchestration.cli.terminal import CommandFailed, console, open_company
 
 
 def forget(
     company: Annotated[str, typer.Option("--company", help="Slug of the company whose customer it is.")],
     customer: Annotated[str, typer.Option("--customer", help="The customer's id in the company's CRM.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
-    """Erase a customer from every table, tell the feed's followers, and keep the person out of later syncs.
+    """Erase a customer from every table, tell the feed's followers, and keep them out of later syncs.
 
     The receipt in ops.erasures holds no personal data.
     """
-    with open_warehouse() as (settings, warehouse):
+    from warehouse.clock import Clock
+    from warehouse.privacy import erasure
+
+    with open_company(company) as (settings, warehouse, owner):
         with warehouse.connect() as conn:
-            owner = registry.get_company(conn, company)
             rows = erasure.rows_of_customer(conn, owner.company_id, customer)
         for relation, count in rows.items():
             console.print(f"  {relation:40} {count:>8,}")
@@ -33,7 +31,6 @@ def forget(
             raise CommandFailed("Nothing was erased.")
         receipt = erasure.forget_customer(
             warehouse,
-            CUSTOMER_TASKS,
             owner,
             customer,
             actor=getpass.getuser(),
@@ -42,7 +39,7 @@ def forget(
         )
     console.print(
         f"Erased {sum(receipt.rows.values()):,} rows of {len(receipt.rows)} tables; receipt {receipt.erasure_id} in "
-        "ops.erasures. Followers of the feed were sent a delete; figures by month are made again by the next run."
+        "ops.erasures. Followers of the feed were sent a delete; the next run makes the figures by month again."
     )
     for seen in receipt.models:
         console.print(
@@ -52,6 +49,8 @@ def forget(
 
 def next_training(now: datetime) -> datetime:
     """When the schedule next trains every company again."""
+    from croniter import croniter
+
     from orchestration.automation import train_weekly
 
     found: datetime = croniter(str(train_weekly.cron_schedule), now).get_next(datetime)

@@ -6,70 +6,103 @@ import sys
 import typer
 from rich.markup import escape
 
-from orchestration import error_reports
-from orchestration.cli import demo_crm
-from orchestration.cli.canaries import canaries_app
-from orchestration.cli.company import company_app, secret_app
-from orchestration.cli.dashboards import dashboards_app, report
-from orchestration.cli.demo import demo_app
-from orchestration.cli.features import features_app, impact
-from orchestration.cli.forget import forget
-from orchestration.cli.jobs import backfill, run, score, sync, train
-from orchestration.cli.models import model_app
-from orchestration.cli.notify import notify_app
-from orchestration.cli.publication import export, publication_app
-from orchestration.cli.server import down, migrate, psql, status, ui, up
-from orchestration.cli.terminal import CommandFailed, errors
-from orchestration.cli.version import root
-from orchestration.cli.watch import drift, grade, holds_app, replay
-from pipeline.connectors.errors import ConnectorError
-from pipeline.integrations.metabase.errors import MetabaseError
-from warehouse.errors import WarehouseError
-from warehouse.settings import load_settings
+from foundation.errors import ChurnError
+from orchestration.cli.lazy import Place, lazy_group
+from orchestration.cli.terminal import errors
+
+CLI = "orchestration.cli"
+
+COMMANDS = {
+    "up": Place(f"{CLI}.server:up", "Start the warehouse, migrate it, and leave it running until `churn down`."),
+    "down": Place(f"{CLI}.server:down", "Stop the embedded Postgres."),
+    "status": Place(
+        f"{CLI}.server:status",
+        "Whether the warehouse runs, and each company's last load, training and published scores.",
+    ),
+    "migrate": Place(
+        f"{CLI}.server:migrate",
+        "Bring the warehouse's schema to this version, and write Dagster's and dbt's configuration.",
+    ),
+    "sync": Place(f"{CLI}.jobs:sync", "Pull what is new from the CRM."),
+    "train": Place(
+        f"{CLI}.jobs:train", "Train again; a challenger replaces a champion only if it is better on the same rows."
+    ),
+    "score": Place(f"{CLI}.jobs:score", "Score and publish from what the warehouse holds, without asking the CRM."),
+    "run": Place(f"{CLI}.jobs:run", "The whole line: sync, features, training where due, scores, dashboards' tables."),
+    "backfill": Place(
+        f"{CLI}.jobs:backfill",
+        "Build the features and labels of some past dates from scratch, all companies, in one run.",
+    ),
+    "psql": Place(
+        f"{CLI}.server:psql",
+        "Open psql on the warehouse; arguments pass through, as in `churn psql -c 'select 1'`.",
+        {"allow_extra_args": True, "ignore_unknown_options": True},
+    ),
+    "ui": Place(f"{CLI}.server:ui", "Dagster's UI and its daemon on this warehouse, until Ctrl-C."),
+    "company": Place(f"{CLI}.company:company_app", "The registry of companies."),
+    "secret": Place(f"{CLI}.secret:secret_app", "Secrets that stand encrypted in a company's definition."),
+    "dashboards": Place(f"{CLI}.dashboards:dashboards_app", "Metabase dashboards, defined in dashboards/."),
+    "demo": Place(f"{CLI}.demo:demo_app", "Three simulated companies and the CRM that serves them."),
+    "model": Place(f"{CLI}.models:model_app", "Models: list them, show one, promote, roll back, read their cards."),
+    "publication": Place(f"{CLI}.publication:publication_app", "The change feed that reverse ETL follows."),
+    "export": Place(
+        f"{CLI}.publication:export",
+        "Stream a company's current scores, a snapshot of its feed, or the changes since a cursor.",
+    ),
+    "report": Place(
+        f"{CLI}.dashboards:report",
+        "One company's dashboards as one HTML page that needs no server and no network.",
+    ),
+    "features": Place(
+        f"{CLI}.features:features_app", "What the models read, and the proof that its past stands still."
+    ),
+    "notify": Place(f"{CLI}.notify:notify_app", "Alerts and weekly reports to people."),
+    "impact": Place(
+        f"{CLI}.features:impact",
+        "Say what hangs on a model or a column: models, features, dashboards, published fields.",
+    ),
+    "forget": Place(
+        f"{CLI}.forget:forget",
+        "Erase a customer from every table, tell the feed's followers, and keep them out of later syncs.",
+    ),
+    "canaries": Place(
+        f"{CLI}.canaries:canaries_app", "Marked customers that may appear nowhere outside their company."
+    ),
+    "grade": Place(
+        f"{CLI}.watch:grade",
+        "Promised against kept: grade the published scores whose labels have matured, and show how they did.",
+    ),
+    "drift": Place(
+        f"{CLI}.watch:drift",
+        "How far today's features and scores are from those that the champion learned from.",
+    ),
+    "replay": Place(
+        f"{CLI}.holds:replay",
+        "Publish held dates as they would have been had the source been read in time; after its repair.",
+    ),
+    "holds": Place(f"{CLI}.holds:holds_app", "Dates that were held back from publication."),
+}
 
 app = typer.Typer(
+    cls=lazy_group(COMMANDS),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    help="Who is about to leave, why, what that costs, and whether last month's warnings were right.",
 )
-app.callback()(root)
-for command in (up, down, status, migrate, sync, train, score, run, backfill):
-    app.command()(command)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(psql)
-app.command()(ui)
-app.add_typer(company_app, name="company")
-app.add_typer(secret_app, name="secret")
-app.add_typer(dashboards_app, name="dashboards")
-app.add_typer(demo_app, name="demo")
-app.add_typer(model_app, name="model")
-app.add_typer(publication_app, name="publication")
-app.command("export")(export)
-app.command("report")(report)
-app.add_typer(features_app, name="features")
-app.add_typer(notify_app, name="notify")
-app.command("impact")(impact)
-app.command("forget")(forget)
-app.add_typer(canaries_app, name="canaries")
-app.command("grade")(grade)
-app.command("drift")(drift)
-app.command("replay")(replay)
-app.add_typer(holds_app, name="holds")
+
+
+@app.callback()
+def churn() -> None:
+    """Typer makes a group of an app that has a callback."""
 
 
 def main() -> None:
-    """Run a command; an expected error becomes one message and exit code 1."""
+    """Run a command; an error that a person can do something about becomes one message and exit code 1."""
     # A killed command ends as an error does, so that the server it started is not left running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    expected = (
-        WarehouseError,
-        ConnectorError,
-        MetabaseError,
-        demo_crm.DemoError,
-        CommandFailed,
-    )
     try:
-        error_reports.start(load_settings())
         app()
-    except expected as error:
+    except ChurnError as error:
         errors.print(f"[red]{escape(str(error))}[/red]")
         sys.exit(1)

@@ -1,53 +1,72 @@
 """``churn model``: which models there are, how good, which one publishes, and changing that."""
 
+from __future__ import annotations
+
 import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from foundation.model_version import ModelVersion
-from orchestration.cli.terminal import CommandFailed, TaskName, console, open_warehouse
-from pipeline.prediction.tasks import task_named
-from warehouse.companies.definition import Company
-from warehouse.companies.registry import get_company
-from warehouse.connection import Warehouse
-from warehouse.prediction.model_log import promotions, trainings
-from warehouse.settings import Settings
+from orchestration.cli.options import CompanySlug
+from orchestration.cli.terminal import CommandFailed, console, open_company, writing
 
 if TYPE_CHECKING:
-    from pipeline.prediction.champions import Champions, Changed
+    from pipeline.prediction.champions import Champions
     from pipeline.prediction.registry import ModelRegistry
+    from warehouse.companies.definition import Company
+    from warehouse.connection import Warehouse
+    from warehouse.settings import Settings
 
 model_app = typer.Typer(no_args_is_help=True, help="Models: list them, show one, promote, roll back, read their cards.")
 
-CompanySlug = Annotated[str, typer.Option("--company", help="Slug of the company.")]
-Version = Annotated[int | None, typer.Option("--version", help="A version's number; the champion if left out.")]
+TASK = "churn"
+Version = Annotated[str | None, typer.Option("--version", help="A version's number; the champion if left out.")]
+
+
+class Models(NamedTuple):
+    """What a command on models works with."""
+
+    settings: Settings
+    warehouse: Warehouse
+    company: Company
+    registry: ModelRegistry
+    champions: Champions
+
+    def chosen(self, version: str | None) -> tuple[str, str]:
+        """The name of the company's model, and the version that was asked for or else its champion."""
+        name = self.champions.model_of(self.company)
+        wanted = version or self.registry.champion_version(name)
+        if wanted is None:
+            raise CommandFailed(f"{name} has no champion: say which --version.")
+        return name, wanted
 
 
 @model_app.command("list")
-def model_list(company: CompanySlug, task: TaskName = "churn") -> None:
+def model_list(company: CompanySlug) -> None:
     """Every training of a company and every decision about its champion, newest first."""
-    with _opened(company, task) as (_, warehouse, found, registry, _champions):
-        with warehouse.connect() as conn:
-            trained, decided = trainings(conn, found.company_id, task), promotions(conn, found.company_id, task)
+    from warehouse.prediction.model_log import promotions, trainings
+
+    with _opened(company) as models:
+        with models.warehouse.connect() as conn:
+            company_id = models.company.company_id
+            trained, decided = trainings(conn, company_id, TASK), promotions(conn, company_id, TASK)
         if not trained:
-            raise CommandFailed(f"{company} was never trained for {task}: run `churn train --company {company}`.")
-        champion = registry.champion_version(trained[0].model_name)
+            raise CommandFailed(f"{company} was never trained: run `churn train --company {company}`.")
+        champion = models.registry.champion_version(trained[0].model_name)
     table = Table("model", "trained", "cause", "status", "chosen", "")
-    for one in trained:
-        version = one.version
-        publishes = version is not None and version == champion
+    for training in trained:
+        publishes = training.model_name == trained[0].model_name and training.model_version == champion
         table.add_row(
-            str(version or one.model_name),
-            f"{one.created_at:%Y-%m-%d %H:%M}",
-            one.cause or "",
-            one.status,
-            str(one.decision.get("chosen", "")),
+            f"{training.model_name} v{training.model_version}",
+            f"{training.created_at:%Y-%m-%d %H:%M}",
+            training.cause or "",
+            training.status,
+            str(training.decision.get("chosen", "")),
             "[green]champion[/green]" if publishes else "",
         )
     console.print(table)
@@ -62,12 +81,12 @@ def model_list(company: CompanySlug, task: TaskName = "churn") -> None:
 
 
 @model_app.command("show")
-def model_show(company: CompanySlug, version: Version = None, task: TaskName = "churn") -> None:
+def model_show(company: CompanySlug, version: Version = None) -> None:
     """A version's candidates with their figures, and what was decided."""
-    with _opened(company, task) as (_, _, found, registry, champions):
-        wanted = _named(champions, registry, found, version)
-        report = registry.report(wanted)
-    console.print(f"[bold]{wanted}[/bold]  {report['status']}, rung {report['rung']}")
+    with _opened(company) as models:
+        name, wanted = models.chosen(version)
+        report = models.registry.report(name, wanted)
+    console.print(f"[bold]{name} v{wanted}[/bold]  {report['status']}, rung {report['rung']}")
     table = Table("candidate", "AUC", "average precision", "log loss", "calibration error")
     for candidate, figures in report["evaluations"].items():
         table.add_row(
@@ -84,22 +103,20 @@ def model_show(company: CompanySlug, version: Version = None, task: TaskName = "
 
 @model_app.command("promote")
 def model_promote(
-    company: CompanySlug,
-    version: Annotated[int, typer.Option("--version", help="The version's number.")],
-    task: TaskName = "churn",
+    company: CompanySlug, version: Annotated[str, typer.Option("--version", help="The version's number.")]
 ) -> None:
     """Let a version publish from the next scoring on, whatever the comparison said."""
-    with _opened(company, task) as (_, _, found, _, champions):
-        changed = champions.promote(found, version, getpass.getuser())
-    console.print(_words(changed, company))
+    with _opened(company) as models:
+        changed = models.champions.promote(models.company, version, getpass.getuser())
+    console.print(_words(changed.model_name, changed.before, changed.after, company))
 
 
 @model_app.command("rollback")
-def model_rollback(company: CompanySlug, task: TaskName = "churn") -> None:
+def model_rollback(company: CompanySlug) -> None:
     """Let the champion before the present one publish again, from the next scoring on."""
-    with _opened(company, task) as (_, _, found, _, champions):
-        changed = champions.rollback(found, getpass.getuser())
-    console.print(_words(changed, company))
+    with _opened(company) as models:
+        changed = models.champions.rollback(models.company, getpass.getuser())
+    console.print(_words(changed.model_name, changed.before, changed.after, company))
 
 
 @model_app.command("card")
@@ -109,61 +126,42 @@ def model_card(
     output: Annotated[
         Path | None, typer.Option("--output", help="File to write; below the home folder if left out.")
     ] = None,
-    task: TaskName = "churn",
 ) -> None:
     """Write a version's model card, an HTML page, and say where it is."""
-    with _opened(company, task) as (settings, _, found, registry, champions):
-        wanted = _named(champions, registry, found, version)
-        page = registry.card(wanted)
-        target = output or settings.home / "cards" / f"{wanted.name}-v{wanted.number}.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page)
+    with _opened(company) as models:
+        name, wanted = models.chosen(version)
+        page = models.registry.card(name, wanted)
+        target = output or models.settings.home / "cards" / f"{name}-v{wanted}.html"
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(page)
     console.print(f"{target}")
 
 
 @model_app.command("repeat")
-def model_repeat(company: CompanySlug, version: Version = None, task: TaskName = "churn") -> None:
+def model_repeat(company: CompanySlug, version: Version = None) -> None:
     """Train a version again from its record, and say whether it gives the same scores; nothing is stored."""
-    from pipeline.prediction.training import Trainer
+    from pipeline.prediction.training import ChurnTrainer
 
-    with _opened(company, task) as (settings, warehouse, found, registry, champions):
-        wanted = _named(champions, registry, found, version)
-        difference = Trainer.from_settings(task_named(task), warehouse, settings).repeat(found, wanted)
+    with _opened(company) as models:
+        name, wanted = models.chosen(version)
+        trainer = ChurnTrainer.from_settings(models.warehouse, models.settings)
+        difference = trainer.repeat(models.company, name, wanted)
     if difference > 0:
-        raise CommandFailed(f"{wanted} trained again gives other scores, by up to {difference:.2g}.")
-    console.print(f"{wanted} trained again from its record gives the same scores.")
+        raise CommandFailed(f"{name} v{wanted} trained again gives other scores, by up to {difference:.2g}.")
+    console.print(f"{name} v{wanted} trained again from its record gives the same scores.")
 
 
 @contextmanager
-def _opened(slug: str, task: str) -> "Iterator[tuple[Settings, Warehouse, Company, ModelRegistry, Champions]]":
-    """The warehouse, the company, the registry and its champions; a model's error becomes the command's."""
-    from ml_assets.errors import ModelError
+def _opened(slug: str) -> Iterator[Models]:
     from pipeline.prediction.champions import Champions
-    from pipeline.prediction.registry import ModelRegistry, RegistryError
+    from pipeline.prediction.registry import ModelRegistry
     from warehouse.clock import Clock
 
-    with open_warehouse() as (settings, warehouse):
-        with warehouse.connect() as conn:
-            company = get_company(conn, slug)
+    with open_company(slug) as (settings, warehouse, company):
         registry = ModelRegistry(warehouse, settings.home)
-        try:
-            yield (
-                settings,
-                warehouse,
-                company,
-                registry,
-                Champions(task_named(task), warehouse, registry, Clock.from_settings(settings)),
-            )
-        except (RegistryError, ModelError) as error:
-            raise CommandFailed(f"{slug}: {error}") from error
-
-
-def _named(champions: "Champions", registry: "ModelRegistry", company: Company, number: int | None) -> ModelVersion:
-    name = champions.model_of(company)
-    wanted = registry.champion_version(name) if number is None else ModelVersion(name, number)
-    if wanted is None:
-        raise CommandFailed(f"{name} has no champion: say which --version.")
-    return wanted
+        champions = Champions(warehouse, registry, Clock.from_settings(settings))
+        yield Models(settings, warehouse, company, registry, champions)
 
 
 def _figure(figures: dict[str, float | None], metric: str) -> str:
@@ -173,10 +171,9 @@ def _figure(figures: dict[str, float | None], metric: str) -> str:
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _words(changed: "Changed", company: str) -> str:
-    others = " and every company of its pool" if "-pooled-" in changed.after.name else ""
-    before = f"v{changed.before.number}" if changed.before else "none"
+def _words(name: str, before: str | None, after: str, company: str) -> str:
+    others = " and every company of its pool" if "-pooled-" in name else ""
     return (
-        f"{changed.after} publishes for {company}{others} now, instead of {before}. "
+        f"{name} v{after} publishes for {company}{others} now, instead of v{before}. "
         f"`churn score --company {company}` scores and publishes with it at once."
     )

@@ -1,13 +1,17 @@
 """``churn notify``: who is told what, and what was."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.cli.terminal import CommandFailed, console, open_warehouse
-from pipeline.integrations.notifications.sending import Sent
+from orchestration.cli.terminal import CommandFailed, console, open_company, open_warehouse
+
+if TYPE_CHECKING:
+    from pipeline.integrations.notifications.sending import Sent
 
 notify_app = typer.Typer(no_args_is_help=True, help="Alerts and weekly reports to people.")
 
@@ -18,13 +22,10 @@ def notify_test(
 ) -> None:
     """Send a test message to each of a company's addresses."""
     from pipeline.integrations.notifications.sending import send_test
-    from warehouse.companies.registry import get_company
 
-    with open_warehouse() as (settings, warehouse):
-        with warehouse.connect() as conn:
-            company = get_company(conn, slug)
+    with open_company(slug) as (settings, _, company):
         if not company.notification_addresses:
-            raise CommandFailed(f"{slug} has no notification_addresses: nobody would be told.")
+            raise CommandFailed(f"{slug} has no notification_addresses: `churn company change {slug}` sets them.")
         _show(send_test(settings, company))
 
 
@@ -76,10 +77,14 @@ def notify_list(
 
 
 def _show(lines: list[Sent]) -> None:
-    """Every line; raises CommandFailed where one did not arrive."""
+    """Every message that is on its way; raises NotDelivered with those that are not."""
+    from pipeline.integrations.notifications.errors import NotDelivered
+
     if not lines:
         console.print("Nothing to tell.")
+    lost = [line for line in lines if line.outcome in {"failed", "doubtful", "not sent"}]
     for line in lines:
-        console.print(escape(str(line)))
-    if any(line.outcome in {"failed", "doubtful", "not sent"} for line in lines):
-        raise CommandFailed("Not everybody could be told: see above.")
+        if line not in lost:
+            console.print(escape(str(line)))
+    if lost:
+        raise NotDelivered("\n".join(["Not everybody could be told.", *map(str, lost)]))

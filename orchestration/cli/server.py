@@ -1,43 +1,44 @@
 """Commands that start, stop and open the warehouse and Dagster's UI."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from sqlalchemy.engine import make_url
 
-from orchestration.cli.jobs import crm
-from orchestration.cli.terminal import CommandFailed, console, open_warehouse
-from pipeline.data_files import is_checkout
-from pipeline.features.catalogue import PROJECT_DIRECTORY
-from warehouse.connection import Warehouse
-from warehouse.embedded.server import EmbeddedServer
-from warehouse.migrate import migrate as migrate_warehouse
-from warehouse.role_check import roles_out_of_order
-from warehouse.settings import Settings, load_settings
+from orchestration.cli.terminal import CommandFailed, console, open_warehouse, read_settings
+
+if TYPE_CHECKING:
+    from warehouse.connection import Warehouse
+    from warehouse.settings import Settings
 
 
 def up() -> None:
     """Start the warehouse, migrate it, and leave it running until `churn down`."""
-    settings = load_settings()
+    from pipeline.features.catalogue import PROJECT_DIRECTORY
+    from warehouse.embedded.server import EmbeddedServer
+
+    settings = read_settings()
     if settings.database_url is None:
         EmbeddedServer(settings.home).start(pin=True)
     with open_warehouse() as (_, warehouse):
+        profile = warehouse.write_dbt_profile(PROJECT_DIRECTORY)
         console.print(f"The warehouse is up at {warehouse.place}; `churn psql` opens it.")
-        if is_checkout():
-            profile = warehouse.write_dbt_profile(PROJECT_DIRECTORY)
-            console.print(f"dbt's profile stands in {profile}: `dbt build` works in {PROJECT_DIRECTORY.name}/.")
+        console.print(f"dbt's profile stands in {profile}: `dbt build` works in {PROJECT_DIRECTORY.name}/.")
 
 
 def down(
     force: Annotated[bool, typer.Option(help="Stop it even while another command uses it.")] = False,
 ) -> None:
     """Stop the embedded Postgres."""
-    settings = load_settings()
+    from warehouse.embedded.server import EmbeddedServer
+
+    settings = read_settings()
     if settings.database_url is not None:
         raise CommandFailed("CHURN_DATABASE_URL is set: that Postgres is not ours to stop.")
     EmbeddedServer(settings.home).stop(force=force)
@@ -47,8 +48,10 @@ def down(
 def status() -> None:
     """Whether the warehouse runs, and each company's last load, training and published scores."""
     from orchestration.cli.summary import print_status
+    from warehouse.connection import Warehouse
+    from warehouse.embedded.server import EmbeddedServer
 
-    settings = load_settings()
+    settings = read_settings()
     if settings.database_url is None:
         server = EmbeddedServer(settings.home).status()
         place = f" at 127.0.0.1:{server.port}" if server.port else ""
@@ -56,35 +59,47 @@ def status() -> None:
         if server.state != "running":
             console.print("`churn up` starts it.")
             return
-    with Warehouse.open(settings) as warehouse, warehouse.connect() as conn:
-        print_status(conn, console)
+    with Warehouse.open(settings) as warehouse:
+        if not warehouse.is_migrated():
+            console.print(f"The warehouse at {warehouse.place} is empty: `churn migrate` prepares it.")
+            return
+        with warehouse.connect() as conn:
+            print_status(conn, console)
 
 
 def migrate() -> None:
     """Bring the warehouse's schema to this version, and write Dagster's and dbt's configuration."""
     from orchestration import dagster_home
     from pipeline.features.dbt import prepare_manifest, profiles_directory
+    from warehouse.migrate import newest_revision
+    from warehouse.role_check import roles_out_of_order
 
     with open_warehouse() as (settings, warehouse):
-        revision = migrate_warehouse(warehouse)
         with warehouse.connect() as conn:
             for line in roles_out_of_order(conn):
                 console.print(f"[yellow]To look at: {escape(line)}[/yellow]")
         home = dagster_home.write(settings, warehouse)
         warehouse.write_dbt_profile(profiles_directory(settings))
         prepare_manifest(settings)
-    console.print(f"The warehouse is at revision {revision}; Dagster's home is {home}.")
+    console.print(f"The warehouse is at revision {newest_revision()}; Dagster's home is {home}.")
 
 
 def psql(context: typer.Context) -> None:
     """Open psql on the warehouse; arguments pass through, as in `churn psql -c 'select 1'`."""
-    settings = load_settings()
+    from warehouse.connection import Warehouse
+
+    settings = read_settings()
     with Warehouse.open(settings) as warehouse:
-        done = subprocess.run(  # noqa: S603 - psql from our own wheel, or the one on PATH
-            [_psql(settings), *context.args],
-            env={**os.environ, **_libpq_environment(warehouse)},
-            check=False,
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 - psql from our own wheel, or the one on PATH
+                [_psql(settings), *context.args],
+                env={**os.environ, **_libpq_environment(warehouse)},
+                check=False,
+            )
+        except FileNotFoundError:
+            raise CommandFailed(
+                f"psql is not installed here. Install Postgres's client, or ask {warehouse.place} by another one."
+            ) from None
     raise typer.Exit(done.returncode)
 
 
@@ -93,6 +108,8 @@ def ui(
 ) -> None:
     """Dagster's UI and its daemon on this warehouse, until Ctrl-C."""
     from orchestration import dagster_home
+    from orchestration.cli.demo_crm import crm
+    from pipeline.features.catalogue import PROJECT_DIRECTORY
     from pipeline.features.dbt import prepare_manifest, profiles_directory
 
     # Started in the background of a script, we would ignore interrupts, and Dagster with us.
@@ -101,13 +118,10 @@ def ui(
         warehouse.write_dbt_profile(profiles_directory(settings))
         prepare_manifest(settings)
         home = dagster_home.write(settings, warehouse)
-        workspace = dagster_home.write_workspace(settings)
         console.print(f"Dagster's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
         dagster = subprocess.Popen(  # noqa: S603 - our own interpreter; no thread runs yet
-            [
-                *(sys.executable, "-m", "dagster", "dev", "--workspace", str(workspace)),
-                *("-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"),
-            ],
+            [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"],
+            cwd=PROJECT_DIRECTORY.parent,
             env={**os.environ, "DAGSTER_HOME": str(home), "CHURN_HOME": str(settings.home)},
         )
         try:
@@ -122,11 +136,15 @@ def ui(
 
 
 def _psql(settings: Settings) -> str:
+    from warehouse.embedded.server import EmbeddedServer
+
     return "psql" if settings.database_url else str(EmbeddedServer.program("psql"))
 
 
 def _libpq_environment(warehouse: Warehouse) -> dict[str, str]:
     """How libpq finds the warehouse, without a password among the arguments that other users can list."""
+    from sqlalchemy.engine import make_url
+
     url = make_url(warehouse.url(driver="postgresql"))
     return {
         "PGHOST": url.host or "",

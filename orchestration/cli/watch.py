@@ -1,54 +1,37 @@
-"""``churn grade``, ``churn drift``, ``churn holds`` and ``churn replay``: whether the scores kept their word."""
+"""``churn grade`` and ``churn drift``: whether the scores kept their word, and whether their world has changed."""
 
-import getpass
+from __future__ import annotations
+
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.cli.terminal import CommandFailed, TaskName, console, open_warehouse
-from pipeline.prediction.tasks import task_named
-from warehouse.clock import Clock
-from warehouse.companies.definition import Company
-from warehouse.companies.registry import companies_with, get_company
-from warehouse.connection import Warehouse
-from warehouse.prediction.drift_log import DriftRow, read_drift
-from warehouse.prediction.score_grades import Grade, read_grades
-from warehouse.prediction.shadow_grades import ShadowGrade, read_shadow_grades
-from warehouse.publication.holds import Hold, accept, list_flips, list_holds
-from warehouse.roles import Role
+from foundation.errors import about
+from ml_assets.task import CHURN
+from orchestration.cli.options import OneCompany
+from orchestration.cli.terminal import chosen_companies, console, open_warehouse
 
-holds_app = typer.Typer(help="Dates that were held back from publication.")
-
-OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")]
-Slug = Annotated[str, typer.Option("--company", help="Slug of the company.")]
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="One date.")]
+if TYPE_CHECKING:
+    from pipeline.prediction.registry import ModelRegistry
+    from warehouse.clock import Clock
+    from warehouse.companies.definition import Company
+    from warehouse.connection import Warehouse
+    from warehouse.prediction.drift_log import DriftRow
+    from warehouse.prediction.score_grades import Grade
+    from warehouse.prediction.shadow_grades import ShadowGrade
 
 
-def grade(company: OneCompany = None, task: TaskName = "churn") -> None:
+def grade(company: OneCompany = None) -> None:
     """Promised against kept: grade the published scores whose labels have matured, and show how they did."""
-    from pipeline.watching.grades_and_drift import grade_company
+    from warehouse.clock import Clock
 
-    binding = task_named(task)
     with open_warehouse() as (settings, warehouse):
-        for each in _chosen(warehouse, company, task):
-            done = grade_company(warehouse, binding, each, Clock.from_settings(settings).for_company(each))
-            with warehouse.connect(Role.ml) as conn:
-                grades = read_grades(conn, each.company_id, task)
-                challengers = read_shadow_grades(conn, each.company_id, task)
-            if not grades:
-                console.print(
-                    f"{each.slug}: nothing to grade yet. A score is graded {binding.horizon_days(each)} days after its "
-                    "date."
-                )
-                continue
-            console.print(_grades_table(each, grades))
-            if challengers:
-                console.print(_challengers_table(challengers))
-            console.print(f"[dim]{done.graded} graded now, {done.corrected} corrected.[/dim]\n")
+        for each in chosen_companies(warehouse, company):
+            with about(each.slug):
+                _grade(warehouse, each, Clock.from_settings(settings))
     console.print(
         "[dim]Promised: mean probability. Kept: share that came true, with its 95 % interval, which counts customers "
         "and not scores.\nOne column is split at a time; AUC 0.5 is chance, lift 1 is chance.[/dim]"
@@ -57,27 +40,17 @@ def grade(company: OneCompany = None, task: TaskName = "churn") -> None:
 
 def drift(
     company: OneCompany = None,
-    task: TaskName = "churn",
     every: Annotated[bool, typer.Option("--all", help="Every feature, not only those to look at.")] = False,
 ) -> None:
     """How far today's features and scores are from those that the champion learned from."""
     from pipeline.prediction.registry import ModelRegistry
-    from pipeline.watching.grades_and_drift import measure_company
+    from warehouse.clock import Clock
 
     with open_warehouse() as (settings, warehouse):
         registry = ModelRegistry(warehouse, settings.home)
-        for each in _chosen(warehouse, company, task):
-            now = Clock.from_settings(settings).for_company(each)
-            done = measure_company(warehouse, registry, task_named(task), each, now)
-            if done.status == "not_measured":
-                console.print(f"{each.slug}: not measured, {escape(done.note)}")
-            with warehouse.connect(Role.ml) as conn:
-                measured = read_drift(conn, each.company_id, task)
-            if measured:
-                as_of_date, rows = measured
-                shown = rows if every else [row for row in rows if row.importance is None or row.note]
-                console.print(_drift_table(f"{each.slug} · {as_of_date}", shown))
-                console.print(f"[dim]{done.drifted} of {done.features} features drifted.[/dim]\n")
+        for each in chosen_companies(warehouse, company):
+            with about(each.slug):
+                _measure(warehouse, registry, each, Clock.from_settings(settings), every=every)
     console.print(
         "[dim]PSI: how different the shares of customers per bin are. Usual: what a stable past of this company "
         "reaches; above it is a drift.\nDistance: standard deviations for numbers, else the share of customers that "
@@ -85,87 +58,42 @@ def drift(
     )
 
 
-@holds_app.callback(invoke_without_command=True)
-def holds(
-    context: typer.Context,
-    company: OneCompany = None,
-    task: TaskName = "churn",
-    date: Day = None,
-    every: Annotated[bool, typer.Option("--all", help="Those that were released, too.")] = False,
-) -> None:
-    """List what is held back and why; with a date, whose risk level it would have changed."""
-    if context.invoked_subcommand:
+def _grade(warehouse: Warehouse, company: Company, clock: Clock) -> None:
+    from pipeline.watching.grades_and_drift import grade_company
+    from warehouse.prediction.score_grades import read_grades
+    from warehouse.prediction.shadow_grades import read_shadow_grades
+    from warehouse.roles import Role
+
+    done = grade_company(warehouse, company, clock.for_company(company))
+    with warehouse.connect(Role.ml) as conn:
+        grades = read_grades(conn, company.company_id, CHURN.name)
+        challengers = read_shadow_grades(conn, company.company_id, CHURN.name)
+    if not grades:
+        console.print(
+            f"{company.slug}: nothing to grade yet. A score is graded {company.horizon_days} days after its date."
+        )
         return
-    with open_warehouse() as (_, warehouse), warehouse.connect(Role.ml) as conn:
-        for each in _chosen(warehouse, company, task):
-            found = list_holds(conn, each.company_id, task, only_open=not every)
-            if date:
-                found = [hold for hold in found if hold.as_of_date == date.date()]
-            if not found:
-                console.print(f"{each.slug}: nothing is held.")
-                continue
-            console.print(_holds_table(each, found))
-            if date:
-                flips = Table(
-                    task_named(task).task.entity, "stands", "held back", box=None, pad_edge=False, header_style="dim"
-                )
-                for flip in list_flips(conn, each.company_id, task, date.date()):
-                    flips.add_row(
-                        escape(flip.entity_id),
-                        f"{flip.published_level} {flip.published_probability:.1%}",
-                        f"{flip.held_level} {flip.held_probability:.1%}",
-                    )
-                console.print(flips)
+    console.print(_grades_table(company, grades))
+    if challengers:
+        console.print(_challengers_table(challengers))
+    console.print(f"[dim]{done.graded} graded now, {done.corrected} corrected.[/dim]\n")
 
 
-@holds_app.command("accept")
-def holds_accept(
-    company: Slug,
-    date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The date that is held.")],
-    because: Annotated[str, typer.Option(help="Why this is no outage; it is kept in the audit log.")],
-    task: TaskName = "churn",
-) -> None:
-    """Take what held a date as it is, since it was no outage; the same finding then passes for a week."""
-    with open_warehouse() as (settings, warehouse), warehouse.connect() as conn:
-        each = get_company(conn, company)
-        now = Clock.from_settings(settings).for_company(each)
-        accept(conn, each.company_id, task_named(task).name, date.date(), now, getpass.getuser(), because)
-    following = "score" if date.date() == now.date() else "replay"
-    console.print(f"Accepted. `churn {following} --company {escape(company)}` publishes it.")
+def _measure(warehouse: Warehouse, registry: ModelRegistry, company: Company, clock: Clock, *, every: bool) -> None:
+    from pipeline.watching.grades_and_drift import measure_company
+    from warehouse.prediction.drift_log import read_drift
+    from warehouse.roles import Role
 
-
-def replay(company: Slug, date: Day = None, task: TaskName = "churn") -> None:
-    """Publish held dates as they would have been had the source been read in time; after its repair.
-
-    The current scores and the feed stay as they are. Ends with 1 where a date is held still.
-    """
-    from pipeline.features.dbt import prepare_manifest
-    from pipeline.prediction.scoring import Scorer
-    from pipeline.publication.replay import replay_held_dates
-
-    with open_warehouse() as (settings, warehouse):
-        prepare_manifest(settings)
-        with warehouse.connect() as conn:
-            each = get_company(conn, company)
-        binding = task_named(task)
-        scorer = Scorer.from_settings(binding, warehouse, settings)
-        done = replay_held_dates(settings, warehouse, binding, scorer, each, date.date() if date else None)
-    for day in done.published:
-        console.print(f"{company}: {day} is published, as the source said it.")
-    if not done.published and not done.held:
-        console.print(f"{company}: no past date is held.")
-    if done.held:
-        raise CommandFailed(str(done.words_of_failure()))
-
-
-def _chosen(warehouse: Warehouse, slug: str | None, task: str) -> list[Company]:
-    """The company, or all active ones that have the task. Raises UnknownTask where the named one does not have it."""
-    with warehouse.connect() as conn:
-        if slug is None:
-            return companies_with(conn, task_named(task).name)
-        company = get_company(conn, slug)
-    task_named(task).settings_of(company)
-    return [company]
+    done = measure_company(warehouse, registry, company, clock.for_company(company))
+    if done.status == "not_measured":
+        console.print(f"{company.slug}: not measured, {escape(done.note)}")
+    with warehouse.connect(Role.ml) as conn:
+        measured = read_drift(conn, company.company_id, CHURN.name)
+    if measured:
+        as_of_date, rows = measured
+        to_look_at = rows if every else [row for row in rows if row.importance is None or row.note]
+        console.print(_drift_table(f"{company.slug} · {as_of_date}", to_look_at))
+        console.print(f"[dim]{done.drifted} of {done.features} features drifted.[/dim]\n")
 
 
 def _grades_table(company: Company, grades: list[Grade]) -> Table:
@@ -242,20 +170,3 @@ def _drift_table(title: str, rows: list[DriftRow]) -> Table:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def _holds_table(company: Company, holds: list[Hold]) -> Table:
-    table = Table(title=company.slug, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in ("date", "stands", "scores", "would flip", "state", "why"):
-        table.add_column(column, justify="right" if column in ("scores", "would flip") else "left", header_style="dim")
-    for hold in holds:
-        state = hold.release or ("accepted" if hold.accepted_by else "held")
-        table.add_row(
-            str(hold.as_of_date),
-            str(hold.standing_date or "nothing"),
-            f"{hold.scores:,}",
-            f"{hold.flips:,}",
-            f"[{'yellow' if hold.is_open else 'green'}]{state}[/]",
-            escape("; ".join(f"{reason['name']}: {reason['detail']}" for reason in hold.reasons)),
-        )
-    return table

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from foundation.errors import ChurnError
 
-class ConnectorError(Exception):
+
+class ConnectorError(ChurnError):
     """Base of all errors of connectors.
 
     `company` is the slug, `source` names what was read (an address or a path, never a secret),
     `problem` says what happened and `remedy` what a person can do about it.
     """
+
+    advice = "`churn company check SLUG` tries the source and writes nothing."
 
     def __init__(self, company: str, source: str, problem: str, remedy: str) -> None:
         super().__init__(f"Company {company}, source {source}: {problem} {remedy}")
@@ -23,7 +27,7 @@ class SourceUnreachable(ConnectorError):
 
 
 class AccessDenied(ConnectorError):
-    """The source knows us not, or lets us not read."""
+    """The source does not know us, or does not let us read."""
 
 
 class SourceNotFound(ConnectorError):

@@ -72,4 +72,4 @@ def _secret(company: Company, reference: str, settings: Settings) -> str:
     try:
         return resolve_secret(reference, settings)
     except SecretNotFound as error:
-        raise AccessDenied(company.slug, f"connector {company.connector}", str(error), "Then sync again.") from None
+        raise AccessDenied(company.slug, f"connector {company.connector}", error.message, "Then sync again.") from None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from foundation.errors import ChurnError
 from ml_assets.task import Feature
 from pipeline.data_files import data_directory
 from warehouse.companies.definition import CustomAttribute
@@ -17,8 +18,10 @@ from warehouse.settings import Settings
 PROJECT_DIRECTORY = data_directory("dbt_project")
 
 
-class FeatureCatalogueError(Exception):
+class FeatureCatalogueError(ChurnError):
     """The manifest is missing, or describes no feature."""
+
+    advice = "`churn migrate` parses the project again; docs/features.md says how a feature is described."
 
 
 def target_directory(settings: Settings) -> Path:
@@ -37,7 +40,7 @@ def read_features(manifest: Path, matrix: Relation) -> list[Feature]:
     Raises FeatureCatalogueError if the manifest is missing, TaskError if a feature lacks a label, family or kind.
     """
     if not manifest.exists():
-        raise FeatureCatalogueError(f"No dbt manifest at {manifest}: run `churn migrate` to parse the project.")
+        raise FeatureCatalogueError(f"There is no dbt manifest at {manifest}.")
     nodes = json.loads(manifest.read_text())["nodes"]
     models = {str(node["name"]): node for node in nodes.values() if node["resource_type"] == "model"}
     marts = [models[name] for name in sorted(_marts_of(models, matrix.name))]

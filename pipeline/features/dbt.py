@@ -15,7 +15,9 @@ from warehouse.settings import Settings
 
 
 class DbtFailed(ChurnError):
-    """dbt ended with an error; the message holds its own words."""
+    """dbt ended with an error, or is not there; the message holds its own words."""
+
+    advice = "`churn migrate` parses the project again once it is mended."
 
 
 def dbt_program() -> str:
@@ -34,26 +36,26 @@ def run_dbt(
 
     ``variables`` come on top of the clock's. Raises DbtFailed with what dbt said.
     """
-    done = subprocess.run(  # noqa: S603 - our own program and arguments
-        [
-            dbt_program(),
-            "--no-use-colors",
-            *arguments,
-            "--quiet",
-            *vars_argument(dbt_vars(settings) | {**(variables or {})}),
-        ],
-        cwd=PROJECT_DIRECTORY,
-        env={
-            **os.environ,
-            "DBT_PROJECT_DIR": str(PROJECT_DIRECTORY),
-            "DBT_PROFILES_DIR": str(profiles_directory(settings)),
-            "DBT_TARGET_PATH": str(target_path or target_directory(settings)),
-            "DBT_LOG_PATH": str((target_path or target_directory(settings)) / "logs"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [
+        dbt_program(),
+        "--no-use-colors",
+        *arguments,
+        "--quiet",
+        *vars_argument(dbt_vars(settings) | {**(variables or {})}),
+    ]
+    environment = {
+        **os.environ,
+        "DBT_PROJECT_DIR": str(PROJECT_DIRECTORY),
+        "DBT_PROFILES_DIR": str(profiles_directory(settings)),
+        "DBT_TARGET_PATH": str(target_path or target_directory(settings)),
+        "DBT_LOG_PATH": str((target_path or target_directory(settings)) / "logs"),
+    }
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program and arguments
+            command, cwd=PROJECT_DIRECTORY, env=environment, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise DbtFailed(f"dbt cannot be run as {dbt_program()}: {error.strerror}. Is it installed?") from error
     if done.returncode:
         said = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
         raise DbtFailed(f"`dbt {arguments[0]}` failed: {said}")

@@ -17,6 +17,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from foundation.errors import ChurnError
 from pipeline.features.catalogue import meta_of
 from pipeline.prediction.tasks import TASKS
 from warehouse.publication.contract import Contract
@@ -25,7 +26,7 @@ PUBLISHED = ("risk_level", "percentile", "baseline_log_odds", "reasons", "eviden
 _EVERYTHING = "*"
 
 
-class UnknownName(Exception):
+class UnknownName(ChurnError):
     """No model, source or column has this name; the message suggests some that exist."""
 
 

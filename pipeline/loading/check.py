@@ -113,6 +113,8 @@ def check_company(
         try:
             for name in (name for name in ENTITIES if name in company.entities):
                 samples[name] = sample_entity(source, ENTITIES[name], tried, settings, records)
+                if samples[name].is_away:
+                    break  # What comes after it would wait as long, to say the same.
             if any(not sample.error for sample in samples.values()):
                 others = entities_left_out(source, tried)
         finally:

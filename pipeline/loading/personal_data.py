@@ -95,9 +95,7 @@ def _concealer(company: CompanyDefinition, company_id: int, settings: Settings) 
     try:
         key = derive_key(settings, f"churn personal data of company {company_id}")
     except SecretNotFound as error:
-        raise SecretNotFound(
-            f"Company {company.slug} has personal_data: hash. {error} Set it and sync again."
-        ) from None
+        raise SecretNotFound(f"Company {company.slug} has personal_data: hash. {error.message}") from None
     return lambda value: hmac.digest(key, value.encode(), "sha256").hex()
 
 

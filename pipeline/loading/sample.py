@@ -11,7 +11,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from pipeline.connectors.contract import ENTITIES, Chunk, Entity, Source, Totals
-from pipeline.connectors.errors import ConnectorError
+from pipeline.connectors.errors import AccessDenied, ConnectorError, SourceUnreachable
 from pipeline.connectors.source import connector_of
 from pipeline.loading.personal_data import PersonalData
 from warehouse.companies.definition import Company
@@ -37,11 +37,13 @@ class EntitySample:
     total: int | None = None
     until: datetime | None = None
     error: str | None = None
+    is_away: bool = False
+    """The source does not answer at all, or does not let us in."""
 
 
 def error_text(error: Exception, company: Company, settings: Settings) -> str:
     """What went wrong, without the company's secrets; of a driver's error its kind as well."""
-    text = str(error) if isinstance(error, ConnectorError | SecretNotFound) else f"{type(error).__name__}: {error}"
+    text = error.message if isinstance(error, ConnectorError | SecretNotFound) else f"{type(error).__name__}: {error}"
     return without_secrets(text, secrets_in(company.connector_settings, settings))
 
 
@@ -63,6 +65,7 @@ def sample_entity(source: Source, entity: Entity, company: Company, settings: Se
     except Exception as error:  # noqa: BLE001  (a finding; kept without secrets)
         sample.is_complete = False
         sample.error = error_text(error, company, settings)
+        sample.is_away = isinstance(error, SourceUnreachable | AccessDenied)
     if parts:
         sample.table = pa.concat_tables(parts)
     return sample

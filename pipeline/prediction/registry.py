@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +25,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from foundation.errors import ChurnError
 from foundation.model_version import ModelVersion
 from ml_assets.model.trained import TrainedModel
 from ml_assets.task import PredictionTask
@@ -51,16 +52,22 @@ ANSWER_SECONDS = 5
 _QUIET = ("alembic", "mlflow.store.db.utils")
 
 
-class RegistryError(Exception):
-    """The model registry cannot be used, or holds no such model; the message says which and what to do."""
+class RegistryError(ChurnError):
+    """The model registry cannot be used, or holds no such model."""
+
+    advice = "`churn model list --company SLUG` shows the models that there are."
 
 
 class RegistryUnreachable(RegistryError):
     """MLflow's store refuses, or does not answer in time."""
 
+    advice = "`churn status` says whether that Postgres answers; then run the command again."
+
 
 class ModelFilesMissing(RegistryError):
     """The registry knows the version, but its files are gone."""
+
+    advice = "Put them back, or `churn train --company SLUG` trains it again."
 
 
 @dataclass(frozen=True)
@@ -133,12 +140,8 @@ class ModelRegistry:
         Read from MLflow's own table: importing MLflow takes seconds, and a day with nothing new needs no more.
         """
         query = sql.SQL("select version from {} where name = %s and alias = %s").format(_ALIASES)
-        with self._warehouse.connect() as connection:
-            try:
-                row = connection.execute(query, [name, CHAMPION]).fetchone()
-            except psycopg.errors.UndefinedTable:
-                return None
-        return None if row is None else ModelVersion(name, int(row[0]))
+        number = self._one_value(query, [name, CHAMPION])
+        return None if number is None else ModelVersion(name, int(number))
 
     def champion_feature_version(self, name: str) -> str | None:
         """What made the features that the champion learned from; None where there is none, or it is not recorded.
@@ -150,12 +153,7 @@ class ModelRegistry:
             " on tag.name = alias.name and tag.version = alias.version and tag.key = %s"
             " where alias.name = %s and alias.alias = %s"
         ).format(_ALIASES, _VERSION_TAGS)
-        with self._warehouse.connect() as connection:
-            try:
-                row = connection.execute(query, [_FEATURE_VERSION, name, CHAMPION]).fetchone()
-            except psycopg.errors.UndefinedTable:
-                return None
-        return None if row is None else str(row[0])
+        return self._one_value(query, [_FEATURE_VERSION, name, CHAMPION])
 
     def load(self, version: ModelVersion) -> TrainedModel:
         """One version of a model. Raises `RegistryError` when it, or its files, are not there."""
@@ -202,6 +200,17 @@ class ModelRegistry:
                     shutil.rmtree(folder)
         return len(runs)
 
+    def _one_value(self, query: sql.Composed, parameters: Sequence[str]) -> str | None:
+        """What MLflow's own tables say; None where they say nothing, or were never made."""
+        try:
+            with self._warehouse.connect() as connection:
+                row = connection.execute(query, parameters).fetchone()
+        except psycopg.errors.UndefinedTable:
+            return None
+        except psycopg.Error as error:
+            raise self._failed("its tables could not be read", error) from error
+        return None if row is None else str(row[0])
+
     @cached_property
     def _client(self) -> Any:
         """MLflow's client on its tables, which the first call ever creates (some seconds).
@@ -234,8 +243,7 @@ class ModelRegistry:
         place = f"{store.host}:{store.port}/{store.database}"
         return (
             f"the model registry (MLflow, schema {MLFLOW_SCHEMA} at {place}) cannot be reached: {reason}. Nothing was "
-            "scored or trained with it, and what is published stands. Is that Postgres up, with connections left? "
-            "Run the command again when it is."
+            "scored or trained with it, and what is published stands."
         )
 
     def _log_run(self, name: str, result: TrainingResult, task: PredictionTask, tags: Mapping[str, str]) -> str:
@@ -319,7 +327,7 @@ class ModelRegistry:
             run_id = self._client.get_model_version(version.name, str(version.number)).run_id
         found = list(self._files.glob(f"*/{run_id}/artifacts/{file}"))
         if not found:
-            raise ModelFilesMissing(f"{version} has no {file} under {self._files}: train again")
+            raise ModelFilesMissing(f"{version} has no {file} under {self._files}")
         return found[0].read_bytes()
 
     def _read(self, version: ModelVersion, run_id: str) -> TrainedModel:
@@ -328,25 +336,29 @@ class ModelRegistry:
         if not folders:
             raise ModelFilesMissing(
                 f"the files of {version} are not under {self._files}: they were "
-                "trained with another home folder or removed; put them back, or train again"
+                "trained with another home folder, or removed"
             )
         return TrainedModel.from_files({path.name: path.read_bytes() for path in folders[0].iterdir()})
 
     @contextmanager
     def _reported(self, what: str) -> Iterator[None]:
         """Turn MLflow's and the database's errors into one that says what could not be done; no secrets."""
+        from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, CommandError, psycopg.Error, OSError) as error:
             if isinstance(error.__cause__, OperationalError):
                 raise RegistryUnreachable(self._unreachable(error)) from error
-            reason = str(error).replace(self.tracking_uri, self._warehouse.place)
-            raise RegistryError(
-                f"{what} in the model registry (schema {MLFLOW_SCHEMA} at {self._warehouse.place}): {reason}"
-            ) from error
+            raise self._failed(what, error) from error
+
+    def _failed(self, what: str, error: Exception) -> RegistryError:
+        reason = str(error).strip().replace(self.tracking_uri, self._warehouse.place)
+        return RegistryError(
+            f"{what} in the model registry (MLflow, schema {MLFLOW_SCHEMA} at {self._warehouse.place}): {reason}"
+        )
 
 
 def _feature_version_tag(result: TrainingResult) -> dict[str, str]:

@@ -34,7 +34,7 @@ from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.frames import Encoded, ahead
-from warehouse.prediction.feature_store import FeaturesNotBuilt, chunks_at, keep_missing, rows_at
+from warehouse.prediction.feature_store import FeaturesNotBuilt, FeaturesReplaced, chunks_at, keep_missing, rows_at
 from warehouse.prediction.model_log import chosen_model
 from warehouse.prediction.score_history import (
     clear_moves,
@@ -243,9 +243,9 @@ class Scorer:
             start += rows.num_rows
             yield rows
         if start < read.keys.num_rows:
-            raise FeaturesNotBuilt(
-                f"The features of {scored.company.slug} for {scored.now.date()} were built again while they were "
-                "scored: run `churn score` again."
+            raise FeaturesReplaced(
+                f"The features of {scored.company.slug} for {scored.now.date()} were built again while they "
+                "were scored."
             )
 
     def _standing(self, company: Company, day: date, version: ModelVersion, model: TrainedModel) -> "Standing | None":

@@ -25,6 +25,8 @@ from warehouse.settings import Settings
 class UnknownTask(ChurnError):
     """No task has this name, or the company does not have it."""
 
+    advice = "`churn company show SLUG` shows the tasks of a company; `tasks:` in its definition switches them on."
+
 
 class ChurnSettings(TaskSettings):
     """What a company says of churn: what it means by it, and within how many days."""

@@ -38,6 +38,10 @@ class ChurnHome:
         with Warehouse.open(Settings(home=self.home)) as warehouse, warehouse.connect() as conn:
             return conn.execute(query, parameters).fetchall()  # type: ignore[call-overload]
 
+    def change(self, statements: str) -> None:
+        with Warehouse.open(Settings(home=self.home)) as warehouse, warehouse.connect() as conn:
+            conn.execute(statements.encode())
+
     def processes(self) -> list[str]:
         """Command lines of live processes that belong to this warehouse."""
         return [

@@ -269,6 +269,39 @@ def test_a_mistake_gets_one_message_and_exit_code_1(
     assert "Traceback" not in failed.stderr
 
 
+MLFLOW_AWAY = {
+    "drift": ("drift",),
+    "one score": ("score", "--company", "brightdesk", "--customer", "CUSTOMER"),
+    "card": ("model", "card", "--company", "brightdesk"),
+    "train": ("train", "--company", "brightdesk"),
+}
+
+
+@pytest.fixture
+def mlflow_of_another_version(line: ChurnHome, kept_up: None) -> Iterator[None]:
+    """MLflow's schema as a release leaves it that this one does not know."""
+    (version,) = line.ask("select version_num from mlflow.alembic_version")[0]
+    line.change("update mlflow.alembic_version set version_num = 'unknown'; delete from ml.feature_drift")
+    yield
+    line.change(f"update mlflow.alembic_version set version_num = '{version}'")
+
+
+@pytest.mark.parametrize("command", MLFLOW_AWAY)
+def test_without_the_model_registry_a_command_ends_in_one_message(
+    line: ChurnHome, mlflow_of_another_version: None, command: str
+) -> None:
+    (customer,) = line.ask(
+        "select min(customer_id) from predictions.churn_current inner join ops.companies using (company_id)"
+        " where slug = 'brightdesk'"
+    )[0]
+    done = line.churn(*(customer if argument == "CUSTOMER" else argument for argument in MLFLOW_AWAY[command]))
+    assert done.returncode == 1, done.stdout
+    assert "brightdesk" in done.stderr
+    assert done.stderr.count("in the model registry (MLflow, schema mlflow at") == 1, done.stderr
+    assert "`churn model list --company brightdesk`" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_status_says_how_each_company_stands_and_down_leaves_no_process_behind(line: ChurnHome, kept_up: None) -> None:
     status = line.churn("status")
     assert line.churn("down").returncode == 0

@@ -125,8 +125,7 @@ class EmbeddedServer:
         with self._locked():
             if not force and self._folder.is_held():
                 raise ServerInUse(
-                    f"The embedded Postgres in {self.home} is in use by another command. "
-                    f"Wait for it to end, or stop by force."
+                    f"The embedded Postgres in {self.home} is in use by another command: wait for it to end."
                 )
             self._folder.unpin()
             self._stop()
@@ -153,7 +152,7 @@ class EmbeddedServer:
         user = SUPERUSER if superuser else OWNER
         port = self._folder.port()
         if port is None:
-            raise ServerError(f"The embedded Postgres in {self.home} was never started. Start it first.")
+            raise ServerError(f"The embedded Postgres in {self.home} was never started: `churn up` starts it.")
         return f"postgresql://{user}:{quote(self._folder.password(user), safe='')}@{HOST}:{port}/{database}"
 
     def keep_shared_means_for_owner(self, database: str) -> None:
@@ -280,7 +279,7 @@ class EmbeddedServer:
             if _is_free(port):
                 self._folder.remember_port(port)
                 return port
-        raise ServerError(f"No free port on {HOST} between {PORTS.start} and {PORTS.stop - 1}.")
+        raise ServerError(f"No free port on {HOST} between {PORTS.start} and {PORTS.stop - 1}: end a program that holds one.")
 
     def _prepare_database(self) -> None:
         """Wait for the server's answer, then create the owner and the owner's database where they are missing."""

@@ -74,7 +74,7 @@ def compare_with_stored(
     if stored_version and rebuilt_version and stored_version != rebuilt_version:
         raise FeaturesNotBuilt(
             f"The stored rows of {as_of_date} are of feature version {stored_version[0]}, and the project and the "
-            f"company's settings now make {rebuilt_version[0]}: `churn run` builds them again; prove them after that."
+            f"company's settings now make {rebuilt_version[0]}: they can be proved after the next build."
         )
     columns = {
         name: (sql.Identifier("stored", name), sql.Identifier("rebuilt", name))

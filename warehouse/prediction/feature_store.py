@@ -47,6 +47,14 @@ _LABELLED: LiteralString = """
 class FeaturesNotBuilt(WarehouseError):
     """The feature matrix lacks what was asked for."""
 
+    advice = "`churn run` builds the features of today, `churn backfill DATE` those of a past date."
+
+
+class FeaturesReplaced(FeaturesNotBuilt):
+    """The features were built again while they were being read."""
+
+    advice = "`churn score --company SLUG` scores those that stand now."
+
 
 @dataclass(frozen=True)
 class CatalogueRow:
@@ -90,9 +98,7 @@ def read_catalogue(conn: psycopg.Connection[Any], company_id: int | None) -> lis
         with conn.cursor(row_factory=class_row(CatalogueRow)) as cursor:
             return cursor.execute(query, {"company_id": company_id}).fetchall()
     except psycopg.errors.UndefinedTable:
-        raise FeaturesNotBuilt(
-            f"{relations.FEATURE_CATALOGUE} does not exist yet: run `churn run`, or `dbt build` in dbt_project."
-        ) from None
+        raise FeaturesNotBuilt(f"{relations.FEATURE_CATALOGUE} does not exist yet.") from None
 
 
 def attribute_feature(attribute: CustomAttribute) -> str:
@@ -111,7 +117,7 @@ def built_columns(conn: psycopg.Connection[Any], matrix: Relation) -> list[str]:
         [matrix.schema, matrix.name],
     ).fetchall()
     if not rows:
-        raise FeaturesNotBuilt(f"{matrix} does not exist yet: run `churn run`, or `dbt build` in dbt_project.")
+        raise FeaturesNotBuilt(f"{matrix} does not exist yet.")
     return [name for (name,) in rows]
 
 
@@ -214,9 +220,7 @@ def feature_versions_at(
             [company_id, as_of_date],
         ).fetchall()
     except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable):
-        raise FeaturesNotBuilt(
-            f"{task.matrix} is not there, or was built by an older release: run `churn run`, or `dbt build`."
-        ) from None
+        raise FeaturesNotBuilt(f"{task.matrix} is not there, or was built by an older release.") from None
     return [str(version) for (version,) in rows]
 
 

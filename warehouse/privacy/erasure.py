@@ -214,7 +214,7 @@ def forget_customer(
 
 def _nothing(conn: Connection, company: Company, customer_id: str) -> str:
     if read_erased(conn, company.company_id).is_erased(customer_id):
-        return f"This customer of {company.slug} was forgotten before, and nothing has come back."
+        return f"This customer of {company.slug} was forgotten before, and nothing of theirs has come back."
     return f"{company.slug} has no customer {customer_id!r}; ids are those of its CRM, letter by letter."
 
 

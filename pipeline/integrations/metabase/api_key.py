@@ -20,7 +20,7 @@ def make_api_key(settings: Settings, *, sleep: Callable[[float], None] = time.sl
     other MetabaseError children for what Metabase refuses.
     """
     if settings.metabase_url is None:
-        raise MetabaseNotReady("CHURN_METABASE_URL is not set: no Metabase to make a key in")
+        raise MetabaseNotReady("CHURN_METABASE_URL is not set: there is no Metabase to make a key in.")
     access = replace(access_of(settings), api_key=None)
     with MetabaseClient(access, sleep=sleep) as client:
         client.sign_in(site_name=load_definitions().warehouse.site_name)

@@ -217,10 +217,7 @@ class MetabaseClient:
 
     def _unreachable(self, method: str, path: str, error: httpx.TransportError) -> MetabaseUnreachable:
         reason = self._without_secrets(str(error)) or type(error).__name__
-        return MetabaseUnreachable(
-            f"No answer from Metabase at {self._access.url} to {method} {path}: {reason}. "
-            "Check CHURN_METABASE_URL; a Metabase that has just been started needs about a minute."
-        )
+        return MetabaseUnreachable(f"No answer from Metabase at {self._access.url} to {method} {path}: {reason}.")
 
     def _without_secrets(self, text: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):

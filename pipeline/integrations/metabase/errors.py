@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from foundation.errors import ChurnError
 
-class MetabaseError(Exception):
+_ADVICE_BY_STATUS = {
+    401: "Check CHURN_METABASE_API_KEY, or CHURN_METABASE_USERNAME and CHURN_METABASE_PASSWORD.",
+    402: "That is a feature of a paid Metabase.",
+    403: "The account must be an administrator of Metabase.",
+}
+
+
+class MetabaseError(ChurnError):
     """Base of every error that this integration raises."""
 
 
 class DefinitionError(MetabaseError):
     """A file under `dashboards/` is wrong; the message names the file and the key."""
 
+    advice = "docs/dashboards.md describes the files."
+
 
 class MetabaseUnreachable(MetabaseError):
     """No answer came: wrong address, not started yet, or the network between."""
+
+    advice = (
+        "Check CHURN_METABASE_URL; a Metabase that has just been started needs about a minute. "
+        "`churn dashboards plan` tries it and writes nothing."
+    )
 
 
 class MetabaseNotReady(MetabaseError):
@@ -38,13 +53,5 @@ class MetabaseRefused(MetabaseError):
         self.method = method
         self.path = path
         self.body = body
-        super().__init__(f"Metabase refused {method} {path} with status {status}: {body}{self._advice()}")
-
-    def _advice(self) -> str:
-        if self.status == 401:
-            return " Check CHURN_METABASE_API_KEY, or CHURN_METABASE_USERNAME and CHURN_METABASE_PASSWORD."
-        if self.status == 403:
-            return " The account must be an administrator of Metabase."
-        if self.status == 402:
-            return " That is a feature of a paid Metabase."
-        return ""
+        super().__init__(f"Metabase refused {method} {path} with status {status}: {body}")
+        self.advice = _ADVICE_BY_STATUS.get(status, "")

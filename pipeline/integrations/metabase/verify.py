@@ -46,6 +46,8 @@ MOST_ROWS = 2000
 class VerifyFailed(MetabaseError):
     """What somebody sees in Metabase is not what it should be; `faults` holds a line each."""
 
+    advice = "`churn dashboards apply` brings Metabase in line with the files."
+
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = list(faults)
         listed = "\n".join(f"- {fault}" for fault in faults)

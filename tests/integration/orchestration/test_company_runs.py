@@ -177,7 +177,9 @@ def test_those_that_fail_are_named_with_a_remedy_and_stop_nobody(run: Run) -> No
     loaded = run.ask("select slug from raw.customers inner join ops.companies using (company_id) where load_id > 0")
     assert {slug for (slug,) in loaded} == {"good_file", "good_encrypted", "good_database", "good_twice"}
     for slug in FAILING:
-        assert f"{slug} · sync" in run.done.stderr
+        assert run.done.stderr.count(f"{slug} · sync") == 1
+    assert "@127.0.0.1:1/nowhere: it cannot be read" in run.done.stderr
+    assert "`churn company check no_answer`" in run.done.stderr
 
 
 def test_the_run_stands_at_its_job_in_the_ui(run: Run) -> None:

@@ -222,7 +222,7 @@ def test_an_encrypted_secret_is_a_reference_that_opens_and_is_shown_to_nobody(
         assert "hunter2" not in text
 
 
-def test_rotation_encrypts_every_companys_secrets_anew_and_audits_no_value(
+def test_rotation_encrypts_every_companys_secrets_again_and_audits_no_value(
     churn: Churn, file: Callable[..., str], warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = Settings(secret_key=OLD_KEY), Settings(secret_key=NEW_KEY)
@@ -233,7 +233,7 @@ def test_rotation_encrypts_every_companys_secrets_anew_and_audits_no_value(
     churn("company", "add", file(ACME | {"connector_settings": settings, "notification_addresses": [reference]}, SHOP))
     monkeypatch.setenv("CHURN_SECRET_KEY", NEW_KEY)
     monkeypatch.setenv("CHURN_SECRET_KEY_PREVIOUS", OLD_KEY)
-    assert "2 secrets encrypted anew" in churn("secret", "rotate").output
+    assert "2 secrets encrypted again" in churn("secret", "rotate").output
     acme = registered(warehouse)["acme"]
     for rotated in (acme.connector_settings["api_key"], *acme.notification_addresses):
         assert resolve_secret(rotated, new) == "hunter2"

@@ -194,5 +194,5 @@ def test_a_frame_that_must_not_be_published_is_refused(model: TrainedModel) -> N
 
 def test_features_of_another_version_are_not_scored(model: TrainedModel) -> None:
     matrix = simulate(20, 1).assign(feature_version="b.x")
-    with pytest.raises(FeatureVersionError, match=r"\(not recorded\).*train anew"):
+    with pytest.raises(FeatureVersionError, match=r"\(not recorded\).*churn run"):
         build_score_rows(model, matrix, CHURN, model_version="churn-acme v3")

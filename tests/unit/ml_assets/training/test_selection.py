@@ -92,7 +92,7 @@ def test_a_recorded_model_is_repeated_bit_for_bit(frame: pd.DataFrame, kinds: tu
     assert np.array_equal(again.score(frame).probability, first.model.score(frame).probability)
     changed = frame.copy()
     changed.loc[0, "tenure_days"] += 1
-    with pytest.raises(TrainingChangedError, match="train again"):
+    with pytest.raises(TrainingChangedError, match="churn train --company SLUG"):
         repeat(stored, split, changed, task)
 
 

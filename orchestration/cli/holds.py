@@ -1,0 +1,117 @@
+"""``churn holds`` and ``churn replay``: dates that were held back from publication, and publishing them after all."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import date as Date
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from orchestration.cli.options import CompanySlug, Day, OneCompany
+from orchestration.cli.terminal import CommandFailed, chosen_companies, console, open_company, open_warehouse
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from warehouse.companies.definition import Company
+    from warehouse.publication.holds import Hold
+
+holds_app = typer.Typer(help="Dates that were held back from publication.")
+
+
+@holds_app.callback(invoke_without_command=True)
+def holds(
+    context: typer.Context,
+    company: OneCompany = None,
+    date: Day = None,
+    every: Annotated[bool, typer.Option("--all", help="Those that were released, too.")] = False,
+) -> None:
+    """List what is held back and why; with a date, whose risk level it would have changed."""
+    if context.invoked_subcommand:
+        return
+    from warehouse.publication.holds import list_holds
+    from warehouse.roles import Role
+
+    with open_warehouse() as (_, warehouse), warehouse.connect(Role.ml) as conn:
+        for each in chosen_companies(warehouse, company):
+            holds = list_holds(conn, each.company_id, only_open=not every)
+            if date:
+                holds = [hold for hold in holds if hold.as_of_date == date.date()]
+            if not holds:
+                console.print(f"{each.slug}: nothing is held.")
+                continue
+            console.print(_holds_table(each, holds))
+            if date:
+                console.print(_flips_table(conn, each, date.date()))
+
+
+@holds_app.command("accept")
+def holds_accept(
+    company: CompanySlug,
+    date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The date that is held.")],
+    because: Annotated[str, typer.Option(help="Why this is no outage; it is kept in the audit log.")],
+) -> None:
+    """Take what held a date as it is, since it was no outage; the same finding then passes for a week."""
+    from warehouse.clock import Clock
+    from warehouse.publication.holds import accept
+
+    with open_company(company) as (settings, warehouse, held), warehouse.connect() as conn:
+        now = Clock.from_settings(settings).for_company(held)
+        accept(conn, held.company_id, date.date(), now, getpass.getuser(), because)
+    following = "score" if date.date() == now.date() else "replay"
+    console.print(f"Accepted. `churn {following} --company {escape(company)}` publishes it.")
+
+
+def replay(company: CompanySlug, date: Day = None) -> None:
+    """Publish held dates as they would have been had the source been read in time; after its repair.
+
+    The current scores and the feed stay as they are. Ends with 1 where a date is held still.
+    """
+    from pipeline.features.dbt import prepare_manifest
+    from pipeline.prediction.scoring import ChurnScorer
+    from pipeline.publication.replay import replay_held_dates
+
+    with open_company(company) as (settings, warehouse, repaired):
+        prepare_manifest(settings)
+        scorer = ChurnScorer.from_settings(warehouse, settings)
+        done = replay_held_dates(settings, warehouse, scorer, repaired, date.date() if date else None)
+    for day in done.published:
+        console.print(f"{company}: {day} is published, as the source said it.")
+    if not done.published and not done.held:
+        console.print(f"{company}: no past date is held.")
+    if done.held:
+        raise CommandFailed(str(done.words_of_failure()))
+
+
+def _holds_table(company: Company, holds: list[Hold]) -> Table:
+    table = Table(title=company.slug, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in ("date", "stands", "scores", "would flip", "state", "why"):
+        table.add_column(column, justify="right" if column in ("scores", "would flip") else "left", header_style="dim")
+    for hold in holds:
+        state = hold.release or ("accepted" if hold.accepted_by else "held")
+        table.add_row(
+            str(hold.as_of_date),
+            str(hold.standing_date or "nothing"),
+            f"{hold.scores:,}",
+            f"{hold.flips:,}",
+            f"[{'yellow' if hold.is_open else 'green'}]{state}[/]",
+            escape("; ".join(f"{reason['name']}: {reason['detail']}" for reason in hold.reasons)),
+        )
+    return table
+
+
+def _flips_table(conn: psycopg.Connection, company: Company, day: Date) -> Table:
+    from warehouse.publication.holds import list_flips
+
+    table = Table("customer", "stands", "held back", box=None, pad_edge=False, header_style="dim")
+    for flip in list_flips(conn, company.company_id, day):
+        table.add_row(
+            escape(flip.customer_id),
+            f"{flip.published_level} {flip.published_probability:.1%}",
+            f"{flip.held_level} {flip.held_probability:.1%}",
+        )
+    return table

@@ -1,0 +1,11 @@
+"""Options that several commands share."""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+CompanySlug = Annotated[str, typer.Option("--company", help="Slug of the company.")]
+OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="One date.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

@@ -1,0 +1,61 @@
+"""How an error reads: what happened, to which company, and what helps."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from pathlib import Path
+
+import pytest
+
+from foundation.errors import ChurnError, about
+
+ROOT = Path(__file__).parents[3]
+PYTHONS_OWN = {
+    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
+}
+
+
+class Broken(ChurnError):
+    advice = "`churn mend --company SLUG` mends it."
+
+
+class Plain(ChurnError):
+    """Its messages say themselves what helps."""
+
+
+def test_the_advice_follows_the_message_as_a_sentence_of_its_own() -> None:
+    assert str(Broken("the model is gone")) == "the model is gone. `churn mend --company SLUG` mends it."
+    assert str(Broken("Is it gone?")) == "Is it gone? `churn mend --company SLUG` mends it."
+    assert str(Broken("one\ntwo")) == "one\ntwo\n`churn mend --company SLUG` mends it."
+    assert str(Plain("It is gone")) == "It is gone"
+
+
+def test_an_error_that_tells_of_another_leaves_its_advice_to_the_reader_of_the_first() -> None:
+    assert Broken("the model is gone").message == "the model is gone"
+
+
+def test_an_error_names_the_company_that_was_worked_on_and_advises_for_it() -> None:
+    with (
+        pytest.raises(Broken, match=r"^acme: the model is gone. `churn mend --company acme` mends it.$"),
+        about("acme"),
+    ):
+        raise Broken("the model is gone")
+
+
+def test_a_company_that_the_message_names_is_not_named_twice_and_the_innermost_stays() -> None:
+    with pytest.raises(Broken, match=r"^The model of acme is gone. `churn mend --company acme`"), about("acme"):
+        raise Broken("The model of acme is gone.")
+    with pytest.raises(Plain, match=r"^acme: gone$"), about("other"), about("acme"):
+        raise Plain("gone")
+
+
+def test_only_the_root_and_values_that_cannot_be_read_derive_from_pythons_own_errors() -> None:
+    strangers = {
+        node.name
+        for package in ("foundation", "ml_assets", "orchestration", "pipeline", "warehouse")
+        for file in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef) and {ast.unparse(base) for base in node.bases} & PYTHONS_OWN
+    }
+    assert strangers == {"ChurnError", "Unreadable"}
