@@ -1,5 +1,6 @@
 """dbt as the pipeline calls it: a program beside this Python, its variables, its profile and its manifest."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import orjson
 
 from foundation.errors import ChurnError
 from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, target_directory
+from pipeline.features.dbt_macros import MacroRefused, call_macro
 from warehouse.settings import Settings
 
 
@@ -66,13 +68,24 @@ def profiles_directory(settings: Settings) -> Path:
 def prepare_manifest(settings: Settings) -> Path:
     """Parse the dbt project if a file of it changed since the last time.
 
-    Returns the manifest's path. Raises DbtFailed with dbt's words where it does not parse.
+    Returns the manifest's path. Raises DbtFailed with dbt's words where it does not parse, and MacroRefused where a
+    feature's YAML says what no feature may say.
     """
     manifest = manifest_path(settings)
     if not manifest.exists() or _newest_source() > manifest.stat().st_mtime:
         # With a build's own variables: with others the build would parse everything once more.
         run_dbt(settings, ["parse"])
+        _refuse_unknown_words(manifest)
     return manifest
+
+
+def _refuse_unknown_words(manifest: Path) -> None:
+    """dbt parses any ``meta``; what no feature may say is an error at once, and again the next time."""
+    try:
+        call_macro(json.loads(manifest.read_text()), "refuse_unknown_words_of_features")
+    except MacroRefused:
+        manifest.unlink()
+        raise
 
 
 def _newest_source() -> float:
