@@ -1,18 +1,28 @@
-{#- The customers that a mart has rows of, with what its features are set against. `none_at_all` is what a customer
-    without any record has: nothing, or not even that where the company gives us none of the entity. -#}
-{% macro customers_to_build(entity) -%}
+{#- The customers that a mart has rows of, with what its features are set against: `segment`, `tenure_days`, and
+    `is_entity_given`, which is false where the company gives us none of what the mart counts. Such a company's features
+    are null, and not 0.
+
+        customers as (
+
+            {{ customers_to_build('tickets', ref('customer_features'), ref('stg_ops__company_entities')) }}
+
+        )
+
+      entity: what the mart counts: tickets, payments or events
+      customer_features, company_entities: the relations -#}
+{% macro customers_to_build(entity, customer_features, company_entities) -%}
     select
-        customer_features.company_id,
-        customer_features.customer_id,
-        customer_features.as_of_date,
-        customer_features.segment,
-        customer_features.tenure_days,
-        case when company_entities.entity is not null then 0 end as none_at_all
+        customers.company_id,
+        customers.customer_id,
+        customers.as_of_date,
+        customers.segment,
+        customers.tenure_days,
+        company_entities.entity is not null as is_entity_given
     from (
-        select * from {{ ref('customer_features') }}
+        select * from {{ customer_features }}
         where {{ is_to_be_built() }}
-    ) as customer_features
-    left join {{ ref('stg_ops__company_entities') }} as company_entities
-        on customer_features.company_id = company_entities.company_id
+    ) as customers
+    left join {{ company_entities }} as company_entities
+        on customers.company_id = company_entities.company_id
         and company_entities.entity = '{{ entity }}'
 {%- endmacro %}

@@ -12,7 +12,7 @@
         ''::text
     {%- else -%}
         case
-            when {{ matrix }}.feature_version = {{ expected_version(model_named(matrix).unique_id) }}
+            when {{ matrix }}.feature_version = {{ expected_version(model_named(matrix).unique_id, clocks) }}
                 then {{ expected_population_version(model.unique_id, clocks, settings) }}
             else 'mixed'
         end

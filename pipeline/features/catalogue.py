@@ -71,31 +71,14 @@ def built_features(warehouse: Warehouse, matrix: Relation, features: Sequence[Fe
 
 
 def place_of(manifest: Mapping[str, Any], model_name: str, feature: str, project: Path) -> str:
-    """File and line of the SQL that makes a feature, from the project's folder; the file alone where none shows it.
-
-    A name that a loop writes (`payments_{{ days }}d`) is found by its pattern.
-    """
+    """File and line of the SQL that makes a feature, from the project's folder; the file alone where none shows it."""
     if feature.startswith("attribute_"):
         return "the company's settings"
     node = manifest["nodes"][f"model.{manifest['metadata']['project_name']}.{model_name}"]
     path = str(node["original_file_path"])
-    lines = (project / path).read_text().splitlines()
-    exact = re.compile(rf"(\bas |\.){feature}\b,?\s*$")
-    quoted = re.compile(rf"'{feature}'")
-    for matches in (exact.search, lambda line: _writes(line, feature), quoted.search):
-        found = [number for number, line in enumerate(lines, 1) if matches(line)]
-        if found:
-            return f"{path}:{found[-1]}"
-    return path
-
-
-def _writes(line: str, name: str) -> bool:
-    """Whether the line ends with an alias that a loop fills in, and this name is one of those it makes."""
-    alias = re.search(r"\bas ((?:\w|\{\{.*?\}\})+),?\s*$", line)
-    if alias is None or "{{" not in alias[1]:
-        return False
-    literal = re.split(r"\{\{.*?\}\}", alias[1])
-    return any(literal) and re.fullmatch(r"\w+".join(map(re.escape, literal)), name) is not None
+    makes = re.compile(rf"(\bas |\.){feature}\b,?\s*$")
+    lines = [number for number, line in enumerate((project / path).read_text().splitlines(), 1) if makes.search(line)]
+    return f"{path}:{lines[-1]}" if lines else path
 
 
 def features_of_attributes(attributes: Iterable[CustomAttribute]) -> list[Feature]:

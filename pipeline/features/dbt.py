@@ -1,6 +1,7 @@
 """dbt as the pipeline calls it: a program beside this Python, its variables, its profile and its manifest."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import orjson
 
 from foundation.errors import ChurnError
 from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, target_directory
+from pipeline.features.dbt_macros import MacroRefused, call_macro
 from warehouse.settings import Settings
 
 
@@ -69,15 +71,26 @@ def profiles_directory(settings: Settings) -> Path:
 def prepare_manifest(settings: Settings) -> Path:
     """Parse the dbt project if it is not the one that was parsed last.
 
-    Returns the manifest's path. Raises DbtFailed with dbt's words where it does not parse.
+    Returns the manifest's path. Raises DbtFailed with dbt's words where it does not parse, and MacroRefused where a
+    feature's YAML says what no feature may say.
     """
     manifest = manifest_path(settings)
     parsed, fingerprint = manifest.with_name("parsed_project"), _fingerprint()
     if not manifest.exists() or not parsed.exists() or parsed.read_text() != fingerprint:
         # With a build's own variables: with others the build would parse everything once more.
         run_dbt(settings, ["parse"])
+        _refuse_unknown_words(manifest)
         parsed.write_text(fingerprint)
     return manifest
+
+
+def _refuse_unknown_words(manifest: Path) -> None:
+    """dbt parses any ``meta``; what no feature may say is an error at once, and again the next time."""
+    try:
+        call_macro(json.loads(manifest.read_text()), "refuse_unknown_words_of_features")
+    except MacroRefused:
+        manifest.unlink()
+        raise
 
 
 def _fingerprint() -> str:

@@ -71,7 +71,7 @@ paid as (
         segments.company_id,
         segments.cohort_month,
         segments.segment,
-        {{ month_of('payments.paid_at') }} as month,
+        {{ month_of('payments.paid_at', 'companies.time_zone') }} as month,
         sum(payments.revenue) as net_revenue
     from payments
     inner join companies
@@ -79,7 +79,9 @@ paid as (
     inner join segments
         on payments.company_id = segments.company_id
         and payments.customer_id = segments.customer_id
-    group by segments.company_id, segments.cohort_month, segments.segment, {{ month_of('payments.paid_at') }}
+    group by
+        segments.company_id, segments.cohort_month, segments.segment,
+        {{ month_of('payments.paid_at', 'companies.time_zone') }}
 
 ),
 

@@ -37,7 +37,9 @@ payments_with_states as (
         coalesce({{ utc_date('payments.paid_at') }} > {{ utc_date('payments.due_at') }}, false) as is_late,
         coalesce(payments.paid_at is null and payments.failed_at is not null, false) as is_failed,
         coalesce(payments.paid_at is null and payments.due_at < clocks.now_at, false) as is_overdue,
-        {{ month_of('coalesce(payments.due_at, payments.issued_at, payments.paid_at)') }} as month
+        {{ month_of(
+            'coalesce(payments.due_at, payments.issued_at, payments.paid_at)', 'companies.time_zone'
+        ) }} as month
     from payments
     inner join companies
         on payments.company_id = companies.company_id

@@ -52,7 +52,7 @@ revenue_per_customer as (
         payments.company_id,
         payments.customer_id,
         segments.segment,
-        date_trunc('quarter', {{ month_of('payments.paid_at') }})::date as quarter_start,
+        date_trunc('quarter', {{ month_of('payments.paid_at', 'companies.time_zone') }})::date as quarter_start,
         sum(payments.revenue) as revenue
     from payments
     inner join companies
@@ -68,7 +68,7 @@ revenue_per_customer as (
         payments.company_id,
         payments.customer_id,
         segments.segment,
-        date_trunc('quarter', {{ month_of('payments.paid_at') }})
+        date_trunc('quarter', {{ month_of('payments.paid_at', 'companies.time_zone') }})
 
 ),
 

@@ -26,8 +26,8 @@ payments_with_months as (
 
     select
         payments.*,
-        {{ month_of('payments.paid_at') }} as paid_month,
-        {{ month_of('payments.failed_at') }} as failed_month
+        {{ month_of('payments.paid_at', 'companies.time_zone') }} as paid_month,
+        {{ month_of('payments.failed_at', 'companies.time_zone') }} as failed_month
     from payments
     inner join companies
         on payments.company_id = companies.company_id

@@ -45,9 +45,12 @@ final as (
         coalesce(sum(payment_features.revenue_90d), 0)::numeric(18, 2) as revenue_90d,
         coalesce(sum(scores.churn_probability * greatest(payment_features.revenue_90d, 0)), 0)::numeric(18, 2)
             as value_at_stake,
-        coalesce(sum({{ monthly_revenue('payment_features.revenue_90d') }}), 0)::numeric(18, 2) as monthly_revenue,
-        coalesce(sum(scores.churn_probability * {{ monthly_revenue('payment_features.revenue_90d') }}), 0)
-        ::numeric(18, 2) as monthly_revenue_at_risk,
+        coalesce(sum({{ monthly_revenue(
+            'customer_features.monthly_price_in_company_currency', 'payment_features.revenue_90d'
+        ) }}), 0)::numeric(18, 2) as monthly_revenue,
+        coalesce(sum(scores.churn_probability * {{ monthly_revenue(
+            'customer_features.monthly_price_in_company_currency', 'payment_features.revenue_90d'
+        ) }}), 0)::numeric(18, 2) as monthly_revenue_at_risk,
         scores.month,
         scores.as_of_date
     from scores

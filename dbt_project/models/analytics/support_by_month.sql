@@ -32,7 +32,7 @@ tickets_with_segments as (
         {{ hours_between('tickets.opened_at', 'tickets.first_response_at') }} as first_response_hours,
         {{ hours_between('tickets.opened_at', 'tickets.resolved_at') }} as resolution_hours,
         coalesce(tickets.resolved_at is null or tickets.reopened_at > tickets.resolved_at, false) as is_open,
-        {{ month_of('tickets.opened_at') }} as month
+        {{ month_of('tickets.opened_at', 'companies.time_zone') }} as month
     from tickets
     inner join companies
         on tickets.company_id = companies.company_id

@@ -25,9 +25,9 @@ tickets_with_months as (
 
     select
         tickets.*,
-        {{ month_of('tickets.opened_at') }} as opened_month,
-        {{ month_of('tickets.resolved_at') }} as resolved_month,
-        {{ month_of('tickets.reopened_at') }} as reopened_month,
+        {{ month_of('tickets.opened_at', 'companies.time_zone') }} as opened_month,
+        {{ month_of('tickets.resolved_at', 'companies.time_zone') }} as resolved_month,
+        {{ month_of('tickets.reopened_at', 'companies.time_zone') }} as reopened_month,
         {{ hours_between('tickets.opened_at', 'tickets.first_response_at') }} as first_response_hours,
         {{ hours_between('tickets.opened_at', 'tickets.resolved_at') }} as resolution_hours
     from tickets

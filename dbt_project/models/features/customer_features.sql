@@ -49,28 +49,6 @@ rates_at_dates as (
 
 ),
 
-changes_per_customer as (
-
-    select
-        company_id,
-        customer_id,
-        as_of_date,
-        count(*) filter (where is_plan_change) as plan_changes_365d,
-        {%- for days in [90, 365] %}
-        count(*) filter (where is_up and {{ in_window('days_since_changed', days) }}) as changes_up_{{ days }}d,
-        count(*) filter (where is_down and {{ in_window('days_since_changed', days) }}) as changes_down_{{ days }}d,
-        {%- endfor %}
-        sum(seats_added) as seats_added_365d,
-        sum(price_added) as price_added_365d,
-        min(days_since_changed) as days_since_last_change,
-        min(days_since_changed) filter (where is_up) as days_since_last_change_up,
-        min(days_since_changed) filter (where is_down) as days_since_last_change_down
-    from changes
-    where {{ in_window('days_since_changed', 365) }}
-    group by company_id, customer_id, as_of_date
-
-),
-
 present_customers as (
 
     select * from customers
@@ -80,7 +58,9 @@ present_customers as (
 
 ),
 
-final as (
+-- One expression per feature. What the YAML does not describe stays here. Changes are counted for one customer at a
+-- time; that nothing changed is known where the attributes are.
+figures as (
 
     select
         present_customers.company_id,
@@ -88,23 +68,11 @@ final as (
         present_customers.as_of_date,
         present_customers.country_code as country,
         present_customers.signup_channel,
-        {{ segment('present_customers', 'present_customers.fixed_attributes') }} as segment,
+        {{ segment('companies.segment_by', 'present_customers', 'present_customers.fixed_attributes') }} as segment,
         present_customers.plan_name,
         present_customers.seats,
         present_customers.days_since_created as tenure_days,
         present_customers.contract_end_date - present_customers.as_of_date as days_to_contract_end,
-        {%- for name in [
-            'plan_changes_365d', 'changes_up_90d', 'changes_up_365d', 'changes_down_90d', 'changes_down_365d',
-            'seats_added_365d',
-        ] %}
-        case
-            when present_customers.are_attributes_known
-                then coalesce(changes_per_customer.{{ name }}, 0)::integer
-        end as {{ name }},
-        {%- endfor %}
-        changes_per_customer.days_since_last_change,
-        changes_per_customer.days_since_last_change_up,
-        changes_per_customer.days_since_last_change_down,
         present_customers.monthly_price::double precision as monthly_price,
         case
             when coalesce(present_customers.currency, companies.currency) = companies.currency
@@ -115,7 +83,7 @@ final as (
         -- Without what the year's changes added it is the price of a year ago.
         (
             present_customers.monthly_price / nullif(
-                present_customers.monthly_price - coalesce(changes_per_customer.price_added_365d, 0), 0
+                present_customers.monthly_price - coalesce(figures_of_changes.price_added_365d, 0), 0
             )
         )::double precision as price_against_year_ago,
         coalesce(present_customers.currency <> companies.currency, false) as is_billed_in_foreign_currency,
@@ -124,8 +92,7 @@ final as (
         end as is_returned,
         present_customers.fixed_attributes,
         coalesce(present_customers.changing_attributes, '{}') as changing_attributes,
-        {{ feature_version('present_customers') }} as feature_version,
-        {{ rates_version('present_customers.as_of_date') }} as rates_version
+        figures_of_changes.*
     from present_customers
     inner join companies
         on present_customers.company_id = companies.company_id
@@ -133,10 +100,35 @@ final as (
         on present_customers.company_id = rates_at_dates.company_id
         and present_customers.as_of_date = rates_at_dates.as_of_date
         and present_customers.currency = rates_at_dates.from_currency
-    left join changes_per_customer
-        on present_customers.company_id = changes_per_customer.company_id
-        and present_customers.customer_id = changes_per_customer.customer_id
-        and present_customers.as_of_date = changes_per_customer.as_of_date
+    left join lateral (
+        select
+            {{ count_where('is_plan_change') }} as plan_changes_365d,
+            {{ count_where('is_up and ' ~ in_window('days_since_changed', 90)) }} as changes_up_90d,
+            {{ count_where('is_up') }} as changes_up_365d,
+            {{ count_where('is_down and ' ~ in_window('days_since_changed', 90)) }} as changes_down_90d,
+            {{ count_where('is_down') }} as changes_down_365d,
+            coalesce(sum(seats_added), 0)::integer as seats_added_365d,
+            sum(price_added) as price_added_365d,
+            min(days_since_changed) as days_since_last_change,
+            min(days_since_changed) filter (where is_up) as days_since_last_change_up,
+            min(days_since_changed) filter (where is_down) as days_since_last_change_down
+        from changes
+        where
+            changes.company_id = present_customers.company_id
+            and changes.customer_id = present_customers.customer_id
+            and changes.as_of_date = present_customers.as_of_date
+            and {{ in_window('changes.days_since_changed', 365) }}
+    ) as figures_of_changes on present_customers.are_attributes_known
+
+),
+
+final as (
+
+    select
+        {{ described_columns('features') }},
+        {{ feature_version('features') }} as feature_version,
+        {{ rates_version('features.as_of_date') }} as rates_version
+    from figures as features
 
 )
 

@@ -18,7 +18,7 @@ first_months as (
         customers.company_id,
         clocks.time_zone,
         clocks.observed_until,
-        {{ month_of('min(customers.created_at)', 'clocks') }} as first_month
+        {{ month_of('min(customers.created_at)', 'clocks.time_zone') }} as first_month
     from customers
     inner join clocks
         on customers.company_id = clocks.company_id

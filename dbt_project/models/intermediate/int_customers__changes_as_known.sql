@@ -45,7 +45,7 @@ final as (
         changes.customer_id,
         changes.seats_added,
         changes.price_added,
-        {{ days_since('changes.changed_date') }},
+        {{ days_since('changes.changed_date', 'as_of_dates.as_of_date') }} as days_since_changed,
         changes.is_plan_change,
         changes.direction = 1 as is_up,
         changes.direction = -1 as is_down,
@@ -54,7 +54,7 @@ final as (
     inner join changes_with_direction as changes
         on as_of_dates.company_id = changes.company_id
         and changes.attributes_known_from < as_of_dates.as_of_at
-        and {{ has_recent_event(['changes.changed_date']) }}
+        and {{ has_recent_event(['changes.changed_date'], 'as_of_dates.as_of_date') }}
 
 )
 

@@ -85,8 +85,12 @@ final as (
             when coalesce(versions_in_force.previous_currency, '') = coalesce(versions_in_force.currency, '')
                 then versions_in_force.previous_monthly_price
         end as previous_monthly_price,
-        {{ chosen_attributes('versions_in_force.attributes', is_fixed=true) }} as fixed_attributes,
-        {{ chosen_attributes('versions_in_force.attributes', is_fixed=false) }} as changing_attributes,
+        {{ chosen_attributes(
+            'versions_in_force.attributes', 'companies.custom_attributes', is_fixed=true
+        ) }} as fixed_attributes,
+        {{ chosen_attributes(
+            'versions_in_force.attributes', 'companies.custom_attributes', is_fixed=false
+        ) }} as changing_attributes,
         versions_in_force.has_previous,
         versions_in_force.is_test,
         {{ utc_date('versions_in_force.created_at') }} as created_date,

@@ -27,8 +27,12 @@ final as (
     select
         customers.company_id,
         customers.customer_id,
-        {{ segment('customers', chosen_attributes('customers.attributes', is_fixed=true)) }} as segment,
-        {{ month_of('customers.created_at') }} as cohort_month
+        {{ segment(
+            'companies.segment_by',
+            'customers',
+            chosen_attributes('customers.attributes', 'companies.custom_attributes', is_fixed=true),
+        ) }} as segment,
+        {{ month_of('customers.created_at', 'companies.time_zone') }} as cohort_month
     from customers
     inner join companies
         on customers.company_id = companies.company_id

@@ -155,9 +155,9 @@ final as (
     select
         spells.company_id,
         spells.customer_id,
-        {{ month_of('spells.begins_at', 'clocks') }} as begins_month,
+        {{ month_of('spells.begins_at', 'clocks.time_zone') }} as begins_month,
         case
-            when spells.ends_at <= clocks.observed_until then {{ month_of('spells.ends_at', 'clocks') }}
+            when spells.ends_at <= clocks.observed_until then {{ month_of('spells.ends_at', 'clocks.time_zone') }}
         end as ends_month,
         spells.begins_at,
         case when spells.ends_at <= clocks.observed_until then spells.ends_at end as ends_at

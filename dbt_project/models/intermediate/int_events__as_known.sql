@@ -27,7 +27,7 @@ final as (
         on as_of_dates.company_id = events.company_id
         and events.known_from_date < as_of_dates.as_of_date
         and events.known_to_date >= as_of_dates.as_of_date
-        and {{ has_recent_event(['events.occurred_date']) }}
+        and {{ has_recent_event(['events.occurred_date'], 'as_of_dates.as_of_date') }}
 
 )
 

@@ -34,7 +34,7 @@ counts as (
             as matrix_version,
         min(matrix.rates_version) as rates_version,
         count(*) as rows_in_all,
-        {{ counts_of_features() }}
+        {{ counts_of_features('matrix') }}
     from matrix
     group by matrix.company_id, matrix.as_of_date
 
@@ -53,7 +53,7 @@ counts_by_feature as (
     from counts
     cross join lateral (
         values
-        {{ counts_as_rows() }}
+        {{ counts_as_rows('counts') }}
     ) as features (feature, rows_known)
 
 ),

@@ -49,9 +49,13 @@ final as (
         companies.time_zone,
         payments.amount as amount_as_paid,
         payments.discount_amount,
-        {{ in_company_currency('payments', 'amount') }} as amount,
+        {{ in_company_currency(
+            'payments.amount', 'payments.currency', 'companies.currency', 'payment_rates', 'company_rates'
+        ) }} as amount,
         case payments.kind when 'refund' then -1 else 1 end
-        * {{ in_company_currency('payments', 'amount') }} as revenue,
+        * {{ in_company_currency(
+            'payments.amount', 'payments.currency', 'companies.currency', 'payment_rates', 'company_rates'
+        ) }} as revenue,
         payments.issued_at,
         payments.due_at,
         payments.paid_at,
@@ -60,7 +64,7 @@ final as (
     from payments
     inner join companies
         on payments.company_id = companies.company_id
-    {{ join_exchange_rates('payments') }}
+    {{ join_exchange_rates('exchange_rates', 'payments', 'companies') }}
     where not payments.is_deleted
 
 )

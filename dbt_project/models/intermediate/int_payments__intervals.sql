@@ -53,8 +53,14 @@ final as (
         versions_in_force.method,
         coalesce(versions_in_force.currency, companies.currency) as charged_currency,
         versions_in_force.amount + coalesce(versions_in_force.discount_amount, 0) as list_amount_charged,
-        {{ in_company_currency('versions_in_force', 'amount') }} as amount,
-        coalesce({{ in_company_currency('versions_in_force', 'discount_amount') }}, 0) as discount_amount,
+        {{ in_company_currency(
+            'versions_in_force.amount', 'versions_in_force.currency', 'companies.currency', 'payment_rates',
+            'company_rates'
+        ) }} as amount,
+        coalesce({{ in_company_currency(
+            'versions_in_force.discount_amount', 'versions_in_force.currency', 'companies.currency', 'payment_rates',
+            'company_rates'
+        ) }}, 0) as discount_amount,
         versions_in_force.failed_attempts,
         {{ utc_date('versions_in_force.issued_at') }} as issued_date,
         {{ utc_date('versions_in_force.due_at') }} as due_date,
@@ -67,7 +73,7 @@ final as (
     from versions_in_force
     inner join companies
         on versions_in_force.company_id = companies.company_id
-    {{ join_exchange_rates('versions_in_force') }}
+    {{ join_exchange_rates('exchange_rates', 'versions_in_force', 'companies') }}
 
 )
 

@@ -3,7 +3,11 @@
     and of what their columns' meta.feature promises; the second of what the company says of itself. -#}
 
 
-{#- The version of the row being built. `record` is a relation of the query that has the company_id. -#}
+{#- The version of the row being built, the last column of every mart.
+
+        {{ feature_version('customers') }} as feature_version
+
+      record: a relation of the query that has the company_id -#}
 {% macro feature_version(record) -%}
     {%- do ref('int_companies__clocks') -%}
     {%- if not execute or model.resource_type != 'model' -%}
@@ -15,32 +19,43 @@
 
 
 {#- The same for a model that is put together from other marts: `mixed` where one of their rows was not made by
-    what stands in the project and the registry today. Needs `clocks` joined. -#}
-{% macro feature_version_over(marts) -%}
+    what stands in the project and the registry today.
+
+        {{ feature_version_over(['customer_features', 'payment_features']) }} as feature_version
+
+      clocks: the name in the query of int_companies__clocks -#}
+{% macro feature_version_over(marts, clocks='clocks') -%}
     {%- if not execute or model.resource_type != 'model' -%}
         ''::text
     {%- else -%}
         case
             when
                 {%- for mart in marts %}
-                {{ 'and ' if not loop.first }}{{ mart }}.feature_version = {{ expected_version(model_named(mart).unique_id) }}
+                {{ 'and ' if not loop.first }}{{ mart }}.feature_version = {{ expected_version(model_named(mart).unique_id, clocks) }}
                 {%- endfor %}
                 and customer_features.rates_version is not distinct from payment_features.rates_version
-                then {{ expected_version(model.unique_id) }}
+                then {{ expected_version(model.unique_id, clocks) }}
             else 'mixed'
         end
     {%- endif -%}
 {%- endmacro %}
 
 
-{#- The version that a row of the model has if it is built today. Needs `clocks`, the company. -#}
-{% macro expected_version(unique_id) -%}
-    ('{{ sql_version(unique_id) }}.' || clocks.settings_version)
+{#- The version that a row of the model has if it is built today.
+
+        built.feature_version is distinct from {{ expected_version(model.unique_id, 'clocks') }}
+
+      clocks: the company's row of int_companies__clocks -#}
+{% macro expected_version(unique_id, clocks) -%}
+    ('{{ sql_version(unique_id) }}.' || {{ clocks }}.settings_version)
 {%- endmacro %}
 
 
 {#- Which exchange rates a row of amounts rests on: a hash of those from before its date. A rate that is edited, or that
-    comes in late, so has the dates after it built anew, and a new one those that begin to know it.
+    comes in late, so has the dates after it built again, and a new one those that begin to know it.
+
+        {{ rates_version('customers.as_of_date') }} as rates_version
+
       date: SQL of the row's as_of_date -#}
 {% macro rates_version(date) -%}
     {%- if model.resource_type != 'model' -%}
@@ -82,56 +97,6 @@
 {% endmacro %}
 
 
-{#- Seeds are data and not counted; labels and families are words, and change no number. -#}
-{% macro sql_version(unique_id) %}
-    {% set models = models_above(unique_id) %}
-    {% set parts = ['lookback_days ' ~ var('lookback_days')] %}
-    {% set calls = [] %}
-    {% for name in models | sort %}
-        {% do parts.append(name ~ ' ' ~ models[name].checksum.checksum) %}
-        {% do calls.extend(models[name].depends_on.macros) %}
-        {% for feature in features_of(models[name].name) %}
-            {% do parts.append([feature.name, feature.kind, feature.unit, feature.basis] | join(' ')) %}
-        {% endfor %}
-    {% endfor %}
-    {% for name, text in macros_called(calls) | dictsort %}
-        {% do parts.append(name ~ ' ' ~ local_md5(text)) %}
-    {% endfor %}
-    {% do return(local_md5(parts | join('\n'))[:12]) %}
-{% endmacro %}
-
-
-{#- The model and every model it is made from, by unique_id. -#}
-{% macro models_above(unique_id) %}
-    {% set found = {unique_id: graph.nodes[unique_id]} %}
-    {% set waiting = [graph.nodes[unique_id]] %}
-    {# Each step looks at one more model; there are no more than the project has. #}
-    {% for _ in graph.nodes if waiting %}
-        {% for name in waiting.pop().depends_on.nodes if name.startswith('model.') and name not in found %}
-            {% do found.update({name: graph.nodes[name]}) %}
-            {% do waiting.append(graph.nodes[name]) %}
-        {% endfor %}
-    {% endfor %}
-    {% do return(found) %}
-{% endmacro %}
-
-
-{#- This project's macros among those called, and those that they call, as {name: text}. -#}
-{% macro macros_called(unique_ids) %}
-    {% set ours = context[project_name] %}
-    {% set waiting = unique_ids | list %}
-    {% set found = {} %}
-    {% for _ in range(1000) if waiting %}
-        {% set package, name = waiting.pop().split('.')[1:] %}
-        {% if package == project_name and name not in found %}
-            {% do found.update({name: ours[name].macro.macro_sql}) %}
-            {% do waiting.extend(ours[name].macro.depends_on.macros) %}
-        {% endif %}
-    {% endfor %}
-    {% do return(found) %}
-{% endmacro %}
-
-
 {#- The settings' version of each company, as a JSON object by company_id. -#}
 {% macro settings_versions() %}
     {% set clocks = load_relation(ref('int_companies__clocks')) %}
@@ -142,10 +107,4 @@
         {% endfor %}
     {% endif %}
     {% do return(tojson(versions)) %}
-{% endmacro %}
-
-
-{% macro model_named(name) %}
-    {% do return(graph.nodes.values() | selectattr('resource_type', 'equalto', 'model')
-        | selectattr('name', 'equalto', name) | first) %}
 {% endmacro %}

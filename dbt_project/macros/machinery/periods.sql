@@ -84,7 +84,7 @@
         {% do conditions.append(stale_population()) %}
     {% else %}
         {% if 'feature_version' in model.columns %}
-            {% do conditions.append('built.feature_version is distinct from ' ~ expected_version(model.unique_id)) %}
+            {% do conditions.append('built.feature_version is distinct from ' ~ expected_version(model.unique_id, 'clocks')) %}
         {% endif %}
         {% if 'rates_version' in model.columns %}
             {% do conditions.append('built.rates_version is distinct from ' ~ rates_version('periods.as_of_date')) %}

@@ -62,7 +62,7 @@
         loads.load_id,
         loads.versions,
         loads.fingerprint,
-        {{ made_by(model.unique_id, also_rests_on) }} as made_by
+        {{ made_by(model.unique_id, also_rests_on, 'clocks') }} as made_by
     from (
         select
             company_id,
@@ -79,11 +79,11 @@
 
 
 {#- The model's SQL, the company's settings and the content of what else the rows rest on. -#}
-{% macro made_by(unique_id, also_rests_on) -%}
+{% macro made_by(unique_id, also_rests_on, clocks) -%}
     concat_ws(
         '.',
         '{{ sql_version(unique_id) }}',
-        clocks.settings_version
+        {{ clocks }}.settings_version
         {%- for name in also_rests_on %},
         (select md5(string_agg(content::text, ';' order by content::text)) from {{ relation_named(name) }} as content)
         {%- endfor %}
@@ -227,7 +227,7 @@
     from {{ loads_read }} as read
     inner join {{ ref('int_companies__clocks') }} as clocks
         on read.company_id = clocks.company_id
-    where read.made_by <> {{ made_by(node.unique_id, node.config.meta.also_rests_on) }}
+    where read.made_by <> {{ made_by(node.unique_id, node.config.meta.also_rests_on, 'clocks') }}
     group by read.company_id
 {%- endmacro %}
 

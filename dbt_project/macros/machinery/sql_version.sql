@@ -1,0 +1,64 @@
+{#- Which SQL makes a model's rows: a hash of the model, of all models above it, of the macros that they call and of what
+    their columns' meta.feature promises. This is the one place where it is worked out: Dagster, which knows it before
+    anything is built, calls these macros on dbt's manifest (pipeline/features/dbt_macros.py). They ask no database. -#}
+
+
+{#- Seeds are data and not counted; labels and families are words, and change no number.
+
+        {{ sql_version('model.churn_warehouse.ticket_features') }}  gives '5c3c6f83a92f'
+
+      unique_id: dbt's name for the model -#}
+{% macro sql_version(unique_id) %}
+    {% set models = models_above(unique_id) %}
+    {% set parts = ['lookback_days ' ~ var('lookback_days')] %}
+    {% set calls = [] %}
+    {% for name in models | sort %}
+        {% do parts.append(name ~ ' ' ~ models[name].checksum.checksum) %}
+        {% do calls.extend(models[name].depends_on.macros) %}
+        {% for feature in features_of(models[name].name) %}
+            {% do parts.append([feature.name, feature.kind, feature.unit, feature.basis] | join(' ')) %}
+        {% endfor %}
+    {% endfor %}
+    {% for name, text in macros_called(calls) | dictsort %}
+        {% do parts.append(name ~ ' ' ~ local_md5(text)) %}
+    {% endfor %}
+    {% do return(local_md5(parts | join('\n'))[:12]) %}
+{% endmacro %}
+
+
+{#- The model and every model it is made from, by unique_id. -#}
+{% macro models_above(unique_id) %}
+    {% set found = {unique_id: graph.nodes[unique_id]} %}
+    {% set waiting = [graph.nodes[unique_id]] %}
+    {# Each step looks at one more model; there are no more than the project has. #}
+    {% for _ in graph.nodes if waiting %}
+        {% for name in waiting.pop().depends_on.nodes if name.startswith('model.') and name not in found %}
+            {% do found.update({name: graph.nodes[name]}) %}
+            {% do waiting.append(graph.nodes[name]) %}
+        {% endfor %}
+    {% endfor %}
+    {% do return(found) %}
+{% endmacro %}
+
+
+{#- This project's macros among those called, and those that they call, as {name: text}. -#}
+{% macro macros_called(unique_ids) %}
+    {% set ours = context[project_name] %}
+    {% set waiting = unique_ids | list %}
+    {% set found = {} %}
+    {% for _ in range(1000) if waiting %}
+        {% set package, name = waiting.pop().split('.')[1:] %}
+        {% if package == project_name and name not in found %}
+            {% do found.update({name: ours[name].macro.macro_sql}) %}
+            {% do waiting.extend(ours[name].macro.depends_on.macros) %}
+        {% endif %}
+    {% endfor %}
+    {% do return(found) %}
+{% endmacro %}
+
+
+{#- A model's node of the graph, by its name. -#}
+{% macro model_named(name) %}
+    {% do return(graph.nodes.values() | selectattr('resource_type', 'equalto', 'model')
+        | selectattr('name', 'equalto', name) | first) %}
+{% endmacro %}

@@ -1,0 +1,89 @@
+"""Macros of the dbt project, called on the manifest that dbt wrote.
+
+What follows from the project alone stands once, in Jinja, where dbt itself calls it. This module calls the same text:
+without dbt and without a database, so that Dagster knows it as soon as it loads.
+"""
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import jinja2
+import yaml
+
+from foundation.errors import ChurnError
+from pipeline.features.catalogue import PROJECT_DIRECTORY
+
+
+class MacroRefused(ChurnError):
+    """A macro ended with an error; the message is the macro's own."""
+
+
+def call_macro(manifest: Mapping[str, Any], name: str, *arguments: object) -> Any:
+    """What a macro of the project returns for these arguments, or the text that it writes.
+
+    Of dbt's context a macro finds ``graph``, ``var`` (as dbt_project.yml sets it), ``execute``, ``local_md5``,
+    ``exceptions``, ``project_name`` and the project's other macros. Raises KeyError for a macro that the manifest does
+    not hold, and MacroRefused where the macro raises a compiler error.
+    """
+    project = manifest["metadata"]["project_name"]
+    environment = jinja2.Environment(extensions=["jinja2.ext.do"], autoescape=False)  # noqa: S701 - no page
+    macros = {
+        macro["name"]: _Macro(environment, macro)
+        for macro in manifest["macros"].values()
+        if macro["package_name"] == project
+    }
+    environment.globals.update(
+        **macros,
+        **{"return": _return},
+        context={project: macros},
+        exceptions=SimpleNamespace(raise_compiler_error=_refuse),
+        execute=True,
+        graph={"nodes": manifest["nodes"]},
+        local_md5=lambda text: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
+        project_name=project,
+        var=lambda variable: _variables()[variable],
+    )
+    return macros[name](*arguments)
+
+
+class _Macro:
+    """A macro by its text, compiled when it is first called. ``macro`` is what the manifest says of it."""
+
+    def __init__(self, environment: jinja2.Environment, macro: Mapping[str, Any]) -> None:
+        self.macro = macro
+        self._environment = environment
+
+    @functools.cached_property
+    def _callable(self) -> Any:
+        return getattr(self._environment.from_string(self.macro["macro_sql"]).module, self.macro["name"])
+
+    def __call__(self, *arguments: object, **named: object) -> Any:
+        try:
+            return self._callable(*arguments, **named)
+        except _Returned as returned:
+            return returned.value
+
+
+class _Returned(Exception):
+    """dbt's way to return a value, and no text, from a macro."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+def _return(value: object) -> NoReturn:
+    raise _Returned(value)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise MacroRefused(message)
+
+
+@functools.cache
+def _variables() -> dict[str, Any]:
+    """What dbt_project.yml sets; a Dagster that loads every table's version reads it once."""
+    variables: dict[str, Any] = yaml.safe_load((PROJECT_DIRECTORY / "dbt_project.yml").read_text())["vars"]
+    return variables
