@@ -34,7 +34,7 @@ check-python:
 	$(BIN)/lint-imports
 
 check-sql:
-	$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 dbt_project
+	$(BIN)/python -m scripts.lint_sql
 	$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 --config dashboards/sqlfluff.cfg dashboards
 
 bench: $(DEV_INSTALLED) ## Benchmarks, each beside what it is compared with
