@@ -36,7 +36,7 @@ check-python:
 	$(BIN)/lint-imports
 
 check-sql:
-	$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 dbt_project
+	$(BIN)/python -m scripts.lint_sql
 	$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 --config dashboards/sqlfluff.cfg dashboards
 
 hooks: $(DEV_INSTALLED) ## Check each commit before it is made

@@ -33,7 +33,7 @@
                 {%- for mart in marts %}
                 {{ 'and ' if not loop.first }}{{ mart }}.feature_version = {{ expected_version(model_named(mart).unique_id, clocks) }}
                 {%- endfor %}
-                and customer_features.rates_version is not distinct from payment_features.rates_version
+                and (customer_features.rates_version is not distinct from payment_features.rates_version)
                 then {{ expected_version(model.unique_id, clocks) }}
             else 'mixed'
         end

@@ -142,7 +142,8 @@ figures as (
 
 ),
 
--- Against the customer's own past, and beside the others of its segment: 0 is the lowest revenue, or the newest payment.
+-- Against the customer's own past, and beside the others of its segment: 0 is the lowest revenue, or the newest
+-- payment.
 comparisons as (
 
     select
