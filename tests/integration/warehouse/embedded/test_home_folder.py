@@ -15,11 +15,7 @@ import psutil
 import psycopg
 import pytest
 
-from tests.integration.warehouse.embedded.processes import (
-    AS_ROOT,
-    PROJECT,
-    answer,
-)
+from tests.integration.warehouse.embedded.processes import AS_ROOT, PROJECT, answer
 from warehouse.embedded import binaries, service_account
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.embedded.service_account import ServiceAccount

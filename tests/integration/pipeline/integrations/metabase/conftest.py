@@ -11,12 +11,7 @@ import pytest
 from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.definitions import DASHBOARDS_DIRECTORY, Definitions
 from pipeline.integrations.metabase.memory import FILE as MEMORY
-from tests.integration.pipeline.integrations.metabase.applying import (
-    WAREHOUSE_PASSWORD,
-    FakeLogins,
-    apply,
-    tables_of,
-)
+from tests.integration.pipeline.integrations.metabase.applying import WAREHOUSE_PASSWORD, FakeLogins, apply, tables_of
 from tests.integration.pipeline.integrations.metabase.stand_in.server import Address, StandIn, served
 
 

@@ -16,10 +16,7 @@ from pipeline.integrations.metabase.apply import apply_dashboards
 from pipeline.integrations.metabase.changes import ApplyResult, CardsFailed
 from pipeline.integrations.metabase.definitions import DASHBOARDS_DIRECTORY, Definitions
 from pipeline.integrations.metabase.desired import OWNERSHIP_NOTE
-from pipeline.integrations.metabase.errors import (
-    DefinitionError,
-    MetabaseUnreachable,
-)
+from pipeline.integrations.metabase.errors import DefinitionError, MetabaseUnreachable
 from tests.integration.pipeline.integrations.metabase.applying import (
     AMANI,
     COMPANIES,

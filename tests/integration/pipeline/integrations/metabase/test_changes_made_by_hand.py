@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.integrations.metabase.definitions import Definitions
-from pipeline.integrations.metabase.errors import (
-    MetabaseNotOurs,
-)
+from pipeline.integrations.metabase.errors import MetabaseNotOurs
 from tests.integration.pipeline.integrations.metabase.applying import (
     ALL_USERS,
     PASSWORD,

@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.integrations.metabase.errors import (
-    MetabaseError,
-    MetabaseRefused,
-)
+from pipeline.integrations.metabase.errors import MetabaseError, MetabaseRefused
 from tests.integration.pipeline.integrations.metabase.stand_in.server import StandIn
 
 

@@ -11,11 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from aiosmtpd.controller import Controller
 
-from tests.integration.pipeline.integrations.notifications.arrivals import (
-    MONDAY,
-    Post,
-    company,
-)
+from tests.integration.pipeline.integrations.notifications.arrivals import MONDAY, Post, company
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings

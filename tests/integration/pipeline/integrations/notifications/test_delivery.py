@@ -11,12 +11,7 @@ import pytest
 from pipeline.companies import parse_definition
 from pipeline.integrations.notifications.channels import Recipient
 from pipeline.integrations.notifications.sending import send_digests, send_test
-from tests.integration.pipeline.integrations.notifications.arrivals import (
-    Post,
-    log,
-    outcomes,
-    publish,
-)
+from tests.integration.pipeline.integrations.notifications.arrivals import Post, log, outcomes, publish
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import change_company
 from warehouse.connection import Warehouse

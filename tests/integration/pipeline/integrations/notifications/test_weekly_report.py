@@ -10,14 +10,7 @@ import pytest
 from pipeline.companies import parse_definition
 from pipeline.integrations.notifications.sending import send_weekly_reports
 from pipeline.telling.dashboards import company_facts
-from tests.integration.pipeline.integrations.notifications.arrivals import (
-    MONDAY,
-    Post,
-    at,
-    outcomes,
-    parts,
-    publish,
-)
+from tests.integration.pipeline.integrations.notifications.arrivals import MONDAY, Post, at, outcomes, parts, publish
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import change_company
 from warehouse.connection import Warehouse
