@@ -90,7 +90,6 @@ def announce_port(home: Path, port: int) -> None:
 
 
 def _definition(company: Company, home: Path, churn_home: Path, port: int) -> dict[str, Any]:
-    is_subscription = company.kind == "subscriptions"
     key = os.path.relpath(home / "keys" / company.slug, churn_home)
     return {
         "slug": company.slug,
@@ -98,9 +97,7 @@ def _definition(company: Company, home: Path, churn_home: Path, port: int) -> di
         "connector": "habari_api",
         "connector_settings": {"base_url": f"http://127.0.0.1:{port}", "api_key": f"file:{key}"},
         "entities": ["customers", "tickets", "payments", *(["events"] if company.usage else [])],
-        "churn_kind": "cancellation" if is_subscription else "inactivity",
-        "inactivity_days": None if is_subscription else company.horizon_days,
-        "horizon_days": company.horizon_days,
+        "tasks": _tasks(company),
         "currency": company.currency,
         "time_zone": company.time_zone,
         "business_hours": {day: list(hours) for day, hours in company.business_hours.items()},
@@ -109,6 +106,14 @@ def _definition(company: Company, home: Path, churn_home: Path, port: int) -> di
         "shares_training": company.shares_training,
         "clock_at": None,
     }
+
+
+def _tasks(company: Company) -> dict[str, dict[str, Any]]:
+    days = company.horizon_days
+    churn = (
+        {"kind": "cancellation"} if company.kind == "subscriptions" else {"kind": "inactivity", "inactivity_days": days}
+    )
+    return {"churn": churn | {"horizon_days": days}, **company.further_tasks}
 
 
 def _write_companies(home: Path, companies: Sequence[dict[str, Any]]) -> None:

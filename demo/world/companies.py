@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from demo.world.moments import HISTORY_START, seconds
 
@@ -69,7 +69,7 @@ class Company:
     """One company of the world. `kind` says which simulator runs it.
 
     `founded_at` is the first moment with records; `established_share` of the customers signed up before it.
-    `usage` is that of its product; without it the company records no events and asks for no grades.
+    `further_tasks` are what is predicted for it besides churn, as its definition says it. `usage` is that of its product; without it the company records no events and asks for no grades.
     `business_hours` are by weekday, from when to when in its time zone.
     """
 
@@ -91,6 +91,7 @@ class Company:
     business_hours: dict[str, tuple[str, str]]
     custom_fields: tuple[CustomField, ...]
     segment_by: str
+    further_tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     usage: Usage | None = None
     plans: tuple[Plan, ...] = ()
     price_rises: dict[int, float] = field(default_factory=dict)
@@ -135,6 +136,7 @@ BRIGHTDESK = Company(
         CustomField(name="nps", kind="number", is_fixed=False, label="Recommendation grade", unit="of 10"),
     ),
     segment_by="industry",
+    further_tasks={"support": {"horizon_days": 14}},
     usage=Usage(sessions_per_month=2.6, median_minutes=22.0, spread=0.35),
     plans=(
         Plan(name="basic", price=1200, share=0.5, risk=0.7, median_seats=5),

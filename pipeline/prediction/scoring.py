@@ -142,7 +142,7 @@ class Scorer:
     def score_entity(self, company: Company, entity_id: str) -> dict[str, Any]:
         """One entity's score at the company's newest date as it would be published, with reasons; nothing is kept.
 
-        Its percentile is null, for it is alone. Raises as ``stage`` does, and FeaturesNotBuilt for an entity that
+        Its percentile is null, for it is alone; `value` is what its task's value feature says. Raises as ``stage`` does, and FeaturesNotBuilt for an entity that
         has no features at that date.
         """
         version = self._champion(company)
@@ -155,7 +155,8 @@ class Scorer:
             described=self._described(company),
         )
         row = {str(name): value for name, value in scores.iloc[0].items()}
-        return row | {name: orjson.loads(row[name]) for name in JSON_COLUMNS} | {"percentile": None}
+        value = rows.column(self._binding.value_feature)[0].as_py()
+        return row | {name: orjson.loads(row[name]) for name in JSON_COLUMNS} | {"percentile": None, "value": value}
 
     def stage_rows(self, company: Company, rows: pa.Table, version: ModelVersion) -> int:
         """Score one date's rows with that model, stage the scores, and return how many there are."""
