@@ -110,10 +110,10 @@ def _definition(company: Company, home: Path, churn_home: Path, port: int) -> di
 
 def _tasks(company: Company) -> dict[str, dict[str, Any]]:
     days = company.horizon_days
-    churn = (
-        {"kind": "cancellation"} if company.kind == "subscriptions" else {"kind": "inactivity", "inactivity_days": days}
-    )
-    return {"churn": churn | {"horizon_days": days}, **company.further_tasks}
+    means: dict[str, Any] = {"kind": "cancellation"}
+    if company.kind == "purchases":
+        means = {"kind": "inactivity", "inactivity_days": days}
+    return {"churn": means | {"horizon_days": days}, **company.further_tasks}
 
 
 def _write_companies(home: Path, companies: Sequence[dict[str, Any]]) -> None:

@@ -69,7 +69,8 @@ class Company:
     """One company of the world. `kind` says which simulator runs it.
 
     `founded_at` is the first moment with records; `established_share` of the customers signed up before it.
-    `further_tasks` are what is predicted for it besides churn, as its definition says it. `usage` is that of its product; without it the company records no events and asks for no grades.
+    `further_tasks` are what is predicted for it besides churn, as its definition says it.
+    `usage` is that of its product; without it the company records no events and asks for no grades.
     `business_hours` are by weekday, from when to when in its time zone.
     """
 

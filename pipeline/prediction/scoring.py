@@ -142,8 +142,8 @@ class Scorer:
     def score_entity(self, company: Company, entity_id: str) -> dict[str, Any]:
         """One entity's score at the company's newest date as it would be published, with reasons; nothing is kept.
 
-        Its percentile is null, for it is alone; `value` is what its task's value feature says. Raises as ``stage`` does, and FeaturesNotBuilt for an entity that
-        has no features at that date.
+        Its percentile is null, for it is alone; `value` is what its task's value feature says. Raises as ``stage``
+        does, and FeaturesNotBuilt for an entity that has no features at that date.
         """
         version = self._champion(company)
         rows = self._rows(company, self._clock.for_company(company).date(), (entity_id, entity_id))

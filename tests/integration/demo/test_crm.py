@@ -339,7 +339,7 @@ def test_companies_yaml_says_how_to_register_the_companies(crm: Crm) -> None:
     companies = yaml.safe_load((crm.home / "companies.yaml").read_text())["companies"]
     assert [each["slug"] for each in companies] == list(COMPANIES)
     assert [each["slug"] for each in companies if "events" in each["entities"]] == ["brightdesk"]
-    assert [each["churn_kind"] for each in companies] == ["cancellation", "inactivity", "cancellation"]
+    assert [each["tasks"]["churn"]["kind"] for each in companies] == ["cancellation", "inactivity", "cancellation"]
     for each in companies:
         reference = each["connector_settings"]["api_key"]
         path = crm.home.parent / reference.removeprefix("file:")
