@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import dagster as dg
 from rich.console import Console
 
+from foundation.errors import ChurnError
 from orchestration import dagster_home, partitions
-from orchestration.cli.terminal import CommandFailed
 from pipeline.features.dbt import prepare_manifest, profiles_directory
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
@@ -24,7 +24,7 @@ REPOSITORY_LABEL_TAG = ".dagster/repository"
 REPOSITORY_LABEL = f"__repository__@{dagster_home.CODE_LOCATION}"
 
 
-class NoCompanies(CommandFailed):
+class NoCompanies(ChurnError):
     """There is no company to run for."""
 
 

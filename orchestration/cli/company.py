@@ -82,20 +82,23 @@ def company_change(
         list[str],
         typer.Argument(
             metavar="FIELD=VALUE...",
-            help="As in YAML: horizon_days=60, entities='[customers, payments]', connector_settings.page_size=500.",
+            help="As in YAML: tasks.churn.horizon_days=60, entities='[customers, payments]', "
+            "connector_settings.page_size=500.",
         ),
     ],
 ) -> None:
     """Change single fields of a company; the rest stays."""
-    from orchestration.cli.company_file import read_assignment
+    from orchestration.cli.company_file import print_moved_fields, read_assignment
+    from pipeline.companies import parse_definition
     from warehouse.companies import plan as company_plan
     from warehouse.companies import registry
 
     changes = dict(read_assignment(setting) for setting in settings)
     with open_company(slug) as (_, warehouse, before), warehouse.connect() as conn:
-        definition = registry.changed_definition(before, changes)
+        definition = registry.changed_definition(before, changes, parse_definition)
         changed = company_plan.field_changes(before, definition, is_active=None)
-        registry.change_company(conn, slug, changes, actor=getpass.getuser())
+        registry.change_company(conn, slug, changes, getpass.getuser(), parse_definition)
+    print_moved_fields(slug, changes)
     if not changed:
         console.print(f"{slug} is so already.")
     for change in changed:
@@ -153,6 +156,7 @@ def company_remove(slug: str, yes: Yes = False) -> None:
     `disable` is what stops a company and can be taken back; this cannot.
     """
     from pipeline.prediction.registry import ModelRegistry
+    from pipeline.prediction.tasks import TASKS
     from warehouse.companies import registry
     from warehouse.privacy import company_removal
 
@@ -166,11 +170,12 @@ def company_remove(slug: str, yes: Yes = False) -> None:
             registry.disable_company(conn, slug, actor=getpass.getuser())
         # First of all, for their store may be away: the company is still there then, to be removed again.
         model_registry = ModelRegistry(warehouse, settings.home)
-        models = model_registry.forget(f"churn-{slug}")
+        names = [f"{binding.name}-{slug}" for binding in TASKS]
+        models = sum(map(model_registry.forget, names))
         with warehouse.connect() as conn:
             company_removal.remove_company(conn, slug, actor=getpass.getuser())
         # What a run that was under way wrote while we waited.
-        models += model_registry.forget(f"churn-{slug}")
+        models += sum(map(model_registry.forget, names))
         with warehouse.connect() as conn:
             company_removal.erase_rows(conn, company.company_id)
     console.print(f"{slug} is removed, with {sum(rows.values()):,} rows, {models} trained models and its logins.")

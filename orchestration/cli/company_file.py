@@ -1,12 +1,17 @@
 """What a person writes about a company: a YAML file, or single fields in a command."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.markup import escape
 
-from orchestration.cli.terminal import CommandFailed
+from orchestration.cli.terminal import CommandFailed, console
+from pipeline.companies import parse_definition
+from warehouse.companies.definition import CompanyDefinition
 from warehouse.companies.plan import WantedCompany, parse_companies
+from warehouse.companies.task_settings import MOVED_TO_CHURN, moved_fields
 from warehouse.errors import CompanyDefinitionError
 
 
@@ -19,7 +24,7 @@ def read_companies(file: Path) -> list[WantedCompany]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CommandFailed(f"{file} is no YAML: {error}") from None
     try:
-        return parse_companies(content)
+        return parse_companies(content, _parse_with_note)
     except CompanyDefinitionError as error:
         raise CompanyDefinitionError(f"{file} cannot be used.\n{error.message}") from None
 
@@ -35,6 +40,25 @@ class _StrictLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{name} stands there twice", key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)
+
+
+def print_moved_fields(slug: str, fields: Mapping[str, Any]) -> None:
+    """Say which of these fields of a company have moved to a task's settings, if any, and where they belong now."""
+    moved = moved_fields(fields)
+    if moved:
+        places = ", ".join(f"tasks.churn.{MOVED_TO_CHURN[name]}" for name in moved)
+        stands = "stands" if len(moved) == 1 else "stand"
+        was = "It was" if len(moved) == 1 else "They were"
+        console.print(
+            f"[yellow]{escape(slug)}: {', '.join(moved)} now {stands} under tasks: churn:, as {places}. "
+            f"{was} read as if written there.[/yellow]"
+        )
+
+
+def _parse_with_note(fields: Mapping[str, Any]) -> CompanyDefinition:
+    definition = parse_definition(fields)
+    print_moved_fields(definition.slug, fields)
+    return definition
 
 
 def read_assignment(setting: str) -> tuple[str, Any]:

@@ -54,8 +54,11 @@ def dashboards_key() -> None:
 @dashboards_app.command("exposures")
 def dashboards_exposures() -> None:
     """Write dbt's exposures again from the files under dashboards/, so that lineage ends at the dashboards."""
+    from pipeline.data_files import is_checkout
     from pipeline.telling.exposures import EXPOSURES_FILE, write_exposures
 
+    if not is_checkout():
+        raise CommandFailed("Exposures are written into a checkout: what is installed here carries its own.")
     changed = write_exposures()
     console.print(f"{EXPOSURES_FILE.name} {'is written again' if changed else 'says so already'}.")
 

@@ -37,7 +37,7 @@ def demo_run(
 def demo_advance(
     days: Annotated[int, typer.Option(min=1, help="Days to move the demo's clock forward.")] = 1,
 ) -> None:
-    """Move the demo's clock forward; `make run` then pulls and scores what changed.
+    """Move the demo's clock forward; `churn demo run` then pulls and scores what changed.
 
     Each day but the last is synced on the way, as a warehouse that runs every day would have done.
     """
@@ -69,17 +69,15 @@ def demo_serve() -> None:
 
 
 def _print_next_steps() -> None:
+    from pipeline.data_files import is_checkout
+
     console.print("[bold]What to do next[/bold]")
-    for command, words in (
-        ("make ui", "see every step, table and check in Dagster"),
-        (
-            ".venv/bin/churn psql -c 'select * from analytics.customer_overview limit 5'",
-            "ask the marts yourself",
-        ),
-        (
-            ".venv/bin/churn demo advance",
-            "move the demo a day forward; make run then pulls only what changed",
-        ),
-        ("docs/connect-a-crm.md", "connect your own CRM, database or files"),
+    churn = ".venv/bin/churn" if is_checkout() else "churn"
+    for arguments, words in (
+        ("ui", "see every step, table and check in Dagster"),
+        ("psql -c 'select * from analytics.customer_overview limit 5'", "ask the marts yourself"),
+        ("demo advance", f"move the demo a day forward; {churn} demo run then pulls only what changed"),
+        ("company check FILE", "try your own CRM, database or files: docs/connect-a-crm.md"),
     ):
+        command = f"{churn} {arguments}"
         console.print(f"  {escape(command)}  [dim]{escape(words)}[/dim]")

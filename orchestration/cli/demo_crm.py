@@ -17,8 +17,9 @@ import psycopg
 import yaml
 
 from foundation.errors import ChurnError
+from pipeline.companies import parse_definition
 from warehouse.companies import registry
-from warehouse.companies.definition import Company, CompanyDefinition, parse_definition
+from warehouse.companies.definition import Company, CompanyDefinition
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 

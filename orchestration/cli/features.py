@@ -12,10 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from foundation.errors import about
-from orchestration.cli.options import OneCompany
+from orchestration.cli.options import OneCompany, TaskName
 from orchestration.cli.terminal import CommandFailed, chosen_companies, console, open_warehouse
 
 if TYPE_CHECKING:
+    from pipeline.prediction.tasks import TaskBinding
     from warehouse.companies.definition import Company
     from warehouse.connection import Warehouse
     from warehouse.prediction.feature_store import CatalogueRow
@@ -28,6 +29,7 @@ features_app = typer.Typer(help="What the models read, and the proof that its pa
 def features(
     context: typer.Context,
     company: Annotated[str | None, typer.Option("--company", help="Slug of one company.")] = None,
+    task: TaskName = "churn",
 ) -> None:
     """List every feature: how much of it is there, since when, what it weighs, who makes it, whether it is proven.
 
@@ -36,14 +38,16 @@ def features(
     if context.invoked_subcommand:
         return
     from pipeline.features.dbt import prepare_manifest
+    from pipeline.prediction.tasks import task_named
     from warehouse.prediction.feature_store import read_catalogue
 
+    binding = task_named(task)
     with open_warehouse() as (settings, warehouse):
         manifest = json.loads(prepare_manifest(settings).read_text())
-        chosen = chosen_companies(warehouse, company)[0] if company else None
+        chosen = chosen_companies(warehouse, company, binding)[0] if company else None
         with warehouse.connect() as conn:
             rows = read_catalogue(conn, chosen.company_id if chosen else None)
-        weights = _weights(settings, warehouse, chosen) if chosen else {}
+        weights = _weights(settings, warehouse, binding, chosen) if chosen else {}
     # What is read by a program or in a file is not folded.
     output = console if console.is_terminal else Console(highlight=False, width=1000)
     output.print(_table(rows, weights, manifest, with_weights=company is not None))
@@ -60,28 +64,32 @@ def prove(
     date: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A past date; the last one if left out.")
     ] = None,
+    task: TaskName = "churn",
 ) -> None:
     """Rebuild a past date from what is loaded today, and compare every feature with the stored rows.
 
-    All active companies if none is named. Ends with 1 where a value moved.
+    All active companies that have the task if none is named. Ends with 1 where a value moved.
     """
     from pipeline.features.dbt import prepare_manifest
     from pipeline.features.proof import prove_features, words_of_failure
+    from pipeline.prediction.tasks import task_named
 
+    binding = task_named(task)
+    day = date.date() if date else None
     with open_warehouse() as (settings, warehouse):
         prepare_manifest(settings)
         failures = []
-        for each in chosen_companies(warehouse, company):
+        for each in chosen_companies(warehouse, company, binding):
             with about(each.slug):
-                proof = prove_features(settings, warehouse, each, date.date() if date else None)
-            failure = words_of_failure(proof)
+                proof = prove_features(settings, warehouse, binding.relations, each, day)
+            failure = words_of_failure([proof] if proof else [])
             if proof is None:
                 console.print(f"{each.slug} has no past date yet.")
             elif failure:
                 failures.append(f"{each.slug}: {failure}")
             else:
                 console.print(
-                    f"{each.slug}: {len(proof.differing)} features of {proof.rows} customers on {proof.as_of_date}, "
+                    f"{each.slug}: {len(proof.differing)} features of {proof.rows} rows on {proof.as_of_date}, "
                     "rebuilt from what is loaded today, are what is stored."
                 )
     if failures:
@@ -148,14 +156,14 @@ def _percent(share: float | None) -> str:
     return "–" if share is None else f"{share:.0%}"
 
 
-def _weights(settings: Settings, warehouse: Warehouse, company: Company) -> dict[str, float]:
+def _weights(settings: Settings, warehouse: Warehouse, binding: TaskBinding, company: Company) -> dict[str, float]:
     """Each feature's share of the contributions to the champion's scores; empty without a fitting champion."""
     from ml_assets.errors import ModelError
-    from pipeline.prediction.scoring import ChurnScorer, NoModel
+    from pipeline.prediction.scoring import NoModel, Scorer
 
     try:
         with about(company.slug):
-            return ChurnScorer.from_settings(warehouse, settings).weights(company)
+            return Scorer.from_settings(binding, warehouse, settings).weights(company)
     except (ModelError, NoModel) as error:
         console.print(f"[yellow]No weights: {escape(str(error))}[/yellow]")
         return {}

@@ -19,6 +19,7 @@ def forget(
 
     The receipt in ops.erasures holds no personal data.
     """
+    from pipeline.prediction.tasks import CUSTOMER_TASKS
     from warehouse.clock import Clock
     from warehouse.privacy import erasure
 
@@ -31,6 +32,7 @@ def forget(
             raise CommandFailed("Nothing was erased.")
         receipt = erasure.forget_customer(
             warehouse,
+            CUSTOMER_TASKS,
             owner,
             customer,
             actor=getpass.getuser(),

@@ -11,12 +11,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.cli.options import CompanySlug, Day, OneCompany
-from orchestration.cli.terminal import CommandFailed, chosen_companies, console, open_company, open_warehouse
+from orchestration.cli.options import CompanySlug, Day, OneCompany, TaskName
+from orchestration.cli.terminal import CommandFailed, chosen_companies, console, open_task, open_warehouse
 
 if TYPE_CHECKING:
     import psycopg
 
+    from pipeline.prediction.tasks import TaskBinding
     from warehouse.companies.definition import Company
     from warehouse.publication.holds import Hold
 
@@ -27,18 +28,21 @@ holds_app = typer.Typer(help="Dates that were held back from publication.")
 def holds(
     context: typer.Context,
     company: OneCompany = None,
+    task: TaskName = "churn",
     date: Day = None,
     every: Annotated[bool, typer.Option("--all", help="Those that were released, too.")] = False,
 ) -> None:
     """List what is held back and why; with a date, whose risk level it would have changed."""
     if context.invoked_subcommand:
         return
+    from pipeline.prediction.tasks import task_named
     from warehouse.publication.holds import list_holds
     from warehouse.roles import Role
 
+    binding = task_named(task)
     with open_warehouse() as (_, warehouse), warehouse.connect(Role.ml) as conn:
-        for each in chosen_companies(warehouse, company):
-            holds = list_holds(conn, each.company_id, only_open=not every)
+        for each in chosen_companies(warehouse, company, binding):
+            holds = list_holds(conn, each.company_id, task, only_open=not every)
             if date:
                 holds = [hold for hold in holds if hold.as_of_date == date.date()]
             if not holds:
@@ -46,7 +50,7 @@ def holds(
                 continue
             console.print(_holds_table(each, holds))
             if date:
-                console.print(_flips_table(conn, each, date.date()))
+                console.print(_flips_table(conn, binding, each, date.date()))
 
 
 @holds_app.command("accept")
@@ -54,31 +58,32 @@ def holds_accept(
     company: CompanySlug,
     date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The date that is held.")],
     because: Annotated[str, typer.Option(help="Why this is no outage; it is kept in the audit log.")],
+    task: TaskName = "churn",
 ) -> None:
     """Take what held a date as it is, since it was no outage; the same finding then passes for a week."""
     from warehouse.clock import Clock
     from warehouse.publication.holds import accept
 
-    with open_company(company) as (settings, warehouse, held), warehouse.connect() as conn:
+    with open_task(company, task) as (settings, warehouse, held, _), warehouse.connect() as conn:
         now = Clock.from_settings(settings).for_company(held)
-        accept(conn, held.company_id, date.date(), now, getpass.getuser(), because)
+        accept(conn, held.company_id, task, date.date(), now, getpass.getuser(), because)
     following = "score" if date.date() == now.date() else "replay"
     console.print(f"Accepted. `churn {following} --company {escape(company)}` publishes it.")
 
 
-def replay(company: CompanySlug, date: Day = None) -> None:
+def replay(company: CompanySlug, date: Day = None, task: TaskName = "churn") -> None:
     """Publish held dates as they would have been had the source been read in time; after its repair.
 
     The current scores and the feed stay as they are. Ends with 1 where a date is held still.
     """
     from pipeline.features.dbt import prepare_manifest
-    from pipeline.prediction.scoring import ChurnScorer
+    from pipeline.prediction.scoring import Scorer
     from pipeline.publication.replay import replay_held_dates
 
-    with open_company(company) as (settings, warehouse, repaired):
+    with open_task(company, task) as (settings, warehouse, repaired, binding):
         prepare_manifest(settings)
-        scorer = ChurnScorer.from_settings(warehouse, settings)
-        done = replay_held_dates(settings, warehouse, scorer, repaired, date.date() if date else None)
+        scorer = Scorer.from_settings(binding, warehouse, settings)
+        done = replay_held_dates(settings, warehouse, binding, scorer, repaired, date.date() if date else None)
     for day in done.published:
         console.print(f"{company}: {day} is published, as the source said it.")
     if not done.published and not done.held:
@@ -104,13 +109,13 @@ def _holds_table(company: Company, holds: list[Hold]) -> Table:
     return table
 
 
-def _flips_table(conn: psycopg.Connection, company: Company, day: Date) -> Table:
+def _flips_table(conn: psycopg.Connection, binding: TaskBinding, company: Company, day: Date) -> Table:
     from warehouse.publication.holds import list_flips
 
-    table = Table("customer", "stands", "held back", box=None, pad_edge=False, header_style="dim")
-    for flip in list_flips(conn, company.company_id, day):
+    table = Table(binding.task.entity, "stands", "held back", box=None, pad_edge=False, header_style="dim")
+    for flip in list_flips(conn, company.company_id, binding.name, day):
         table.add_row(
-            escape(flip.customer_id),
+            escape(flip.entity_id),
             f"{flip.published_level} {flip.published_probability:.1%}",
             f"{flip.held_level} {flip.held_probability:.1%}",
         )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from orchestration.cli.options import OneCompany
-from orchestration.cli.terminal import CommandFailed, console, open_company, open_warehouse
+from orchestration.cli.options import OneCompany, TaskName
+from orchestration.cli.terminal import CommandFailed, console, open_task, open_warehouse
 
 if TYPE_CHECKING:
     from warehouse.connection import Warehouse
@@ -29,9 +29,11 @@ def train(
     seconds: Annotated[float | None, typer.Option(min=0.001, help="Seconds to search settings for.")] = None,
 ) -> None:
     """Train again; a challenger replaces a champion only if it is better on the same rows."""
+    from orchestration.automation import TRAINING, for_each_task
+
     config = {"retrain": "always", "cause": "asked"}
     budget = {name: value for name, value in (("trials", trials), ("seconds", seconds)) if value is not None}
-    _run("train", company, {"ops": {"train_churn_models": {"config": {**config, **budget}}}})
+    _run("train", company, for_each_task(TRAINING, {**config, **budget}))
 
 
 def score(
@@ -40,6 +42,7 @@ def score(
         str | None,
         typer.Option("--customer", help="A customer's id: show that one score and its reasons only."),
     ] = None,
+    task: TaskName = "churn",
 ) -> None:
     """Score and publish from what the warehouse holds, without asking the CRM.
 
@@ -50,7 +53,7 @@ def score(
     elif company is None:
         raise CommandFailed("Say whose customer it is: `churn score --company SLUG --customer ID`.")
     else:
-        _show_score(company, customer)
+        _show_score(company, customer, task)
 
 
 def run(company: OneCompany = None) -> None:
@@ -65,15 +68,15 @@ def backfill(
     _run("backfill_dates", None, {"ops": {"dbt_models": {"config": {"as_of_dates": dates}}}})
 
 
-def _show_score(slug: str, customer: str) -> None:
+def _show_score(slug: str, customer: str, task: str) -> None:
     from orchestration.cli.one_customer import describe_score
     from pipeline.features.dbt import prepare_manifest
-    from pipeline.prediction.scoring import ChurnScorer
+    from pipeline.prediction.scoring import Scorer
 
-    with open_company(slug) as (settings, warehouse, company):
+    with open_task(slug, task) as (settings, warehouse, company, binding):
         prepare_manifest(settings)
-        found = ChurnScorer.from_settings(warehouse, settings).score_customer(company, customer)
-    for line in describe_score(company, found, found["as_of_date"]):
+        found = Scorer.from_settings(binding, warehouse, settings).score_entity(company, customer)
+    for line in describe_score(binding, company, found, found["as_of_date"]):
         console.print(escape(line))
 
 

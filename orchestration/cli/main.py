@@ -9,6 +9,7 @@ from rich.markup import escape
 from foundation.errors import ChurnError
 from orchestration.cli.lazy import Place, lazy_group
 from orchestration.cli.terminal import errors
+from orchestration.cli.version import root
 
 CLI = "orchestration.cli"
 
@@ -88,13 +89,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Who is about to leave, why, what that costs, and whether last month's warnings were right.",
 )
-
-
-@app.callback()
-def churn() -> None:
-    """Typer makes a group of an app that has a callback."""
+app.callback()(root)
 
 
 def main() -> None:

@@ -12,20 +12,21 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.cli.options import CompanySlug
-from orchestration.cli.terminal import CommandFailed, console, open_company, writing
+from foundation.model_version import ModelVersion
+from orchestration.cli.options import CompanySlug, TaskName
+from orchestration.cli.terminal import CommandFailed, console, open_task, writing
 
 if TYPE_CHECKING:
-    from pipeline.prediction.champions import Champions
+    from pipeline.prediction.champions import Champions, Changed
     from pipeline.prediction.registry import ModelRegistry
+    from pipeline.prediction.tasks import TaskBinding
     from warehouse.companies.definition import Company
     from warehouse.connection import Warehouse
     from warehouse.settings import Settings
 
 model_app = typer.Typer(no_args_is_help=True, help="Models: list them, show one, promote, roll back, read their cards.")
 
-TASK = "churn"
-Version = Annotated[str | None, typer.Option("--version", help="A version's number; the champion if left out.")]
+Version = Annotated[int | None, typer.Option("--version", help="A version's number; the champion if left out.")]
 
 
 class Models(NamedTuple):
@@ -34,35 +35,37 @@ class Models(NamedTuple):
     settings: Settings
     warehouse: Warehouse
     company: Company
+    task: TaskBinding
     registry: ModelRegistry
     champions: Champions
 
-    def chosen(self, version: str | None) -> tuple[str, str]:
-        """The name of the company's model, and the version that was asked for or else its champion."""
+    def chosen(self, number: int | None) -> ModelVersion:
+        """The version of the company's model that was asked for, or else its champion."""
         name = self.champions.model_of(self.company)
-        wanted = version or self.registry.champion_version(name)
+        wanted = self.registry.champion_version(name) if number is None else ModelVersion(name, number)
         if wanted is None:
             raise CommandFailed(f"{name} has no champion: say which --version.")
-        return name, wanted
+        return wanted
 
 
 @model_app.command("list")
-def model_list(company: CompanySlug) -> None:
+def model_list(company: CompanySlug, task: TaskName = "churn") -> None:
     """Every training of a company and every decision about its champion, newest first."""
     from warehouse.prediction.model_log import promotions, trainings
 
-    with _opened(company) as models:
+    with _opened(company, task) as models:
         with models.warehouse.connect() as conn:
             company_id = models.company.company_id
-            trained, decided = trainings(conn, company_id, TASK), promotions(conn, company_id, TASK)
+            trained, decided = trainings(conn, company_id, task), promotions(conn, company_id, task)
         if not trained:
-            raise CommandFailed(f"{company} was never trained: run `churn train --company {company}`.")
+            raise CommandFailed(f"{company} was never trained for {task}: run `churn train --company {company}`.")
         champion = models.registry.champion_version(trained[0].model_name)
     table = Table("model", "trained", "cause", "status", "chosen", "")
     for training in trained:
-        publishes = training.model_name == trained[0].model_name and training.model_version == champion
+        version = training.version
+        publishes = version is not None and version == champion
         table.add_row(
-            f"{training.model_name} v{training.model_version}",
+            str(version or training.model_name),
             f"{training.created_at:%Y-%m-%d %H:%M}",
             training.cause or "",
             training.status,
@@ -81,12 +84,12 @@ def model_list(company: CompanySlug) -> None:
 
 
 @model_app.command("show")
-def model_show(company: CompanySlug, version: Version = None) -> None:
+def model_show(company: CompanySlug, version: Version = None, task: TaskName = "churn") -> None:
     """A version's candidates with their figures, and what was decided."""
-    with _opened(company) as models:
-        name, wanted = models.chosen(version)
-        report = models.registry.report(name, wanted)
-    console.print(f"[bold]{name} v{wanted}[/bold]  {report['status']}, rung {report['rung']}")
+    with _opened(company, task) as models:
+        wanted = models.chosen(version)
+        report = models.registry.report(wanted)
+    console.print(f"[bold]{wanted}[/bold]  {report['status']}, rung {report['rung']}")
     table = Table("candidate", "AUC", "average precision", "log loss", "calibration error")
     for candidate, figures in report["evaluations"].items():
         table.add_row(
@@ -103,20 +106,22 @@ def model_show(company: CompanySlug, version: Version = None) -> None:
 
 @model_app.command("promote")
 def model_promote(
-    company: CompanySlug, version: Annotated[str, typer.Option("--version", help="The version's number.")]
+    company: CompanySlug,
+    version: Annotated[int, typer.Option("--version", help="The version's number.")],
+    task: TaskName = "churn",
 ) -> None:
     """Let a version publish from the next scoring on, whatever the comparison said."""
-    with _opened(company) as models:
+    with _opened(company, task) as models:
         changed = models.champions.promote(models.company, version, getpass.getuser())
-    console.print(_words(changed.model_name, changed.before, changed.after, company))
+    console.print(_words(changed, company))
 
 
 @model_app.command("rollback")
-def model_rollback(company: CompanySlug) -> None:
+def model_rollback(company: CompanySlug, task: TaskName = "churn") -> None:
     """Let the champion before the present one publish again, from the next scoring on."""
-    with _opened(company) as models:
+    with _opened(company, task) as models:
         changed = models.champions.rollback(models.company, getpass.getuser())
-    console.print(_words(changed.model_name, changed.before, changed.after, company))
+    console.print(_words(changed, company))
 
 
 @model_app.command("card")
@@ -126,12 +131,13 @@ def model_card(
     output: Annotated[
         Path | None, typer.Option("--output", help="File to write; below the home folder if left out.")
     ] = None,
+    task: TaskName = "churn",
 ) -> None:
     """Write a version's model card, an HTML page, and say where it is."""
-    with _opened(company) as models:
-        name, wanted = models.chosen(version)
-        page = models.registry.card(name, wanted)
-        target = output or models.settings.home / "cards" / f"{name}-v{wanted}.html"
+    with _opened(company, task) as models:
+        wanted = models.chosen(version)
+        page = models.registry.card(wanted)
+        target = output or models.settings.home / "cards" / f"{wanted.name}-v{wanted.number}.html"
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(page)
@@ -139,29 +145,29 @@ def model_card(
 
 
 @model_app.command("repeat")
-def model_repeat(company: CompanySlug, version: Version = None) -> None:
+def model_repeat(company: CompanySlug, version: Version = None, task: TaskName = "churn") -> None:
     """Train a version again from its record, and say whether it gives the same scores; nothing is stored."""
-    from pipeline.prediction.training import ChurnTrainer
+    from pipeline.prediction.training import Trainer
 
-    with _opened(company) as models:
-        name, wanted = models.chosen(version)
-        trainer = ChurnTrainer.from_settings(models.warehouse, models.settings)
-        difference = trainer.repeat(models.company, name, wanted)
+    with _opened(company, task) as models:
+        wanted = models.chosen(version)
+        trainer = Trainer.from_settings(models.task, models.warehouse, models.settings)
+        difference = trainer.repeat(models.company, wanted)
     if difference > 0:
-        raise CommandFailed(f"{name} v{wanted} trained again gives other scores, by up to {difference:.2g}.")
-    console.print(f"{name} v{wanted} trained again from its record gives the same scores.")
+        raise CommandFailed(f"{wanted} trained again gives other scores, by up to {difference:.2g}.")
+    console.print(f"{wanted} trained again from its record gives the same scores.")
 
 
 @contextmanager
-def _opened(slug: str) -> Iterator[Models]:
+def _opened(slug: str, task: str) -> Iterator[Models]:
     from pipeline.prediction.champions import Champions
     from pipeline.prediction.registry import ModelRegistry
     from warehouse.clock import Clock
 
-    with open_company(slug) as (settings, warehouse, company):
+    with open_task(slug, task) as (settings, warehouse, company, binding):
         registry = ModelRegistry(warehouse, settings.home)
-        champions = Champions(warehouse, registry, Clock.from_settings(settings))
-        yield Models(settings, warehouse, company, registry, champions)
+        champions = Champions(binding, warehouse, registry, Clock.from_settings(settings))
+        yield Models(settings, warehouse, company, binding, registry, champions)
 
 
 def _figure(figures: dict[str, float | None], metric: str) -> str:
@@ -171,9 +177,10 @@ def _figure(figures: dict[str, float | None], metric: str) -> str:
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _words(name: str, before: str | None, after: str, company: str) -> str:
-    others = " and every company of its pool" if "-pooled-" in name else ""
+def _words(changed: Changed, company: str) -> str:
+    others = " and every company of its pool" if "-pooled-" in changed.after.name else ""
+    before = f"v{changed.before.number}" if changed.before else "none"
     return (
-        f"{name} v{after} publishes for {company}{others} now, instead of v{before}. "
+        f"{changed.after} publishes for {company}{others} now, instead of {before}. "
         f"`churn score --company {company}` scores and publishes with it at once."
     )

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from foundation.errors import about
-from orchestration.cli.options import CompanySlug
-from orchestration.cli.terminal import chosen_companies, console, open_company, open_warehouse, writing
+from orchestration.cli.options import CompanySlug, TaskName
+from orchestration.cli.terminal import chosen_companies, console, open_task, open_warehouse, writing
 
 publication_app = typer.Typer(no_args_is_help=True, help="The change feed that reverse ETL follows.")
 
@@ -29,6 +29,7 @@ def export(
         bool, typer.Option("--snapshot", help="What a follower of the feed holds, with the cursor to go on from.")
     ] = False,
     output: Annotated[Path, typer.Option("--output", help="File to write; - is standard output.")] = Path("-"),
+    task: TaskName = "churn",
 ) -> None:
     """Stream a company's current scores, a snapshot of its feed, or the changes since a cursor.
 
@@ -39,8 +40,8 @@ def export(
     if snapshot and since is not None:
         raise typer.BadParameter("--snapshot is where following begins, --since is how it goes on: give one of them.")
     with (
-        open_company(company) as (_, warehouse, exported),
-        reading_as_company(warehouse, exported.company_id) as reader,
+        open_task(company, task) as (_, warehouse, exported, binding),
+        reading_as_company(warehouse, binding.relations.contract, exported.company_id) as reader,
         _opened(output) as file,
     ):
         if since is not None:
@@ -60,13 +61,14 @@ def estimate(
     since: Since = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Customers that one API call carries.")] = 100,
     calls_per_minute: Annotated[int, typer.Option(min=1, help="Calls that the receiver allows a minute.")] = 60,
+    task: TaskName = "churn",
 ) -> None:
     """The API calls that a sync would make, before any is made: of a snapshot, or since a cursor."""
     from warehouse.publication.export import reading_as_company
 
     with (
-        open_company(company) as (_, warehouse, sent),
-        reading_as_company(warehouse, sent.company_id) as reader,
+        open_task(company, task) as (_, warehouse, sent, binding),
+        reading_as_company(warehouse, binding.relations.contract, sent.company_id) as reader,
     ):
         found = reader.estimate(since, batch_size)
     start = "A snapshot" if since is None else f"{found.changes:,} changes since cursor {since}"
@@ -80,6 +82,7 @@ def compact(
     company: Annotated[str | None, typer.Option("--company", help="Slug of one company; all if left out.")] = None,
 ) -> None:
     """Take out changes older than CHURN_FEED_RETENTION_DAYS, but for each customer's newest; so does `churn run`."""
+    from pipeline.prediction.tasks import CONTRACTS
     from pipeline.publication.publishing import compact_company
     from warehouse.clock import Clock
     from warehouse.roles import Role
@@ -88,7 +91,8 @@ def compact(
         clock = Clock.from_settings(settings)
         for each in chosen_companies(warehouse, company, active_only=False):
             with about(each.slug), warehouse.connect(Role.publisher, autocommit=True) as conn:
-                removed = compact_company(conn, settings, each, clock.for_company(each))
+                now = clock.for_company(each)
+                removed = sum(compact_company(conn, settings, contract, each, now) for contract in CONTRACTS)
             console.print(f"{each.slug}: {removed:,} changes compacted.")
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def up() -> None:
     """Start the warehouse, migrate it, and leave it running until `churn down`."""
+    from pipeline.data_files import is_checkout
     from pipeline.features.catalogue import PROJECT_DIRECTORY
     from warehouse.embedded.server import EmbeddedServer
 
@@ -27,9 +28,10 @@ def up() -> None:
     if settings.database_url is None:
         EmbeddedServer(settings.home).start(pin=True)
     with open_warehouse() as (_, warehouse):
-        profile = warehouse.write_dbt_profile(PROJECT_DIRECTORY)
         console.print(f"The warehouse is up at {warehouse.place}; `churn psql` opens it.")
-        console.print(f"dbt's profile stands in {profile}: `dbt build` works in {PROJECT_DIRECTORY.name}/.")
+        if is_checkout():
+            profile = warehouse.write_dbt_profile(PROJECT_DIRECTORY)
+            console.print(f"dbt's profile stands in {profile}: `dbt build` works in {PROJECT_DIRECTORY.name}/.")
 
 
 def down(
@@ -109,7 +111,6 @@ def ui(
     """Dagster's UI and its daemon on this warehouse, until Ctrl-C."""
     from orchestration import dagster_home
     from orchestration.cli.demo_crm import crm
-    from pipeline.features.catalogue import PROJECT_DIRECTORY
     from pipeline.features.dbt import prepare_manifest, profiles_directory
 
     # Started in the background of a script, we would ignore interrupts, and Dagster with us.
@@ -118,10 +119,13 @@ def ui(
         warehouse.write_dbt_profile(profiles_directory(settings))
         prepare_manifest(settings)
         home = dagster_home.write(settings, warehouse)
+        workspace = dagster_home.write_workspace(settings)
         console.print(f"Dagster's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
         dagster = subprocess.Popen(  # noqa: S603 - our own interpreter; no thread runs yet
-            [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"],
-            cwd=PROJECT_DIRECTORY.parent,
+            [
+                *(sys.executable, "-m", "dagster", "dev", "--workspace", str(workspace)),
+                *("-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"),
+            ],
             env={**os.environ, "DAGSTER_HOME": str(home), "CHURN_HOME": str(settings.home)},
         )
         try:

@@ -16,6 +16,7 @@ from rich.console import Console
 from foundation.errors import ChurnError, about
 
 if TYPE_CHECKING:
+    from pipeline.prediction.tasks import TaskBinding
     from warehouse.companies.definition import Company
     from warehouse.connection import Warehouse
     from warehouse.settings import Settings
@@ -41,12 +42,13 @@ def read_settings() -> Settings:
 @contextmanager
 def open_warehouse() -> Iterator[tuple[Settings, Warehouse]]:
     """The warehouse, running and migrated."""
+    from pipeline.prediction.tasks import CONTRACTS
     from warehouse.connection import Warehouse
     from warehouse.migrate import migrate
 
     settings = read_settings()
     with Warehouse.open(settings) as warehouse:
-        migrate(warehouse)
+        migrate(warehouse, CONTRACTS)
         yield settings, warehouse
 
 
@@ -62,12 +64,33 @@ def open_company(slug: str) -> Iterator[tuple[Settings, Warehouse, Company]]:
             yield settings, warehouse, company
 
 
-def chosen_companies(warehouse: Warehouse, slug: str | None, *, active_only: bool = True) -> list[Company]:
-    """The company of this slug, or all of them. Raises CompanyNotFound."""
-    from warehouse.companies.registry import get_company, list_companies
+@contextmanager
+def open_task(slug: str, task: str) -> Iterator[tuple[Settings, Warehouse, Company, TaskBinding]]:
+    """As `open_company`, with one of the company's tasks. Raises UnknownTask where the company does not have it."""
+    from pipeline.prediction.tasks import task_named
+
+    binding = task_named(task)
+    with open_company(slug) as (settings, warehouse, company):
+        binding.settings_of(company)
+        yield settings, warehouse, company, binding
+
+
+def chosen_companies(
+    warehouse: Warehouse, slug: str | None, task: TaskBinding | None = None, *, active_only: bool = True
+) -> list[Company]:
+    """The company of this slug, or all of them; with a task, all active ones that have it.
+
+    Raises CompanyNotFound, and UnknownTask where the named company does not have the task.
+    """
+    from warehouse.companies.registry import companies_with, get_company, list_companies
 
     with warehouse.connect() as conn:
-        return [get_company(conn, slug)] if slug else list_companies(conn, active_only=active_only)
+        if slug is None:
+            return companies_with(conn, task.name) if task else list_companies(conn, active_only=active_only)
+        company = get_company(conn, slug)
+    if task:
+        task.settings_of(company)
+    return [company]
 
 
 @contextmanager

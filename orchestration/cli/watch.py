@@ -10,12 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from foundation.errors import about
-from ml_assets.task import CHURN
-from orchestration.cli.options import OneCompany
+from orchestration.cli.options import OneCompany, TaskName
 from orchestration.cli.terminal import chosen_companies, console, open_warehouse
 
 if TYPE_CHECKING:
     from pipeline.prediction.registry import ModelRegistry
+    from pipeline.prediction.tasks import TaskBinding
     from warehouse.clock import Clock
     from warehouse.companies.definition import Company
     from warehouse.connection import Warehouse
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
     from warehouse.prediction.shadow_grades import ShadowGrade
 
 
-def grade(company: OneCompany = None) -> None:
+def grade(company: OneCompany = None, task: TaskName = "churn") -> None:
     """Promised against kept: grade the published scores whose labels have matured, and show how they did."""
+    from pipeline.prediction.tasks import task_named
     from warehouse.clock import Clock
 
+    binding = task_named(task)
     with open_warehouse() as (settings, warehouse):
-        for each in chosen_companies(warehouse, company):
+        for each in chosen_companies(warehouse, company, binding):
             with about(each.slug):
-                _grade(warehouse, each, Clock.from_settings(settings))
+                _grade(warehouse, binding, each, Clock.from_settings(settings))
     console.print(
         "[dim]Promised: mean probability. Kept: share that came true, with its 95 % interval, which counts customers "
         "and not scores.\nOne column is split at a time; AUC 0.5 is chance, lift 1 is chance.[/dim]"
@@ -40,17 +42,20 @@ def grade(company: OneCompany = None) -> None:
 
 def drift(
     company: OneCompany = None,
+    task: TaskName = "churn",
     every: Annotated[bool, typer.Option("--all", help="Every feature, not only those to look at.")] = False,
 ) -> None:
     """How far today's features and scores are from those that the champion learned from."""
     from pipeline.prediction.registry import ModelRegistry
+    from pipeline.prediction.tasks import task_named
     from warehouse.clock import Clock
 
+    binding = task_named(task)
     with open_warehouse() as (settings, warehouse):
         registry = ModelRegistry(warehouse, settings.home)
-        for each in chosen_companies(warehouse, company):
+        for each in chosen_companies(warehouse, company, binding):
             with about(each.slug):
-                _measure(warehouse, registry, each, Clock.from_settings(settings), every=every)
+                _measure(warehouse, registry, binding, each, Clock.from_settings(settings), every=every)
     console.print(
         "[dim]PSI: how different the shares of customers per bin are. Usual: what a stable past of this company "
         "reaches; above it is a drift.\nDistance: standard deviations for numbers, else the share of customers that "
@@ -58,19 +63,20 @@ def drift(
     )
 
 
-def _grade(warehouse: Warehouse, company: Company, clock: Clock) -> None:
+def _grade(warehouse: Warehouse, binding: TaskBinding, company: Company, clock: Clock) -> None:
     from pipeline.watching.grades_and_drift import grade_company
     from warehouse.prediction.score_grades import read_grades
     from warehouse.prediction.shadow_grades import read_shadow_grades
     from warehouse.roles import Role
 
-    done = grade_company(warehouse, company, clock.for_company(company))
+    done = grade_company(warehouse, binding, company, clock.for_company(company))
     with warehouse.connect(Role.ml) as conn:
-        grades = read_grades(conn, company.company_id, CHURN.name)
-        challengers = read_shadow_grades(conn, company.company_id, CHURN.name)
+        grades = read_grades(conn, company.company_id, binding.name)
+        challengers = read_shadow_grades(conn, company.company_id, binding.name)
     if not grades:
         console.print(
-            f"{company.slug}: nothing to grade yet. A score is graded {company.horizon_days} days after its date."
+            f"{company.slug}: nothing to grade yet. A score is graded {binding.horizon_days(company)} days after its "
+            "date."
         )
         return
     console.print(_grades_table(company, grades))
@@ -79,16 +85,24 @@ def _grade(warehouse: Warehouse, company: Company, clock: Clock) -> None:
     console.print(f"[dim]{done.graded} graded now, {done.corrected} corrected.[/dim]\n")
 
 
-def _measure(warehouse: Warehouse, registry: ModelRegistry, company: Company, clock: Clock, *, every: bool) -> None:
+def _measure(
+    warehouse: Warehouse,
+    registry: ModelRegistry,
+    binding: TaskBinding,
+    company: Company,
+    clock: Clock,
+    *,
+    every: bool,
+) -> None:
     from pipeline.watching.grades_and_drift import measure_company
     from warehouse.prediction.drift_log import read_drift
     from warehouse.roles import Role
 
-    done = measure_company(warehouse, registry, company, clock.for_company(company))
+    done = measure_company(warehouse, registry, binding, company, clock.for_company(company))
     if done.status == "not_measured":
         console.print(f"{company.slug}: not measured, {escape(done.note)}")
     with warehouse.connect(Role.ml) as conn:
-        measured = read_drift(conn, company.company_id, CHURN.name)
+        measured = read_drift(conn, company.company_id, binding.name)
     if measured:
         as_of_date, rows = measured
         to_look_at = rows if every else [row for row in rows if row.importance is None or row.note]
