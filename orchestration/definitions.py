@@ -7,6 +7,7 @@ import dagster as dg
 from orchestration import keys
 from orchestration.automation import DAILY_FRESHNESS, HOURLY_FRESHNESS, JOBS, SCHEDULES, SENSORS, WEEKLY_FRESHNESS
 from orchestration.dbt_assets import dbt_resource
+from orchestration.defs.prediction import predictions
 from orchestration.error_reports import start as start_error_reports
 from orchestration.resources import WarehouseResource
 from warehouse.settings import load_settings
@@ -27,13 +28,13 @@ def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Everything under ``defs/``, with a freshness policy on each asset that we build, by how often its job runs.
+    """Everything under ``defs/`` and of each task, with a freshness policy by how often the job of an asset runs.
 
     Replays have none: a person asks for them, after an outage.
     """
     start_error_reports(load_settings())
     # By the package and not by the folder: for that Dagster wants a pyproject.toml above it, which no wheel has.
-    assets = dg.load_definitions_from_package_name("orchestration.defs")
+    assets = dg.Definitions.merge(dg.load_definitions_from_package_name("orchestration.defs"), predictions())
     return dg.Definitions.merge(
         assets.map_asset_specs(func=_with_freshness),
         dg.Definitions(
