@@ -7,6 +7,7 @@ import dagster as dg
 from orchestration import keys
 from orchestration.automation import DAILY_FRESHNESS, HOURLY_FRESHNESS, JOBS, SCHEDULES, SENSORS, WEEKLY_FRESHNESS
 from orchestration.dbt_assets import dbt_resource
+from orchestration.defs.prediction import predictions
 from orchestration.error_reports import start as start_error_reports
 from orchestration.resources import WarehouseResource
 from warehouse.settings import load_settings
@@ -34,6 +35,8 @@ def defs() -> dg.Definitions:
     start_error_reports(load_settings())
     # By the package and not by the folder: for that Dagster wants a pyproject.toml above it, which no wheel has.
     assets = dg.load_definitions_from_package_name("orchestration.defs")
+    # What a function makes for each task, Dagster does not see in a module.
+    assets = dg.Definitions.merge(assets, predictions())
     return dg.Definitions.merge(
         assets.map_asset_specs(func=_with_freshness),
         dg.Definitions(

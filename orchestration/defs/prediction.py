@@ -14,7 +14,6 @@ from pipeline.prediction.tasks import TASKS, TaskBinding
 from warehouse.settings import load_settings
 
 
-@dg.definitions
 def predictions() -> dg.Definitions:
     """Training, scoring, the gate, publishing, grades, drift and replays, for each task."""
     manifest = json.loads(prepare_manifest(load_settings()).read_text())
