@@ -52,7 +52,7 @@ def test_a_task_that_there_is_not_is_answered_with_those_there_are(churn: Churn)
         churn("grade", "--task", "weather")
 
 
-def test_without_a_company_those_that_have_the_task_are_taken(churn: Churn, add_company: Callable[..., Company]) -> None:
+def test_without_a_company_those_with_the_task_are_taken(churn: Churn, add_company: Callable[..., Company]) -> None:
     add_company("acme")
     assert "acme: nothing is held" in churn("holds").output
     assert "acme" not in churn("holds", "--task", "support").output
