@@ -34,7 +34,9 @@ def defs() -> dg.Definitions:
     """
     start_error_reports(load_settings())
     # By the package and not by the folder: for that Dagster wants a pyproject.toml above it, which no wheel has.
-    assets = dg.Definitions.merge(dg.load_definitions_from_package_name("orchestration.defs"), predictions())
+    assets = dg.load_definitions_from_package_name("orchestration.defs")
+    # What a function makes for each task, Dagster does not see in a module.
+    assets = dg.Definitions.merge(assets, predictions())
     return dg.Definitions.merge(
         assets.map_asset_specs(func=_with_freshness),
         dg.Definitions(

@@ -3,6 +3,7 @@
 The tests of this module tell one story and run in order on one warehouse.
 """
 
+import csv
 import json
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.xdist_group("demo")
 COMPANIES = ("brightdesk", "marketlane", "seedling")
 DOCS = Path(__file__).parents[2] / "docs"
 FIRST_DAY = date(2026, 10, 1)
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "published_by_release_0_1_0.csv"
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +54,16 @@ def _matrix(line: ChurnHome, day: date) -> list[tuple[Any, ...]]:
     )
 
 
+def _contributions(reasons: str) -> dict[str, float]:
+    pairs = (reason.rsplit("=", 1) for reason in reasons.split(";"))
+    return {feature: float(contribution) for feature, contribution in pairs}
+
+
 def _trainings(line: ChurnHome) -> list[tuple[Any, ...]]:
-    """Of each demo company: how many trainings it had, and whether one failed."""
+    """Of each demo company: how many trainings of churn it had, and whether one failed."""
     return line.ask(
         "select slug, count(*), bool_or(status = 'failed') from ml.training_runs"
-        " inner join ops.companies using (company_id) where slug = any(%s) group by 1 order by 1",
+        " inner join ops.companies using (company_id) where task = 'churn' and slug = any(%s) group by 1 order by 1",
         list(COMPANIES),
     )
 
@@ -64,7 +71,10 @@ def _trainings(line: ChurnHome) -> list[tuple[Any, ...]]:
 def test_one_command_ends_with_a_summary_that_a_newcomer_understands(
     first_run: subprocess.CompletedProcess[str],
 ) -> None:
-    for words in ("Rows pulled", "Model quality", "Customers by risk", "The five most at risk", "What to do next"):
+    for words in (
+        *("Rows pulled", "Churn: model quality", "Churn: customers by risk", "Churn: the five most at risk"),
+        *("Support: customers by risk", "What to do next"),
+    ):
         assert words in first_run.stdout
     for company in COMPANIES:
         assert company in first_run.stdout
@@ -111,6 +121,55 @@ def test_every_active_customer_has_one_score_and_its_reasons_add_up(
     assert outside == 0
 
 
+def test_the_published_set_is_that_of_the_release_before(
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    """The fixture is the same world's set as 0.1.0 published it."""
+    query = """
+        select
+            slug, customer_id, as_of_date::text, churn_probability, risk_level, percentile, baseline_log_odds,
+            probability_low, probability_high, evidence_level, row_hash,
+            (
+                select string_agg(format('%%s=%%s', item ->> 'feature', item ->> 'contribution'), ';' order by place)
+                from jsonb_array_elements(reasons) with ordinality as listed (item, place)
+            ) as reasons
+        from predictions.churn_current
+        inner join ops.companies using (company_id)
+        order by slug collate "C", customer_id collate "C"
+    """
+    with GOLDEN.open(newline="") as file:
+        golden = list(csv.DictReader(file))
+    published = line.ask(query)
+    assert len(published) == len(golden) > 300
+    for row, expected in zip(published, golden, strict=True):
+        for value, (column, text) in zip(row, expected.items(), strict=True):
+            if column == "reasons":
+                assert _contributions(value) == pytest.approx(_contributions(text), abs=1e-6), row[:2]
+            elif isinstance(value, float):
+                assert value == pytest.approx(float(text), abs=1e-6), (row[:2], column)
+            else:
+                assert value == text, (row[:2], column)
+
+
+def test_a_second_task_is_published_beside_churn_by_the_same_contract(
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
+) -> None:
+    scored, asked, companies = line.ask(
+        "select count(*), count(*) filter (where support_probability between probability_low and probability_high),"
+        " array_agg(distinct slug) from predictions.support_current inner join ops.companies using (company_id)"
+    )[0]
+    assert companies == ["brightdesk"]
+    assert scored == asked > 0
+    assert (
+        scored
+        == line.ask("select count(*) from features.support_feature_matrix where as_of_date = %s", FIRST_DAY)[0][0]
+    )
+    followed = line.ask("select count(*) from predictions.support_snapshot")
+    assert followed == [(scored,)]
+    graded = line.ask("select count(*) from ml.evaluations where task = 'support'")
+    assert graded > [(0,)]
+
+
 def test_every_published_reason_is_valid_by_the_contracts_schema_and_the_feed_holds_the_same_customers(
     line: ChurnHome, first_run: subprocess.CompletedProcess[str]
 ) -> None:
@@ -128,7 +187,11 @@ def test_every_published_reason_is_valid_by_the_contracts_schema_and_the_feed_ho
 def test_each_company_stands_on_the_rung_that_its_data_carries(
     line: ChurnHome, first_run: subprocess.CompletedProcess[str]
 ) -> None:
-    rungs = dict(line.ask("select slug, rung from ml.training_runs inner join ops.companies using (company_id)"))
+    rungs = dict(
+        line.ask(
+            "select slug, rung from ml.training_runs inner join ops.companies using (company_id) where task = 'churn'"
+        )
+    )
     assert set(rungs) == set(COMPANIES)
     assert rungs["brightdesk"] == "own_model"
     assert rungs["seedling"] != "own_model"
@@ -186,7 +249,7 @@ def test_run_again_on_the_same_day_nothing_is_new_and_a_company_with_a_wrong_key
     assert _matrix(line, FIRST_DAY) == before
 
 
-def test_training_anew_judges_a_challenger_for_every_company(line: ChurnHome, kept_up: None) -> None:
+def test_training_again_judges_a_challenger_for_every_company(line: ChurnHome, kept_up: None) -> None:
     trained = line.churn("train")
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert _trainings(line) == [(slug, 2, False) for slug in COMPANIES]

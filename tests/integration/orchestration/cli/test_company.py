@@ -30,10 +30,10 @@ ACME: dict[str, Any] = {
     "name": "Acme",
     "connector": "habari_api",
     "connector_settings": {"base_url": "https://crm.example.com", "api_key": "env:ACME_KEY"},
-    "churn_kind": "cancellation",
+    "tasks": {"churn": {"kind": "cancellation"}},
     "currency": "EUR",
 }
-SHOP = ACME | {"slug": "shop", "name": "Shop", "churn_kind": "inactivity", "inactivity_days": 90}
+SHOP = ACME | {"slug": "shop", "name": "Shop", "tasks": {"churn": {"kind": "inactivity", "inactivity_days": 90}}}
 
 
 @pytest.fixture
@@ -51,6 +51,14 @@ def registered(warehouse: Warehouse) -> dict[str, Company]:
         return {company.slug: company for company in list_companies(connection, active_only=False)}
 
 
+def with_horizon(company: dict[str, Any], days: int) -> dict[str, Any]:
+    return company | {"tasks": {"churn": company["tasks"]["churn"] | {"horizon_days": days}}}
+
+
+def horizon_days(warehouse: Warehouse, slug: str) -> int:
+    return int(registered(warehouse)[slug].tasks["churn"]["horizon_days"])
+
+
 def audit(warehouse: Warehouse) -> list[dict[str, Any]]:
     with warehouse.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute("select * from ops.audit_log order by audit_id").fetchall()
@@ -65,7 +73,7 @@ def test_a_file_is_shown_as_a_plan_and_applied_when_a_person_says_so(
     assert registered(warehouse) == {}
     churn("company", "apply", file(ACME, SHOP), typed="y\n")
     assert registered(warehouse).keys() == {"acme", "shop"}
-    assert {row["action"] for row in audit(warehouse)} == {"company.added"}
+    assert {row["action"] for row in audit(warehouse)} == {"company.added", "company.task_switched_on"}
 
 
 def test_a_file_applied_again_changes_nothing_and_asks_nothing(
@@ -75,24 +83,23 @@ def test_a_file_applied_again_changes_nothing_and_asks_nothing(
     again = churn("company", "apply", file(ACME, SHOP))
     assert "acme stays as it is" in again.output
     assert "Nothing to change" in again.output
-    assert len(audit(warehouse)) == 2
+    assert [row["action"] for row in audit(warehouse)].count("company.added") == 2
+    assert len(audit(warehouse)) == 4
 
 
 def test_a_change_is_shown_field_by_field(churn: Churn, file: Callable[..., str], warehouse: Warehouse) -> None:
     churn("company", "apply", file(ACME), "--yes")
-    changed = ACME | {
-        "horizon_days": 60,
+    changed = with_horizon(ACME, 60) | {
         "connector_settings": ACME["connector_settings"] | {"page_size": 500},
         "custom_attributes": [{"name": "industry", "kind": "category", "is_fixed": True}],
     }
     shown = churn("company", "apply", file(changed), "--yes").output
-    assert "horizon_days: 30 → 60" in shown
+    assert "tasks.churn.horizon_days: 30 → 60" in shown
     assert "connector_settings.page_size: 500" in shown
     assert "custom_attributes.industry.kind: category" in shown
     assert "currency" not in shown
-    (row,) = [row for row in audit(warehouse) if row["action"] == "company.changed"]
-    assert row["before"]["horizon_days"] == 30
-    assert registered(warehouse)["acme"].horizon_days == 60
+    assert {row["action"] for row in audit(warehouse)[2:]} == {"company.changed", "company.task_changed"}
+    assert horizon_days(warehouse, "acme") == 60
 
 
 def test_a_company_that_the_file_does_not_name_stays_and_one_is_disabled_only_by_saying_so(
@@ -112,13 +119,13 @@ def test_a_company_that_the_file_does_not_name_stays_and_one_is_disabled_only_by
 def test_one_wrong_company_keeps_all_out_and_every_problem_is_named(
     churn: Churn, file: Callable[..., str], warehouse: Warehouse
 ) -> None:
-    wrong = SHOP | {"horizon_days": 0, "segment_by": "plan"}
+    wrong = with_horizon(SHOP, 0) | {"segment_by": "plan"}
     with pytest.raises(CompanyDefinitionError) as caught:
         churn("company", "apply", file(ACME, wrong, ACME | {"slug": "b2", "is_active": "perhaps"}, ACME), "--yes")
     message = str(caught.value)
     for part in (
         "companies.yml",
-        "Company shop: horizon_days",
+        "Company shop: tasks: churn.horizon_days",
         "above 0",
         "Company b2: is_active",
         "acme: the file has",
@@ -134,24 +141,24 @@ def test_a_failure_halfway_leaves_all_companies_as_they_were(
     with warehouse.connect() as connection:
         connection.execute("alter table ops.companies add constraint no_shop check (slug <> 'shop')")
     with pytest.raises(Exception, match="no_shop"):
-        churn("company", "apply", file(ACME | {"horizon_days": 60}, SHOP), "--yes")
-    assert registered(warehouse)["acme"].horizon_days == 30
-    assert len(audit(warehouse)) == 1
+        churn("company", "apply", file(with_horizon(ACME, 60), SHOP), "--yes")
+    assert horizon_days(warehouse, "acme") == 30
+    assert len(audit(warehouse)) == 2
 
 
 def test_a_plan_that_is_no_longer_true_is_not_applied(
     churn: Churn, file: Callable[..., str], warehouse: Warehouse
 ) -> None:
     churn("company", "apply", file(ACME), "--yes")
-    wanted = company_plan.parse_companies(ACME | {"horizon_days": 60}, parse_definition)
+    wanted = company_plan.parse_companies(with_horizon(ACME, 60), parse_definition)
     with warehouse.connect() as connection:
         plan = company_plan.plan(connection, wanted)
         connection.rollback()
         churn("company", "disable", "acme")
-        churn("company", "change", "acme", "horizon_days=90")
+        churn("company", "change", "acme", "tasks.churn.horizon_days=90")
         with pytest.raises(CompaniesMoved, match="nothing is applied"):
             company_plan.apply(connection, wanted, plan, "tests")
-    assert registered(warehouse)["acme"].horizon_days == 90
+    assert horizon_days(warehouse, "acme") == 90
 
 
 def test_a_field_that_stands_twice_is_an_error_with_its_line(churn: Churn, tmp_path: Path) -> None:
@@ -160,7 +167,7 @@ def test_a_field_that_stands_twice_is_an_error_with_its_line(churn: Churn, tmp_p
     failed = churn("company", "apply", str(path), "--yes")
     assert isinstance(failed.exception, CommandFailed)
     assert "currency stands there twice" in str(failed.exception)
-    assert "line 9" in str(failed.exception)
+    assert "line 11" in str(failed.exception)
 
 
 def test_single_fields_change_and_the_rest_stays(churn: Churn, file: Callable[..., str], warehouse: Warehouse) -> None:
@@ -172,11 +179,27 @@ def test_single_fields_change_and_the_rest_stays(churn: Churn, file: Callable[..
     acme = registered(warehouse)["acme"]
     assert acme.connector_settings == ACME["connector_settings"] | {"page_size": 500}
     assert acme.entities == ("customers", "payments")
-    assert "so already" in churn("company", "change", "acme", "horizon_days=30").output
+    assert "so already" in churn("company", "change", "acme", "tasks.churn.horizon_days=30").output
     with pytest.raises(CompanyDefinitionError, match="did you mean horizon_days"):
         churn("company", "change", "acme", "horizon=60")
     with pytest.raises(CompanyDefinitionError, match="slug: cannot change"):
         churn("company", "change", "acme", "slug=other")
+
+
+def test_fields_that_moved_to_a_task_are_read_with_a_note_that_names_their_place(
+    churn: Churn, file: Callable[..., str], warehouse: Warehouse
+) -> None:
+    earlier = {name: value for name, value in ACME.items() if name != "tasks"}
+    added = churn("company", "add", file(earlier | {"churn_kind": "cancellation", "horizon_days": 60}, SHOP)).output
+    assert (
+        "acme: churn_kind, horizon_days now stand under tasks: churn:, as tasks.churn.kind, tasks.churn.horizon_days."
+        in added
+    )
+    assert added.count("now stand") == 1
+    assert horizon_days(warehouse, "acme") == 60
+    changed = churn("company", "change", "acme", "horizon_days=90").output
+    assert "acme: horizon_days now stands under tasks: churn:, as tasks.churn.horizon_days." in changed
+    assert horizon_days(warehouse, "acme") == 90
 
 
 def test_what_is_shown_can_be_applied_again(

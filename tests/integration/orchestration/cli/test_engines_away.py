@@ -21,11 +21,11 @@ from typer.core import TyperGroup
 
 from orchestration.cli import main
 from orchestration.cli.lazy import LazyCommand
+from pipeline.companies import parse_definition
 from pipeline.features import dbt
 from pipeline.integrations.metabase import client as metabase_client
 from pipeline.prediction.registry import ModelRegistry
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns
-from warehouse.companies.definition import parse_definition
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.prediction.model_log import Promotion, TrainingRecord, record_promotion, record_training
@@ -77,7 +77,7 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "ui": IN_JOBS,
     "company add": {"warehouse": ("FILE",)},
     "company apply": {"warehouse": ("FILE", "--yes")},
-    "company change": {"warehouse": ("acme", "horizon_days=60")},
+    "company change": {"warehouse": ("acme", "tasks.churn.horizon_days=60")},
     "company list": {"warehouse": ()},
     "company show": {"warehouse": ("acme",)},
     "company disable": {"warehouse": ("acme",)},
@@ -170,7 +170,7 @@ DEFINITION: dict[str, Any] = {
     "connector": "sql_database",
     "connector_settings": {"url": "env:ACME_DATABASE", "tables": {"customers": {"table": "customers"}}},
     "entities": ["customers"],
-    "churn_kind": "cancellation",
+    "tasks": {"churn": {"kind": "cancellation"}},
     "currency": "EUR",
     "notification_addresses": ["boss@example.com"],
 }
@@ -217,6 +217,7 @@ def add_parsed_project(home: Path, manifest: Path) -> None:
     target = home / "dbt" / "target" / "manifest.json"
     target.parent.mkdir(parents=True)
     shutil.copyfile(manifest, target)
+    target.with_name("parsed_project").write_text(dbt._fingerprint())
 
 
 @pytest.fixture(scope="module")
