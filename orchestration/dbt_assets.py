@@ -1,4 +1,4 @@
-"""The dbt project as Dagster sees it: where it is, how its names become asset keys, when to parse it anew."""
+"""The dbt project as Dagster sees it: where it is, how its names become asset keys, when to parse it again."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ _GROUPS = {
     "analytics": keys.Group.analytics,
 }
 
-
+BESIDE_LOADS = {keys.COMPANIES, keys.COMPANY_TASKS, keys.EXCHANGE_RATES, keys.FEATURE_PROOFS, keys.RUN_LOG}
 BEFORE_SCORES = ("grades", "shadow_grades", "feature_drift", "training_runs", "evaluations", "promotions")
 
 
@@ -38,7 +38,7 @@ class LayeredTranslator(DagsterDbtTranslator):
         if node is None or node["resource_type"] not in {"model", "seed", "snapshot"}:
             return spec
         deps = list(spec.deps)
-        if {dep.asset_key for dep in deps} <= {keys.COMPANIES, keys.EXCHANGE_RATES, keys.FEATURE_PROOFS, keys.RUN_LOG}:
+        if {dep.asset_key for dep in deps} <= BESIDE_LOADS:
             # What hangs on no loaded table would run before the sync, at the cost of one more start of dbt.
             deps.append(dg.AssetDep(keys.LOAD_LOG))
         if {dep.asset_key for dep in deps} & {keys.shared(table) for table in BEFORE_SCORES}:

@@ -55,6 +55,7 @@ def dbt_model(layer: str, name: str) -> dg.AssetKey:
 REJECTED_RECORDS = dg.AssetKey(["raw", "rejected_records"])
 
 COMPANIES = dg.AssetKey(["ops", "companies"])
+COMPANY_TASKS = dg.AssetKey(["ops", "company_tasks"])
 EXCHANGE_RATES = dg.AssetKey(["ops", "exchange_rates"])
 SYNC_CURSORS = dg.AssetKey(["ops", "sync_cursors"])
 LOAD_LOG = dg.AssetKey(["ops", "load_log"])
@@ -134,4 +135,4 @@ CANARIES = dg.AssetKey(["ops", "canaries"])
 
 def is_external(key: dg.AssetKey) -> bool:
     """Whether no asset makes it: a CRM's table, the registry and the rates that people edit, the log of every stage."""
-    return key.path[0] == "crm" or key in {COMPANIES, EXCHANGE_RATES, RUN_LOG}
+    return key.path[0] == "crm" or key in {COMPANIES, COMPANY_TASKS, EXCHANGE_RATES, RUN_LOG}

@@ -34,6 +34,14 @@ registry = dg.AssetSpec(
     kinds={"postgres"},
 )
 
+registry_of_tasks = dg.AssetSpec(
+    keys.COMPANY_TASKS,
+    group_name=keys.Group.crm,
+    owners=[keys.Owner.operations],
+    description="What is predicted for each company, and with which settings: `churn company` writes it.",
+    kinds={"postgres"},
+)
+
 own_rates = dg.AssetSpec(
     keys.EXCHANGE_RATES,
     group_name=keys.Group.crm,
