@@ -3,13 +3,20 @@
 
 
 {#- A moment as seconds on the company's own clock since a Monday's midnight (1969-12-29). The clock on the wall is
-    what opens and closes a shop, in summer and in winter. -#}
+    what opens and closes a shop, in summer and in winter.
+
+        {{ seconds_on_the_clock('opened_at', 'time_zone') }} as opened_seconds -#}
 {% macro seconds_on_the_clock(moment, time_zone) -%}
     date_part('epoch', {{ moment }} at time zone {{ time_zone }}) + 3 * 86400
 {%- endmacro %}
 
 
-{#- Open seconds from that Monday to a moment. `seconds` is a column made by seconds_on_the_clock. -#}
+{#- Open seconds from that Monday to a moment.
+
+        {{ open_seconds_until('tickets.opened_seconds', 'weeks') }}
+
+      seconds: a column made by seconds_on_the_clock
+      week: the company's row of int_business_weeks -#}
 {% macro open_seconds_until(seconds, week) -%}
     {%- set day = 'floor(' ~ seconds ~ ' / 86400)' -%}
     {%- set weekday = '1 + ' ~ day ~ '::int % 7' -%}
@@ -24,8 +31,12 @@
 
 {#- Business hours between two moments; where the company has none set, every hour counts. Never more than have gone
     by: an hour that the clock skips or repeats while open is shown twice or not at all by the wall.
+
+        {{ business_hours_between('opened_seconds', 'resolved_seconds', 'resolution_hours', 'weeks') }}
+
       earlier, later: columns made by seconds_on_the_clock
-      hours: the hours between them as they went by -#}
+      hours: the hours between them as they went by
+      week: the company's row of int_business_weeks, left joined -#}
 {% macro business_hours_between(earlier, later, hours, week) -%}
     case
         when {{ week }}.company_id is null or {{ hours }} is null then {{ hours }}

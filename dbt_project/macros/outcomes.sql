@@ -4,7 +4,11 @@
 
 {#- Every time a customer left: [left_at, returned_at). Versions that hold a cancelled_at one after another speak of
     one leaving, and the last of them is right; a version without one says that the customer is there again. A
-    cancellation that was withdrawn before its time came is none. -#}
+    cancellation that was withdrawn before its time came is none.
+
+        leavings as ({{ leavings(ref('stg_crm__customer_versions')) }})
+
+      versions: has company_id, customer_id, cancelled_at, updated_at and is_deleted -#}
 {% macro leavings(versions) -%}
     select
         company_id,
@@ -38,7 +42,11 @@
 {%- endmacro %}
 
 
-{#- Customers that are deleted, and since when. -#}
+{#- Customers that are deleted, and since when.
+
+        deletions as ({{ deletions(ref('stg_crm__customer_versions')) }})
+
+      versions: has company_id, customer_id, updated_at and is_deleted -#}
 {% macro deletions(versions) -%}
     select
         company_id,
@@ -58,7 +66,11 @@
 
 
 {#- What a customer paid a month, [begins_at, ends_at) by the CRM's own times; a version that changes neither price
-    nor currency begins no spell. -#}
+    nor currency begins no spell.
+
+        spells as ({{ price_spells(ref('stg_crm__customer_versions')) }})
+
+      versions: has company_id, customer_id, currency, monthly_price, updated_at and is_deleted -#}
 {% macro price_spells(versions) -%}
     select
         company_id,
@@ -86,7 +98,11 @@
 {%- endmacro %}
 
 
-{#- Charges that were paid, by the newest version of each payment. -#}
+{#- Charges that were paid, by the newest version of each payment.
+
+        charges as ({{ successful_charges(ref('stg_crm__payment_versions')) }})
+
+      versions: has company_id, payment_id, customer_id, kind, paid_at, voided_at, updated_at and is_deleted -#}
 {% macro successful_charges(versions) -%}
     select
         company_id,
@@ -102,6 +118,9 @@
 {%- endmacro %}
 
 
+{#- Whether a payment is a charge that was paid and is not void.
+
+        where {{ is_successful_charge('payments') }} -#}
 {% macro is_successful_charge(payments) -%}
     {{ payments }}.kind = 'charge'
     and {{ payments }}.paid_at is not null

@@ -2,7 +2,9 @@
 
 {#- EXPLAIN shows everybody what the planner expects, and it expects what it knows of all companies' rows: with a
     histogram of names anybody could search for its bounds. So none is kept of names, and of ids one bound at each
-    end. Nothing for a mart without such columns. -#}
+    end. Nothing for a mart without such columns.
+
+        +post-hook: "{{ keep_names_out_of_estimates() }}" -#}
 {% macro keep_names_out_of_estimates() %}
     {%- set targets = {'customer_name': 0, 'subject': 0, 'customer_id': 1} -%}
     {%- set alterations = [] -%}
@@ -13,7 +15,9 @@
 {% endmacro %}
 
 {#- Ends the run with an error where a company's login could read a relation without row-level security: a table that
-    does not force it, a view with its owner's rights, a materialised view. As `relations_open_to_all_companies`. -#}
+    does not force it, a view with its owner's rights, a materialised view. As `relations_open_to_all_companies`.
+
+        on-run-end: "{{ refuse_relations_open_to_all_companies() }}" -#}
 {% macro refuse_relations_open_to_all_companies() %}
     {%- if execute -%}
         {%- set found = run_query("

@@ -69,7 +69,9 @@
 {%- endmacro %}
 
 
-{#- The same of all dates, as a JSON object by date. -#}
+{#- The same of all dates, as a JSON object by date.
+
+        {{ rates_versions() }}  gives '{"2025-03-01": "5c3c6f83", ...}' -#}
 {% macro rates_versions() %}
     {% set dates = load_relation(ref('int_as_of_dates')) %}
     {% set versions = {} %}
@@ -97,7 +99,9 @@
 {% endmacro %}
 
 
-{#- The settings' version of each company, as a JSON object by company_id. -#}
+{#- The settings' version of each company, as a JSON object by company_id.
+
+        {{ settings_versions() }}  gives '{"1": "9f2a11c0", ...}' -#}
 {% macro settings_versions() %}
     {% set clocks = load_relation(ref('int_companies__clocks')) %}
     {% set versions = {} %}

@@ -15,7 +15,9 @@
 
 
 {#- The same for some models.
-      nodes: their nodes of the graph -#}
+      nodes: their nodes of the graph
+
+        {% do refuse_unknown_words([graph.nodes['model.churn_warehouse.ticket_features']]) %} -#}
 {% macro refuse_unknown_words(nodes) %}
     {% set complaints = [] %}
     {% for node in nodes %}
@@ -32,7 +34,9 @@
 
 
 {#- What is wrong with a column's meta, in words; empty where nothing is.
-      is_of_a_mart: in a feature mart a column's meta has nothing but `feature`, so that a mistyped one is seen -#}
+      is_of_a_mart: in a feature mart a column's meta has nothing but `feature`, so that a mistyped one is seen
+
+        {% for complaint in complaints_about({'feature': {'kind': 'nummber'}}, true) %} -#}
 {% macro complaints_about(meta, is_of_a_mart) %}
     {% set complaints = [] %}
     {% set words = var('feature_words') %}

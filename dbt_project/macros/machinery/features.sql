@@ -2,7 +2,9 @@
 
 
 {#- The features a model declares: its columns that carry meta.feature, as [{name, label, unit, family, kind, basis,
-    model_name}, ...]. Ends the build where one says what no feature may say. -#}
+    model_name}, ...]. Ends the build where one says what no feature may say.
+
+        {% for feature in features_of('ticket_features') %} {{ feature.name }} {% endfor %} -#}
 {% macro features_of(model_name) %}
     {% set features = [] %}
     {% if execute %}
@@ -17,7 +19,9 @@
 {% endmacro %}
 
 
-{#- The meta of the node's columns that have any, wherever dbt put it, as [(name, meta), ...]. -#}
+{#- The meta of the node's columns that have any, wherever dbt put it, as [(name, meta), ...].
+
+        {% for name, meta in described_meta(node) if meta.feature %} -#}
 {% macro described_meta(node) %}
     {% set described = [] %}
     {% for column in node.columns.values() %}
@@ -87,13 +91,17 @@
 {%- endmacro %}
 
 
-{#- Whether a row speaks of a date after its company's first load. -#}
+{#- Whether a row speaks of a date after its company's first load.
+
+        case when {{ is_after_the_first_load('customer_features', 'clocks') }} then seats end -#}
 {% macro is_after_the_first_load(customer_features, clocks) -%}
     {{ customer_features }}.as_of_date::timestamp at time zone 'UTC' > {{ clocks }}.first_loaded_at
 {%- endmacro %}
 
 
-{#- Every feature of a matrix, by the marts that it names in meta.features_from. -#}
+{#- Every feature of a matrix, by the marts that it names in meta.features_from.
+
+        {% for feature in features_of_the_matrix() %} {{ feature.label }} {% endfor %} -#}
 {% macro features_of_the_matrix(matrix='customer_feature_matrix') %}
     {% set features = [] %}
     {% if execute %}

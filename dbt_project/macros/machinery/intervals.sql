@@ -1,4 +1,4 @@
-{#- Tables of intervals, kept up to date record by record: a run works out anew the records that a load has touched since
+{#- Tables of intervals, kept up to date record by record: a run works out again the records that a load has touched since
     the last one, and leaves the others. What a table was made from stands beside it, in <table>_loads: per company and
     load how many versions there were, and a fingerprint of their keys.
 
@@ -12,7 +12,9 @@
 
 {#- versions: the model that has the versions
     record_id: its column that names the record
-    also_rests_on: models whose content, too, the rows are made from -#}
+    also_rests_on: models whose content, too, the rows are made from
+
+        {{ kept_up_by_record(versions='stg_crm__ticket_versions', record_id='ticket_id') }} -#}
 {% macro kept_up_by_record(versions, record_id, also_rests_on=()) -%}
     {{ config(
         materialized='incremental',
@@ -32,12 +34,17 @@
 {%- endmacro %}
 
 
-{#- The table that says what the model's table was made from. -#}
+{#- The table that says what the model's table was made from.
+
+        select * from {{ loads_of(this) }} -#}
 {% macro loads_of(relation) -%}
     {{ relation.include(database=false, identifier=false) }}.{{ adapter.quote(relation.identifier ~ '_loads') }}
 {%- endmacro %}
 
 
+{#- The statement that makes that table where it is not there.
+
+        pre_hook="{{ create_loads_table() }}" -#}
 {% macro create_loads_table() -%}
     create table if not exists {{ loads_of(this) }} (
         company_id int not null,
@@ -50,7 +57,9 @@
 {%- endmacro %}
 
 
-{#- What there is to be read now. Taken before the versions are read: what lands in between is found again next time. -#}
+{#- What there is to be read now. Taken before the versions are read: what lands in between is found again next time.
+
+        pre_hook="{{ note_loads('stg_crm__ticket_versions', 'ticket_id', []) }}" -#}
 {% macro note_loads(versions, record_id, also_rests_on) -%}
     {#- Named outside the branch, so that dbt knows of the dependencies when it parses. -#}
     {%- do ref('int_companies__clocks') -%}
@@ -78,7 +87,10 @@
 {%- endmacro %}
 
 
-{#- The model's SQL, the company's settings and the content of what else the rows rest on. -#}
+{#- The model's SQL, the company's settings and the content of what else the rows rest on.
+      clocks: the company's row of int_companies__clocks
+
+        where read.made_by <> {{ made_by(model.unique_id, ['exchange_rates'], 'clocks') }} -#}
 {% macro made_by(unique_id, also_rests_on, clocks) -%}
     concat_ws(
         '.',
@@ -91,6 +103,9 @@
 {%- endmacro %}
 
 
+{#- Which records this run works out again, as the temporary table touched_records.
+
+        pre_hook="{{ note_touched_records('stg_crm__ticket_versions', 'ticket_id') }}" -#}
 {% macro note_touched_records(versions, record_id) -%}
     {%- if execute %}
     {%- set changed_loads = run_query(changed_loads_query()) if is_incremental() else [] %}
@@ -129,7 +144,9 @@
 {%- endmacro %}
 
 
-{#- The loads that are not, or no longer, as they were when the table was last made. -#}
+{#- The loads that are not, or no longer, as they were when the table was last made.
+
+        {% set changed_loads = run_query(changed_loads_query()) %} -#}
 {% macro changed_loads_query() -%}
     select
         coalesce(loads_now.company_id, loads_then.company_id) as company_id,
@@ -145,17 +162,25 @@
 {%- endmacro %}
 
 
+{#- After the table was built: what it was made from before no longer holds ...
+
+        post_hook=["{{ forget_loads_of_before() }}", ...] -#}
 {% macro forget_loads_of_before() -%}
     delete from {{ loads_of(this) }}
 {%- endmacro %}
 
 
+{#- ... and this is what it was made from.
+
+        post_hook=[..., "{{ keep_loads() }}"] -#}
 {% macro keep_loads() -%}
     insert into {{ loads_of(this) }} table loads_now
 {%- endmacro %}
 
 
-{#- Whether a version belongs to a record to be worked out anew. -#}
+{#- Whether a version belongs to a record to be worked out again.
+
+        where {{ is_touched('ticket_id') }} -#}
 {% macro is_touched(record_id) -%}
     {%- if execute and model.resource_type == 'model' and is_incremental() -%}
         (company_id, {{ record_id }}) in (select touched.company_id, touched.{{ record_id }} from touched_records as touched)
@@ -165,6 +190,9 @@
 {%- endmacro %}
 
 
+{#- delete_record_insert: what was touched goes, and what this run made of it comes. dbt calls it, for models with
+
+        incremental_strategy='delete_record_insert' -#}
 {% macro get_incremental_delete_record_insert_sql(arg_dict) %}
     {%- set record_id = config.get('meta').record_id -%}
     {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
@@ -178,18 +206,18 @@
 
 
 {#- Before a mart is built: fails where intervals that it reads are not up to date, since it was built without them. A
-    load that ended after this run of dbt began is the next one's. -#}
+    load that ended after this run of dbt began is the next one's.
+
+        +pre-hook: "{{ refuse_old_intervals() }}" -#}
 {% macro refuse_old_intervals() -%}
     {%- do ref('stg_ops__loads') -%}
     {%- if execute and model.resource_type == 'model' %}
-    {%- for parent in model.depends_on.nodes if parent.endswith('_as_known') %}
-    {%- for name in graph.nodes[parent].depends_on.nodes if graph.nodes[name].config.get('meta', {}).record_id %}
-    {%- for row in run_query(loads_not_read(graph.nodes[name])) %}
+    {%- for intervals in intervals_read_by(model) %}
+    {%- for row in run_query(loads_not_read(intervals)) %}
         {{ exceptions.raise_compiler_error(
-            model.name ~ ' reads ' ~ graph.nodes[name].name ~ ', which is older than ' ~ row.reason ~ ' of company '
+            model.name ~ ' reads ' ~ intervals.name ~ ', which is older than ' ~ row.reason ~ ' of company '
             ~ row.company_id ~ '. Build what it reads, too: --select +' ~ model.name
         ) }}
-    {%- endfor %}
     {%- endfor %}
     {%- endfor %}
     {%- endif %}
@@ -197,8 +225,30 @@
 {%- endmacro %}
 
 
+{#- The tables of intervals that a model reads, itself or through views, as nodes of the graph.
+
+        {% for intervals in intervals_read_by(model) %} {{ intervals.name }} {% endfor %} -#}
+{% macro intervals_read_by(node) %}
+    {% set waiting = node.depends_on.nodes | list %}
+    {% set intervals = {} %}
+    {# Each step looks at one more model; a view that is read twice is looked at twice. #}
+    {% for _ in range(1000) if waiting %}
+        {% set name = waiting.pop() %}
+        {% set parent = graph.nodes.get(name, {}) %}
+        {% if parent.get('config', {}).get('meta', {}).record_id %}
+            {% do intervals.update({name: parent}) %}
+        {% elif parent.get('config', {}).materialized == 'view' %}
+            {% do waiting.extend(parent.depends_on.nodes) %}
+        {% endif %}
+    {% endfor %}
+    {% do return(intervals.values() | list) %}
+{% endmacro %}
+
+
 {#- What a table of intervals has not taken in: the newest load, and SQL, settings or rates.
-      node: the table's node of the graph -#}
+      node: the table's node of the graph
+
+        {% for row in run_query(loads_not_read(node)) %} {{ row.company_id }}: {{ row.reason }} {% endfor %} -#}
 {% macro loads_not_read(node) -%}
     {%- set loads_read = loads_of(relation_named(node.name)) -%}
     select
@@ -232,7 +282,9 @@
 {%- endmacro %}
 
 
-{#- A model's or seed's relation, wherever this run of dbt has it. -#}
+{#- A model's or seed's relation, wherever this run of dbt has it.
+
+        select * from {{ relation_named('exchange_rates') }} -#}
 {% macro relation_named(name) %}
     {% set node = graph.nodes.values() | selectattr('resource_type', 'in', ['model', 'seed'])
         | selectattr('name', 'equalto', name) | first %}

@@ -10,7 +10,9 @@
       relation: the model's own table, as it stands
       columns: the columns the model will have
       stale_when: SQL on `clocks` (the company) and `built` (a row of that period in the relation), for models
-                  whose rows can go out of date -#}
+                  whose rows can go out of date
+
+        {% set periods = periods_to_build(this, ['company_id', 'seats'], 'built.feature_version is null') %} -#}
 {% macro periods_to_build(relation, columns, stale_when=none) %}
     {% set existing = adapter.get_columns_in_relation(relation) | map(attribute='name') | list %}
     {% set added = columns | reject('in', existing) | list %}
@@ -56,7 +58,12 @@
 {% endmacro %}
 
 
-{#- The condition that keeps a query to the periods to build: put it where the as_of_dates enter. -#}
+{#- The condition that keeps a query to the periods to build: put it where the as_of_dates enter.
+
+        select * from {{ ref('int_tickets__as_known') }}
+        where {{ is_to_be_built() }}
+
+    Of the relation it reads company_id and as_of_date. -#}
 {% macro is_to_be_built() %}
     {#- Named outside the branch, so that dbt knows of the dependency when it parses. -#}
     {%- do ref('int_as_of_dates') -%}
@@ -77,7 +84,9 @@
 
 
 {#- Which periods of the model are out of date: those that another SQL or other settings made, and what the model
-    itself says in meta.stale_when. -#}
+    itself says in meta.stale_when. SQL on `periods`, `clocks` and `built`, as periods_to_build joins them.
+
+        {% set periods = periods_to_build(this, model_columns(), stale_when()) %} -#}
 {% macro stale_when() %}
     {% set conditions = [] %}
     {% if config.get('meta', {}).get('matrix') %}
@@ -97,7 +106,9 @@
 {% endmacro %}
 
 
-{#- The columns this model declares, or, for the matrix, is generated with. -#}
+{#- The columns this model declares, or, for the matrix, is generated with.
+
+        {% set added = model_columns() | reject('in', existing) | list %} -#}
 {% macro model_columns() %}
     {% set columns = model.columns.keys() | list %}
     {% for name in config.get('meta', {}).get('features_from', []) %}
@@ -108,7 +119,9 @@
 
 
 {#- `(company_id, as_of_date) in (...)`, or false when there are none. One company alone is written as an
-    equality, which Postgres carries through joins and window functions to the raw tables. -#}
+    equality, which Postgres carries through joins and window functions to the raw tables.
+
+        where {{ is_in_periods([(1, '2025-03-01'), (1, '2025-04-01')]) }} -#}
 {% macro is_in_periods(periods) %}
     {%- if not periods -%}
         false
@@ -124,6 +137,9 @@
 {% endmacro %}
 
 
+{#- Dates as SQL, each checked to be one.
+
+        as_of_date in ({{ dates_as_sql(['2025-03-01', '2025-04-01']) }}) -#}
 {% macro dates_as_sql(dates) -%}
     {%- for value in dates -%}
         date '{{ modules.datetime.date.fromisoformat(value | string) }}'{{ ', ' if not loop.last }}
@@ -131,7 +147,7 @@
 {%- endmacro %}
 
 
-{#- delete_period_insert: empty the periods that this run built anew, then insert. dbt's own delete+insert
+{#- delete_period_insert: empty the periods that this run built again, then insert. dbt's own delete+insert
     matches old rows to new ones by key, and keeps a row whose customer is no longer there. -#}
 {% macro get_incremental_delete_period_insert_sql(arg_dict) %}
     {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}

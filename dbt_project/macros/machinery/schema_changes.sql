@@ -43,7 +43,9 @@
 {%- endmacro %}
 
 
-{#- The views that read a table, as relations. -#}
+{#- The views that read a table, as relations.
+
+        {% for view in views_on(this) %}{% do adapter.drop_relation(view) %}{% endfor %} -#}
 {% macro views_on(relation) %}
     {% set views = [] %}
     {% set query %}

@@ -26,7 +26,9 @@
 {% endmacro %}
 
 
-{#- The model and every model it is made from, by unique_id. -#}
+{#- The model and every model it is made from, by unique_id.
+
+        {% for name, node in models_above(model.unique_id).items() %} {{ node.name }} {% endfor %} -#}
 {% macro models_above(unique_id) %}
     {% set found = {unique_id: graph.nodes[unique_id]} %}
     {% set waiting = [graph.nodes[unique_id]] %}
@@ -41,7 +43,9 @@
 {% endmacro %}
 
 
-{#- This project's macros among those called, and those that they call, as {name: text}. -#}
+{#- This project's macros among those called, and those that they call, as {name: text}.
+
+        {% for name, text in macros_called(model.depends_on.macros) | dictsort %} -#}
 {% macro macros_called(unique_ids) %}
     {% set ours = context[project_name] %}
     {% set waiting = unique_ids | list %}
@@ -57,7 +61,9 @@
 {% endmacro %}
 
 
-{#- A model's node of the graph, by its name. -#}
+{#- A model's node of the graph, by its name.
+
+        {{ model_named('ticket_features').unique_id }} -#}
 {% macro model_named(name) %}
     {% do return(graph.nodes.values() | selectattr('resource_type', 'equalto', 'model')
         | selectattr('name', 'equalto', name) | first) %}

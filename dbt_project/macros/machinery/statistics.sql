@@ -1,7 +1,9 @@
 {#- Statistics for the planner, when a run has written to the model's table, and of the columns that queries join and
     select by: an analysis reads the same sample of every column however little is new, and a matrix has 140 of them.
       columns: those to look at; all where none are named
-      from_share: of the table's rows, how many must be new or gone before it is worth it -#}
+      from_share: of the table's rows, how many must be new or gone before it is worth it
+
+        post_hook='{{ analyze_if_written(["company_id", "as_of_date"]) }}' -#}
 {% macro analyze_if_written(columns=[], from_share=0) -%}
     do $$
     begin

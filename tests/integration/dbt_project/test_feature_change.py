@@ -26,6 +26,7 @@ pytestmark = pytest.mark.xdist_group("mlflow")
 
 SELECTED = ("run", "--select", "int_companies__clocks", "int_as_of_dates", "int_features__coverage", "features")
 COLUMN = "        present_customers.days_since_created / 7 as {name},\n"
+ABOVE = "        present_customers.days_since_created as tenure_days,\n"
 WORDS = """      - name: {name}
         description: Whole weeks since the customer signed up.
         data_type: integer
@@ -56,11 +57,10 @@ def dbt(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> DbtRu
 
 
 def _write(dbt: DbtRuns, sql: str, yaml: str, name: str, label: str) -> None:
-    """One column in the mart and its YAML, and nothing else."""
+    """One expression in the mart and its YAML, and nothing else."""
     mart = dbt.project / "models" / "features"
-    before = "        {{ feature_version("
-    assert before in sql
-    (mart / "customer_features.sql").write_text(sql.replace(before, COLUMN.format(name=name) + before))
+    assert ABOVE in sql
+    (mart / "customer_features.sql").write_text(sql.replace(ABOVE, COLUMN.format(name=name) + ABOVE))
     (mart / "_customer_features.yml").write_text(yaml + WORDS.format(name=name, label=label))
     dbt.parse()
     dbt.run(*SELECTED)

@@ -265,11 +265,26 @@ def test_a_column_is_followed_through_scopes_and_new_names(query: str, found: se
     assert columns_that_hang_on(query, {"t": {"x"}}) == found
 
 
-def test_a_feature_that_a_loop_writes_is_found_by_its_pattern(tmp_path: Path) -> None:
-    (tmp_path / "mart.sql").write_text("a\n  count(*) as payments_{{ days }}d,\n  coalesce(x.{{ n }}) as {{ n }},\n")
+def test_every_feature_is_found_by_its_name_where_it_is_made(dbt: DbtRuns) -> None:
+    manifest = dbt.manifest()
+    places = {
+        name: place_of(manifest, node["name"], name, PROJECT)
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+        for name, column in node["columns"].items()
+        if column["config"]["meta"].get("feature")
+    }
+
+    assert len(places) > 130
+    assert [name for name, place in places.items() if ":" not in place] == []
+
+
+def test_where_a_feature_is_made_is_the_file_alone_where_no_line_shows_it(tmp_path: Path) -> None:
+    (tmp_path / "mart.sql").write_text("a\n  count(*) as payments_30d,\n  b.payments_90d\n")
     manifest = {
         "metadata": {"project_name": "p"},
         "nodes": {"model.p.mart": {"original_file_path": "mart.sql"}},
     }
     assert place_of(manifest, "mart", "payments_30d", tmp_path) == "mart.sql:2"
+    assert place_of(manifest, "mart", "payments_90d", tmp_path) == "mart.sql:3"
     assert place_of(manifest, "mart", "unheard_of", tmp_path) == "mart.sql"

@@ -164,39 +164,6 @@ def test_a_label_that_changes_is_kept_in_all_its_versions_and_moves_no_other_per
         assert differing_rows(connection, "step_by_step", ("churn_labels",)) == {}
 
 
-def test_a_new_feature_is_one_column_and_its_yaml(warehouse: Warehouse, dbt: DbtRuns, history: History) -> None:
-    """The next ordinary run fills it for every date, and it reaches the matrix."""
-    features = dbt.project / "models" / "features"
-    sql = (features / "customer_features.sql").read_text()
-    last_column = "as is_billed_in_foreign_currency,\n"
-    assert last_column in sql
-    (features / "customer_features.sql").write_text(
-        sql.replace(
-            last_column,
-            f"{last_column}        length(present_customers.customer_id) as id_length,\n",
-        )
-    )
-    with (features / "_customer_features.yml").open("a") as yaml:
-        yaml.write(
-            """      - name: id_length
-        description: Length of the customer's id.
-        data_type: integer
-        config: {meta: {feature: {label: Length, unit: letters, family: customer, kind: number, basis: event_times}}}
-"""
-        )
-
-    dbt.parse()
-    dbt.run(*SELECTED)
-
-    with warehouse.connect() as connection:
-        for relation in ("customer_features", "churn_feature_matrix"):
-            counts = connection.execute(
-                f"select count(*), count(*) filter (where id_length = length(customer_id)) from features.{relation}"
-            ).fetchone()
-            assert counts is not None
-            assert counts[0] == counts[1] > 0
-
-
 def test_the_matrix_has_every_declared_feature_and_no_other_column(
     warehouse: Warehouse, dbt: DbtRuns, history: History
 ) -> None:
