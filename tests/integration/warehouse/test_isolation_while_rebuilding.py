@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from pipeline.prediction.tasks import CUSTOMER_TASKS
 from tests.conftest import TestServer
 from tests.integration.conftest import TwoCompanies
 from tests.integration.crm_history import END
@@ -89,6 +90,7 @@ def rebuilt(postgres: TestServer, two_companies: TwoCompanies) -> Rebuilt:
     _fill_what_is_empty(postgres, two_companies, company_id, customer)
     receipt = forget_customer(
         two_companies.warehouse,
+        CUSTOMER_TASKS,
         company,
         customer,
         actor="tests",
