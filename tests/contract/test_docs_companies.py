@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.companies import parse_definition
+from pipeline.prediction.tasks import TASKS, churn_settings_of
 from warehouse.companies.definition import CompanyDefinition, CustomAttribute
 from warehouse.companies.plan import parse_companies
 
@@ -22,10 +23,15 @@ def example() -> str:
 def test_the_example_is_a_file_of_companies() -> None:
     acme, shop = parse_companies(yaml.safe_load(example()), parse_definition)
     assert (acme.definition.segment_by, acme.is_active) == ("industry", True)
-    assert (shop.definition.inactivity_days, shop.is_active) == (90, False)
+    churn = churn_settings_of(shop.definition)
+    assert churn is not None
+    assert (churn.inactivity_days, shop.is_active) == (90, False)
 
 
 def test_every_field_is_in_the_example_or_beside_it() -> None:
     unsaid = [name for name in CompanyDefinition.model_fields if name not in example()]
     assert unsaid == []
     assert [name for name in CustomAttribute.model_fields if name not in example()] == []
+    for binding in TASKS:
+        assert f"{binding.name}:" in example()
+        assert [name for name in binding.settings.model_fields if name not in example()] == []

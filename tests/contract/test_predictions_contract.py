@@ -13,16 +13,17 @@ import pandas as pd
 import pytest
 
 from ml_assets.scoring.rows import build_score_rows
-from ml_assets.task import CHURN
 from ml_assets.training.train import fit_rule, train
-from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
+from pipeline.prediction.tasks import CONTRACTS, task_named
+from tests.unit.ml_assets.ml_world import CHURN, FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 from warehouse.connection import Warehouse
 from warehouse.publication.publish import SCORES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "predictions-contract.md").read_text()
 SCHEMA = json.loads((DOCS / "reasons-v1.schema.json").read_text())
-NO_PART = {"churn_sent_v1"}
+CONTRACT = task_named("churn").relations.contract
+NO_PART = {contract.sent_v1.name for contract in CONTRACTS}
 ADDED_KEYS = {"usual", "direction"}
 """Keys of a reason that sets of older releases do not have."""
 
@@ -56,7 +57,9 @@ def catalog(warehouse: Warehouse) -> dict[str, Columns]:
 
 def test_the_page_lists_every_relation_with_every_column_its_type_and_its_comment(catalog: dict[str, Columns]) -> None:
     promised = {name for name in catalog if name not in NO_PART}
-    assert promised == {name for stable in documented() for name in (stable, f"{stable}_v1")}
+    described = [stable.removeprefix("churn_") for stable in documented()]
+    names = [f"{contract.task}_{name}" for contract in CONTRACTS for name in described]
+    assert promised == {name for stable in names for name in (stable, f"{stable}_v1")}
     for name, columns in documented().items():
         assert list(catalog[name].items()) == list(columns.items()), name
         assert list(catalog[f"{name}_v1"].items()) == list(columns.items()), name
@@ -85,7 +88,7 @@ def test_the_values_that_the_database_admits_are_those_that_a_meaning_lists(
         meaning = catalog[relation.split(".")[1]][column][1]
         for value in values:
             assert re.search(rf"\b{value}\b", meaning), (relation, column, value)
-    assert listed == 6
+    assert listed == 6 * len(CONTRACTS)
 
 
 def test_the_comment_on_reasons_and_the_schema_name_the_same_keys(catalog: dict[str, Columns]) -> None:
@@ -99,7 +102,9 @@ def test_the_comment_on_reasons_and_the_schema_name_the_same_keys(catalog: dict[
 
 
 def test_what_is_staged_has_the_published_columns(catalog: dict[str, Columns]) -> None:
-    assert SCORES.names == list(catalog["churn_scores_v1"])
+    published = {"entity_id": CONTRACT.entity_id, "probability": CONTRACT.probability}
+    staged = [published.get(name, name) for name in SCORES.names if name != "task"]
+    assert staged == list(catalog["churn_scores_v1"])
 
 
 def real_reasons() -> list[Any]:
@@ -108,7 +113,7 @@ def real_reasons() -> list[Any]:
         simulate(500, 10, rate=0.1), FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT, threads=1
     ).model
     rule = fit_rule(
-        simulate(40, 3).assign(is_churned=False), FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT
+        simulate(40, 3).assign(outcome=False), FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT
     )
     matrix = simulate(200, 1)
     holes = matrix.assign(tenure_days=np.nan)

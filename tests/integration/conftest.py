@@ -158,12 +158,13 @@ def _watch(connection: psycopg.Connection[Any], company_id: int) -> None:
         [company_id, END.date(), END],
     )
     connection.execute(
-        "insert into ml.publication_holds (company_id, as_of_date, held_at, reasons, scores, flips)"
-        " values (%s, %s, %s, %s, 9, 1)",
+        "insert into ml.publication_holds (company_id, task, as_of_date, held_at, reasons, scores, flips)"
+        " values (%s, 'churn', %s, %s, %s, 9, 1)",
         [company_id, END.date(), END, Jsonb([{"name": "no table shrank", "detail": "customers: 5 after 9"}])],
     )
     connection.execute(
-        "insert into ml.held_flips select %s, %s, min(customer_id), 'low', 'high', 0.1, 0.6"
+        "insert into ml.held_flips (company_id, task, as_of_date, entity_id, published_level, held_level,"
+        " published_probability, held_probability) select %s, 'churn', %s, min(customer_id), 'low', 'high', 0.1, 0.6"
         " from predictions.churn_scores_v1 where company_id = %s",
         [company_id, END.date(), company_id],
     )

@@ -70,8 +70,8 @@ def remove_company(connection: Connection, slug: str, actor: str) -> dict[str, i
                 f"{slug} is active: `churn company disable {slug}` first, so that no run begins with it."
             )
         hold_off_loads(connection, company.company_id, list(ENTITY_RELATIONS))
-        erased = erase_rows(connection, company.company_id)
         say_who(connection, actor)
+        erased = erase_rows(connection, company.company_id)
         logins = drop_company_logins(connection, company.company_id)
         _record(connection, company, erased, logins, actor)
         connection.execute(

@@ -178,12 +178,23 @@ def _make_table(conn: psycopg.Connection[Any], contract: Contract, name: str) ->
 
 
 def _copy_storage(conn: psycopg.Connection[Any], template: Relation, table: Relation) -> None:
-    """What `like` leaves out: the table's storage parameters."""
+    """What `like` leaves out: the table's storage parameters, and how much of a column is sampled."""
     row = conn.execute("select reloptions from pg_class where oid = %s::regclass", [str(template)]).fetchone()
     for option in (row[0] if row else None) or []:
         name, _, value = option.partition("=")
         conn.execute(
             sql.SQL("alter table {} set ({} = {})").format(table.identifier, sql.Identifier(name), sql.Literal(value))
+        )
+    targets = conn.execute(
+        "select attname, attstattarget from pg_attribute"
+        " where attrelid = %s::regclass and attnum > 0 and not attisdropped and attstattarget >= 0",
+        [str(template)],
+    ).fetchall()
+    for column, target in targets:
+        conn.execute(
+            sql.SQL("alter table {} alter column {} set statistics {}").format(
+                table.identifier, sql.Identifier(column), sql.Literal(target)
+            )
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from pipeline.prediction.tasks import CUSTOMER_TASKS
 from tests.conftest import TestServer
 from tests.integration.conftest import TwoCompanies
 from tests.integration.crm_history import END
@@ -89,6 +90,7 @@ def rebuilt(postgres: TestServer, two_companies: TwoCompanies) -> Rebuilt:
     _fill_what_is_empty(postgres, two_companies, company_id, customer)
     receipt = forget_customer(
         two_companies.warehouse,
+        CUSTOMER_TASKS,
         company,
         customer,
         actor="tests",
@@ -130,22 +132,23 @@ def _fill_what_is_empty(postgres: TestServer, companies: TwoCompanies, company_i
 
 def _fill(connection: psycopg.Connection[Any], company_id: int, customer: str, values: dict[str, str]) -> None:
     tables = connection.execute(
-        "select attrelid::regclass::text from pg_attribute join pg_class on pg_class.oid = attrelid"
-        " where attname = 'customer_id' and relkind in ('r', 'p') order by 1"
+        "select attrelid::regclass::text, attname from pg_attribute join pg_class on pg_class.oid = attrelid"
+        " where attname in ('customer_id', 'entity_id') and relkind in ('r', 'p') order by 1"
     ).fetchall()
-    for (table,) in tables:
+    for table, key in tables:
         there = connection.execute(
-            f"select from {table} where company_id = %s and customer_id = %s limit 1", [company_id, customer]
+            f"select from {table} where company_id = %s and {key} = %s limit 1", [company_id, customer]
         ).fetchone()
         if there is not None:
             continue
         columns = connection.execute(
             "select attname, format_type(atttypid, null) from pg_attribute where attrelid = %s::regclass and attnum > 0"
             " and not attisdropped and attidentity = ''"
-            " and (attnotnull and not atthasdef or attname in ('company_id', 'customer_id'))",
+            " and (attnotnull and not atthasdef or attname in ('company_id', 'customer_id', 'entity_id', 'task'))",
             [table],
         ).fetchall()
-        given = {"company_id": str(company_id), "customer_id": f"'{customer}'"}
+        given = {"company_id": str(company_id), "customer_id": f"'{customer}'", "entity_id": f"'{customer}'"}
+        given["task"] = "'churn'"
         names = ", ".join(name for name, _ in columns)
         row = ", ".join(given.get(name) or values.get(kind, "'1'") for name, kind in columns)
         _insert_unchecked(connection, table, f"insert into {table} ({names}) values ({row})")
@@ -176,11 +179,14 @@ def test_a_forgotten_customer_is_in_no_table_after_everything_was_built_anew(
     with two_companies.warehouse.connect() as connection:
         assert rows_of_customer(connection, company_id, rebuilt.forgotten) == {}
         for relation, of_companies in relations(two_companies, ours=True):
-            of_customers = connection.execute(
-                "select from pg_attribute where attrelid = %s::regclass and attname = 'customer_id'", [relation]
-            ).fetchone()
-            named = f"told.company_id = {company_id} and told.customer_id = '{rebuilt.forgotten}'"
-            told = f"to_jsonb(told)::text ~ '({marks})'" + (f" or {named}" if of_customers and of_companies else "")
+            keys = connection.execute(
+                "select attname from pg_attribute where attrelid = %s::regclass"
+                " and attname in ('customer_id', 'entity_id')",
+                [relation],
+            ).fetchall()
+            told = f"to_jsonb(told)::text ~ '({marks})'"
+            for (key,) in keys if of_companies else ():
+                told += f" or told.company_id = {company_id} and told.{key} = '{rebuilt.forgotten}'"
             for (row,) in connection.execute(f"select to_jsonb(told) from {relation} as told where {told}"):  # type: ignore[call-overload]
                 if row.get("operation") != "delete":
                     left.append((relation, row))

@@ -139,7 +139,7 @@ def test_what_was_published_before_the_contract_had_versions_is_all_still_there(
         "select to_jsonb(row) - 'newest_cursor' from predictions.churn_publications as row order by 1",
         "select to_jsonb(row) - 'change_reason' from predictions.churn_changes as row order by 1",
     ]
-    migrate(empty_database, "0002")
+    migrate(empty_database, revision="0002")
     with empty_database.connect() as connection:
         for statement in before:
             connection.execute(statement)  # type: ignore[call-overload]

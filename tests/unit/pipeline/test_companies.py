@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pipeline.companies import parse_definition
+from pipeline.companies import OFFER, parse_definition
 from pipeline.connectors.registry import CONNECTORS
 from warehouse.companies import definition
 from warehouse.errors import CompanyDefinitionError
@@ -41,4 +42,5 @@ def test_what_resembles_no_connector_is_refused_without_a_guess() -> None:
 
 
 def test_the_warehouse_by_itself_knows_no_connector_by_name() -> None:
-    assert definition.parse_definition(ACME | {"connector": "of_next_year"}).connector == "of_next_year"
+    offer = replace(OFFER, connectors=("of_next_year",))
+    assert definition.parse_definition(ACME | {"connector": "of_next_year"}, offer).connector == "of_next_year"

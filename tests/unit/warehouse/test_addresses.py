@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import make_url
 
 from warehouse.connection import Warehouse
-from warehouse.relations import CHURN_SCORES
+from warehouse.relations import Relation
 from warehouse.roles import Role, company_login
 
 HARD_PASSWORD = "p@ss/wörd :%+?#&"
@@ -81,5 +81,6 @@ def test_a_companys_logins_carry_its_id_in_second_place() -> None:
 
 
 def test_a_relation_reads_as_a_person_writes_it() -> None:
-    assert str(CHURN_SCORES) == "predictions.churn_scores"
-    assert CHURN_SCORES.identifier.as_string() == '"predictions"."churn_scores"'
+    scores = Relation("predictions", "churn_scores")
+    assert str(scores) == "predictions.churn_scores"
+    assert scores.identifier.as_string() == '"predictions"."churn_scores"'

@@ -13,9 +13,11 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from pipeline.companies import parse_definition
+from pipeline.prediction.tasks import churn_settings_of
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import add_company as register
 from warehouse.companies.registry import (
+    companies_with,
     disable_company,
     get_company,
     issue_company_password,
@@ -31,6 +33,7 @@ from warehouse.roles import Role
 pytestmark = pytest.mark.xdist_group("company_passwords")
 
 Add = Callable[..., Company]
+ADDED = ["company.added", "company.task_switched_on"]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -81,14 +84,18 @@ def test_what_a_company_says_of_itself_comes_back(warehouse: Warehouse, add_comp
     add_company("acme")
     with warehouse.connect() as connection:
         again = get_company(connection, "acme")
-    assert (again.business_hours, again.custom_attributes, again.downgrade_share) == (None, (), None)
+    churn = churn_settings_of(again)
+    assert churn is not None
+    assert (again.business_hours, again.custom_attributes, churn.downgrade_share) == (None, (), None)
 
 
 def test_adding_is_audited_with_actor_and_definition(warehouse: Warehouse, add_company: Add) -> None:
     add_company("acme", connector_settings={"api_key": "env:ACME_KEY"})
-    (row,) = audit(warehouse)
+    row, task = audit(warehouse)
     assert (row["actor"], row["action"], row["company_id"]) == ("tests", "company.added", 1)
     assert row["before"] is None
+    assert (task["actor"], task["action"], task["company_id"]) == ("tests", "company.task_switched_on", 1)
+    assert (task["before"], task["after"]) == (None, {"tasks": {"churn": {"kind": "cancellation", "horizon_days": 30}}})
     assert row["after"]["connector_settings"] == {"api_key": "env:ACME_KEY"}
 
 
@@ -99,16 +106,40 @@ def test_the_same_definition_again_changes_nothing(warehouse: Warehouse, add_com
     assert add_company("acme", clock_at=NOON) == first
     with warehouse.connect() as connection:
         assert connection.execute("select updated_at from ops.companies").fetchone() == touched
-    assert len(audit(warehouse)) == 1
+    assert [row["action"] for row in audit(warehouse)] == ADDED
 
 
 def test_a_changed_definition_is_audited_by_the_fields_that_changed(warehouse: Warehouse, add_company: Add) -> None:
     add_company("acme")
     changed = add_company("acme", horizon_days=60)
-    assert changed.horizon_days == 60
+    assert changed.tasks["churn"]["horizon_days"] == 60
+    row = audit(warehouse)[-1]
+    assert row["action"] == "company.task_changed"
+    before, after = ({"churn": {"kind": "cancellation", "horizon_days": days}} for days in (30, 60))
+    assert (row["before"], row["after"]) == ({"tasks": before}, {"tasks": after})
+    add_company("acme", horizon_days=60, currency="GBP")
     row = audit(warehouse)[-1]
     assert row["action"] == "company.changed"
-    assert (row["before"], row["after"]) == ({"horizon_days": 30}, {"horizon_days": 60})
+    assert (row["before"], row["after"]) == ({"currency": "EUR"}, {"currency": "GBP"})
+
+
+def test_a_task_that_a_company_no_longer_names_is_off_and_keeps_its_settings(
+    warehouse: Warehouse, add_company: Add
+) -> None:
+    both = {"churn": {"kind": "cancellation", "horizon_days": 30}, "support": {"horizon_days": 7}}
+    definition = {"slug": "acme", "name": "Acme", "connector": "files", "currency": "EUR"}
+    with warehouse.connect() as connection:
+        assert register(connection, parse_definition(definition | {"tasks": both}), "ann").tasks == both
+        only_support = parse_definition(definition | {"tasks": {"support": {"horizon_days": 7}}})
+        register(connection, only_support, "ann")
+        assert get_company(connection, "acme").tasks == {"support": {"horizon_days": 7}}
+        assert companies_with(connection, "churn") == []
+        assert [company.slug for company in companies_with(connection, "support")] == ["acme"]
+        kept = connection.execute("select task, settings, is_active from ops.company_tasks order by task").fetchall()
+    assert kept == [("churn", both["churn"], False), ("support", both["support"], True)]
+    row = audit(warehouse)[-1]
+    assert (row["actor"], row["action"]) == ("ann", "company.task_switched_off")
+    assert (row["before"], row["after"]) == ({"tasks": {"churn": both["churn"]}}, None)
 
 
 def test_a_disabled_company_is_listed_only_when_asked_for_and_added_again_is_active(
@@ -121,8 +152,7 @@ def test_a_disabled_company_is_listed_only_when_asked_for_and_added_again_is_act
         disable_company(connection, "acme", "operator")
         assert [company.slug for company in list_companies(connection)] == ["other"]
         assert [company.slug for company in list_companies(connection, active_only=False)] == ["acme", "other"]
-    assert [row["action"] for row in audit(warehouse)][-1] == "company.disabled"
-    assert len(audit(warehouse)) == 3
+    assert [row["action"] for row in audit(warehouse)] == [*ADDED, *ADDED, "company.disabled"]
     assert add_company("acme").is_active
 
 
@@ -170,7 +200,7 @@ def test_two_people_adding_one_company_at_once_add_it_once(warehouse: Warehouse,
             with pytest.raises(TimeoutError):
                 second.result(timeout=0.3)
         assert second.result(timeout=10) == first
-    assert len(audit(warehouse)) == 1
+    assert [row["action"] for row in audit(warehouse)] == ADDED
 
 
 def test_a_company_has_its_two_roles_which_cannot_log_in_yet(warehouse: Warehouse, add_company: Add) -> None:

@@ -34,13 +34,23 @@ def trail(warehouse: Warehouse) -> list[dict[str, Any]]:
 def test_a_change_by_plain_sql_is_on_record_with_the_login_that_made_it(warehouse: Warehouse, add_company: Add) -> None:
     add_company("acme", horizon_days=30)
     with warehouse.connect() as connection:
-        connection.execute("update ops.companies set horizon_days = 60, name = 'Acme Inc'")
+        connection.execute("update ops.companies set name = 'Acme Inc', currency = 'GBP'")
+        connection.execute("""update ops.company_tasks set settings = settings || '{"horizon_days": 60}'""")
+        connection.execute("delete from ops.company_tasks")
         connection.execute("delete from ops.companies")
-    added, changed, removed = trail(warehouse)
+    added, switched_on, changed, task_changed, switched_off, removed = trail(warehouse)
+    before, after = ({"churn": {"kind": "cancellation", "horizon_days": days}} for days in (30, 60))
     assert (added["action"], added["actor"], added["database_user"]) == ("company.added", "tests", "churn_owner")
+    assert (switched_on["action"], switched_on["actor"]) == ("company.task_switched_on", "tests")
+    assert (switched_on["before"], switched_on["after"]) == (None, {"tasks": before})
     assert (changed["action"], changed["actor"]) == ("company.changed", "churn_owner")
-    assert changed["before"] == {"horizon_days": 30, "name": "Acme"}
-    assert changed["after"] == {"horizon_days": 60, "name": "Acme Inc"}
+    assert changed["before"] == {"currency": "EUR", "name": "Acme"}
+    assert changed["after"] == {"currency": "GBP", "name": "Acme Inc"}
+    assert (task_changed["action"], task_changed["actor"]) == ("company.task_changed", "churn_owner")
+    assert (task_changed["before"], task_changed["after"]) == ({"tasks": before}, {"tasks": after})
+    assert (switched_off["action"], switched_off["actor"]) == ("company.task_switched_off", "churn_owner")
+    assert (switched_off["before"], switched_off["after"]) == ({"tasks": after}, None)
+    assert {row["company_id"] for row in trail(warehouse)} == {added["company_id"]}
     assert (removed["action"], removed["before"]["slug"], removed["after"]) == ("company.removed", "acme", None)
 
 
@@ -49,17 +59,19 @@ def test_an_actor_said_in_one_transaction_is_not_believed_in_the_next(warehouse:
     with warehouse.connect() as connection:
         with connection.transaction():
             connection.execute("select set_config('churn.actor', 'ann', true)")
-            connection.execute("update ops.companies set horizon_days = 31")
+            connection.execute("update ops.companies set currency = 'USD'")
         with connection.transaction():
-            connection.execute("update ops.companies set horizon_days = 32")
-    assert [row["actor"] for row in trail(warehouse)] == ["tests", "ann", "churn_owner"]
+            connection.execute("update ops.companies set currency = 'GBP'")
+    assert [row["actor"] for row in trail(warehouse)] == ["tests", "tests", "ann", "churn_owner"]
 
 
 def test_what_changes_nothing_leaves_no_row(warehouse: Warehouse, add_company: Add) -> None:
     add_company("acme")
     with warehouse.connect() as connection:
+        before = trail(warehouse)
         connection.execute("update ops.companies set updated_at = now(), name = name")
-    assert len(trail(warehouse)) == 1
+        connection.execute("update ops.company_tasks set updated_at = now(), settings = settings")
+    assert trail(warehouse) == before
 
 
 def test_no_secret_reaches_the_trail_even_where_sql_wrote_it_in_clear(warehouse: Warehouse, add_company: Add) -> None:
@@ -92,7 +104,7 @@ def test_whoever_lets_another_model_publish_is_on_record_and_a_kept_champion_is_
     with warehouse.connect(Role.ml) as connection:
         for decision in decisions:
             record_promotion(connection, decision)
-    _, *rows = trail(warehouse)
+    _, _, *rows = trail(warehouse)
     assert [(row["action"], row["actor"], row["database_user"]) for row in rows] == [
         ("model.first", "training", "churn_owner"),
         ("model.replaced", "training", "churn_owner"),
@@ -122,15 +134,17 @@ def test_metabases_login_is_on_record_when_it_is_made_opened_closed_and_dropped(
         remove_company(connection, "acme", "bob")
     rows = trail(warehouse)
     assert [(row["actor"], row["action"]) for row in rows[1:]] == [
+        ("tests", "company.task_switched_on"),
         ("ann", "login.made"),
         ("ann", "login.opened"),
         ("ann", "login.closed"),
         ("ann", "login.opened"),
         ("bob", "company.disabled"),
+        ("bob", "company.task_switched_off"),
         ("bob", "company.erased"),
         ("bob", "company.removed"),
     ]
-    assert rows[2]["after"] == {"login": login, "group": "churn_company"}
+    assert rows[3]["after"] == {"login": login, "group": "churn_company"}
     assert login in rows[-2]["before"]["logins"]
     assert {row["company_id"] for row in rows} == {company.company_id}
 
@@ -152,4 +166,4 @@ def test_the_owner_himself_cannot_change_the_trail(warehouse: Warehouse, add_com
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
             connection.execute(statement)  # type: ignore[call-overload]
         connection.rollback()
-    assert [row["action"] for row in trail(warehouse)] == ["company.added", "tried"]
+    assert [row["action"] for row in trail(warehouse)] == ["company.added", "company.task_switched_on", "tried"]

@@ -20,6 +20,7 @@ from orchestration.cli import terminal
 from orchestration.defs.canaries import canaries as canaries_asset
 from orchestration.resources import WarehouseResource
 from pipeline.integrations.notifications.facts import alerts_of_the_warehouse
+from pipeline.prediction.tasks import CUSTOMER_TASKS
 from pipeline.watching.canaries import look_round
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -170,7 +171,7 @@ def test_a_forgotten_canary_is_one_no_more(warehouse: Warehouse, companies: list
     with warehouse.connect() as conn:
         now = conn.execute("select now()").fetchone()
     assert now
-    forget_customer(warehouse, acme, ID, actor="tests", now=now[0], next_training=now[0])
+    forget_customer(warehouse, CUSTOMER_TASKS, acme, ID, actor="tests", now=now[0], next_training=now[0])
     with warehouse.connect() as conn:
         assert ID not in [canary.customer_id for canary in read_canaries(conn)]
         customer(conn, acme, ID, None)

@@ -49,8 +49,8 @@ def _fill(connection: psycopg.Connection[Any], company_id: int) -> None:
         "insert into analytics.some_mart values (%(id)s, 'mine')",
         "with run as (insert into ml.training_runs (task, company_id, rung, status, model_name)"
         " values ('churn', %(id)s, 'rule', 'promoted', 'churn-x') returning training_run_id)"
-        " insert into ml.evaluations (training_run_id, company_id, candidate, metric, value)"
-        " select training_run_id, %(id)s, 'rule', 'auc', 0.5 from run",
+        " insert into ml.evaluations (training_run_id, company_id, task, candidate, metric, value)"
+        " select training_run_id, %(id)s, 'churn', 'rule', 'auc', 0.5 from run",
     )
     for statement in statements:
         connection.execute(statement, {"id": company_id})
@@ -85,11 +85,14 @@ def test_who_removed_it_stays_in_the_audit_log(warehouse: Warehouse, companies: 
         ).fetchall()
     assert [action for action, *_ in trail] == [
         "company.added",
+        "company.task_switched_on",
         "company.disabled",
+        "company.task_switched_off",
         "company.erased",
         "company.removed",
     ]
     assert trail[-1] == ("company.removed", "somebody", "gone")
+    assert [actor for _, actor, _ in trail] == ["tests", "tests", "operator", "somebody", "somebody", "somebody"]
 
 
 def test_its_logins_are_dropped_and_an_open_session_ends(

@@ -15,6 +15,7 @@ from orchestration.cli import main as cli
 from orchestration.cli import terminal
 from orchestration.cli.forget import next_training
 from pipeline.loading.sync import LoadResult, sync_company
+from pipeline.prediction.tasks import CUSTOMER_TASKS
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, payment
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -74,7 +75,7 @@ def sync(warehouse: Warehouse, company: Company, settings: Settings, days: int =
 
 
 def forget(warehouse: Warehouse, company: Company, customer: str = "c1") -> Receipt:
-    return forget_customer(warehouse, company, customer, actor="tests", now=NOW, next_training=NOW)
+    return forget_customer(warehouse, CUSTOMER_TASKS, company, customer, actor="tests", now=NOW, next_training=NOW)
 
 
 def anywhere(warehouse: Warehouse, company: Company, customer: str = "c1") -> dict[str, int]:

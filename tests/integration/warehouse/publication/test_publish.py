@@ -9,6 +9,8 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from pipeline.prediction.tasks import task_named
+from tests.integration.published import CONTRACT
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.publication.gate import run_gate
@@ -21,6 +23,7 @@ from warehouse.publication.publish import (
 )
 from warehouse.roles import Role
 
+CHURN = task_named("churn").relations
 FIRST_DAY = date(2026, 1, 1)
 NOW = datetime(2026, 1, 1, 6, tzinfo=UTC)
 
@@ -51,9 +54,10 @@ def _scores(company: Company, day: date, probabilities: dict[str, float], versio
     rows = [
         {
             "company_id": company.company_id,
-            "customer_id": customer,
+            "task": CHURN.name,
+            "entity_id": customer,
             "as_of_date": day,
-            "churn_probability": probability,
+            "probability": probability,
             "risk_level": "high" if probability > 0.5 else "low",
             "percentile": 50.0,
             "baseline_log_odds": 0.0,
@@ -81,12 +85,12 @@ def _judge(warehouse: Warehouse, company: Company, scores: pa.Table) -> list[str
         conn.execute("delete from features.churn_feature_matrix where as_of_date = %s", [day])
         conn.cursor().executemany(
             "insert into features.churn_feature_matrix values (%s, %s, %s)",
-            [(company.company_id, customer, day) for customer in scores["customer_id"].to_pylist()],
+            [(company.company_id, customer, day) for customer in scores["entity_id"].to_pylist()],
         )
     with warehouse.connect(Role.ml) as conn:
-        stage_scores(conn, company.company_id, scores)
+        stage_scores(conn, company.company_id, CHURN.name, scores)
     with warehouse.connect(Role.ml) as conn:
-        return [check.name for check in run_gate(conn, company, day, NOW) if not check.passed]
+        return [check.name for check in run_gate(conn, CHURN, company, day, NOW) if not check.passed]
 
 
 def _publish(warehouse: Warehouse, company: Company, day: date, probabilities: dict[str, float]) -> Any:
@@ -94,7 +98,7 @@ def _publish(warehouse: Warehouse, company: Company, day: date, probabilities: d
         _load(conn, company, datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=1))
     assert _judge(warehouse, company, _scores(company, day, probabilities)) == []
     with warehouse.connect(Role.publisher) as conn:
-        return publish_staged_scores(conn, company.company_id, day, NOW)
+        return publish_staged_scores(conn, CONTRACT, company.company_id, day, NOW)
 
 
 def _current(conn: psycopg.Connection[Any], company: Company) -> dict[str, float]:
@@ -152,7 +156,7 @@ def test_what_fails_the_gate_is_not_published_and_the_old_set_stands(warehouse: 
         _load(conn, company, NOW)
     assert _judge(warehouse, company, _scores(company, tomorrow, {"a": 0.2})) == ["no sudden loss of customers"]
     with warehouse.connect(Role.publisher) as conn, pytest.raises(NotPublishable, match="passed the gate"):
-        publish_staged_scores(conn, company.company_id, tomorrow, NOW)
+        publish_staged_scores(conn, CONTRACT, company.company_id, tomorrow, NOW)
     with warehouse.connect() as conn:
         assert len(_current(conn, company)) == 8
 
@@ -162,21 +166,22 @@ def test_scores_staged_after_the_gate_judged_need_a_verdict_of_their_own(
 ) -> None:
     assert _judge(warehouse, company, _scores(company, FIRST_DAY, {"a": 0.2})) == []
     with warehouse.connect(Role.ml) as conn:
-        stage_scores(conn, company.company_id, _scores(company, FIRST_DAY, {"a": 0.99}))
+        stage_scores(conn, company.company_id, CHURN.name, _scores(company, FIRST_DAY, {"a": 0.99}))
     with warehouse.connect(Role.publisher) as conn, pytest.raises(NotPublishable):
-        publish_staged_scores(conn, company.company_id, FIRST_DAY, NOW)
+        publish_staged_scores(conn, CONTRACT, company.company_id, FIRST_DAY, NOW)
 
 
 def test_the_gate_names_what_is_wrong(warehouse: Warehouse, company: Company) -> None:
     scores = _scores(company, FIRST_DAY, {"a": 0.2, "b": 0.4})
-    impossible = scores.set_column(3, "churn_probability", pa.array([0.2, 1.0]))
+    probability, baseline = map(scores.schema.get_field_index, ("probability", "baseline_log_odds"))
+    impossible = scores.set_column(probability, "probability", pa.array([0.2, 1.0]))
     assert _judge(warehouse, company, impossible) == ["probabilities lie between 0 and 1"]
-    unexplained = scores.set_column(6, "baseline_log_odds", pa.array([0.0, 0.5]))
+    unexplained = scores.set_column(baseline, "baseline_log_odds", pa.array([0.0, 0.5]))
     assert _judge(warehouse, company, unexplained) == ["reasons add up to the published log-odds"]
     with warehouse.connect() as conn:
         conn.execute("insert into features.churn_feature_matrix values (%s, 'c', %s)", [company.company_id, FIRST_DAY])
     with warehouse.connect(Role.ml) as conn:
-        failed = [check for check in run_gate(conn, company, FIRST_DAY, NOW) if not check.passed]
+        failed = [check for check in run_gate(conn, CHURN, company, FIRST_DAY, NOW) if not check.passed]
     assert "every active customer has a score" in [check.name for check in failed]
 
 
@@ -197,8 +202,8 @@ def test_the_gate_stops_a_customer_who_stands_twice(warehouse: Warehouse, compan
     scores = _scores(company, FIRST_DAY, {"a": 0.2, "b": 0.4})
     assert _judge(warehouse, company, scores) == []
     with warehouse.connect(Role.ml) as conn:
-        stage_scores(conn, company.company_id, pa.concat_tables([scores, scores.slice(0, 1)]))
-        failed = [check for check in run_gate(conn, company, FIRST_DAY, NOW) if not check.passed]
+        stage_scores(conn, company.company_id, CHURN.name, pa.concat_tables([scores, scores.slice(0, 1)]))
+        failed = [check for check in run_gate(conn, CHURN, company, FIRST_DAY, NOW) if not check.passed]
     assert [check.name for check in failed] == ["every active customer has a score"]
     assert failed[0].detail.endswith("1 of a customer who has one already")
 
@@ -222,4 +227,4 @@ def test_a_catch_up_load_on_the_day_itself_is_not_in_that_days_features(warehous
 
 def test_a_company_without_publications_has_none(warehouse: Warehouse, company: Company) -> None:
     with warehouse.connect() as conn:
-        assert newest_publication(conn, company.company_id) is None
+        assert newest_publication(conn, CONTRACT, company.company_id) is None

@@ -22,7 +22,7 @@ GOOD: dict[str, Any] = {
 def test_a_definition_needs_little_and_fills_in_the_rest() -> None:
     definition = parse_definition(GOOD)
     assert definition.entities == ("customers", "tickets", "payments")
-    assert definition.horizon_days == 30
+    assert definition.tasks == {"churn": {"kind": "cancellation", "horizon_days": 30}}
     assert definition.time_zone == "UTC"
     assert not definition.shares_training
     assert definition.clock_at is None
