@@ -12,12 +12,14 @@ import orjson
 import psycopg
 import pyarrow as pa
 
+from pipeline.prediction.tasks import task_named
 from warehouse.connection import Warehouse
 from warehouse.publication.feed import DEFAULT_BANDS, Bands
 from warehouse.publication.publish import SCORES, Publication, publish_staged_scores, stage_scores
 from warehouse.roles import Role
 
 FIRST_DAY = date(2026, 1, 1)
+CONTRACT = task_named("churn").relations.contract
 
 
 class Score(NamedTuple):
@@ -41,9 +43,10 @@ def score_table(company_id: int, day: date, scores: Mapping[str, Score], version
         rows.append(
             {
                 "company_id": company_id,
-                "customer_id": customer,
+                "task": CONTRACT.task,
+                "entity_id": customer,
                 "as_of_date": day,
-                "churn_probability": score.probability,
+                "probability": score.probability,
                 "risk_level": level,
                 "percentile": 50.0,
                 "baseline_log_odds": 0.0,
@@ -67,11 +70,12 @@ def stage(
 ) -> None:
     """Stage scores, with a verdict that lets them pass."""
     with warehouse.connect(Role.ml) as conn:
-        stage_scores(conn, company_id, score_table(company_id, day, scores, version))
+        stage_scores(conn, company_id, CONTRACT.task, score_table(company_id, day, scores, version))
         conn.execute(
-            "insert into ml.publication_gates (company_id, as_of_date, staged_at, checked_at, is_passed, checks)"
-            " select %s, %s, max(staged_at), now(), true, '[]' from ml.staged_scores where company_id = %s",
-            [company_id, day, company_id],
+            "insert into ml.publication_gates (company_id, task, as_of_date, staged_at, checked_at, is_passed, checks)"
+            " select %s, %s, %s, max(staged_at), now(), true, '[]' from ml.staged_scores"
+            " where company_id = %s and task = %s",
+            [company_id, CONTRACT.task, day, company_id, CONTRACT.task],
         )
 
 
@@ -85,7 +89,7 @@ def publish(
 ) -> Publication:
     stage(warehouse, company_id, day, scores, version)
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
-        return publish_staged_scores(conn, company_id, day, at(day), bands=bands)
+        return publish_staged_scores(conn, CONTRACT, company_id, day, at(day), bands=bands)
 
 
 class SteppedConnection(psycopg.Connection[Any]):

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from ml_assets.scoring.reasons import Reason
-from ml_assets.task import CHURN
+from pipeline.prediction.tasks import TASKS
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import PROJECT, warehouse_for_a_module
 
-NOUN = CHURN.outcome_noun
+NOUN = TASKS[0].task.outcome_noun
 LABELS = (
     "Days since the last payment",
     "Tickets open now",
@@ -124,10 +124,10 @@ def query() -> bytes:
 
 def test_what_a_task_s_reasons_raise_is_called_the_same_in_python_in_dbt_and_on_the_dashboard() -> None:
     nouns = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["outcome_nouns"]
-    assert nouns == {CHURN.name: CHURN.outcome_noun}
+    assert nouns == {binding.name: binding.task.outcome_noun for binding in TASKS}
     card = yaml.safe_load((PROJECT.parent / "dashboards" / "customer" / "reasons.yaml").read_text())
     coloured = {each["value"] for each in card["visualization_settings"]["table.column_formatting"]}
-    assert coloured == {named("Plan", "", "pro", contribution=part).effect(CHURN.outcome_noun) for part in (0.5, -0.5)}
+    assert coloured == {named("Plan", "", "pro", contribution=part).effect(NOUN) for part in (0.5, -0.5)}
 
 
 def published(reason: Reason) -> dict[str, Any]:
