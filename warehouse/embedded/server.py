@@ -279,7 +279,9 @@ class EmbeddedServer:
             if _is_free(port):
                 self._folder.remember_port(port)
                 return port
-        raise ServerError(f"No free port on {HOST} between {PORTS.start} and {PORTS.stop - 1}: end a program that holds one.")
+        raise ServerError(
+            f"No free port on {HOST} between {PORTS.start} and {PORTS.stop - 1}: end a program that holds one."
+        )
 
     def _prepare_database(self) -> None:
         """Wait for the server's answer, then create the owner and the owner's database where they are missing."""

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tests.integration.dbt_project.dbt_runs import DbtRuns
+from tests.integration.dbt_project.dbt_runs import FEATURES_AND_TASKS, DbtRuns
 
 KEY = ("company_id", "customer_id", "as_of_date")
 BY_RECORD, BY_PERIOD = "delete_record_insert", "delete_period_insert"
@@ -53,7 +53,7 @@ class CompiledProject:
 
     def __init__(self, dbt: DbtRuns, connection: psycopg.Connection[Any]) -> None:
         dbt.run("seed")
-        self._models = _models_in_order(dbt, dbt.compile("--select", "+features", "--full-refresh"))
+        self._models = _models_in_order(dbt, dbt.compile("--select", *FEATURES_AND_TASKS, "--full-refresh"))
         self._connection = connection
         self._tables = [
             Table(node["unique_id"], node["schema"], node["name"], _insert(node), _strategy(node))
@@ -71,13 +71,13 @@ class CompiledProject:
         connection.commit()
 
     def columns(self) -> dict[str, list[str]]:
-        """The columns to prove, by relation: every model's declared features, and all that the matrix holds."""
+        """The columns to prove, by relation: every model's declared features, and all that a matrix holds."""
         columns = {}
         for node in self._models:
             features = [name for name, column in node["columns"].items() if column["config"]["meta"].get("feature")]
             if node["config"]["meta"].get("features_from"):
-                (table,) = (table for table in self._tables if table.name == node["name"])
-                features = [name for name in self._columns_of(table) if name not in KEY]
+                relation = sql.Identifier(node["schema"], node["name"])
+                features = [name for name in self._columns_of(relation) if name not in KEY]
             if features:
                 columns[node["name"]] = features
         return columns
@@ -106,6 +106,11 @@ class CompiledProject:
             if not names or table.name in names:
                 self._connection.execute(sql.SQL("delete from {}").format(table.identifier))
                 table.fill(self._connection)
+
+    def clear(self) -> None:
+        """Empty what is built by company and date."""
+        for table in self._kept_up[BY_PERIOD]:
+            self._connection.execute(sql.SQL("delete from {}").format(table.identifier))
 
     def take_in(self, known_from: datetime) -> None:
         """Keep the tables of intervals up, as a run does for the records of which a version is known since then."""
@@ -145,7 +150,7 @@ class CompiledProject:
         differing = {}
         for name, copy in snapshot.items():
             (table,) = (table for table in self._tables if table.name == name)
-            names = [sql.Identifier(column) for column in self._columns_of(table) if not column.endswith("_version")]
+            names = [sql.Identifier(column) for column in self._columns_of(table.identifier) if not column.endswith("_version")]
             query = sql.SQL(
                 "select count(*) from ((select {0} from {1} except all select {0} from {2})"
                 " union all (select {0} from {2} except all select {0} from {1})) as differing"
@@ -173,7 +178,7 @@ class CompiledProject:
         next(table for table in self._tables if table.name == "int_companies__clocks").fill(self._connection)
         self._connection.execute(f"insert into {grid} select company_id, %s, %s from {clocks}", [NO_DATE, NO_DATE])
         self._connection.commit()
-        code = dbt.compile("--select", "+features", variables={"as_of_dates": [NO_DATE]})
+        code = dbt.compile("--select", *FEATURES_AND_TASKS, variables={"as_of_dates": [NO_DATE]})
         self._connection.execute(f"truncate {clocks}, {grid}")
         self._connection.commit()
         kept_up: dict[str, list[Table]] = {BY_RECORD: [], BY_PERIOD: []}
@@ -191,9 +196,9 @@ class CompiledProject:
             cursor.execute(sql.SQL("table {}").format(sql.Identifier("features", relation)))
             return {tuple(row[name] for name in KEY): row for row in cursor}
 
-    def _columns_of(self, table: Table) -> list[str]:
+    def _columns_of(self, relation: sql.Identifier) -> list[str]:
         with self._connection.cursor() as cursor:
-            cursor.execute(sql.SQL("select * from {} limit 0").format(table.identifier))
+            cursor.execute(sql.SQL("select * from {} limit 0").format(relation))
             return [column.name for column in cursor.description or ()]
 
 

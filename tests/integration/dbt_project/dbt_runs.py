@@ -36,8 +36,12 @@ FEATURE_RELATIONS = (
     "ticket_features",
     "payment_features",
     "activity_features",
-    "churn_feature_matrix",
+    "customer_feature_matrix",
 )
+CHURN_RELATIONS = ("churn_population", "churn_feature_matrix")
+"""What models of churn read: who is asked about, and the features of these."""
+FEATURES_AND_TASKS = ("+features", "+tasks")
+"""What dbt selects for both."""
 
 
 @dataclass

@@ -8,7 +8,6 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-
 from pipeline.companies import parse_definition
 from warehouse.companies.registry import add_company
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.task import CHURN
 from pipeline.features.catalogue import read_features
-from pipeline.prediction import training as churn_training
 from pipeline.prediction.registry import ModelRegistry
-from pipeline.prediction.scoring import ChurnScorer
-from pipeline.prediction.training import ChurnTrainer
+from pipeline.prediction.scoring import Scorer
+from pipeline.prediction.tasks import task_named
+from pipeline.prediction.training import Trainer
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
-from tests.integration.dbt_project.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
+from tests.integration.dbt_project.dbt_runs import FEATURES_AND_TASKS, DbtRuns, copy_project, warehouse_for_a_module
 from tests.integration.dbt_project.dbt_world import register_companies
 from warehouse.clock import Clock
 from warehouse.companies.registry import get_company
@@ -24,7 +23,11 @@ from warehouse.connection import Warehouse
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
-SELECTED = ("run", "--select", "int_companies__clocks", "int_as_of_dates", "int_features__coverage", "features")
+CHURN = task_named("churn")
+SELECTED = (
+    *("run", "--select", "int_companies__clocks", "int_as_of_dates", "int_features__coverage", "features"),
+    "tasks",
+)
 COLUMN = "        present_customers.days_since_created / 7 as {name},\n"
 ABOVE = "        present_customers.days_since_created as tenure_days,\n"
 WORDS = """      - name: {name}
@@ -52,7 +55,7 @@ def dbt(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> DbtRu
         generate(company_ids, customers=25, seed=5).write(connection, known_before=END)
         connection.commit()
     runs = DbtRuns(copy_project(folder / "project"), folder)
-    runs.run("build", "--select", "+features", "--exclude-resource-type", "test", "unit_test")
+    runs.run("build", "--select", *FEATURES_AND_TASKS, "--exclude-resource-type", "test", "unit_test")
     return runs
 
 
@@ -78,21 +81,22 @@ def _columns(warehouse: Warehouse) -> set[str]:
 
 
 def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trained_anew(
-    warehouse: Warehouse, dbt: DbtRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, dbt: DbtRuns, tmp_path: Path
 ) -> None:
     registry = ModelRegistry(warehouse, tmp_path)
+    binding = CHURN
     mart = dbt.project / "models" / "features"
     sql, yaml = (mart / "customer_features.sql").read_text(), (mart / "_customer_features.yml").read_text()
     with warehouse.connect() as connection:
         company = get_company(connection, "subscriptions")
 
-    def trainer() -> ChurnTrainer:
-        features = read_features(dbt.folder / "target" / "manifest.json")
-        return ChurnTrainer(warehouse, registry, features, Clock(None), 1)
+    def trainer() -> Trainer:
+        features = read_features(dbt.folder / "target" / "manifest.json", CHURN.relations.matrix)
+        return Trainer(binding, warehouse, registry, features, Clock(None), 1)
 
-    def scorer() -> ChurnScorer:
-        features = read_features(dbt.folder / "target" / "manifest.json")
-        return ChurnScorer(warehouse, registry, features, Clock(None))
+    def scorer() -> Scorer:
+        features = read_features(dbt.folder / "target" / "manifest.json", CHURN.relations.matrix)
+        return Scorer(binding, warehouse, registry, features, Clock(None))
 
     def names_in_champion() -> set[str]:
         found = registry.champion("churn-subscriptions")
@@ -105,7 +109,7 @@ def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trai
 
     # Added: the rule reads it, so that a reason is written with its words.
     _write(dbt, sql, yaml, "weeks_as_customer", "Weeks as a customer")
-    monkeypatch.setattr(churn_training, "CHURN", replace(CHURN, rule_feature="weeks_as_customer"))
+    binding = replace(CHURN, task=replace(CHURN.task, rule_feature="weeks_as_customer"))
     assert "weeks_as_customer" in _columns(warehouse)
     assert trainer().train(company, "when_due").status == "too_few_outcomes"
     assert "weeks_as_customer" in names_in_champion()
@@ -127,7 +131,7 @@ def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trai
 
     # Renamed: every row is built anew, the model is trained anew, and the old name is gone.
     _write(dbt, sql, yaml, "weeks_with_us", "Weeks with us")
-    monkeypatch.setattr(churn_training, "CHURN", replace(CHURN, rule_feature="weeks_with_us"))
+    binding = replace(CHURN, task=replace(CHURN.task, rule_feature="weeks_with_us"))
     assert "weeks_as_customer" not in _columns(warehouse)
     with warehouse.connect() as connection:
         assert connection.execute(
@@ -144,7 +148,7 @@ def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trai
     (mart / "_customer_features.yml").write_text(yaml)
     dbt.parse()
     dbt.run(*SELECTED)
-    monkeypatch.undo()
+    binding = CHURN
     assert "weeks_with_us" not in _columns(warehouse)
     assert trainer().train(company, "when_due").status == "too_few_outcomes"
     assert trainer().train(company, "when_due").status == "not_due"

@@ -12,6 +12,7 @@ from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_project.dbt_runs import (
     FEATURE_RELATIONS,
+    FEATURES_AND_TASKS,
     VIEWS_STAND,
     DbtRuns,
     copy_project,
@@ -24,7 +25,7 @@ from warehouse.connection import Warehouse
 
 pytestmark = pytest.mark.xdist_group("dbt_feature_version")
 
-SELECTED = ("run", "--select", "+features", *VIEWS_STAND)
+SELECTED = ("run", "--select", *FEATURES_AND_TASKS, *VIEWS_STAND)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def dbt(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> DbtRu
         company_ids = register_companies(connection, now=END, first_load=FIRST_LOAD)
         generate(company_ids, customers=30, seed=7).write(connection, known_before=END)
         connection.commit()
-    runs.run("build", "--select", "+features", "--exclude-resource-type", "test", "unit_test")
+    runs.run("build", "--select", *FEATURES_AND_TASKS, "--exclude-resource-type", "test", "unit_test")
     return runs
 
 
@@ -96,7 +97,7 @@ def test_words_and_unrelated_models_change_no_version_and_a_features_basis_does(
     elsewhere = DbtRuns(copy_project(tmp_path / "project"), tmp_path)
     yaml = elsewhere.project / "models" / "features" / "_ticket_features.yml"
     words = yaml.read_text()
-    for model in ("analytics/risk_by_month", "features/churn_labels"):
+    for model in ("analytics/risk_by_month", "tasks/churn/churn_labels"):
         with (elsewhere.project / "models" / f"{model}.sql").open("a") as opened:
             opened.write("\n-- for the reader\n")
     yaml.write_text(words.replace("label: Tickets open", "label: Tickets still open", 1))

@@ -13,7 +13,7 @@ from dbt_common.exceptions import CompilationError
 
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
-from tests.integration.dbt_project.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
+from tests.integration.dbt_project.dbt_runs import FEATURES_AND_TASKS, DbtRuns, copy_project, warehouse_for_a_module
 from tests.integration.dbt_project.dbt_world import register_companies
 from warehouse.connection import Warehouse
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("features_by_the_docs")
 
 PAGE = Path(__file__).parents[3] / "docs" / "features.md"
 MATRIX = "churn_feature_matrix"
-SELECTED = ("run", "--select", "+features", "--exclude", "path:models/staging")
+SELECTED = ("run", "--select", *FEATURES_AND_TASKS, "--exclude", "path:models/staging")
 
 
 class Added(NamedTuple):
@@ -104,7 +104,7 @@ def dbt(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> DbtRu
         generate(company_ids, customers=20, seed=13).write(connection, known_before=END)
         connection.commit()
     runs = DbtRuns(copy_project(folder / "project"), folder)
-    runs.run("build", "--select", "+features", "--exclude-resource-type", "test", "unit_test")
+    runs.run("build", "--select", *FEATURES_AND_TASKS, "--exclude-resource-type", "test", "unit_test")
     return runs
 
 

@@ -19,11 +19,12 @@ from pipeline.features.dbt import prepare_manifest, profiles_directory
 from pipeline.features.impact import UnknownName, columns_that_hang_on, find_impact
 from pipeline.features.proof import SCHEMAS, SUFFIX, prove_features, words_of_failure
 from pipeline.prediction.registry import ModelRegistry
-from pipeline.prediction.scoring import ChurnScorer
-from pipeline.prediction.training import ChurnTrainer
+from pipeline.prediction.scoring import Scorer
+from pipeline.prediction.tasks import task_named
+from pipeline.prediction.training import Trainer
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
-from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
+from tests.integration.dbt_project.dbt_runs import FEATURES_AND_TASKS, PROJECT, DbtRuns, warehouse_for_a_module
 from tests.integration.dbt_project.dbt_world import record_load, register_companies
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -37,6 +38,7 @@ from warehouse.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("features_proved")
 
+CHURN = task_named("churn")
 PAST = date(2025, 6, 1)
 PAID = "days_since_last_payment"
 
@@ -62,7 +64,7 @@ def dbt(warehouse: Warehouse, settings: Settings) -> DbtRuns:
         generate(company_ids, customers=30, seed=3).write(connection, known_before=END)
         connection.commit()
     runs = DbtRuns(PROJECT, folder)
-    runs.run("build", "--select", "+features", "--exclude-resource-type", "test", "unit_test")
+    runs.run("build", "--select", *FEATURES_AND_TASKS, "--exclude-resource-type", "test", "unit_test")
     return runs
 
 
@@ -89,24 +91,24 @@ def test_features_whose_past_stands_still_are_proven_and_those_that_moved_are_na
         ).fetchall()
         where = "where company_id = %s and as_of_date = %s and customer_id = %s"
         connection.execute(
-            f"update features.churn_feature_matrix set tenure_days = tenure_days + 1 {where}",
+            f"update features.customer_feature_matrix set tenure_days = tenure_days + 1 {where}",
             [company.company_id, PAST, *one],
         )
         connection.execute(
-            'update features.churn_feature_matrix set custom_attributes = custom_attributes || \'{"industry": "no"}\''
+            'update features.customer_feature_matrix set custom_attributes = custom_attributes || \'{"industry": "no"}\''
             f" {where}",
             [company.company_id, PAST, *other],
         )
         connection.commit()
 
-    proof = prove_features(settings, warehouse, company, PAST)
+    proof = prove_features(settings, warehouse, CHURN.relations, company, PAST)
 
     assert proof is not None
     assert proof.rows > 10
     assert {"revenue_90d", "attribute_industry", "attribute_employees"} <= set(proof.differing)
     assert proof.failed == {"tenure_days": 1, "attribute_industry": 1}
-    assert "attribute_industry 1, tenure_days 1" in str(words_of_failure(proof))
-    assert words_of_failure(replace(proof, differing=dict.fromkeys(proof.differing, 0))) is None
+    assert "attribute_industry 1, tenure_days 1" in str(words_of_failure([proof]))
+    assert words_of_failure([replace(proof, differing=dict.fromkeys(proof.differing, 0))]) is None
     proven = _catalogue(warehouse, company)
     assert set(proven) == set(proof.differing)
     assert {name for name, passed in proven.items() if not passed} == set(proof.failed)
@@ -125,12 +127,12 @@ def test_rows_that_only_one_side_has_differ_in_every_feature_and_versions_must_b
             " where (company_id, customer_id, as_of_date) not in (select company_id, customer_id, as_of_date"
             " from features.churn_feature_matrix where as_of_date = '2025-06-01' order by company_id limit 1)"
         )
-        found = compare_with_stored(connection, rebuilt, company.company_id, PAST, [])
+        found = compare_with_stored(connection, CHURN.relations, rebuilt, company.company_id, PAST, [])
         assert set(found.differing.values()) == {1}
 
         connection.execute("update elsewhere.matrix set feature_version = 'another.one'")
         with pytest.raises(FeaturesNotBuilt, match=r"another\.one.*`churn run`"):
-            compare_with_stored(connection, rebuilt, company.company_id, PAST, [])
+            compare_with_stored(connection, CHURN.relations, rebuilt, company.company_id, PAST, [])
         connection.execute("drop schema elsewhere cascade")
 
 
@@ -138,7 +140,7 @@ def test_a_date_that_is_not_stored_is_refused_with_those_that_are(
     warehouse: Warehouse, settings: Settings, company: Company
 ) -> None:
     with pytest.raises(FeaturesNotBuilt, match="no past date 2001-01-01 to prove; it has: 2025-07-01, 2025-06-01"):
-        prove_features(settings, warehouse, company, date(2001, 1, 1))
+        prove_features(settings, warehouse, CHURN.relations, company, date(2001, 1, 1))
 
 
 def test_the_catalogue_says_how_much_is_missing_and_since_when(warehouse: Warehouse, company: Company) -> None:
@@ -187,7 +189,8 @@ def test_a_held_date_is_replayed_as_the_source_said_it_and_nothing_else_moves(
 ) -> None:
     """Payments of weeks come late: the date as it was known lacks them, the replay counts each from its day."""
     held = END.date() - timedelta(days=3)
-    features = [feature for feature in read_features(prepare_manifest(settings)) if feature.name == PAID]
+    described = read_features(prepare_manifest(settings), CHURN.relations.matrix)
+    features = [feature for feature in described if feature.name == PAID]
     with warehouse.connect() as connection:
         connection.execute("update ops.companies set clock_at = %s where company_id = %s", [END, company.company_id])
         record_load(connection, company.company_id, END - timedelta(hours=1), is_backfill=False)
@@ -200,11 +203,11 @@ def test_a_held_date_is_replayed_as_the_source_said_it_and_nothing_else_moves(
         assert late.rowcount > 10
         connection.commit()
     registry = ModelRegistry(warehouse, settings.home)
-    ChurnTrainer(warehouse, registry, features, Clock(END), 1).train(company, "always")
-    scorer = ChurnScorer(warehouse, registry, features, Clock(END))
+    Trainer(CHURN, warehouse, registry, features, Clock(END), 1).train(company, "always")
+    scorer = Scorer(CHURN, warehouse, registry, features, Clock(END))
     with warehouse.connect() as connection:
         newest = scorer.stage(company).as_of_date
-        hold(connection, company.company_id, newest, END, {"no source fell silent": "payments: 0"})
+        hold(connection, CHURN.relations.contract, company.company_id, newest, END, {"no source fell silent": "payments: 0"})
         connection.execute("update ml.publication_holds set as_of_date = %s", [held])
         connection.commit()
 

@@ -10,7 +10,9 @@ import pytest
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, History, generate
 from tests.integration.dbt_project.dbt_runs import (
+    CHURN_RELATIONS,
     FEATURE_RELATIONS,
+    FEATURES_AND_TASKS,
     VIEWS_STAND,
     DbtRuns,
     copy_project,
@@ -24,8 +26,9 @@ from warehouse.connection import Warehouse
 
 pytestmark = pytest.mark.xdist_group("dbt_incremental")
 
-BUILT = (*FEATURE_RELATIONS, "churn_labels")
-SELECTED = ("run", "--select", "+features", *VIEWS_STAND)
+TABLES = (*FEATURE_RELATIONS, "churn_population", "churn_labels")
+BUILT = (*FEATURE_RELATIONS, *CHURN_RELATIONS, "churn_labels")
+SELECTED = ("run", "--select", *FEATURES_AND_TASKS, *VIEWS_STAND)
 FIRST_RUN = FIRST_LOAD + timedelta(days=40)
 
 
@@ -53,7 +56,7 @@ def history(warehouse: Warehouse, dbt: DbtRuns, company_ids: list[int]) -> Histo
     """Two runs as they would have happened: one in April, one in July that adds what came in between."""
     history = generate(company_ids, customers=60, seed=21)
     _load_until(warehouse, history, company_ids, FIRST_RUN)
-    dbt.run("build", "--select", "+features", "--exclude-resource-type", "test", "unit_test")
+    dbt.run("build", "--select", *FEATURES_AND_TASKS, "--exclude-resource-type", "test", "unit_test")
     _load_until(warehouse, history, company_ids, END)
     dbt.run(*SELECTED)
     return history
@@ -89,7 +92,7 @@ def test_runs_as_time_went_by_equal_one_full_build(warehouse: Warehouse, dbt: Db
 def test_nothing_new_writes_nothing(dbt: DbtRuns, history: History) -> None:
     written = dbt.run(*SELECTED)
 
-    kept = ("int_as_of_dates", *BUILT, "churn_label_versions")
+    kept = ("int_as_of_dates", *TABLES, "churn_label_versions")
     assert {name: written[name] for name in kept} == dict.fromkeys(kept, 0)
 
 
@@ -98,7 +101,7 @@ def test_dates_built_out_of_order_and_twice_equal_one_full_build(
 ) -> None:
     with warehouse.connect() as connection:
         snapshot(connection, "in_full", BUILT)
-        connection.execute(f"truncate {', '.join(f'features.{relation}' for relation in BUILT)}")
+        connection.execute(f"truncate {', '.join(f'features.{relation}' for relation in TABLES)}")
         connection.commit()
 
     dbt.run(*SELECTED, variables={"as_of_dates": ["2025-06-01", "2024-12-01"]})
@@ -174,17 +177,13 @@ def test_the_matrix_has_every_declared_feature_and_no_other_column(
         for name, column in node["columns"].items()
         if column["config"]["meta"].get("feature")
     }
+    others = {"company_id", "customer_id", "as_of_date", "custom_attributes", "feature_version", "rates_version"}
     with warehouse.connect() as connection:
-        columns = connection.execute(
-            "select column_name from information_schema.columns"
-            " where table_schema = 'features' and table_name = 'churn_feature_matrix'"
-        ).fetchall()
-    assert {name for (name,) in columns} == declared | {
-        "company_id",
-        "customer_id",
-        "as_of_date",
-        "custom_attributes",
-        "feature_version",
-        "rates_version",
-    }
+        for matrix, more in (("customer_feature_matrix", set()), ("churn_feature_matrix", {"matrix_version"})):
+            columns = connection.execute(
+                "select column_name from information_schema.columns"
+                " where table_schema = 'features' and table_name = %s",
+                [matrix],
+            ).fetchall()
+            assert {name for (name,) in columns} == declared | others | more
     assert {"days_since_last_payment", "revenue_90d", "tenure_days"} <= declared

@@ -19,7 +19,9 @@ from tests.integration.crm_history import (
     generate,
 )
 from tests.integration.dbt_project.dbt_runs import (
+    CHURN_RELATIONS,
     FEATURE_RELATIONS,
+    FEATURES_AND_TASKS,
     VIEWS_STAND,
     DbtRuns,
     copy_project,
@@ -33,7 +35,8 @@ from warehouse.connection import Warehouse
 pytestmark = pytest.mark.xdist_group("dbt_rule_of_time")
 
 LEAK = "leaking_features"
-PROVED = (*FEATURE_RELATIONS, LEAK)
+BUILT = (*FEATURE_RELATIONS, *CHURN_RELATIONS)
+PROVED = (*BUILT, LEAK)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def history(warehouse: Warehouse, dbt: DbtRuns) -> History:
         history = generate(company_ids, customers=120, seed=20)
         history.write(connection)
         connection.commit()
-    dbt.run("build", "--select", "+features", "--exclude-resource-type", "test", "unit_test")
+    dbt.run("build", "--select", *FEATURES_AND_TASKS, "--exclude-resource-type", "test", "unit_test")
     return history
 
 
@@ -112,11 +115,11 @@ def test_what_becomes_known_later_moves_no_feature_and_a_planted_leak_is_caught(
         change_what_was_known_from(history, moment)
         history.write(connection)
 
-    dbt.run("run", "--select", "+features", "--full-refresh", *VIEWS_STAND)
+    dbt.run("run", "--select", *FEATURES_AND_TASKS, "--full-refresh", *VIEWS_STAND)
 
     with warehouse.connect() as connection:
         moved = moved_columns(connection, "before", PROVED, up_to=moment.date().isoformat())
-        moved_later = moved_columns(connection, "before", FEATURE_RELATIONS)
+        moved_later = moved_columns(connection, "before", BUILT)
     assert moved.pop(LEAK) == leaks
     assert moved == {}
     # A world in which nothing moved would prove nothing.
@@ -128,15 +131,15 @@ def test_up_to_the_first_load_the_matrix_does_not_depend_on_any_mutable_attribut
 ) -> None:
     """Which attributes a first load knows of tells who was never edited again, which predicts survival."""
     with warehouse.connect() as connection:
-        snapshot(connection, "before", FEATURE_RELATIONS)
+        snapshot(connection, "before", BUILT)
         change_attributes_of_the_first_load(history)
         history.write(connection)
 
-    dbt.run("run", "--select", "+features", "--full-refresh", *VIEWS_STAND, LEAK)
+    dbt.run("run", "--select", *FEATURES_AND_TASKS, "--full-refresh", *VIEWS_STAND, LEAK)
 
     with warehouse.connect() as connection:
-        marts = moved_columns(connection, "before", FEATURE_RELATIONS, up_to=FIRST_LOAD.date().isoformat())
-    assert "churn_feature_matrix" not in marts
+        marts = moved_columns(connection, "before", BUILT, up_to=FIRST_LOAD.date().isoformat())
+    assert not {"customer_feature_matrix", *CHURN_RELATIONS} & {*marts}
     assert marts["customer_features"] >= {"plan_name", "seats"}
     assert set(marts) == {"customer_features", "ticket_features", "payment_features", "activity_features"}
 

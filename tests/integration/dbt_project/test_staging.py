@@ -12,7 +12,6 @@ from pipeline.companies import parse_definition
 from pipeline.connectors.contract import ENTITIES
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
-
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from foundation.model_version import ModelVersion
 from pipeline.prediction.champions import ChampionNotChanged, Champions
 from pipeline.prediction.registry import ModelRegistry
 from tests.integration.conftest import Churn
-from tests.integration.pipeline.prediction.two_features import scorer_of, trainer_of
+from tests.integration.pipeline.prediction.two_features import CHURN, scorer_of, trainer_of
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("mlflow")
 
 
 def _champions(warehouse: Warehouse, home: Path) -> Champions:
-    return Champions(warehouse, ModelRegistry(warehouse, home), Clock(None))
+    return Champions(CHURN, warehouse, ModelRegistry(warehouse, home), Clock(None))
 
 
 def test_one_command_goes_back_to_the_champion_before_and_the_audit_log_says_who(
@@ -33,12 +34,12 @@ def test_one_command_goes_back_to_the_champion_before_and_the_audit_log_says_who
         trainer_of(warehouse, tmp_path).train(company, "always")
     assert scorer_of(warehouse, tmp_path).stage(company).model_version == "churn-acme v3"
 
-    assert champions.rollback(company, "ann").after == "2"
+    assert champions.rollback(company, "ann").after == ModelVersion("churn-acme", 2)
     assert scorer_of(warehouse, tmp_path).stage(company).model_version == "churn-acme v2"
-    assert champions.rollback(company, "ann").after == "1"
+    assert champions.rollback(company, "ann").after == ModelVersion("churn-acme", 1)
     with pytest.raises(ChampionNotChanged, match="nothing to go back to"):
         champions.rollback(company, "ann")
-    assert champions.promote(company, "3", "bob").before == "1"
+    assert champions.promote(company, 3, "bob").before == ModelVersion("churn-acme", 1)
     with warehouse.connect() as connection:
         audit = connection.execute(
             "select actor, action, before ->> 'version', after ->> 'version' from ops.audit_log"
@@ -56,7 +57,7 @@ def test_one_command_goes_back_to_the_champion_before_and_the_audit_log_says_who
     ]
     with pytest.raises(ChampionNotChanged, match=r"features of version sql1\.set1.*v3 publishes on"):
         champions.rollback(company, "ann")
-    assert registry.champion_version("churn-acme") == "3"
+    assert registry.champion_version("churn-acme") == ModelVersion("churn-acme", 3)
 
 
 def test_models_are_listed_shown_promoted_and_rolled_back_by_command(
@@ -77,7 +78,7 @@ def test_models_are_listed_shown_promoted_and_rolled_back_by_command(
     assert promoted.startswith("churn-acme v1 publishes for acme now, instead of v2.")
     back = churn("model", "rollback", "--company", "acme").output
     assert back.startswith("churn-acme v2 publishes for acme now, instead of v1.")
-    assert ModelRegistry(warehouse, tmp_path).champion_version("churn-acme") == "2"
+    assert ModelRegistry(warehouse, tmp_path).champion_version("churn-acme") == ModelVersion("churn-acme", 2)
 
     with pytest.raises(ChampionNotChanged, match="v2 is the champion already"):
         churn("model", "promote", "--company", "acme", "--version", "2")

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
+from foundation.model_version import ModelVersion
 from ml_assets.errors import FeatureVersionError, TrainingChangedError
 from ml_assets.task import LadderThresholds
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.shadow import ShadowScorer
-from pipeline.prediction.training import ChurnTrainer, ladder_of, meaning_of_churn
-from tests.integration.pipeline.prediction.two_features import FEATURES, NOW, scorer_of, trainer_of
+from pipeline.prediction.training import Trainer
+from tests.integration.pipeline.prediction.two_features import CHURN, FEATURES, NOW, scorer_of, trainer_of
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -37,16 +38,17 @@ def test_two_companies_that_mean_different_silences_share_no_pool(
     trainer = trainer_of(warehouse, tmp_path)
     pools = [{other.slug for other in trainer._sharing(one)} for one in (sixty, ninety, also_ninety)]
     assert pools == [{"a60"}, {"b90", "c90"}, {"b90", "c90"}]
-    assert meaning_of_churn(sixty) != meaning_of_churn(ninety) == meaning_of_churn(also_ninety)
+    meanings = [CHURN.settings_of(one).meaning() for one in (sixty, ninety, also_ninety)]
+    assert meanings[0] != meanings[1] == meanings[2]
 
 
 def test_a_company_climbs_the_ladder_by_the_evidence_that_the_settings_ask_for(
     warehouse: Warehouse, company: Company, tmp_path: Path
 ) -> None:
     registry = ModelRegistry(warehouse, tmp_path)
-    ladder = ladder_of(Settings(home=tmp_path, ladder_own_outcomes=1, ladder_own_survivors=5))
-    assert ladder != LadderThresholds()
-    trainer = ChurnTrainer(warehouse, registry, FEATURES, Clock(None), 1, ladder)
+    asked = CHURN.with_ladder(Settings(home=tmp_path, ladder_own_outcomes=1, ladder_own_survivors=5))
+    assert asked.task.ladder != LadderThresholds()
+    trainer = Trainer(asked, warehouse, registry, FEATURES, Clock(None), 1)
     assert trainer.train(company, "always").rung == "own_model"
 
 
@@ -99,7 +101,7 @@ def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(
         connection.commit()
     with pytest.raises(FeatureVersionError, match=r"sql1\.set1 from 2025-02-01 to 2025-02-01") as refused:
         trainer_of(warehouse, tmp_path).train(company, "always")
-    assert "dbt build" in str(refused.value)
+    assert "`churn run --company SLUG` builds the features again" in str(refused.value)
 
 
 def test_a_companys_own_attributes_are_read_as_typed_columns(warehouse: Warehouse, company: Company) -> None:
@@ -110,8 +112,9 @@ def test_a_companys_own_attributes_are_read_as_typed_columns(warehouse: Warehous
         )
         connection.commit()
 
-    rows = rows_at(warehouse, company.company_id, NOW.date(), ["revenue_90d"], company.custom_attributes).to_pylist()
-    labelled = labelled_rows(warehouse, [company.company_id], [], company.custom_attributes)
+    place = (warehouse, CHURN.relations, company.company_id, NOW.date())
+    rows = rows_at(*place, ["revenue_90d"], company.custom_attributes).to_pylist()
+    labelled = labelled_rows(warehouse, CHURN.relations, [company.company_id], [], company.custom_attributes)
 
     assert {name: rows[0][name] for name in rows[0] if name.startswith("attribute_")} == {
         "attribute_account_tier": "gold",
@@ -121,19 +124,19 @@ def test_a_companys_own_attributes_are_read_as_typed_columns(warehouse: Warehous
     # What is of another kind than declared, and what is absent, is missing.
     assert [rows[1][f"attribute_{name}"] for name in ("account_tier", "users", "trial")] == [None, None, None]
     assert labelled.num_rows == 12
-    assert {"feature_version", "attribute_users", "is_churned"} <= set(labelled.column_names)
+    assert {"feature_version", "attribute_users", "outcome"} <= set(labelled.column_names)
 
 
 def test_a_challenger_scores_in_shadow_and_publishes_nothing(
     warehouse: Warehouse, company: Company, tmp_path: Path
 ) -> None:
     registry = ModelRegistry(warehouse, tmp_path)
-    shadow = ShadowScorer(warehouse, registry, FEATURES, Clock(None), retention_days=365)
+    shadow = ShadowScorer(CHURN, warehouse, registry, FEATURES, Clock(None), retention_days=365)
     assert shadow.score(company).model_version is None
     for _ in range(2):
         trainer_of(warehouse, tmp_path).train(company, "always")
     assert shadow.score(company).model_version is None
-    registry.set_champion("churn-acme", "1")
+    registry.set_champion(ModelVersion("churn-acme", 1))
     with warehouse.connect() as connection:
         connection.execute("update ml.training_runs set status = 'kept_champion' where model_version = '2'")
         connection.commit()
@@ -141,7 +144,7 @@ def test_a_challenger_scores_in_shadow_and_publishes_nothing(
         assert (shadow.score(company).model_version, shadow.score(company).rows) == ("churn-acme v2", 6)
     with warehouse.connect() as connection:
         assert connection.execute(
-            "select count(*), count(distinct customer_id), min(model_version) from ml.shadow_scores"
+            "select count(*), count(distinct entity_id), min(model_version) from ml.shadow_scores"
         ).fetchone() == (6, 6, "churn-acme v2")
         assert connection.execute("select count(*) from ml.staged_scores").fetchone() == (0,)
 
@@ -150,13 +153,15 @@ def test_a_score_in_shadow_is_forgotten_when_its_outcome_has_been_known_long_eno
     warehouse: Warehouse, company: Company, tmp_path: Path
 ) -> None:
     today = Clock(None).for_company(company).date()
-    ages = {days: today - timedelta(days=company.horizon_days + days) for days in (0, 10, 11)}
+    ages = {days: today - timedelta(days=CHURN.horizon_days(company) + days) for days in (0, 10, 11)}
     with warehouse.connect(Role.ml) as connection:
         connection.cursor().executemany(
-            "insert into ml.shadow_scores values (%s, 'c1', %s, 'churn-acme v2', 0.5, now())",
+            "insert into ml.shadow_scores (company_id, task, entity_id, as_of_date, model_version, probability,"
+            " scored_at) values (%s, 'churn', 'c1', %s, 'churn-acme v2', 0.5, now())",
             [(company.company_id, day) for day in ages.values()],
         )
-    ShadowScorer(warehouse, ModelRegistry(warehouse, tmp_path), FEATURES, Clock(None), retention_days=10).score(company)
+    registry = ModelRegistry(warehouse, tmp_path)
+    ShadowScorer(CHURN, warehouse, registry, FEATURES, Clock(None), retention_days=10).score(company)
     with warehouse.connect() as connection:
         kept = connection.execute("select as_of_date from ml.shadow_scores order by 1").fetchall()
     assert kept == [(ages[10],), (ages[0],)]
@@ -166,12 +171,12 @@ def test_a_recorded_training_is_repeated_until_its_data_change(
     warehouse: Warehouse, company: Company, tmp_path: Path
 ) -> None:
     trainer_of(warehouse, tmp_path).train(company, "always")
-    assert trainer_of(warehouse, tmp_path).repeat(company, "churn-acme", "1") == 0.0
-    page = ModelRegistry(warehouse, tmp_path).card("churn-acme", "1")
+    assert trainer_of(warehouse, tmp_path).repeat(company, ModelVersion("churn-acme", 1)) == 0.0
+    page = ModelRegistry(warehouse, tmp_path).card(ModelVersion("churn-acme", 1))
     assert page.startswith("<!doctype html>")
     assert "Too few outcomes" in page
     with warehouse.connect() as connection:
         connection.execute("update features.churn_feature_matrix set revenue_90d = 11 where customer_id = 'c1'")
         connection.commit()
-    with pytest.raises(TrainingChangedError, match="train again"):
-        trainer_of(warehouse, tmp_path).repeat(company, "churn-acme", "1")
+    with pytest.raises(TrainingChangedError, match="`churn train --company SLUG` trains on the rows as they are now"):
+        trainer_of(warehouse, tmp_path).repeat(company, ModelVersion("churn-acme", 1))

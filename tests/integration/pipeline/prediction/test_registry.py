@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_assets.task import CHURN
+from foundation.model_version import ModelVersion
 from ml_assets.training.train import TrainingResult, fit_rule, train
 from pipeline.prediction.registry import ModelRegistry, RegistryError
-from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
+from tests.unit.ml_assets.ml_world import CHURN, FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 from warehouse.connection import Warehouse
 
 pytestmark = pytest.mark.xdist_group("mlflow")
+
+FIRST, SECOND = (ModelVersion("churn-acme", number) for number in (1, 2))
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +40,19 @@ def test_versions_the_champion_and_the_figures_survive_in_mlflow(
 
     first = registry.log_training("churn-acme", result, CHURN, tags={"company": "acme"})
     challenger = registry.log_training("churn-acme", result, CHURN, promote=False)
-    assert (first.version, challenger.version) == ("1", "2")
+    assert (first.version, challenger.version) == (FIRST, SECOND)
 
     found = ModelRegistry(warehouse, tmp_path).champion("churn-acme")
     assert found is not None
     model, version = found
-    assert version == registry.champion_version("churn-acme") == "1"
+    assert version == registry.champion_version("churn-acme") == FIRST
     frame = simulate(300, 10, rate=0.1)
     assert np.array_equal(model.score(frame).probability, result.model.score(frame).probability)
 
-    registry.set_champion("churn-acme", "2")
+    registry.set_champion(SECOND)
     again = registry.champion("churn-acme")
     assert again is not None
-    assert again[1] == registry.champion_version("churn-acme") == "2"
+    assert again[1] == registry.champion_version("churn-acme") == SECOND
 
     run = registry._client.get_run(first.run_id)
     assert run.info.status == "FINISHED"
@@ -60,13 +62,13 @@ def test_versions_the_champion_and_the_figures_survive_in_mlflow(
     assert run.data.metrics["rule/log_loss"] == pytest.approx(result.evaluations["rule"]["log_loss"])
     files = {file.path for file in registry._client.list_artifacts(first.run_id)}
     assert files == {"model", "training.json", "card.html"}
-    page = registry.card("churn-acme", "1")
+    page = registry.card(FIRST)
     for words in ("What moves the scores", "Promised and kept", "Lift by tenth", "By segment", "Limits", "Fingerprint"):
         assert words in page
     assert page.count("<svg") == 2
     assert "http-equiv" not in page
     assert "src=" not in page
-    assert registry.report("churn-acme", "1")["split"] == result.split
+    assert registry.report(FIRST)["split"] == result.split
     report = json.loads(next(tmp_path.glob(f"mlflow/*/{first.run_id}/artifacts/training.json")).read_text())
     assert len(report["features"]) == len(FEATURES)
 
@@ -77,15 +79,15 @@ def test_a_home_folder_that_moved_still_loads_and_a_lost_one_is_named(
     old, new = tmp_path / "old", tmp_path / "new"
     ModelRegistry(warehouse, old).log_training("churn-acme", result, CHURN)
     shutil.move(old, new)
-    assert ModelRegistry(warehouse, new).load("churn-acme", "1").rung == result.model.rung
-    with pytest.raises(RegistryError, match=r"'churn-acme', version 1, are not under .*old"):
-        ModelRegistry(warehouse, old).load("churn-acme", "1")
+    assert ModelRegistry(warehouse, new).load(FIRST).rung == result.model.rung
+    with pytest.raises(RegistryError, match=r"the files of churn-acme v1 are not under .*old"):
+        ModelRegistry(warehouse, old).load(FIRST)
 
 
 def test_the_rule_of_a_company_with_no_outcomes_becomes_champion(
     warehouse: Warehouse, tmp_path: Path, result: TrainingResult
 ) -> None:
-    frame = simulate(30, 2).assign(is_churned=False)
+    frame = simulate(30, 2).assign(outcome=False)
     rule = fit_rule(frame, FEATURES, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT)
     too_few = TrainingResult("too_few_outcomes", rule, result.counts, {}, {"mode": "none"}, {})
     registry = ModelRegistry(warehouse, tmp_path)
@@ -96,8 +98,8 @@ def test_the_rule_of_a_company_with_no_outcomes_becomes_champion(
 
 
 def test_a_version_that_does_not_exist_cannot_become_champion(warehouse: Warehouse, tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match="version 9 of model 'churn-acme' could not be made champion"):
-        ModelRegistry(warehouse, tmp_path).set_champion("churn-acme", "9")
+    with pytest.raises(RegistryError, match="churn-acme v9 could not be made champion"):
+        ModelRegistry(warehouse, tmp_path).set_champion(ModelVersion("churn-acme", 9))
 
 
 def test_a_registry_that_cannot_be_reached_says_where_and_keeps_the_password(tmp_path: Path) -> None:

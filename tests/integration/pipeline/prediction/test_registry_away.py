@@ -15,11 +15,12 @@ import pytest
 import sqlalchemy.exc
 import sqlalchemy.orm
 
+from foundation.model_version import ModelVersion
 from orchestration.company_work import for_each_company
 from pipeline.prediction.registry import ModelFilesMissing, ModelRegistry, RegistryUnreachable
-from pipeline.prediction.scoring import ChurnScorer
-from pipeline.prediction.training import ChurnTrainer
-from tests.integration.pipeline.prediction.two_features import ATTRIBUTES, FEATURES, NOW, scorer_of, trainer_of
+from pipeline.prediction.scoring import Scorer
+from pipeline.prediction.training import Trainer
+from tests.integration.pipeline.prediction.two_features import ATTRIBUTES, CHURN, FEATURES, NOW, scorer_of, trainer_of
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -33,7 +34,7 @@ def test_without_a_readable_champion_nothing_is_staged_and_training_mends_it(
 ) -> None:
     trainer_of(warehouse, tmp_path).train(company, "always")
     shutil.rmtree(tmp_path / "mlflow")
-    with pytest.raises(ModelFilesMissing, match="put them back, or train again"):
+    with pytest.raises(ModelFilesMissing, match="Put them back, or `churn train --company SLUG` trains it again"):
         scorer_of(warehouse, tmp_path).stage(company)
     with warehouse.connect() as connection:
         assert connection.execute("select count(*) from ml.staged_scores").fetchone() == (0,)
@@ -46,8 +47,8 @@ def test_a_registry_that_cannot_be_reached_is_a_clear_error_and_stages_nothing(
 ) -> None:
     trainer_of(warehouse, tmp_path).train(company, "always")
     away = ModelRegistry(Warehouse("postgresql://nobody:secret@127.0.0.1:1/nowhere"), tmp_path)
-    trainer = ChurnTrainer(warehouse, away, FEATURES, Clock(None), 1)
-    scorer = ChurnScorer(warehouse, away, FEATURES, Clock(None))
+    trainer = Trainer(CHURN, warehouse, away, FEATURES, Clock(None), 1)
+    scorer = Scorer(CHURN, warehouse, away, FEATURES, Clock(None))
     for work in (lambda: trainer.train(company, "always"), lambda: scorer.stage(company)):
         with pytest.raises(WarehouseUnreachable) as refused:
             work()
@@ -86,7 +87,7 @@ def test_a_store_of_models_that_is_away_is_a_clear_error_in_seconds_and_the_next
     for one in (company, other):
         trainer_of(warehouse, tmp_path).train(one, "always")
     registry = _Removable(warehouse, tmp_path)
-    scorer = ChurnScorer(warehouse, registry, FEATURES, Clock(None))
+    scorer = Scorer(CHURN, warehouse, registry, FEATURES, Clock(None))
 
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -128,11 +129,11 @@ def test_a_store_that_went_away_after_it_was_opened_is_told_in_the_same_words(
 ) -> None:
     trainer_of(warehouse, tmp_path).train(company, "always")
     registry = ModelRegistry(warehouse, tmp_path)
-    registry.load("churn-acme", "1")
+    registry.load(ModelVersion("churn-acme", 1))
 
     def gone(*_: object, **__: object) -> None:
         raise sqlalchemy.exc.OperationalError("select 1", {}, Exception("server closed the connection"))
 
     monkeypatch.setattr(sqlalchemy.orm.Session, "query", gone)
     with pytest.raises(RegistryUnreachable, match="cannot be reached"):
-        registry.load("churn-acme", "1")
+        registry.load(ModelVersion("churn-acme", 1))

@@ -19,20 +19,19 @@ from typer.testing import CliRunner
 
 from ml_assets.estimators.boosted_trees import BoostedTrees
 from ml_assets.scoring.rows import build_score_rows
-from ml_assets.task import CHURN
 from ml_assets.training.train import TrainingResult, fit_rule, train
 from orchestration.cli import main as cli
-from pipeline.prediction import scoring as churn_scoring
+from pipeline.prediction import scoring
 from pipeline.prediction.registry import ModelRegistry
-from pipeline.prediction.scoring import ChurnScorer
-from tests.unit.ml_assets.ml_world import FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
+from pipeline.prediction.scoring import Scorer
+from pipeline.prediction.tasks import task_named
+from tests.unit.ml_assets.ml_world import CHURN, FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow
 from warehouse.prediction.feature_store import FeaturesNotBuilt, missing_shares
 from warehouse.publication.publish import publish_staged_scores
-from warehouse.relations import CHURN_FEATURE_MATRIX
 from warehouse.roles import Role
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -40,12 +39,13 @@ pytestmark = pytest.mark.xdist_group("mlflow")
 NOW = datetime(2025, 12, 2, 6, tzinfo=UTC)
 YESTERDAY, TODAY = date(2025, 12, 1), date(2025, 12, 2)
 VERSION = "sql1.set1"
+BINDING = task_named("churn")
 CUSTOMERS = 90
 
 
 def _features(day: date) -> pd.DataFrame:
     matrix = simulate(CUSTOMERS, 1).assign(as_of_date=day, feature_version=VERSION, custom_attributes=None)
-    return matrix.drop(columns=["is_churned", "true_probability"])
+    return matrix.drop(columns=["outcome", "true_probability"])
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def results() -> dict[str, TrainingResult]:
 @pytest.fixture
 def company(warehouse: Warehouse, add_company: Callable[..., Company], monkeypatch: pytest.MonkeyPatch) -> Company:
     """A company whose customers stand in the matrix at two dates; scored in chunks of 40."""
-    monkeypatch.setattr(churn_scoring, "CHUNK_ROWS", 40)
+    monkeypatch.setattr(scoring, "CHUNK_ROWS", 40)
     company = add_company("acme", clock_at=NOW)
     with warehouse.connect() as conn:
         conn.execute(
@@ -82,17 +82,20 @@ def company(warehouse: Warehouse, add_company: Callable[..., Company], monkeypat
 
 def _write(warehouse: Warehouse, company: Company, matrix: pd.DataFrame) -> None:
     table = pa.Table.from_pandas(
-        matrix.assign(company_id=np.int32(company.company_id)).drop(columns="custom_attributes"), preserve_index=False
+        matrix.assign(company_id=np.int32(company.company_id))
+        .drop(columns="custom_attributes")
+        .rename(columns={"entity_id": "customer_id"}),
+        preserve_index=False,
     )
     with warehouse.connect() as conn, conn.cursor() as cursor:
         cursor.execute(
             "delete from features.churn_feature_matrix where as_of_date = %s", [matrix["as_of_date"].iloc[0]]
         )
-        copy_arrow(cursor, table, CHURN_FEATURE_MATRIX)
+        copy_arrow(cursor, table, BINDING.relations.matrix)
 
 
-def _scorer(warehouse: Warehouse, home: Path) -> ChurnScorer:
-    return ChurnScorer(warehouse, ModelRegistry(warehouse, home), FEATURES, Clock(None))
+def _scorer(warehouse: Warehouse, home: Path) -> Scorer:
+    return Scorer(BINDING, warehouse, ModelRegistry(warehouse, home), FEATURES, Clock(None))
 
 
 def _register(warehouse: Warehouse, home: Path, company: Company, result: TrainingResult) -> None:
@@ -101,19 +104,19 @@ def _register(warehouse: Warehouse, home: Path, company: Company, result: Traini
         conn.execute(
             "insert into ml.training_runs (task, company_id, rung, status, model_name, model_version)"
             " values ('churn', %s, 'own_model', 'promoted', %s, %s)",
-            [company.company_id, registered.name, registered.version],
+            [company.company_id, registered.version.name, registered.version.number],
         )
 
 
 def _publish(warehouse: Warehouse, company: Company, day: date) -> None:
     with warehouse.connect(Role.ml) as conn:
         conn.execute(
-            "insert into ml.publication_gates (company_id, as_of_date, staged_at, checked_at, is_passed, checks)"
-            " select %s, %s, max(staged_at), now(), true, '[]' from ml.staged_scores",
+            "insert into ml.publication_gates (company_id, task, as_of_date, staged_at, checked_at, is_passed, checks)"
+            " select %s, 'churn', %s, max(staged_at), now(), true, '[]' from ml.staged_scores",
             [company.company_id, day],
         )
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
-        publish_staged_scores(conn, company.company_id, day, NOW)
+        publish_staged_scores(conn, BINDING.relations.contract, company.company_id, day, NOW)
 
 
 def _on(company: Company, day: date) -> Company:
@@ -135,11 +138,11 @@ def test_chunks_make_the_rows_that_one_frame_makes_and_an_ordinary_day_explains_
     _register(warehouse, tmp_path, company, results["first"])
     assert _scorer(warehouse, tmp_path).stage(_on(company, YESTERDAY)).rows == CUSTOMERS
     whole = build_score_rows(results["first"].model, _features(YESTERDAY), CHURN, model_version="churn-acme v1")
-    staged = dict(_ask(warehouse, "select customer_id, to_jsonb(staged_scores) from ml.staged_scores"))
+    staged = dict(_ask(warehouse, "select entity_id, to_jsonb(staged_scores) from ml.staged_scores"))
     for row in whole.itertuples():
-        found = staged[row.customer_id]
+        found = staged[row.entity_id]
         assert found["percentile"] == pytest.approx(row.percentile)
-        assert found["churn_probability"] == pytest.approx(row.churn_probability, abs=1e-12)
+        assert found["probability"] == pytest.approx(row.probability, abs=1e-12)
         assert (found["reasons"], found["families"]) == (json.loads(row.reasons), json.loads(row.families))
         assert (found["row_hash"], found["evidence"]) == (row.row_hash, json.loads(row.evidence))
     assert _ask(warehouse, "select count(*) from ml.explained_parts") == [(CUSTOMERS,)]
@@ -158,17 +161,17 @@ def test_chunks_make_the_rows_that_one_frame_makes_and_an_ordinary_day_explains_
     assert _scorer(warehouse, tmp_path).stage(company).rows == CUSTOMERS
     assert sorted({size for size in explained if size > 1}) == [3]
     again = build_score_rows(results["first"].model, today, CHURN, model_version="churn-acme v1")
-    staged = dict(_ask(warehouse, "select customer_id, to_jsonb(staged_scores) from ml.staged_scores"))
+    staged = dict(_ask(warehouse, "select entity_id, to_jsonb(staged_scores) from ml.staged_scores"))
     for row in again.itertuples():
-        assert staged[row.customer_id]["reasons"] == json.loads(row.reasons)
+        assert staged[row.entity_id]["reasons"] == json.loads(row.reasons)
 
     moves = _ask(
         warehouse,
-        "select customer_id, log_odds_change, behaviour, model, correction, main_feature, main_feature_change"
-        " from ml.score_moves order by customer_id",
+        "select entity_id, log_odds_change, behaviour, model, correction, main_feature, main_feature_change"
+        " from ml.score_moves order by entity_id",
     )
     assert [move[0] for move in moves] == ["c00000", "c00001", "c00002"]
-    before, after = (dict(zip(rows["customer_id"], rows["churn_probability"], strict=True)) for rows in (whole, again))
+    before, after = (dict(zip(rows["entity_id"], rows["probability"], strict=True)) for rows in (whole, again))
     for customer, change, behaviour, model, correction, feature, most in moves:
         assert change == pytest.approx(_logit(after[customer]) - _logit(before[customer]), abs=1e-9)
         assert (behaviour, model, correction) == (change, 0, 0)
@@ -199,7 +202,7 @@ def test_a_new_model_and_corrected_data_have_their_own_parts_and_all_add_up(
         move[0]: move[1:]
         for move in _ask(
             warehouse,
-            "select customer_id, log_odds_change, behaviour, model, correction, previous_model_version, main_feature"
+            "select entity_id, log_odds_change, behaviour, model, correction, previous_model_version, main_feature"
             " from ml.score_moves",
         )
     }
@@ -210,7 +213,7 @@ def test_a_new_model_and_corrected_data_have_their_own_parts_and_all_add_up(
         first.score(today, explain=False).log_odds,
         second.score(today, explain=False).log_odds,
     ]
-    for place, customer in enumerate(today["customer_id"]):
+    for place, customer in enumerate(today["entity_id"]):
         published, rebuilt, behaved, now = (step[place] for step in steps)
         total, behaviour, model, correction, version, feature = moves[customer]
         assert total == pytest.approx(now - published, abs=1e-9)
@@ -272,7 +275,7 @@ def test_scoring_keeps_how_many_lack_each_feature_and_counts_anew_where_another_
             "::jsonb"
         )
     _scorer(warehouse, tmp_path).stage(_on(company, YESTERDAY))
-    shares = partial(missing_shares, matrix=CHURN_FEATURE_MATRIX, company_id=company.company_id, as_of_date=YESTERDAY)
+    shares = partial(missing_shares, task=BINDING.relations, company_id=company.company_id, as_of_date=YESTERDAY)
     with warehouse.connect() as conn:
         kept = shares(conn)
         conn.execute("delete from ml.missing_features")
@@ -297,7 +300,7 @@ def test_features_that_are_built_anew_between_two_readings_stop_the_scoring(
     gone: str,
 ) -> None:
     _register(warehouse, tmp_path, company, results["first"])
-    stage_scores = churn_scoring.stage_scores
+    stage_scores = scoring.stage_scores
 
     def stage_later(*arguments: Any) -> int:
         with warehouse.connect() as conn:
@@ -307,8 +310,8 @@ def test_features_that_are_built_anew_between_two_readings_stop_the_scoring(
             )
         return stage_scores(*arguments)
 
-    monkeypatch.setattr(churn_scoring, "stage_scores", stage_later)
-    with pytest.raises(FeaturesNotBuilt, match="acme for 2025-12-01 were built anew while they were scored"):
+    monkeypatch.setattr(scoring, "stage_scores", stage_later)
+    with pytest.raises(FeaturesNotBuilt, match="acme for 2025-12-01 were built again while they were scored"):
         _scorer(warehouse, tmp_path).stage(_on(company, YESTERDAY))
     assert _ask(warehouse, "select count(*) from ml.staged_scores") == [(0,)]
 
@@ -317,14 +320,14 @@ def test_one_customer_is_scored_alone_with_reasons_and_nothing_is_kept(
     warehouse: Warehouse, company: Company, results: dict[str, TrainingResult], tmp_path: Path
 ) -> None:
     _register(warehouse, tmp_path, company, results["first"])
-    scored = _scorer(warehouse, tmp_path).score_customer(_on(company, YESTERDAY), "c00003")
+    scored = _scorer(warehouse, tmp_path).score_entity(_on(company, YESTERDAY), "c00003")
     whole = build_score_rows(results["first"].model, _features(YESTERDAY), CHURN, model_version="churn-acme v1")
-    assert scored["churn_probability"] == pytest.approx(whole["churn_probability"].iloc[3], abs=1e-12)
+    assert scored["probability"] == pytest.approx(whole["probability"].iloc[3], abs=1e-12)
     assert scored["reasons"] == json.loads(whole["reasons"].iloc[3])
     assert scored["percentile"] is None
     assert _ask(warehouse, "select count(*) from ml.staged_scores") == [(0,)]
     with pytest.raises(FeaturesNotBuilt, match="no active customer 'nobody'"):
-        _scorer(warehouse, tmp_path).score_customer(_on(company, YESTERDAY), "nobody")
+        _scorer(warehouse, tmp_path).score_entity(_on(company, YESTERDAY), "nobody")
 
 
 def test_the_command_shows_one_customers_score_in_words_and_publishes_nothing(
@@ -337,7 +340,7 @@ def test_the_command_shows_one_customers_score_in_words_and_publishes_nothing(
     monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
     monkeypatch.setenv("CHURN_HOME", str(tmp_path))
     monkeypatch.setattr("pipeline.features.dbt.prepare_manifest", lambda _: None)
-    monkeypatch.setattr(ChurnScorer, "from_settings", lambda *_: _scorer(warehouse, tmp_path))
+    monkeypatch.setattr(Scorer, "from_settings", lambda *_: _scorer(warehouse, tmp_path))
     with warehouse.connect() as conn:
         conn.execute("update ops.companies set clock_at = %s", [datetime(2025, 12, 1, 6, tzinfo=UTC)])
 
@@ -349,10 +352,10 @@ def test_the_command_shows_one_customers_score_in_words_and_publishes_nothing(
     _register(warehouse, tmp_path, company, results["first"])
     shown = asked("--company", "acme", "--customer", "c00003")
     assert shown.exit_code == 0, shown.exception
-    expected = _scorer(warehouse, tmp_path).score_customer(_on(company, YESTERDAY), "c00003")
+    expected = _scorer(warehouse, tmp_path).score_entity(_on(company, YESTERDAY), "c00003")
     words = shown.output.splitlines()
     assert words[0] == "Acme, customer c00003, as of 2025-12-01"
-    assert words[1].startswith(f"{expected['churn_probability']:.1%} likely to leave within 30 days (")
+    assert words[1].startswith(f"{expected['probability']:.1%} likely to leave within 30 days (")
     assert words[2].startswith("By churn-acme v1, a model of the company's own, which learned from ")
     assert words[-len(expected["reasons"]) :] == [
         f"  {reason['contribution']:+.2f}  {reason['text']}" for reason in expected["reasons"]
@@ -390,9 +393,9 @@ def test_stored_parts_that_are_damaged_are_made_anew(
 ) -> None:
     _register(warehouse, tmp_path, company, results["first"])
     _scorer(warehouse, tmp_path).stage(_on(company, YESTERDAY))
-    query = "select customer_id, parts from ml.explained_parts order by 1"
+    query = "select entity_id, parts from ml.explained_parts order by 1"
     before = _ask(warehouse, query)
     with warehouse.connect() as conn:
-        conn.execute("update ml.explained_parts set parts = '\\x00' where customer_id < 'c00050'")
+        conn.execute("update ml.explained_parts set parts = '\\x00' where entity_id < 'c00050'")
     _scorer(warehouse, tmp_path).stage(_on(company, YESTERDAY), again=True)
     assert _ask(warehouse, query) == before

@@ -11,11 +11,13 @@ from psycopg.types.json import Jsonb
 
 from ml_assets.task import Feature
 from pipeline.prediction.registry import ModelRegistry
-from pipeline.prediction.scoring import ChurnScorer
-from pipeline.prediction.training import ChurnTrainer
+from pipeline.prediction.scoring import Scorer
+from pipeline.prediction.tasks import task_named
+from pipeline.prediction.training import Trainer
 from warehouse.clock import Clock
 from warehouse.connection import Warehouse
 
+CHURN = task_named("churn")
 NOW = datetime(2025, 3, 1, 6, tzinfo=UTC)
 FEATURES = [
     Feature("days_since_last_payment", "Days since the last payment", "days", "payments", "number"),
@@ -54,9 +56,9 @@ def write_features(connection: psycopg.Connection[Any], company_id: int) -> None
     )
 
 
-def trainer_of(warehouse: Warehouse, home: Path) -> ChurnTrainer:
-    return ChurnTrainer(warehouse, ModelRegistry(warehouse, home), FEATURES, Clock(None), 1)
+def trainer_of(warehouse: Warehouse, home: Path) -> Trainer:
+    return Trainer(CHURN, warehouse, ModelRegistry(warehouse, home), FEATURES, Clock(None), 1)
 
 
-def scorer_of(warehouse: Warehouse, home: Path) -> ChurnScorer:
-    return ChurnScorer(warehouse, ModelRegistry(warehouse, home), FEATURES, Clock(None))
+def scorer_of(warehouse: Warehouse, home: Path) -> Scorer:
+    return Scorer(CHURN, warehouse, ModelRegistry(warehouse, home), FEATURES, Clock(None))

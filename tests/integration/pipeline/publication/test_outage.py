@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.prediction.tasks import task_named
 from tests.integration.published import Score, score_table
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -19,6 +20,7 @@ from warehouse.publication.publish import NotPublishable, newest_publication, pu
 from warehouse.relations import Relation
 from warehouse.roles import Role
 
+CHURN = task_named("churn").relations
 LAST_GOOD_DAY = date(2026, 3, 10)
 CUSTOMERS = 60
 REPAIRED = Relation("features", "repaired_matrix")
@@ -84,21 +86,22 @@ class World:
 
     def score(self, day: date, knowledge: Knowledge | None = None) -> dict[str, str]:
         """Stage the scores that the features give, and judge them; returns the checks that failed."""
-        matrix = (knowledge or Knowledge.of(day)).matrix
+        matrix = (knowledge or Knowledge.of(CHURN.matrix, day)).matrix
         with self.warehouse.connect() as conn:
             rows = conn.execute(
                 f"select customer_id, days from {matrix} where as_of_date = %s order by 1", [day]
             ).fetchall()
         scores = {customer: Score(0.9 if days > 3 else 0.1) for customer, days in rows}
         with self.warehouse.connect(Role.ml) as conn:
-            stage_scores(conn, self.company.company_id, score_table(self.company.company_id, day, scores))
+            table = score_table(self.company.company_id, day, scores)
+            stage_scores(conn, self.company.company_id, CHURN.name, table)
         with self.warehouse.connect(Role.ml) as conn:
-            checks = run_gate(conn, self.company, day, _at(day, 1), knowledge)
+            checks = run_gate(conn, CHURN, self.company, day, _at(day, 1), knowledge)
         return {check.name: check.detail for check in checks if not check.passed}
 
     def publish(self, day: date) -> tuple[int, int]:
         with self.warehouse.connect(Role.publisher, autocommit=True) as conn:
-            done = publish_staged_scores(conn, self.company.company_id, day, _at(day, 2))
+            done = publish_staged_scores(conn, CHURN.contract, self.company.company_id, day, _at(day, 2))
         return done.upserts, done.deletes
 
     def high(self) -> int:
@@ -112,7 +115,7 @@ class World:
 
     def standing(self) -> date | None:
         with self.warehouse.connect() as conn:
-            newest = newest_publication(conn, self.company.company_id)
+            newest = newest_publication(conn, CHURN.contract, self.company.company_id)
         return newest.as_of_date if newest else None
 
     def _one(self, query: str) -> Any:
@@ -162,7 +165,7 @@ def test_payments_that_stop_for_three_days_flip_nobody_and_are_replayed_after_th
     assert world.standing() == LAST_GOOD_DAY
 
     with world.warehouse.connect() as conn:
-        holds = list_holds(conn, world.company.company_id, only_open=True)
+        holds = list_holds(conn, world.company.company_id, CHURN.name, only_open=True)
         assert [(hold.as_of_date, hold.flips) for hold in holds] == [
             (_after(4), 60),
             (_after(3), 60),
@@ -170,7 +173,7 @@ def test_payments_that_stop_for_three_days_flip_nobody_and_are_replayed_after_th
             (_after(1), 0),
         ]
         assert {hold.standing_date for hold in holds} == {LAST_GOOD_DAY}
-        flips = list_flips(conn, world.company.company_id, _after(2))
+        flips = list_flips(conn, world.company.company_id, CHURN.name, _after(2))
     assert {(flip.published_level, flip.held_level) for flip in flips} == {("low", "high")}
 
     # The repair brings what was missed, and is known only now.
@@ -188,8 +191,8 @@ def test_payments_that_stop_for_three_days_flip_nobody_and_are_replayed_after_th
     assert world.score(_after(3), knowledge) == {}
     assert world.publish(_after(3)) == (0, 0)
     with world.warehouse.connect(Role.publisher) as conn:
-        assert release(conn, world.company.company_id, _after(3), _at(_after(5), 3), "replayed")
-        assert not release(conn, world.company.company_id, _after(3), _at(_after(5), 3), "replayed")
+        assert release(conn, world.company.company_id, CHURN.name, _after(3), _at(_after(5), 3), "replayed")
+        assert not release(conn, world.company.company_id, CHURN.name, _after(3), _at(_after(5), 3), "replayed")
     assert world.standing() == _after(5)
     assert world.high() == 0
 
@@ -234,9 +237,11 @@ def test_what_somebody_accepts_passes_for_a_week_and_is_in_the_audit_log(world: 
         world.build(_after(days))
     assert SILENT in world.score(_after(1))
     with world.warehouse.connect() as conn:
-        accept(conn, world.company.company_id, _after(1), _at(_after(1), 9), "ada", "closed for the week")
+        accept(conn, world.company.company_id, CHURN.name, _after(1), _at(_after(1), 9), "ada", "closed for the week")
         with pytest.raises(NotHeld, match="churn holds"):
-            accept(conn, world.company.company_id, _after(2), _at(_after(1), 9), "ada", "closed for the week")
+            accept(
+                conn, world.company.company_id, CHURN.name, _after(2), _at(_after(1), 9), "ada", "closed for the week"
+            )
         audit = conn.execute("select actor, action, after ->> 'because' from ops.audit_log").fetchall()
     assert ("ada", "publication.accepted", "closed for the week") in audit
     assert world.score(_after(1)) == {}

@@ -17,7 +17,8 @@ from ml_assets.judging.drift import TOGETHER
 from ml_assets.task import Feature
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.retraining import cause_to_train, train_where_due
-from pipeline.prediction.training import ChurnTrainer
+from pipeline.prediction.tasks import task_named
+from pipeline.prediction.training import Trainer
 from pipeline.watching.grades_and_drift import grade_company, measure_company
 from pipeline.watching.verdicts import broken_promises, drifted_companies, open_holds
 from tests.integration.conftest import Churn
@@ -36,6 +37,7 @@ from warehouse.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
+CHURN = task_named("churn")
 FIRST, SECOND = date(2026, 1, 5), date(2026, 2, 5)
 NOW = datetime(2026, 4, 1, 6, tzinfo=UTC)
 FEATURES = [
@@ -95,18 +97,18 @@ def _grades(warehouse: Warehouse, company: Company) -> dict[tuple[str | None, st
 def test_scores_are_graded_once_when_their_labels_mature_and_again_when_these_are_corrected(
     warehouse: Warehouse, company: Company
 ) -> None:
-    assert grade_company(warehouse, company, NOW).graded == 0
+    assert grade_company(warehouse, CHURN, company, NOW).graded == 0
     _label(warehouse, company, FIRST, {"c8", "c9"})
-    first = grade_company(warehouse, company, NOW)
+    first = grade_company(warehouse, CHURN, company, NOW)
     assert (first.graded, first.corrected, first.outcomes, first.auc) == (10, 0, 2, 1.0)
     assert _grades(warehouse, company)[None, "shops"] == (5, 1)
     assert _grades(warehouse, company)[None, "unknown"] == (5, 1)
 
-    again = grade_company(warehouse, company, NOW)
+    again = grade_company(warehouse, CHURN, company, NOW)
     assert (again.graded, again.corrected, again.scores) == (0, 0, 10)
 
     _label(warehouse, company, SECOND, {"c9"})
-    second = grade_company(warehouse, company, NOW)
+    second = grade_company(warehouse, CHURN, company, NOW)
     assert (second.graded, second.scores, second.outcomes) == (10, 20, 3)
     assert _grades(warehouse, company)["2026-01-01", "all"] == (10, 2)
 
@@ -116,7 +118,7 @@ def test_scores_are_graded_once_when_their_labels_mature_and_again_when_these_ar
             " (%s, 'c1', %s, 'censored', 2, null, %s)",
             [company.company_id, FIRST, NOW, company.company_id, FIRST, NOW],
         )
-    corrected = grade_company(warehouse, company, NOW)
+    corrected = grade_company(warehouse, CHURN, company, NOW)
     assert (corrected.graded, corrected.corrected) == (0, 2)
     assert _grades(warehouse, company)["2026-01-01", "all"] == (9, 3)
     assert _grades(warehouse, company)["2026-02-01", "all"] == (10, 1)
@@ -128,12 +130,12 @@ def test_a_grade_is_of_the_score_as_it_was_published_and_not_of_one_of_later(
     warehouse: Warehouse, company: Company
 ) -> None:
     _label(warehouse, company, FIRST, {"c9"})
-    grade_company(warehouse, company, NOW)
+    grade_company(warehouse, CHURN, company, NOW)
     publish(warehouse, company.company_id, FIRST, {f"c{number}": Score(0.5) for number in range(10)})
     _label(warehouse, company, FIRST, {"c0"}, version=2, known_days=40)
-    grade_company(warehouse, company, NOW)
+    grade_company(warehouse, CHURN, company, NOW)
     with warehouse.connect() as conn:
-        rows = conn.execute("select probability, outcome from ml.score_grades order by customer_id").fetchall()
+        rows = conn.execute("select probability, outcome from ml.score_grades order by entity_id").fetchall()
     assert rows[0] == (0.05, True)
     assert rows[9] == (0.05 + 9 / 12, False)
 
@@ -145,17 +147,18 @@ def test_a_challenger_is_graded_beside_the_champion_on_the_same_rows_and_is_no_p
         published = conn.execute("select distinct model_version from predictions.churn_scores").fetchall()
         # Two customers of the first date alone, and the published model itself, which was a challenger before.
         conn.cursor().executemany(
-            "insert into ml.shadow_scores values (%s, %s, %s, %s, %s, now())",
+            "insert into ml.shadow_scores (company_id, task, entity_id, as_of_date, model_version, probability,"
+            " scored_at) values (%s, 'churn', %s, %s, %s, %s, now())",
             [
                 (company.company_id, customer, FIRST, version, probability)
                 for version in ("churn-acme v2", published[0][0])
                 for customer, probability in (("c0", 0.9), ("c9", 0.1), ("c8", 0.8))
             ],
         )
-    assert grade_company(warehouse, company, NOW).challengers == 0
+    assert grade_company(warehouse, CHURN, company, NOW).challengers == 0
     _label(warehouse, company, FIRST, {"c8", "c9"})
     _label(warehouse, company, SECOND, {"c9"})
-    assert grade_company(warehouse, company, NOW).challengers == 1
+    assert grade_company(warehouse, CHURN, company, NOW).challengers == 1
 
     def compared() -> dict[str, tuple[Any, ...]]:
         with warehouse.connect(Role.ml) as conn:
@@ -173,35 +176,44 @@ def test_a_challenger_is_graded_beside_the_champion_on_the_same_rows_and_is_no_p
         assert {version for (version,) in versions} == {"all", published[0][0]}
 
     _label(warehouse, company, FIRST, {"c0", "c8", "c9"}, version=2, known_days=75)
-    assert grade_company(warehouse, company, NOW).challengers == 1
+    assert grade_company(warehouse, CHURN, company, NOW).challengers == 1
     assert compared()["challenger"] == (3, 3, 0.6, None)
 
 
 def test_replayed_dates_are_not_graded(warehouse: Warehouse, company: Company) -> None:
     with warehouse.connect() as conn:
         conn.execute(
-            "insert into ml.publication_holds (company_id, as_of_date, held_at, reasons, scores, flips, released_at,"
-            " release) values (%s, %s, now(), '[]', 10, 0, now(), 'replayed')",
+            "insert into ml.publication_holds (company_id, task, as_of_date, held_at, reasons, scores, flips,"
+            " released_at, release) values (%s, 'churn', %s, now(), '[]', 10, 0, now(), 'replayed')",
             [company.company_id, FIRST],
         )
     _label(warehouse, company, FIRST, {"c9"})
-    assert grade_company(warehouse, company, NOW).graded == 0
+    assert grade_company(warehouse, CHURN, company, NOW).graded == 0
 
 
 def test_checks_name_the_company_and_its_figures(warehouse: Warehouse, company: Company) -> None:
     def verdicts() -> tuple[dict[str, str], ...]:
         with warehouse.connect() as conn:
-            return tuple(dict(check(conn).faults) for check in (broken_promises, drifted_companies, open_holds))
+            return tuple(
+                dict(check(conn, "churn").faults) for check in (broken_promises, drifted_companies, open_holds)
+            )
 
     assert verdicts() == ({}, {}, {})
     with warehouse.connect() as conn:
-        assert broken_promises(conn).shown == {"acme": "nothing graded yet"}
+        assert broken_promises(conn, "churn").shown == {"acme": "nothing graded yet"}
     # Nobody left, though 42 percent were to.
     _label(warehouse, company, FIRST, set())
-    grade_company(warehouse, company, NOW)
+    grade_company(warehouse, CHURN, company, NOW)
     stage(warehouse, company.company_id, SECOND + timedelta(days=1), {"c0": Score(0.9), "c1": Score(0.1)})
     with warehouse.connect(Role.ml) as conn:
-        hold(conn, company.company_id, SECOND + timedelta(days=1), NOW, {"no source fell silent": "payments: 0"})
+        hold(
+            conn,
+            CHURN.relations.contract,
+            company.company_id,
+            SECOND + timedelta(days=1),
+            NOW,
+            {"no source fell silent": "payments: 0"},
+        )
         _drift(conn, company, NOW.date(), [TOGETHER, "revenue_90d"])
     promises, drifts, holds = verdicts()
     assert promises["acme"].startswith("42.5% promised, 0.0% kept (0.0% to 27.8%)")
@@ -217,7 +229,7 @@ def _drift(
     day: date,
     drifted: list[str],
     version: str = "churn-acme v1",
-    watched: tuple[str, ...] = (TOGETHER, "churn_probability", "revenue_90d"),
+    watched: tuple[str, ...] = (TOGETHER, "probability", "revenue_90d"),
 ) -> None:
     rows = [
         DriftRow(name, name, 0.5, None, 0.4 if name == "revenue_90d" else None, 0.1, name in drifted, 0, 0, [], "")
@@ -227,7 +239,7 @@ def _drift(
 
 
 @pytest.fixture
-def trained(warehouse: Warehouse, company: Company, tmp_path: Path) -> tuple[ModelRegistry, ChurnTrainer]:
+def trained(warehouse: Warehouse, company: Company, tmp_path: Path) -> tuple[ModelRegistry, Trainer]:
     """Twelve months of features and labels of 200 customers, and a model that was trained on them."""
     with warehouse.connect() as conn:
         conn.execute(
@@ -255,7 +267,7 @@ def trained(warehouse: Warehouse, company: Company, tmp_path: Path) -> tuple[Mod
                     [(*row[:3], day < NOW.date(), bool(random.random() < row[3] / 400)) for row in rows],
                 )
     registry = ModelRegistry(warehouse, tmp_path)
-    trainer = ChurnTrainer(warehouse, registry, FEATURES, Clock(None), 1)
+    trainer = Trainer(CHURN, warehouse, registry, FEATURES, Clock(None), 1)
     assert trainer.train(company, "when_due").status in ("promoted", "too_few_outcomes")
     return registry, trainer
 
@@ -263,14 +275,14 @@ def trained(warehouse: Warehouse, company: Company, tmp_path: Path) -> tuple[Mod
 def test_drift_is_measured_once_a_day_against_what_the_champion_learned_from_and_shown_by_command(
     warehouse: Warehouse,
     company: Company,
-    trained: tuple[ModelRegistry, ChurnTrainer],
+    trained: tuple[ModelRegistry, Trainer],
     churn: Churn,
     add_company: Callable[..., Company],
 ) -> None:
     registry, _ = trained
-    calm = measure_company(warehouse, registry, company, NOW)
+    calm = measure_company(warehouse, registry, CHURN, company, NOW)
     assert (calm.status, calm.as_of_date, calm.drifted, calm.is_drifted) == ("measured", NOW.date(), 0, False)
-    assert measure_company(warehouse, registry, company, NOW).status == "already_measured"
+    assert measure_company(warehouse, registry, CHURN, company, NOW).status == "already_measured"
     with warehouse.connect() as conn:
         conn.execute(
             "insert into features.churn_feature_matrix select company_id, customer_id, as_of_date + 1,"
@@ -278,15 +290,15 @@ def test_drift_is_measured_once_a_day_against_what_the_champion_learned_from_and
             " from features.churn_feature_matrix where as_of_date = %s",
             [NOW.date()],
         )
-    moved = measure_company(warehouse, registry, company, NOW + timedelta(days=1))
+    moved = measure_company(warehouse, registry, CHURN, company, NOW + timedelta(days=1))
     assert moved.drifted_features == "days_since_last_payment"
     assert moved.score_is_drifted
     with warehouse.connect(Role.ml) as conn:
         measured = read_drift(conn, company.company_id, "churn")
     assert measured is not None
     assert measured[0] == NOW.date() + timedelta(days=1)
-    assert [row.feature for row in measured[1]][:2] == [TOGETHER, "churn_probability"]
-    nothing = measure_company(warehouse, registry, company, NOW + timedelta(days=2))
+    assert [row.feature for row in measured[1]][:2] == [TOGETHER, "probability"]
+    nothing = measure_company(warehouse, registry, CHURN, company, NOW + timedelta(days=2))
     assert nothing.status == "not_measured"
     assert "no feature rows" in nothing.note
 
@@ -300,7 +312,7 @@ def test_drift_is_measured_once_a_day_against_what_the_champion_learned_from_and
 
 
 def test_a_model_is_trained_anew_by_drift_by_grades_and_by_age_but_not_too_often_nor_from_an_outage(
-    warehouse: Warehouse, company: Company, trained: tuple[ModelRegistry, ChurnTrainer]
+    warehouse: Warehouse, company: Company, trained: tuple[ModelRegistry, Trainer]
 ) -> None:
     registry, trainer = trained
     settings = Settings(database_url=warehouse.url(), retrain_after_days=30, retrain_minimum_days=7)  # type: ignore[arg-type]
@@ -309,12 +321,12 @@ def test_a_model_is_trained_anew_by_drift_by_grades_and_by_age_but_not_too_often
 
     def cause(days: int) -> Cause | None:
         with warehouse.connect(Role.ml) as conn:
-            return cause_to_train(conn, settings, registry, company, today + timedelta(days=days))
+            return cause_to_train(conn, CHURN, settings, registry, company, today + timedelta(days=days))
 
     assert cause(8) is None
     assert cause(30) == "schedule"
     with warehouse.connect(Role.ml) as conn:
-        _drift(conn, company, today + timedelta(days=7), ["churn_probability"], version)
+        _drift(conn, company, today + timedelta(days=7), ["probability"], version)
     assert cause(8) is None
     with warehouse.connect(Role.ml) as conn:
         _drift(conn, company, today + timedelta(days=8), [TOGETHER], version)
@@ -332,12 +344,19 @@ def test_a_model_is_trained_anew_by_drift_by_grades_and_by_age_but_not_too_often
     assert cause(8) == "grade"
     stage(warehouse, company.company_id, today + timedelta(days=8), {"c0": Score(0.9)})
     with warehouse.connect(Role.ml) as conn:
-        hold(conn, company.company_id, today + timedelta(days=8), NOW, {"no source fell silent": "payments: 0"})
+        hold(
+            conn,
+            CHURN.relations.contract,
+            company.company_id,
+            today + timedelta(days=8),
+            NOW,
+            {"no source fell silent": "payments: 0"},
+        )
     assert cause(9) is None
 
     def train(on_schedule: bool) -> str:
         return train_where_due(
-            settings, warehouse, registry, trainer, company, "always", "schedule" if on_schedule else None
+            CHURN, settings, warehouse, registry, trainer, company, "always", "schedule" if on_schedule else None
         ).status
 
     assert train(on_schedule=True) == "not_due"
@@ -353,7 +372,8 @@ def test_grades_are_shown_by_command_with_challengers_below(
     assert "acme: nothing to grade yet. A score is graded 30 days after its date." in churn("grade").output
     with warehouse.connect(Role.ml) as conn:
         conn.execute(
-            "insert into ml.shadow_scores values (%s, 'c9', %s, 'churn-acme v2', 0.25, now())",
+            "insert into ml.shadow_scores (company_id, task, entity_id, as_of_date, model_version, probability,"
+            " scored_at) values (%s, 'churn', 'c9', %s, 'churn-acme v2', 0.25, now())",
             [company.company_id, FIRST],
         )
     _label(warehouse, company, FIRST, {"c8", "c9"})
@@ -373,7 +393,7 @@ def test_holds_are_listed_looked_into_and_accepted_by_command(
     held = SECOND + timedelta(days=1)
     stage(warehouse, company.company_id, held, {"c0": Score(0.9), "c1": Score(0.1)})
     with warehouse.connect(Role.ml) as conn:
-        hold(conn, company.company_id, held, NOW, {"no source fell silent": "payments: 0"})
+        hold(conn, CHURN.relations.contract, company.company_id, held, NOW, {"no source fell silent": "payments: 0"})
     listed = churn("holds", "--company", "acme", "--date", f"{held}").output
     assert re.search(r"2026-02-06 +2026-02-05 +2 +1 +held +no source fell silent: payments: 0", listed)
     assert re.search(r"c0 +low 5\.0% +high 90\.0%", listed)
