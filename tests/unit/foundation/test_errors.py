@@ -58,4 +58,5 @@ def test_only_the_root_and_values_that_cannot_be_read_derive_from_pythons_own_er
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.ClassDef) and {ast.unparse(base) for base in node.bases} & PYTHONS_OWN
     }
-    assert strangers == {"ChurnError", "Unreadable"}
+    # Jinja's way to return a value from a macro is an exception, and no error.
+    assert strangers == {"ChurnError", "Unreadable", "_Returned"}
