@@ -35,6 +35,7 @@ from pipeline.integrations.metabase.desired import WarehouseConnection
 from pipeline.integrations.metabase.filled_sql import filled_sql
 from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
+from pipeline.prediction.tasks import CONTRACTS
 from pipeline.telling.report import write_report
 from tests.integration.pipeline.integrations.metabase.stand_in.server import StandIn, served
 from warehouse.companies.registry import add_company
@@ -308,7 +309,7 @@ def _plan(companies: int) -> bool:
 
 
 def _cards(warehouse: Warehouse, folder: Path, customers: int, months: int) -> list[bool]:
-    migrate(warehouse)
+    migrate(warehouse, CONTRACTS)
     companies = []
     with warehouse.connect() as connection:
         for slug in ("large", "small"):

@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmarks.feature_marts.by_hand import by_hand
 from benchmarks.feature_marts.raw_history import Size, generate, new_day
+from pipeline.prediction.tasks import CONTRACTS
 from warehouse.connection import Warehouse
 from warehouse.migrate import migrate
 from warehouse.settings import Settings
@@ -88,7 +89,7 @@ def measure(size: Size, rounds: int) -> Figures:
     """Build everything for one size in a warehouse of its own."""
     build = ("run", "--select", *MARTS)
     with tempfile.TemporaryDirectory() as folder, Warehouse.open(Settings(home=Path(folder) / "home")) as warehouse:
-        migrate(warehouse)
+        migrate(warehouse, CONTRACTS)
         profile = Path(folder) / "dbt"
         warehouse.write_dbt_profile(profile)
         months = {"history_months": size.dates}

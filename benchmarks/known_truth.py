@@ -34,10 +34,10 @@ from ml_assets.judging.evaluate import calibration_error
 from ml_assets.model.trained import TrainedModel
 from ml_assets.scoring.reasons_json import TOP_REASONS
 from ml_assets.scoring.rows import build_score_rows
-from ml_assets.task import CHURN
+from ml_assets.task import ENTITY_ID
 from ml_assets.training.train import repeat
 from pipeline.prediction.registry import ModelRegistry
-from pipeline.prediction.training import meaning_of_churn
+from pipeline.prediction.tasks import task_named
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
@@ -47,6 +47,7 @@ from warehouse.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 CHURN_COMMAND = Path(sys.executable).with_name("churn")
+CHURN = task_named("churn")
 RAVENSTACK = ROOT.parent / "shared" / "data" / "ravenstack"
 SAAS, GAP_TO_CLOSE = "brightdesk", 0.90
 LARGEST_ERROR, ROWS_FOR_ERROR = 0.02, 5_000
@@ -147,12 +148,12 @@ def _judge(
     if name is None or found is None:
         raise SystemExit(f"{company.slug} has no champion in {home}: `churn demo run` did not finish there")
     model, version = found
-    record = registry.report(name, version)
+    record = registry.report(version)
     frame = _unseen(warehouse, company, model, record["split"].get("test") or [])
     truth = read_truth(home / "demo", company.slug).to_pandas()
     truth["as_of_date"] = pd.to_datetime(truth["as_of_date"]).dt.date
     frame["as_of_date"] = pd.to_datetime(frame["as_of_date"]).dt.date
-    rows = frame.merge(truth, on=["customer_id", "as_of_date"])
+    rows = frame.merge(truth.rename(columns={"customer_id": ENTITY_ID}), on=[ENTITY_ID, "as_of_date"])
     probabilities = {"champion": model.score(rows, explain=False).probability, "hidden": rows["churn_probability"]}
     for shown, candidate in (("rule", BinnedRule.kind), ("baseline", "logistic")):
         if model.rung == "rule":
@@ -160,7 +161,7 @@ def _judge(
             continue
         settings = record["decision"]["settings"].get("rule" if shown == "rule" else candidate, {})
         stand_in = replace(model, estimator=cast(Estimator, _Told(candidate, settings)))
-        again = repeat(stand_in, record["split"], _learned_from(warehouse, company, companies, model), CHURN)
+        again = repeat(stand_in, record["split"], _learned_from(warehouse, company, companies, model), CHURN.task)
         probabilities[shown] = again.score(rows, explain=False).probability
     publishes = f"{model.estimator.kind} ({model.rung})"
     plain = {name: np.asarray(values, dtype=np.float64) for name, values in probabilities.items()}
@@ -178,7 +179,9 @@ def _unseen(warehouse: Warehouse, company: Company, model: TrainedModel, test: l
             [company.company_id, after],
         ).fetchall()
     chosen = [day for (day,) in days if test or day > after]
-    return pd.concat([rows_at(warehouse, company.company_id, day, names, attributes).to_pandas() for day in chosen])
+    place = (warehouse, CHURN.relations, company.company_id)
+    parts: list[pd.DataFrame] = [rows_at(*place, day, names, attributes).to_pandas() for day in chosen]
+    return pd.concat(parts)
 
 
 def _learned_from(
@@ -187,10 +190,10 @@ def _learned_from(
     names, attributes = _names(model, company)
     sharing = [company]
     if model.rung == "pooled_model":
-        means = meaning_of_churn(company)
-        sharing = [one for one in companies if one.shares_training and meaning_of_churn(one) == means]
+        means = CHURN.settings_of(company).meaning()
+        sharing = [one for one in companies if one.shares_training and CHURN.settings_of(one).meaning() == means]
     ids = [one.company_id for one in sharing]
-    frame: pd.DataFrame = labelled_rows(warehouse, ids, names, attributes).to_pandas()
+    frame: pd.DataFrame = labelled_rows(warehouse, CHURN.relations, ids, names, attributes).to_pandas()
     return frame
 
 
@@ -206,7 +209,7 @@ def _drivers_found(model: TrainedModel, rows: pd.DataFrame) -> dict[str, tuple[i
     Doubled: against the company's mean contribution of the driver. A reason counts where it raises the risk. By chance:
     the share of all rows among whose top reasons it stands.
     """
-    scored = build_score_rows(model, rows, CHURN, model_version="")
+    scored = build_score_rows(model, rows, CHURN.task, model_version="")
     raising = [
         [reason["feature"] for reason in orjson.loads(text)[:TOP_REASONS] if reason["contribution"] > 0]
         for text in scored["reasons"]
@@ -243,7 +246,7 @@ def _aucs(one: Judged) -> dict[str, float]:
 
 def _closed_interval(one: Judged) -> tuple[float, float]:
     """95 percent interval of the share closed by what happened, customers drawn anew."""
-    _, member = np.unique(one.rows["customer_id"], return_inverse=True)
+    _, member = np.unique(one.rows[ENTITY_ID], return_inverse=True)
     random, found = np.random.default_rng(7), []
     for _ in range(DRAWS):
         weight = np.bincount(random.integers(0, member.max() + 1, member.max() + 1), minlength=member.max() + 1)[member]

@@ -31,6 +31,7 @@ from pipeline.companies import parse_definition
 from pipeline.connectors.contract import PAYMENTS
 from pipeline.connectors.validation import Reading, validate_records
 from pipeline.loading.sync import CHUNK_ROWS
+from pipeline.prediction.tasks import CONTRACTS
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.frames import copy_arrow
@@ -174,7 +175,7 @@ def main() -> None:
     os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
     records = payments(options.rows)
     with tempfile.TemporaryDirectory() as folder, Warehouse.open(Settings(home=Path(folder) / "home")) as warehouse:
-        migrate(warehouse)
+        migrate(warehouse, CONTRACTS)
         definition = {
             "slug": "acme",
             "name": "Acme",

@@ -36,6 +36,7 @@ from psycopg.conninfo import make_conninfo
 
 from ml_assets.scoring.reasons import OTHER, Reason
 from pipeline.companies import parse_definition
+from pipeline.prediction.tasks import CONTRACTS, task_named
 from warehouse import relations
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
@@ -56,6 +57,7 @@ PROJECT = Path(__file__).parents[1]
 PAIRS_OF_CONNECTIONS = 10
 DASHBOARDS = ("overview", "at_risk")
 EVIDENCE = '{"customers":1000,"outcomes":200,"is_thin":false}'
+CONTRACT = task_named("churn").relations.contract
 FEATURES = (
     ("days_since_last_payment", "Days since the last payment", "days", "payments"),
     ("tickets_opened_90d", "Tickets opened in 90 days", "tickets", "tickets"),
@@ -79,9 +81,10 @@ def scores(rows: int, company_id: int) -> Iterator[pa.Table]:
         yield pa.table(
             {
                 "company_id": pa.array(np.full(size, company_id), pa.int32()),
-                "customer_id": [f"cus_{number:08d}" for number in range(start, start + size)],
+                "task": [CONTRACT.task] * size,
+                "entity_id": [f"cus_{number:08d}" for number in range(start, start + size)],
                 "as_of_date": pa.array([DAY] * size, pa.date32()),
-                "churn_probability": probability,
+                "probability": probability,
                 "risk_level": levels.tolist(),
                 "percentile": np.full(size, 50.0),
                 "baseline_log_odds": np.full(size, -2.0),
@@ -125,8 +128,20 @@ def copy(warehouse: Warehouse, role: Role | None, relation: Relation, chunks: li
     started = time.perf_counter()
     with warehouse.connect(role) as conn, conn.cursor() as cursor:
         for chunk in chunks:
-            copy_arrow(cursor, chunk, relation, json_columns=JSON_COLUMNS)
+            copy_arrow(
+                cursor,
+                chunk if relation == relations.STAGED_SCORES else _of_contract(chunk),
+                relation,
+                json_columns=JSON_COLUMNS,
+            )
     return time.perf_counter() - started
+
+
+def _of_contract(chunk: pa.Table) -> pa.Table:
+    """Scores with the columns' names of the published table, which holds one task's."""
+    own = {"entity_id": CONTRACT.entity_id, "probability": CONTRACT.probability}
+    kept = chunk.drop_columns(["task"])
+    return kept.rename_columns([own.get(name, name) for name in kept.column_names])
 
 
 def bare_copy(warehouse: Warehouse, chunks: list[pa.Table]) -> float:
@@ -134,9 +149,7 @@ def bare_copy(warehouse: Warehouse, chunks: list[pa.Table]) -> float:
     with warehouse.connect(autocommit=True) as conn:
         conn.execute(sql.SQL("drop table if exists {}").format(BARE.identifier))
         conn.execute(
-            sql.SQL("create table {} (like {} including all)").format(
-                BARE.identifier, relations.CHURN_SCORES_V1.identifier
-            )
+            sql.SQL("create table {} (like {} including all)").format(BARE.identifier, CONTRACT.scores_v1.identifier)
         )
     seconds = copy(warehouse, None, BARE, chunks)
     with warehouse.connect(autocommit=True) as conn:
@@ -151,13 +164,13 @@ def stage_and_publish(warehouse: Warehouse, company_id: int, chunks: list[pa.Tab
     staging = copy(warehouse, Role.ml, relations.STAGED_SCORES, chunks)
     with warehouse.connect(Role.ml) as conn:
         conn.execute(
-            "insert into ml.publication_gates (company_id, as_of_date, staged_at, checked_at, is_passed, checks)"
-            " select %s, %s, max(staged_at), now(), true, '[]' from ml.staged_scores",
+            "insert into ml.publication_gates (company_id, task, as_of_date, staged_at, checked_at, is_passed, checks)"
+            " select %s, 'churn', %s, max(staged_at), now(), true, '[]' from ml.staged_scores",
             [company_id, DAY],
         )
     started = time.perf_counter()
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
-        published = publish_staged_scores(conn, company_id, DAY, NOW)
+        published = publish_staged_scores(conn, CONTRACT, company_id, DAY, NOW)
     assert published.upserts == published.scores == sum(chunk.num_rows for chunk in chunks)
     return staging, time.perf_counter() - started
 
@@ -322,7 +335,7 @@ def main() -> None:
     parser.add_argument("--marts", type=int, default=200_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, Warehouse.open(Settings(home=Path(name) / "home")) as warehouse:
-        migrate(warehouse)
+        migrate(warehouse, CONTRACTS)
         with warehouse.connect() as conn:
             for number in range(1, COMPANIES + 1):
                 definition = {"slug": f"company{number}", "name": "A", "connector": "files", "currency": "EUR"}

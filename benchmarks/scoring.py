@@ -28,6 +28,7 @@ import pyarrow as pa
 import xgboost
 from psycopg import sql
 
+from foundation.model_version import ModelVersion
 from ml_assets.estimators.base import FitRows
 from ml_assets.estimators.boosted_trees import BoostedTrees, fit_boosted_trees
 from ml_assets.frames import FeatureEncoder, FloatArray
@@ -35,11 +36,11 @@ from ml_assets.model.calibrate import AffineCalibrator
 from ml_assets.model.explain import publish_parts
 from ml_assets.model.trained import TrainedModel, TrainingFacts
 from ml_assets.scoring.rows import build_score_rows
-from ml_assets.task import CHURN, Feature
+from ml_assets.task import Feature
 from pipeline.companies import parse_definition
 from pipeline.prediction.registry import ModelRegistry
-from pipeline.prediction.scoring import ChurnScorer
-from warehouse import relations
+from pipeline.prediction.scoring import Scorer
+from pipeline.prediction.tasks import CONTRACTS, task_named
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import add_company
@@ -53,6 +54,8 @@ from warehouse.relations import Relation
 from warehouse.roles import Role
 from warehouse.settings import Settings
 
+CHURN = task_named("churn")
+CONTRACT = CHURN.relations.contract
 FIRST, NEXT = date(2026, 1, 1), date(2026, 1, 2)
 VERSION = "sql1.set1"
 FULL_ROWS = 1_000_000
@@ -72,11 +75,11 @@ class _OneModel:
     def __init__(self, model: TrainedModel) -> None:
         self._model = model
 
-    def champion_version(self, name: str) -> str:  # noqa: ARG002
+    def champion_version(self, name: str) -> ModelVersion:
         """Always the first."""
-        return "1"
+        return ModelVersion(name, 1)
 
-    def load(self, name: str, version: str) -> TrainedModel:  # noqa: ARG002
+    def load(self, version: ModelVersion) -> TrainedModel:  # noqa: ARG002
         """The model."""
         return self._model
 
@@ -104,7 +107,7 @@ def make_model() -> TrainedModel:
         outcomes=int(outcomes.sum()),
     )
     calibrator = AffineCalibrator(0.95, 0.02, "made up", (0.001, 0.0, 0.001))
-    return TrainedModel(CHURN.name, CHURN.entity_key, "own_model", trees, calibrator, encoder, facts)
+    return TrainedModel(CHURN.name, "own_model", trees, calibrator, encoder, facts)
 
 
 def fill(warehouse: Warehouse, company_id: int, rows: int, day: date, moved_share: float = 0.0) -> None:
@@ -133,7 +136,7 @@ def fill(warehouse: Warehouse, company_id: int, rows: int, day: date, moved_shar
             }
             for place, feature in enumerate(FEATURES):
                 table[feature.name] = pa.array(values[place], mask=missing[place])
-            copy_arrow(cursor, pa.table(table), relations.CHURN_FEATURE_MATRIX)
+            copy_arrow(cursor, pa.table(table), CHURN.relations.matrix)
     with warehouse.connect(autocommit=True) as conn:
         conn.execute("vacuum analyze features.churn_feature_matrix")
 
@@ -166,14 +169,28 @@ def bare_predict(trees: BoostedTrees, matrix: FloatArray) -> float:
     return time.perf_counter() - started
 
 
+def _published(name: str) -> sql.Composed:
+    """A column of SCORES as the published table has it."""
+    plain = {
+        "task": sql.Literal(CONTRACT.task),
+        "entity_id": sql.Identifier(CONTRACT.entity_id),
+        "probability": sql.Identifier(CONTRACT.probability),
+    }.get(name, sql.Identifier(name))
+    return sql.SQL("{}::text as {}" if name in JSON_COLUMNS else "{} as {}").format(plain, sql.Identifier(name))
+
+
 def published_rows(warehouse: Warehouse, day: date) -> pa.Table:
     """A published set as it was handed over."""
-    columns = sql.SQL(", ").join(
-        sql.SQL("{0}::text as {0}" if name in JSON_COLUMNS else "{0}").format(sql.Identifier(name))
-        for name in SCORES.names
-    )
+    columns = sql.SQL(", ").join(_published(name) for name in SCORES.names)
     query = sql.SQL("select {} from predictions.churn_scores_v1 where as_of_date = {} order by customer_id")
     return read_arrow(warehouse, query.format(columns, day)).cast(SCORES)
+
+
+def _in_its_words(table: pa.Table) -> pa.Table:
+    """Scores with the columns' names of the published table, which holds one task's."""
+    own = {"entity_id": CONTRACT.entity_id, "probability": CONTRACT.probability}
+    kept = table.drop_columns(["task"])
+    return kept.rename_columns([own.get(name, name) for name in kept.column_names])
 
 
 def bare_copy(warehouse: Warehouse) -> float:
@@ -181,15 +198,13 @@ def bare_copy(warehouse: Warehouse) -> float:
     first, second = (published_rows(warehouse, day) for day in (FIRST, NEXT))
     with warehouse.connect(autocommit=True) as conn:
         conn.execute(
-            sql.SQL("create table {} (like {} including all)").format(
-                BARE.identifier, relations.CHURN_SCORES_V1.identifier
-            )
+            sql.SQL("create table {} (like {} including all)").format(BARE.identifier, CONTRACT.scores_v1.identifier)
         )
     seconds = 0.0
     for table in (first, second):
         started = time.perf_counter()
         with warehouse.connect() as conn, conn.cursor() as cursor:
-            copy_arrow(cursor, table, BARE, json_columns=JSON_COLUMNS)
+            copy_arrow(cursor, _in_its_words(table), BARE, json_columns=JSON_COLUMNS)
         seconds = time.perf_counter() - started
     with warehouse.connect(autocommit=True) as conn:
         conn.execute(sql.SQL("drop table {}").format(BARE.identifier))
@@ -201,14 +216,14 @@ def publish(warehouse: Warehouse, company: Company, day: date) -> float:
     at = datetime(day.year, day.month, day.day, 6, tzinfo=UTC)
     started = time.perf_counter()
     with warehouse.connect(Role.ml) as conn:
-        failed = [check for check in run_gate(conn, company, day, at) if not check.passed]
+        failed = [check for check in run_gate(conn, CHURN.relations, company, day, at) if not check.passed]
     assert not failed, failed
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
-        publish_staged_scores(conn, company.company_id, day, at)
+        publish_staged_scores(conn, CONTRACT, company.company_id, day, at)
     return time.perf_counter() - started
 
 
-def without_reasons(warehouse: Warehouse, scorer: ChurnScorer, company: Company, model: TrainedModel) -> list[bool]:
+def without_reasons(warehouse: Warehouse, scorer: Scorer, company: Company, model: TrainedModel) -> list[bool]:
     """Scoring to published rows on an ordinary day, on which few customers moved, beside the sum of its bare parts."""
     scorer.stage(company, explain=False)
     first = publish(warehouse, company, FIRST)
@@ -236,7 +251,7 @@ def without_reasons(warehouse: Warehouse, scorer: ChurnScorer, company: Company,
 def reasons(warehouse: Warehouse, company: Company, model: TrainedModel) -> list[bool]:
     """Exact reasons beside the library's own contributions on the same rows."""
     names = [feature.name for feature in FEATURES]
-    frame = rows_at(warehouse, company.company_id, FIRST, names).slice(0, EXPLAINED_ROWS).to_pandas()
+    frame = rows_at(warehouse, CHURN.relations, company.company_id, FIRST, names).slice(0, EXPLAINED_ROWS).to_pandas()
     matrix = model.encoder.encode(frame)
     trees = cast(BoostedTrees, model.estimator)
     library, ours = [], []
@@ -250,7 +265,7 @@ def reasons(warehouse: Warehouse, company: Company, model: TrainedModel) -> list
         publish_parts(parts, bias, model.calibrator)
         ours.append(time.perf_counter() - started)
     started = time.perf_counter()
-    build_score_rows(model, frame, CHURN, model_version="v")
+    build_score_rows(model, frame, CHURN.task, model_version="v")
     everything = time.perf_counter() - started
     print(f"Exact reasons of {len(frame):,} rows, {trees.trees} trees; quickest of {EXPLAINED_TIMES}")
     print(f"  XGBoost's contributions      {min(library):7.2f} s")
@@ -259,7 +274,7 @@ def reasons(warehouse: Warehouse, company: Company, model: TrainedModel) -> list
     return [_promise("parts / XGBoost's contributions", min(ours) / min(library), 1.1)]
 
 
-def ordinary_day(warehouse: Warehouse, scorer: ChurnScorer, company: Company) -> None:
+def ordinary_day(warehouse: Warehouse, scorer: Scorer, company: Company) -> None:
     """The first day with reasons, and a day on which few customers moved."""
     started = time.perf_counter()
     scorer.stage(company, again=True)
@@ -283,7 +298,7 @@ def one_customer(model: TrainedModel) -> list[bool]:
     for number in range(len(rows)):
         frame = rows.iloc[[number]]
         started = time.perf_counter()
-        build_score_rows(model, frame, CHURN, model_version="v")
+        build_score_rows(model, frame, CHURN.task, model_version="v")
         times.append((time.perf_counter() - started) * 1000)
     print(f"One customer with reasons, 500 times: median {statistics.median(times):.1f} ms")
     return [_promise("99th percentile, milliseconds", float(np.quantile(times, 0.99)), 100)]
@@ -299,7 +314,7 @@ def main() -> None:
     model = make_model()
     kept = one_customer(model)
     with tempfile.TemporaryDirectory() as name, Warehouse.open(Settings(home=Path(name) / "home")) as warehouse:
-        migrate(warehouse)
+        migrate(warehouse, CONTRACTS)
         with warehouse.connect() as conn:
             definition = {"slug": "acme", "name": "A", "connector": "files", "currency": "EUR"}
             company = add_company(conn, parse_definition(definition | {"churn_kind": "cancellation"}), "benchmark")
@@ -311,7 +326,7 @@ def main() -> None:
             loads(conn, company)
         fill(warehouse, company.company_id, rows, FIRST)
         fill(warehouse, company.company_id, rows, NEXT, moved_share=0.03)
-        scorer = ChurnScorer(warehouse, cast(ModelRegistry, _OneModel(model)), FEATURES, Clock(None))
+        scorer = Scorer(CHURN, warehouse, cast(ModelRegistry, _OneModel(model)), FEATURES, Clock(None))
         company = company.model_copy(update={"clock_at": datetime(2026, 1, 1, 6, tzinfo=UTC)})
         kept += without_reasons(warehouse, scorer, company, model)
         kept += reasons(warehouse, company, model)

@@ -24,9 +24,10 @@ import pandas as pd
 from ml_assets.estimators.base import FitRows
 from ml_assets.estimators.candidates import BLEND, fit_candidate, shallower
 from ml_assets.frames import FeatureEncoder, as_of_dates, outcomes_of
-from ml_assets.task import CHURN, Feature, PredictionTask
+from ml_assets.task import ENTITY_ID, OUTCOME, Feature, PredictionTask
 from ml_assets.training.splits import NoSplit, count_by_date, inner_split, rows_on, split_by_time
 from ml_assets.training.train import TrainingResult, train
+from pipeline.prediction.tasks import task_named
 
 MONTHS, HORIZON_DAYS, THREADS, TIMES = 24, 30, 2, 3
 FULL_ROWS = 400_000
@@ -35,6 +36,7 @@ FEATURES = tuple(
     Feature(f"feature_{number:02d}", f"Feature {number}", "days", f"family_{number % 6}", "number")
     for number in range(60)
 )
+CHURN = task_named("churn").task
 TASKS = {"all candidates": CHURN, "XGBoost alone": replace(CHURN, candidates=("xgboost",))}
 
 
@@ -49,9 +51,9 @@ def make_frame(rows: int) -> pd.DataFrame:
     frame = pd.DataFrame(matrix[: customers * MONTHS], columns=[feature.name for feature in FEATURES])
     months = pd.date_range("2024-01-01", periods=MONTHS, freq="MS").date
     frame.insert(0, "as_of_date", np.repeat(months, customers))
-    frame.insert(0, "customer_id", np.tile([f"cus_{number:07d}" for number in range(customers)], MONTHS))
+    frame.insert(0, ENTITY_ID, np.tile([f"cus_{number:07d}" for number in range(customers)], MONTHS))
     frame.insert(0, "company_id", 1)
-    return frame.assign(is_churned=outcomes[: len(frame)], feature_version="sql1.set1")
+    return frame.assign(**{OUTCOME: outcomes[: len(frame)]}, feature_version="sql1.set1")
 
 
 def fit_rows_of(frame: pd.DataFrame) -> tuple[FitRows, FitRows]:

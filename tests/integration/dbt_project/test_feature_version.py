@@ -11,6 +11,7 @@ from pipeline.features.versions import sql_version
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_project.dbt_runs import (
+    CHURN_RELATIONS,
     FEATURE_RELATIONS,
     FEATURES_AND_TASKS,
     VIEWS_STAND,
@@ -66,7 +67,7 @@ def _append(dbt: DbtRuns, file: str, text: str) -> None:
 
 
 def test_every_row_names_one_version_per_company_and_settings(warehouse: Warehouse, dbt: DbtRuns) -> None:
-    for relation in FEATURE_RELATIONS:
+    for relation in (*FEATURE_RELATIONS, *CHURN_RELATIONS):
         versions = _versions(warehouse, relation)
         assert [len(found) for found in versions.values()] == [1, 1]
         (one,), (other,) = versions.values()
@@ -77,7 +78,7 @@ def test_every_row_names_one_version_per_company_and_settings(warehouse: Warehou
 
 def test_dagsters_code_version_is_the_versions_first_part(warehouse: Warehouse, dbt: DbtRuns) -> None:
     manifest = dbt.manifest()
-    for relation in FEATURE_RELATIONS:
+    for relation in (*FEATURE_RELATIONS, "churn_population"):
         (version, *_), *_ = _versions(warehouse, relation).values()
         assert sql_version(manifest, f"model.churn_warehouse.{relation}") == version.split(".")[0]
 
@@ -107,7 +108,7 @@ def test_words_and_unrelated_models_change_no_version_and_a_features_basis_does(
 
     yaml.write_text(words.replace("basis: event_times", "basis: attributes", 1))
     after = _sql_versions(elsewhere)
-    assert {name for name in before if before[name] != after[name]} == {"ticket_features", "churn_feature_matrix"}
+    assert {name for name in before if before[name] != after[name]} == {"ticket_features", "customer_feature_matrix"}
 
 
 def test_changed_settings_and_rates_build_anew_the_rows_that_rest_on_them(warehouse: Warehouse, dbt: DbtRuns) -> None:
@@ -135,10 +136,10 @@ def test_changed_settings_and_rates_build_anew_the_rows_that_rest_on_them(wareho
     assert [len(found) for found in after.values()] == [1, 1]
     assert [before[company] == after[company] for company in sorted(before)] == [True, False]
     with warehouse.connect() as connection:
-        connection.execute("delete from before.churn_feature_matrix where company_id = 2")
-        connection.execute("delete from features.churn_feature_matrix where company_id = 2")
-        moved = moved_columns(connection, "before", ("churn_feature_matrix",))["churn_feature_matrix"]
-        unmoved = moved_columns(connection, "before", ("churn_feature_matrix",), up_to="2025-05-10")
+        connection.execute("delete from before.customer_feature_matrix where company_id = 2")
+        connection.execute("delete from features.customer_feature_matrix where company_id = 2")
+        moved = moved_columns(connection, "before", ("customer_feature_matrix",))["customer_feature_matrix"]
+        unmoved = moved_columns(connection, "before", ("customer_feature_matrix",), up_to="2025-05-10")
         connection.rollback()
     assert {"revenue_90d", "rates_version"} <= moved
     assert unmoved == {}
@@ -151,15 +152,19 @@ def test_changed_sql_builds_the_mart_and_the_matrix_anew_and_never_mixes(warehou
     # The mart alone would read what the old SQL made, and the matrix alone the mart's old rows.
     with pytest.raises(AssertionError, match=r"int_payments__intervals, which is older than the SQL, .* of company 1"):
         dbt.run("run", "--select", "payment_features")
-    dbt.run("run", "--select", "churn_feature_matrix")
-    assert _versions(warehouse, "churn_feature_matrix") == {1: {"mixed"}, 2: {"mixed"}}
+    dbt.run("run", "--select", "customer_feature_matrix")
+    for matrix in ("customer_feature_matrix", "churn_feature_matrix"):
+        assert _versions(warehouse, matrix) == {1: {"mixed"}, 2: {"mixed"}}
 
     dbt.run(*SELECTED)
 
     after = {relation: _versions(warehouse, relation) for relation in FEATURE_RELATIONS}
+    after |= {relation: _versions(warehouse, relation) for relation in CHURN_RELATIONS}
     unmoved = {relation for relation in FEATURE_RELATIONS if before[relation] == after[relation]}
     assert unmoved == {"customer_features", "ticket_features", "activity_features"}
-    assert [len(found) for found in after["churn_feature_matrix"].values()] == [1, 1]
+    for relation in ("customer_feature_matrix", *CHURN_RELATIONS):
+        assert [len(found) for found in after[relation].values()] == [1, 1]
+        assert not any("mixed" in found for found in after[relation].values())
 
 
 def test_a_mart_is_not_built_from_intervals_that_have_not_taken_in_a_load(warehouse: Warehouse, dbt: DbtRuns) -> None:

@@ -245,10 +245,9 @@ def test_a_history_takes_on_a_type_that_all_of_it_fits_and_fails_with_another(
     warehouse: Warehouse, dbt: DbtRuns, project: Path
 ) -> None:
     """What labels said is never built again: nothing of it may be lost."""
-    marts = project / "models" / "features"
     versions = _rows(warehouse, "select * from features.churn_label_versions order by 1, 2, 3, 5")
     assert versions
-    sql, yaml = marts / "churn_label_versions.sql", marts / "_churn_label_versions.yml"
+    sql, yaml = project / "macros" / "tasks.sql", project / "models" / "tasks" / "churn" / "_churn_label_versions.yml"
     version = ",\n        labels_and_versions.label_version,"
     _edit(sql, f"labels_and_versions.label_status{version}", f"1 as label_status{version}")
     status = re.compile(r"(name: label_status\n(?:.*\n)*?\s+data_type: )text")

@@ -16,6 +16,8 @@ from warehouse.settings import load_settings
 
 pytestmark = pytest.mark.xdist_group("definitions")
 
+CHURN = keys.TASKS["churn"]
+
 
 @pytest.fixture(scope="module")
 def repository(
@@ -59,17 +61,20 @@ def test_no_asset_depends_on_a_key_that_nothing_makes(repository: dg.RepositoryD
 def test_lineage_runs_from_the_crm_to_the_published_scores_and_the_dashboards(
     repository: dg.RepositoryDefinition,
 ) -> None:
-    behind_scores = _ancestors(repository, keys.SCORES)
-    assert {keys.crm(entity) for entity in ("customers", "tickets", "payments")} <= behind_scores
-    assert keys.FEATURE_MATRIX in behind_scores
-    assert keys.SCORES in _ancestors(repository, keys.METABASE_DASHBOARDS)
-    assert not any(key.path[0] == "analytics" for key in behind_scores)
+    for task in keys.TASKS.values():
+        behind_scores = _ancestors(repository, task.scores)
+        assert {keys.crm(entity) for entity in ("customers", "tickets", "payments")} <= behind_scores
+        assert task.feature_matrix in behind_scores
+        assert not any(key.path[0] == "analytics" for key in behind_scores)
+    assert CHURN.scores in _ancestors(repository, keys.METABASE_DASHBOARDS)
 
 
 def test_features_depend_on_neither_labels_nor_predictions(repository: dg.RepositoryDefinition) -> None:
-    behind_features = _ancestors(repository, keys.FEATURE_MATRIX)
-    assert keys.LABELS not in behind_features
-    assert not [key for key in behind_features if key.path[0] in {"predictions", "ml"}]
+    labels = {task.labels for task in keys.TASKS.values()}
+    for task in keys.TASKS.values():
+        behind_features = _ancestors(repository, task.feature_matrix)
+        assert not labels & behind_features
+        assert not [key for key in behind_features if key.path[0] in {"predictions", "ml"}]
 
 
 def test_every_asset_has_a_group_an_owner_and_a_description(repository: dg.RepositoryDefinition) -> None:
@@ -86,7 +91,7 @@ def test_every_asset_has_a_group_an_owner_and_a_description(repository: dg.Repos
 def test_every_asset_that_we_build_is_expected_at_some_time(repository: dg.RepositoryDefinition) -> None:
     specs = [spec for definition in repository.assets_defs_by_key.values() for spec in definition.specs]
     never_due = {spec.key for spec in specs if not spec.freshness_policy and not keys.is_external(spec.key)}
-    assert never_due == {keys.REPLAYS}, "nobody replays but after an outage"
+    assert never_due == {*keys.of_all_tasks("replays")}, "nobody replays but after an outage"
 
 
 def test_work_over_companies_and_over_dates_runs_as_one_run(repository: dg.RepositoryDefinition) -> None:
@@ -110,7 +115,8 @@ def test_the_server_can_send_them_to_its_ui(repository: dg.RepositoryDefinition)
 
 def test_companies_are_one_partition_set(repository: dg.RepositoryDefinition) -> None:
     graph = repository.asset_graph
-    for key in (keys.raw("customers"), keys.TRAINING_RUNS, keys.STAGED_SCORES, keys.SCORES):
+    of_tasks = [key for task in keys.TASKS.values() for key in (task.ml("training_runs"), task.ml("staged_scores"))]
+    for key in (keys.raw("customers"), *of_tasks, *(task.scores for task in keys.TASKS.values())):
         definition = graph.get(key).partitions_def
         assert isinstance(definition, dg.DynamicPartitionsDefinition)
         assert definition.name == "company"
@@ -146,11 +152,13 @@ def test_a_changed_feature_marks_the_matrix_and_the_training_as_out_of_date(
 ) -> None:
     """Dagster holds what made an asset against the code as it is; both go by the matrix's SQL."""
     graph = repository.asset_graph
-    trained, judged, matrix = (
-        graph.get(key).code_version for key in (keys.TRAINING_RUNS, keys.EVALUATIONS, keys.FEATURE_MATRIX)
-    )
-    assert matrix is not None
-    assert trained == judged == matrix
+    for task in keys.TASKS.values():
+        trained, judged, matrix = (
+            graph.get(key).code_version
+            for key in (task.ml("training_runs"), task.ml("evaluations"), task.feature_matrix)
+        )
+        assert matrix is not None
+        assert trained == judged == matrix
 
 
 def test_proofs_are_a_job_of_their_own(repository: dg.RepositoryDefinition) -> None:
@@ -160,12 +168,12 @@ def test_proofs_are_a_job_of_their_own(repository: dg.RepositoryDefinition) -> N
 
 def test_the_gate_before_publishing_blocks(repository: dg.RepositoryDefinition) -> None:
     graph = repository.asset_graph
-    gate = dg.AssetCheckKey(keys.STAGED_SCORES, "publishable")
-    assert graph.get(gate).blocking
+    for staged in keys.of_all_tasks("staged_scores"):
+        assert graph.get(dg.AssetCheckKey(staged, "publishable")).blocking
 
 
 def test_dbt_tests_and_reconciliation_are_checks(repository: dg.RepositoryDefinition) -> None:
     checks = {(check.asset_key, check.name) for check in repository.asset_graph.asset_check_keys}
     assert (keys.raw("payments"), "reconciled") in checks
     assert (keys.LOAD_LOG, "every_company_is_fresh") in checks
-    assert [name for key, name in checks if key == keys.FEATURE_MATRIX]
+    assert [name for key, name in checks if key == CHURN.feature_matrix]

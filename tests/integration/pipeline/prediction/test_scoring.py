@@ -81,12 +81,8 @@ def company(warehouse: Warehouse, add_company: Callable[..., Company], monkeypat
 
 
 def _write(warehouse: Warehouse, company: Company, matrix: pd.DataFrame) -> None:
-    table = pa.Table.from_pandas(
-        matrix.assign(company_id=np.int32(company.company_id))
-        .drop(columns="custom_attributes")
-        .rename(columns={"entity_id": "customer_id"}),
-        preserve_index=False,
-    )
+    kept = matrix.assign(company_id=np.int32(company.company_id)).drop(columns="custom_attributes")
+    table = pa.Table.from_pandas(kept.rename(columns={"entity_id": "customer_id"}), preserve_index=False)
     with warehouse.connect() as conn, conn.cursor() as cursor:
         cursor.execute(
             "delete from features.churn_feature_matrix where as_of_date = %s", [matrix["as_of_date"].iloc[0]]

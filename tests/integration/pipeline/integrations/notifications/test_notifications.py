@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.companies import parse_definition
 from pipeline.integrations.notifications.sending import pending, send_digests
+from pipeline.prediction.tasks import task_named
 from tests.integration.pipeline.integrations.notifications.arrivals import (
     MONDAY,
     NAME,
@@ -152,7 +153,8 @@ def test_held_scores_a_shrinking_source_and_a_changed_model_are_told(
     told: Warehouse, acme: Company, settings: Settings, post: Post
 ) -> None:
     with told.connect() as conn:
-        hold(conn, acme.company_id, date(2026, 10, 5), MONDAY, {"no sudden loss": "4 after 20"})
+        contract = task_named("churn").relations.contract
+        hold(conn, contract, acme.company_id, date(2026, 10, 5), MONDAY, {"no sudden loss": "4 after 20"})
         for days, live in ((2, 1000), (1, 990), (0, 300)):
             conn.execute(
                 "insert into ops.load_log (company_id, entity, is_backfill, known_at, status, source_live)"
