@@ -245,7 +245,7 @@ def _aucs(one: Judged) -> dict[str, float]:
 
 
 def _closed_interval(one: Judged) -> tuple[float, float]:
-    """95 percent interval of the share closed by what happened, customers drawn anew."""
+    """95 percent interval of the share closed by what happened, customers drawn again."""
     _, member = np.unique(one.rows[ENTITY_ID], return_inverse=True)
     random, found = np.random.default_rng(7), []
     for _ in range(DRAWS):
@@ -276,7 +276,7 @@ def _print_ranking(judged: list[Judged]) -> list[bool]:
         print(f"    {one.company} publishes with {one.publishes}")
         if one.company == SAAS:
             low, high = _closed_interval(one)
-            print(f"    gap closed by what happened: 95 % between {low:.0%} and {high:.0%} (customers drawn anew)")
+            print(f"    gap closed by what happened: 95 % between {low:.0%} and {high:.0%} (customers drawn again)")
             kept.append(_promise("gap closed, as expected", closed_share(expected), GAP_TO_CLOSE, at_least=True))
         if "(rule)" not in one.publishes:
             better = expected["champion"] - expected["rule"]

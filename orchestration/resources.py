@@ -12,7 +12,7 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
     """The warehouse that the settings name: the embedded server, or ``CHURN_DATABASE_URL``."""
 
     def settings(self) -> Settings:
-        """The settings of this process, read anew so that a test may change them between runs."""
+        """The settings of this process, read again so that a test may change them between runs."""
         return load_settings()
 
     def open(self) -> AbstractContextManager[Warehouse]:

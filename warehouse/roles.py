@@ -73,7 +73,7 @@ def company_metabase_login(company_id: int) -> str:
 def ensure_roles(connection: Connection) -> None:
     """Create the group roles that are missing, and let the connected owner take each one on.
 
-    The owner does not inherit them: their policies are not his. Raises MigrationError
+    The owner does not inherit them: their policies are not the owner's. Raises MigrationError
     where a role exists that somebody else created and did not hand over.
     """
     for role in Role:

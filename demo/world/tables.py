@@ -118,7 +118,7 @@ def customer_versions(
 
 
 def _renewals(company: Company, changes: dict[str, Changes], created_at: Ints, year: int) -> Ints:
-    """When yearly terms begin anew for this year; NEVER for who has none by then."""
+    """When yearly terms begin again for this year; NEVER for those who have none by then."""
     at = created_at + year * YEAR
     if not company.plans:
         return nevers(len(at))

@@ -4,7 +4,7 @@
 
 A body is {"starts_over": bool, "changes": [{"operation", "customer_id", ...}]}. Where starts_over is true the receiver
 first clears what it holds: a snapshot follows. A batch that was not confirmed is posted again, and a snapshot that
-was cut off starts anew, so the receiver may see a change twice and applies it by customer_id.
+was cut off starts again, so the receiver may see a change twice and applies it by customer_id.
 """
 
 import argparse

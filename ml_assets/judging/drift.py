@@ -31,7 +31,7 @@ FALSE_ALARMS = 0.05
 """Chance that a stable company's day has any feature called drifted."""
 
 FALSE_ALARMS_TOGETHER = 0.01
-"""The same for all features together, which may train a model anew."""
+"""The same for all features together, which may train a model again."""
 
 TOGETHER = "all_features"
 

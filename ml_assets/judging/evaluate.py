@@ -80,7 +80,7 @@ def lift_in_top_decile(probabilities: FloatArray, outcomes: FloatArray) -> float
 def metric_intervals(
     probabilities: FloatArray, outcomes: FloatArray, entities: np.ndarray[Any, Any], *, seed: int, rounds: int = ROUNDS
 ) -> Metrics:
-    """`<metric>_low` and `<metric>_high` of each of RESAMPLED: 95 percent percentile bootstrap, entities drawn anew.
+    """`<metric>_low` and `<metric>_high` of each of RESAMPLED: 95 percent percentile bootstrap, entities drawn again.
 
     `entities` gives each row's entity, shape (rows,). With one class only AUC, average precision and log loss have
     none. Calibration's bins stay those of all rows; a drawn calibration error is larger on average than that of all

@@ -164,7 +164,7 @@ def wilson_interval(share: float, count: int) -> Interval:
 
 
 def _intervals(rows: pd.DataFrame, seed: int) -> evaluate.Metrics:
-    """The bootstrap's intervals, customers drawn anew.
+    """The bootstrap's intervals, customers drawn again.
 
     Of more rows than ROWS_FOR_INTERVALS every n-th date is taken: a customer's rows of neighbouring days are nearly
     the same, and add time but no knowledge.

@@ -26,7 +26,7 @@ _TOLERANCE = 1e-12
 class AffineCalibrator:
     """Slope (positive) and intercept on the log-odds scale, and how they came about.
 
-    `covariance` is (variance of the slope, covariance, variance of the intercept) over customers drawn anew;
+    `covariance` is (variance of the slope, covariance, variance of the intercept) over customers drawn again;
     None where no outcomes stand behind them.
     """
 
@@ -90,7 +90,7 @@ def levelled(calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatA
 def with_range(
     calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray, entities: np.ndarray[Any, Any], seed: int
 ) -> AffineCalibrator:
-    """The calibrator with the spread that it has over customers drawn anew: a bootstrap, 200 rounds.
+    """The calibrator with the spread that it has over customers drawn again: a bootstrap, 200 rounds.
 
     `entities` gives each row's customer, shape (rows,): the rows of one customer are drawn together. With one
     class only the calibrator stays as it is.
@@ -134,7 +134,7 @@ def not_worse_than_raw(
     """The calibrator, or the raw margin where that is better calibrated on these (test) rows beyond noise.
 
     By the Brier score: both rank the rows alike, so that the difference of their Brier scores is one of calibration
-    alone. Beyond noise: the 95 percent interval of the difference, customers drawn anew, lies above zero.
+    alone. Beyond noise: the 95 percent interval of the difference, customers drawn again, lies above zero.
     """
     if len(outcomes) == 0 or (calibrator.slope, calibrator.intercept) == (1.0, 0.0):
         return calibrator

@@ -27,7 +27,7 @@ class TransformConfig(dg.Config):
 
     as_of_dates: list[str] = Field(
         default=[],
-        description="Dates to build anew, such as 2025-03-01, all in this one run; empty: those that are missing.",
+        description="Dates to build again, such as 2025-03-01, all in this one run; empty: those that are missing.",
     )
 
     def variables(self) -> dict[str, list[str]]:

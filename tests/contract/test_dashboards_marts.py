@@ -27,7 +27,7 @@ from warehouse.connection import Warehouse
 from warehouse.roles import ensure_company_logins
 from warehouse.settings import Settings
 
-# The logins belong to the whole server: no other test may make them anew meanwhile.
+# The logins belong to the whole server: no other test may make them again meanwhile.
 pytestmark = pytest.mark.xdist_group("dashboards_marts")
 
 DEFINITIONS = load_definitions()

@@ -1,4 +1,4 @@
-"""A new CHURN_SECRET_KEY: every company's encrypted secrets, encrypted anew."""
+"""A new CHURN_SECRET_KEY: every company's encrypted secrets, encrypted again."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def record_audit(
 
 
 def say_who(connection: psycopg.Connection[Any], actor: str, action: str = "") -> None:
-    """Tell the registry's trigger who changes companies in this transaction, and what it is that he does.
+    """Tell the registry's trigger who changes companies in this transaction, and what they do.
 
     Without an action the trigger names it by the fields that change.
     """

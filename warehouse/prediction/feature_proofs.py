@@ -1,6 +1,6 @@
 """The live proof of the rule of time: a past date's matrix, rebuilt today, against the rows that are stored.
 
-Building the date anew is dbt's work (`pipeline.features.proof`); here the two are compared and the result kept.
+Building the date again is dbt's work (`pipeline.features.proof`); here the two are compared and the result kept.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Cause = Literal["first", "schedule", "drift", "grade", "feature_version", "asked
 """Why a company is trained: never before, by the calendar, drifted features, bad grades, other features, a person."""
 
 Event = Literal["first", "promoted", "replaced", "kept", "rolled_back", "chosen"]
-"""A decision about a champion; `replaced`: it fits no more, `chosen`: by a person."""
+"""A decision about a champion; `replaced`: it no longer fits, `chosen`: by a person."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def forget_explained_parts(conn: psycopg.Connection[Any], company_id: int, task:
 
 
 def clear_moves(conn: psycopg.Connection[Any], company_id: int, task: str, as_of_date: date) -> None:
-    """Delete the company's moves of one task and date, before they are written anew."""
+    """Delete the company's moves of one task and date, before they are written again."""
     conn.execute(
         relations.compose("delete from {score_moves} where company_id = %s and task = %s and as_of_date = %s"),
         [company_id, task, as_of_date],

@@ -259,7 +259,7 @@ def _record_ids(conn: Connection, company_id: int, customer_id: str) -> dict[str
 
 
 def _rejected_of(conn: Connection, company_id: int, customer_id: str, records: Mapping[str, list[str]]) -> list[int]:
-    """The rejected records that name the customer, or are of a record of his."""
+    """The rejected records that name the customer, or are of a record of theirs."""
     rows = conn.execute(
         relations.compose(
             "select rejected_id, entity, record_id, payload::text from {rejected_records}"

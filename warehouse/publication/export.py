@@ -129,7 +129,7 @@ class CompanyReader:
         if since > cursors.newest:
             raise CursorNotUsable(
                 f"Cursor {since} is not of this feed, whose newest is {cursors.newest}: was the warehouse restored or "
-                "made anew? Take a snapshot (`churn export --snapshot`) and go on from its cursor."
+                "made again? Take a snapshot (`churn export --snapshot`) and go on from its cursor."
             )
         if 0 < since < cursors.oldest:
             raise CursorNotUsable(

@@ -253,7 +253,7 @@ def handlers_of(alert: Item) -> list[tuple[Any, ...]]:
 def merged_alert(existing: Item, wanted: Body) -> Body:
     """Body of PUT /api/notification/:id: what is there, with what is wanted in it.
 
-    The server compares ids: what comes without the id that it has is deleted and made anew under another.
+    The server compares ids: what comes without the id that it has is deleted and made again under another.
     """
     (subscription, *_), (handler, *_) = existing["subscriptions"] or [{}], existing["handlers"] or [{}]
     return {

@@ -40,7 +40,7 @@ from warehouse.roles import Role, take_on_company_login
 from warehouse.settings import Settings
 
 MOST_ROWS = 2000
-"""Metabase hands out no more rows of a card that it runs."""
+"""Metabase hands out no more rows than this of a card that it runs."""
 
 
 class VerifyFailed(MetabaseError):

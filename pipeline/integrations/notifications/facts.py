@@ -200,7 +200,7 @@ _RUNG_RANK = {"rule": 0, "pooled_model": 1, "own_model": 2}
 _CAUSE_WORDS = {"drift": "its features have drifted", "grade": "its scores did not keep what they promised"}
 _EVENT_WORDS = {
     "promoted": "Promoted",
-    "replaced": "Replaced, as the old one fits no more",
+    "replaced": "Replaced, as the old one no longer fits",
     "rolled_back": "Rolled back by a person",
     "chosen": "Chosen by a person",
 }
@@ -246,7 +246,7 @@ def _degraded(row: Mapping[str, Any]) -> str | None:
     if before is not None and _RUNG_RANK[rung] < _RUNG_RANK[before]:
         return f"Degraded: scores now rest on {_RUNG_WORDS[rung]}, and rested on {_RUNG_WORDS[before]}."
     if row["cause"] in _CAUSE_WORDS:
-        return f"Degraded: the model was trained anew, for {_CAUSE_WORDS[row['cause']]}."
+        return f"Degraded: the model was trained again, for {_CAUSE_WORDS[row['cause']]}."
     return None
 
 

@@ -101,7 +101,7 @@ class CompiledProject:
         return [table for table in self._tables if table.unique_id in needed]
 
     def fill(self, *names: str) -> None:
-        """Fill these tables anew, in the order in which a run builds them, or all where none are named."""
+        """Fill these tables again, in the order in which a run builds them, or all where none are named."""
         for table in self._tables:
             if not names or table.name in names:
                 self._connection.execute(sql.SQL("delete from {}").format(table.identifier))
@@ -239,6 +239,6 @@ def _insert(node: dict[str, Any]) -> bytes:
 
 
 def _strategy(node: dict[str, Any]) -> str | None:
-    """How a model that a run only adds to is kept up; none for one that is made anew."""
+    """How a model that a run only adds to is kept up; none for one that is made again."""
     config = node["config"]
     return config["incremental_strategy"] if config["materialized"] == "incremental" else None

@@ -127,7 +127,7 @@ def _parsed_once() -> Read:
 
 
 def _parsed(project: Path, before: Read | None = None) -> Read:
-    """A project's files; dbt reads only those anew that have changed since it read `before`."""
+    """A project's files; dbt reads only those again that have changed since it read `before`."""
     with tempfile.TemporaryDirectory() as folder:
         runs = DbtRuns(project, Path(folder))
         Warehouse(f"postgresql://nobody@localhost/{quote(ANY_DATABASE)}").write_dbt_profile(runs.folder)

@@ -129,7 +129,7 @@ def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trai
     described = dbt.manifest()["nodes"]["model.churn_warehouse.customer_features"]["columns"]["weeks_as_customer"]
     assert described["description"] == "Whole weeks since the customer signed up."
 
-    # Renamed: every row is built anew, the model is trained anew, and the old name is gone.
+    # Renamed: every row is built again, the model is trained again, and the old name is gone.
     _write(dbt, sql, yaml, "weeks_with_us", "Weeks with us")
     binding = replace(CHURN, task=replace(CHURN.task, rule_feature="weeks_with_us"))
     assert "weeks_as_customer" not in _columns(warehouse)
@@ -143,7 +143,7 @@ def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trai
     assert "weeks_as_customer" not in names_in_champion()
     assert scorer().stage(company).rows > 0
 
-    # Removed: as it was before, and trained anew once more.
+    # Removed: as it was before, and trained once more.
     (mart / "customer_features.sql").write_text(sql)
     (mart / "_customer_features.yml").write_text(yaml)
     dbt.parse()

@@ -1,4 +1,4 @@
-"""A row says which SQL and which settings made it, and an ordinary run builds anew what another version made."""
+"""A row says which SQL and which settings made it, and an ordinary run builds again what another version made."""
 
 from __future__ import annotations
 

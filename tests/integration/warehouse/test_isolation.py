@@ -255,7 +255,7 @@ def test_prepared_statements_cursors_and_copy_show_ones_own_rows_only(two_compan
 
 
 def test_a_plan_made_for_one_company_is_not_run_for_the_next(postgres: TestServer, two_companies: TwoCompanies) -> None:
-    """A pool that hands a connection on between roles is our own mistake; Postgres plans anew all the same."""
+    """A pool that hands a connection on between roles is our own mistake; Postgres plans again all the same."""
     with two_companies.warehouse.connect() as owner:
         (database,) = owner.execute("select current_database()").fetchone() or ("",)
     with psycopg.connect(postgres.server.url(database=database, superuser=True)) as connection:

@@ -56,7 +56,7 @@ class Poller:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What was seen while everything was built anew, one customer having been forgotten before."""
+    """What was seen while everything was built again, one customer having been forgotten before."""
 
     poller: Poller
     forgotten: str

@@ -28,7 +28,7 @@ def company(warehouse: Warehouse, add_company: Callable[..., Company]) -> Compan
 
 @pytest.fixture
 def administrator(warehouse: Warehouse, postgres: TestServer) -> Iterator[psycopg.Connection[Any]]:
-    """Whoever changes roles by hand. Nothing is committed: no other test sees what he does."""
+    """Whoever changes roles by hand. Nothing is committed: no other test sees what they do."""
     with warehouse.connect() as owner:
         (database,) = owner.execute("select current_database()").fetchone() or ("",)
     with psycopg.connect(postgres.server.url(database=database, superuser=True)) as connection:

@@ -70,7 +70,7 @@ def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(
     assert trainer_of(warehouse, tmp_path).train(company, "when_due").status == "not_due"
     assert scorer_of(warehouse, tmp_path).stage(company).rows == 6
 
-    # The features are built anew by another SQL: no score without a training on them.
+    # The features are built again by another SQL: no score without a training on them.
     with warehouse.connect() as connection:
         connection.execute("update features.churn_feature_matrix set feature_version = 'sql2.set1'")
         connection.commit()

@@ -1,4 +1,4 @@
-"""Scoring a company in chunks: what is explained anew, why a score moved, and one customer by himself."""
+"""Scoring a company in chunks: what is explained again, why a score moved, and one customer alone."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_a_new_model_and_corrected_data_have_their_own_parts_and_all_add_up(
         assert (version, feature) == ("churn-acme v1", None)
     assert moves["c00005"][3] != 0
     assert moves["c00007"][1] != 0
-    # The parts of the model that publishes no more are not kept.
+    # The parts of the model that no longer publishes are not kept.
     assert _ask(warehouse, "select distinct model_version from ml.explained_parts") == [("churn-acme v2",)]
 
 

@@ -105,7 +105,7 @@ def test_a_later_sync_does_not_bring_the_person_back_and_the_totals_agree(
     }
     assert [one.unaccounted for one in results.values()] == [0, 0]
     with warehouse.connect() as conn:
-        # What a company gives anew from the beginning is kept out as well.
+        # What a company gives again from the beginning is kept out as well.
         conn.execute("delete from ops.sync_cursors")
     sync(warehouse, company, settings, days=3)
     assert anywhere(warehouse, company) == {}

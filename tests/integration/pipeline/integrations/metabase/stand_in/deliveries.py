@@ -88,7 +88,7 @@ class Deliveries(Holdings):
         known = {part["id"] for part in [alert["payload"], *self._parts_of_alert(alert)]}
         sent = [body["payload"], *body["subscriptions"], *body["handlers"]]
         if body.get("id") != alert_id or any(part.get("id") not in known for part in sent):
-            raise Refusal(400, "without their ids all of it would be deleted and made anew under other ids")
+            raise Refusal(400, "without their ids all of it would be deleted and made again under other ids")
         if body["payload"]["card_id"] != alert["payload"]["card_id"]:
             raise Refusal(400, "the card of an alert cannot be changed")
         alert.update(copy.deepcopy(body))
