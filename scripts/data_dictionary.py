@@ -16,8 +16,10 @@ MODELS = ROOT / "dbt_project" / "models"
 PAGE = ROOT / "docs" / "data-dictionary.md"
 LAYERS = {
     "analytics": "What dashboards show. A company reads its own rows only.",
-    "features": "What was known of each customer at each date, and what came of it. For models.",
+    "features": "What was known of each customer at each date, and what came of it, by task. For models.",
 }
+FOLDERS = {"analytics": ("analytics",), "features": ("features", "tasks")}
+"""Where the models of a schema stand. Tasks keep intermediate models of theirs beside the others."""
 
 
 def dictionary() -> str:
@@ -30,8 +32,10 @@ def dictionary() -> str:
     ]
     for layer, words in LAYERS.items():
         lines += ["", f"## {layer}", "", words]
-        for model in sorted(_described(MODELS / layer, "models"), key=lambda one: one["name"]):
-            lines += _table(f"{layer}.{model['name']}", model)
+        models = [model for folder in FOLDERS[layer] for model in _described(MODELS / folder, "models")]
+        for model in sorted(models, key=lambda model: model["name"]):
+            if not model["name"].startswith("int_"):
+                lines += _table(f"{layer}.{model['name']}", model)
     lines += ["", "## Written by Python", "", "What dbt reads: registry, logs, models' records, published scores."]
     for source in sorted(_described(MODELS / "staging", "sources"), key=lambda one: one["name"]):
         schema = source.get("schema", source["name"])

@@ -44,6 +44,7 @@ DAYS = (date(2025, 8, 1), date(2026, 1, 1), date(2026, 2, 1))
 LEVELS = ("high", "medium", "low")
 # What a filter is set to, and what every row that a filter may hit says.
 VALUE_OF_FILTER: dict[str, Any] = {
+    "task": "churn",
     "company": OURS.name,
     "segment": "DE",
     "plan": "Team",

@@ -75,7 +75,7 @@ DENIED = [
     (ML, "create temporary table mine (id int)"),
     (PUBLISHER, "select * from raw.customers"),
     (PUBLISHER, "select * from features.churn_feature_matrix"),
-    (PUBLISHER, "insert into ml.staged_scores (company_id, customer_id, as_of_date) values (1, 'c', now())"),
+    (PUBLISHER, "insert into ml.staged_scores (company_id, entity_id, as_of_date) values (1, 'c', now())"),
     (PUBLISHER, "insert into ml.publication_gates (company_id) values (1)"),
     (OPERATOR, "insert into ops.audit_log (actor, action) values ('x', 'x')"),
     (OPERATOR, "delete from ops.audit_log"),
