@@ -184,7 +184,7 @@ def test_a_new_feature_is_one_column_and_its_yaml(warehouse: Warehouse, dbt: Dbt
             """      - name: id_length
         description: Length of the customer's id.
         data_type: integer
-        config: {meta: {feature: {label: Length, unit: letters, family: customer, kind: number, basis: event_times}}}
+        config: {meta: {feature: {label: Length, unit: kinds, family: customer, kind: number, basis: event_times}}}
 """
         )
 
