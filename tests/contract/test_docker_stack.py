@@ -307,6 +307,7 @@ def test_the_demo_has_the_commands_and_options_that_services_call() -> None:
 
 
 def test_churn_has_the_commands_that_services_call() -> None:
+    from orchestration.cli.lazy import LazyCommand
     from orchestration.cli.main import app
 
     group: Any = typer.main.get_command(app)
@@ -316,6 +317,8 @@ def test_churn_has_the_commands_that_services_call() -> None:
             for word in service["command"][1:]:
                 assert word in found.commands, f"{name}: {word}"
                 found = found.commands[word]
+                if isinstance(found, LazyCommand):
+                    found = found.place.load(word)
 
 
 def test_dagsters_home_is_where_the_code_writes_its_configuration() -> None:

@@ -35,7 +35,10 @@ def register_companies(
         kinds.append({"slug": "plans", "churn_kind": "downgrade", "downgrade_share": 0.2, "currency": "EUR"})
     company_ids = []
     for kind in kinds:
-        common = {"name": kind["slug"], "connector": "files", "clock_at": now, "entities": ENTITIES}
+        common = {
+            **{"name": kind["slug"], "connector": "files", "clock_at": now, "entities": ENTITIES},
+            "tasks": {"support": {"horizon_days": 14}},
+        }
         definition = parse_definition(common | kind)
         company = add_company(connection, definition, "tests")
         company_ids.append(company.company_id)
