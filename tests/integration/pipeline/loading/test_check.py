@@ -180,7 +180,8 @@ def test_what_a_source_has_and_the_company_leaves_out_is_advised_whatever_the_co
 def test_silence_is_read_from_payments_and_an_export_that_ended_wants_its_own_clock(
     settings: Settings, tmp_path: Path
 ) -> None:
-    (tmp_path / "customers.csv").write_text("customer_id,created_at,updated_at\n1,2024-01-01,2024-01-01\n")
+    customers = [f"{name},2024-01-01,2024-01-01" for name in ("silent", "back", "loyal")]
+    (tmp_path / "customers.csv").write_text("\n".join(["customer_id,created_at,updated_at", *customers]))
     lines = ["payment_id,customer_id,kind,amount,issued_at,paid_at,updated_at"]
     days = {
         "silent": ["2024-01-10"],

@@ -1,0 +1,144 @@
+"""`churn company check` counts in pandas what the warehouse counts in SQL: the two are held equal here.
+
+The world is free of what a check cannot know. Where churn is a cancellation or a silence, the CRM hands out the newest
+version of each record, and the first load brings just that, today. A lower price can be seen only by a warehouse that
+was there before it: there the CRM hands out all versions, and each was loaded the moment it was made. All prices have a
+currency: a check does not know the company's, which stands in for one that is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pytest
+import yaml
+
+from ml_assets.training.ladder import OutcomeCounts
+from pipeline.connectors.contract import ENTITIES
+from pipeline.loading.outcomes import HISTORY_MONTHS, ChurnCheck, churn_check
+from pipeline.loading.sample import EntitySample
+from pipeline.prediction.tasks import churn_settings_of
+from tests.conftest import TestServer
+from tests.integration.crm_history import BEGIN, END, KEYS, History, Row, generate
+from tests.integration.dbt_project.dbt_runs import (
+    FEATURES_AND_TASKS,
+    PROJECT,
+    DbtRuns,
+    warehouse_for_a_module,
+)
+from tests.integration.dbt_project.dbt_world import register_companies
+from warehouse.companies.registry import companies_with
+from warehouse.connection import Warehouse
+
+pytestmark = pytest.mark.xdist_group("dbt_company_check")
+
+KINDS = ("subscriptions", "shop", "plans")
+
+
+@pytest.fixture(scope="module")
+def warehouse(postgres: TestServer, template_database: str) -> Iterator[Warehouse]:
+    with warehouse_for_a_module(postgres, template_database) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture(scope="module")
+def history(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> History:
+    """One company per kind of churn, of which the labels have been built."""
+    folder = tmp_path_factory.mktemp("dbt")
+    warehouse.write_dbt_profile(folder)
+    with warehouse.connect() as connection:
+        subscriptions, shop, plans = register_companies(connection, now=END, first_load=BEGIN, with_downgrades=True)
+        history = generate([subscriptions, shop, plans], customers=200, seed=5)
+        for entity, rows in history.rows.items():
+            today = {"known_at": END, "is_backfill": True}
+            history.rows[entity] = [
+                *(row | today for row in _newest(entity, rows, {subscriptions, shop})),
+                *(row | {"known_at": row["updated_at"]} for row in rows if row["company_id"] == plans),
+            ]
+        history.write(connection)
+    DbtRuns(PROJECT, folder).run(
+        "build",
+        "--select",
+        *FEATURES_AND_TASKS,
+        "+int_customers__spells",
+        "--exclude-resource-type",
+        "test",
+        "unit_test",
+    )
+    return history
+
+
+def _newest(entity: str, rows: list[Row], company_ids: set[int]) -> list[Row]:
+    wanted = [row for row in rows if row["company_id"] in company_ids]
+    in_order = sorted(wanted, key=lambda row: row["updated_at"])
+    return list({(row["company_id"], row[KEYS[entity]]): row for row in in_order}.values())
+
+
+def _check(connection: psycopg.Connection[Any], history: History, slug: str) -> tuple[int, ChurnCheck]:
+    company = next(one for one in companies_with(connection, "churn") if one.slug == slug)
+    samples = {}
+    for entity in ("customers", "payments"):
+        schema = ENTITIES[entity].schema
+        rows = [
+            {name: row.get(name) for name in schema.names}
+            for row in history.rows[entity]
+            if row["company_id"] == company.company_id
+        ]
+        samples[entity] = EntitySample(pa.Table.from_pylist(rows, schema), received=len(rows), is_complete=True)
+    settings = churn_settings_of(company)
+    assert settings is not None
+    check = churn_check(settings, samples, END)
+    assert check is not None
+    return company.company_id, check
+
+
+@pytest.mark.parametrize("slug", KINDS)
+def test_the_check_counts_the_outcomes_that_the_labels_hold(warehouse: Warehouse, history: History, slug: str) -> None:
+    with warehouse.connect() as connection:
+        company_id, check = _check(connection, history, slug)
+        counts = connection.execute(
+            "select count(*), count(distinct customer_id), count(distinct customer_id) filter (where is_churned)"
+            " from features.churn_labels where company_id = %s and is_mature and is_churned is not null"
+            " and extract(day from as_of_date) = 1",
+            [company_id],
+        ).fetchone()
+    assert counts is not None
+    rows, entities, outcomes = counts
+    assert check.outcomes == OutcomeCounts(rows, entities, outcomes, entities - outcomes)
+    # A world in which nobody leaves, or everybody, would prove nothing.
+    assert min(check.outcomes.outcomes, check.outcomes.survivors) > 10
+
+
+@pytest.mark.parametrize("slug", ["subscriptions", "shop"])
+def test_the_check_has_the_months_in_which_spells_end(warehouse: Warehouse, history: History, slug: str) -> None:
+    """A lower price ends no spell, so that the months of downgrades are not among them."""
+    with warehouse.connect() as connection:
+        company_id, check = _check(connection, history, slug)
+        months = connection.execute(
+            "select to_char(ends_at at time zone 'UTC', 'YYYY-MM'), count(*)"
+            " from intermediate.int_customers__spells where company_id = %s and ends_at is not null"
+            " group by 1 order by 1",
+            [company_id],
+        ).fetchall()
+    assert check.by_month == tuple(months)
+    assert len(months) > 5
+
+
+def test_the_months_of_downgrades_hold_every_churn_of_the_labels(warehouse: Warehouse, history: History) -> None:
+    """No more than that: the months have single drops only, and those too that no date of the grid sees."""
+    with warehouse.connect() as connection:
+        company_id, check = _check(connection, history, "plans")
+        months = connection.execute(
+            "select distinct to_char(churned_at at time zone 'UTC', 'YYYY-MM') from features.churn_labels"
+            " where company_id = %s and churned_at is not null",
+            [company_id],
+        ).fetchall()
+    assert {month for (month,) in months} <= dict(check.by_month).keys()
+
+
+def test_the_check_looks_as_far_back_as_the_grid() -> None:
+    project = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())
+    assert project["vars"]["history_months"] == HISTORY_MONTHS
