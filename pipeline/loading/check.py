@@ -265,6 +265,11 @@ def _on_the_evidence(
             "downgrade": "No price has dropped that far in what the source remembers. A source that shows only today's "
             "price tells of downgrades from its first sync on.",
         }[settings.kind]
+    elif settings.kind == "downgrade":
+        yield (
+            "Price drops count from the first sync on: those in the source's history say how often it happens, and the "
+            "first models learn without them."
+        )
     spans = [(one.first_at, one.last_at) for one in entities if one.first_at and one.last_at]
     if spans and max(last for _, last in spans) - min(first for first, _ in spans) < LITTLE_HISTORY:
         yield "Less than a year of history: older records make more dates to learn from and to be judged on."
