@@ -102,10 +102,7 @@ class TaskBinding:
     def settings_of(self, company: CompanyDefinition) -> TaskSettings:
         """What the company says of the task. Raises UnknownTask where it does not have it."""
         if self.name not in company.tasks:
-            raise UnknownTask(
-                f"{company.slug} does not have the task {self.name}: put it under `tasks:` of its definition, and "
-                "`churn company add` that."
-            )
+            raise UnknownTask(f"{company.slug} does not have the task {self.name}.")
         return self.settings.model_validate(company.tasks[self.name])
 
     def horizon_days(self, company: CompanyDefinition) -> int:

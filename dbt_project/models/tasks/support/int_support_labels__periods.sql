@@ -58,6 +58,32 @@ customer_versions as (
 
 ),
 
+tickets_with_new_versions as (
+
+    select distinct
+        ticket_versions.company_id,
+        ticket_versions.ticket_id
+    from ticket_versions
+    inner join companies_with_new_loads
+        on ticket_versions.company_id = companies_with_new_loads.company_id
+        and ticket_versions.load_id > companies_with_new_loads.labelled_until_load_id
+
+),
+
+customers_with_new_versions as (
+
+    select distinct
+        customer_versions.company_id,
+        customer_versions.customer_id
+    from customer_versions
+    inner join companies_with_new_loads
+        on customer_versions.company_id = companies_with_new_loads.company_id
+        and customer_versions.load_id > companies_with_new_loads.labelled_until_load_id
+
+),
+
+-- Of what has a new version every one counts: one that deletes a ticket does not say when it was opened, and one that
+-- brings a customer back does not say when the deletion was.
 days_of_changes as (
 
     select distinct
@@ -65,9 +91,10 @@ days_of_changes as (
         {{ utc_date('ticket_versions.opened_at') }} as happened_date,
         {{ utc_date('ticket_versions.opened_at') }} as felt_until_date
     from ticket_versions
-    inner join companies_with_new_loads
-        on ticket_versions.company_id = companies_with_new_loads.company_id
-        and ticket_versions.load_id > companies_with_new_loads.labelled_until_load_id
+    inner join tickets_with_new_versions
+        on ticket_versions.company_id = tickets_with_new_versions.company_id
+        and ticket_versions.ticket_id = tickets_with_new_versions.ticket_id
+    where ticket_versions.opened_at is not null
 
     union
 
@@ -77,9 +104,9 @@ days_of_changes as (
         {{ utc_date('customer_versions.updated_at') }} as happened_date,
         'infinity'::date as felt_until_date
     from customer_versions
-    inner join companies_with_new_loads
-        on customer_versions.company_id = companies_with_new_loads.company_id
-        and customer_versions.load_id > companies_with_new_loads.labelled_until_load_id
+    inner join customers_with_new_versions
+        on customer_versions.company_id = customers_with_new_versions.company_id
+        and customer_versions.customer_id = customers_with_new_versions.customer_id
     where customer_versions.is_deleted
 
 ),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.prediction.tasks import UnknownTask
+from pipeline.prediction.tasks import TASKS, UnknownTask
 from tests.integration.conftest import Churn
 from warehouse.companies.definition import Company
 
@@ -48,7 +48,7 @@ def test_a_task_that_the_company_does_not_have_is_said_to_be_missing(
 
 
 def test_a_task_that_there_is_not_is_answered_with_those_there_are(churn: Churn) -> None:
-    with pytest.raises(UnknownTask, match="there are churn, support"):
+    with pytest.raises(UnknownTask, match=f"there are {', '.join(binding.name for binding in TASKS)}"):
         churn("grade", "--task", "weather")
 
 
