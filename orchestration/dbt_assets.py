@@ -21,6 +21,7 @@ _GROUPS = {
     "staging": keys.Group.staging,
     "intermediate": keys.Group.features,
     "features": keys.Group.features,
+    "tasks": keys.Group.features,
     "seeds": keys.Group.staging,
     "analytics": keys.Group.analytics,
 }
@@ -46,7 +47,7 @@ class LayeredTranslator(DagsterDbtTranslator):
             deps += [dg.AssetDep(task.publications) for task in keys.TASKS.values()]
         deps = [each for dep in deps for each in _of_each_task(dep)]
         layer = node["fqn"][1] if node["resource_type"] == "model" else "seeds"
-        if layer == "features":
+        if layer in {"features", "tasks"}:
             # Not the model's own text alone: views, macros and promises above it make its rows too.
             spec = spec.replace_attributes(code_version=sql_version(manifest, unique_id))
         return spec.replace_attributes(

@@ -14,7 +14,7 @@ from warehouse.companies import definition
 from warehouse.companies.definition import CompanyDefinition
 from warehouse.companies.task_settings import Offer
 
-OFFER = Offer(connectors=tuple(CONNECTORS), tasks={binding.name: binding.settings for binding in TASKS})
+OFFER = Offer(connectors=CONNECTORS, tasks={binding.name: binding.settings for binding in TASKS})
 
 
 def parse_definition(data: Mapping[str, Any]) -> CompanyDefinition:

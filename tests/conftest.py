@@ -205,11 +205,11 @@ def add_company(warehouse: Warehouse) -> Callable[..., Company]:
             "slug": slug,
             "name": slug.title(),
             "connector": "habari_api",
-            "churn_kind": "cancellation",
-            "horizon_days": 30,
             "currency": "EUR",
             "time_zone": "Europe/Berlin",
         }
+        if "churn" not in fields.get("tasks", {}):
+            defaults |= {"churn_kind": "cancellation", "horizon_days": 30}
         with warehouse.connect() as connection:
             return register_company(connection, parse_definition(defaults | fields), "tests")
 

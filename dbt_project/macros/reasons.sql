@@ -95,7 +95,9 @@
 {%- endmacro %}
 
 
-{#- What a reason does to the outcome, which a noun stands for: "raises the risk". -#}
+{#- What a reason does to the outcome, which a noun stands for: "raises the risk".
+
+        {{ reason_effect('reasons.reason', 'risk') }} as effect -#}
 {% macro reason_effect(reason, noun) -%}
     case sign(({{ reason }} ->> 'contribution')::double precision)
         when 1 then 'raises the {{ noun }}'
@@ -105,22 +107,26 @@
 {%- endmacro %}
 
 
-{#- The steps of reason_fact, which nobody else calls. -#}
+{#- A label up to its first preposition. This and the macros below are steps of reason_fact.
 
-
+        {{ before_the_first_preposition(label) }} -#}
 {% macro before_the_first_preposition(label) -%}
     {%- set prepositions = 'added|against|as|for|in|now|of|open|overdue|since|until|with' -%}
     substring({{ label }} from '(?i)^\S+(?:\s+(?!(?:{{ prepositions }})(?:\s|$))\S+)*')
 {%- endmacro %}
 
 
-{#- Whether the first or the last word is a plural: "payments", not "status". -#}
+{#- Whether the first or the last word is a plural: "payments", not "status".
+
+        {{ is_plural(head) }} -#}
 {% macro is_plural(head) -%}
     {{ head }} ~ '^(\S*[^\ssui])?s(\s|$)|(^|\s)(\S*[^\ssui])?s$'
 {%- endmacro %}
 
 
-{#- The head of a label behind a number: "Failed payments" as "failed payments", or "failed payment" of one. -#}
+{#- The head of a label behind a number: "Failed payments" as "failed payments", or "failed payment" of one.
+
+        {{ counted(head, unit, place, is_one) }} -#}
 {% macro counted(head, unit, place, is_one) -%}
     {%- set tail = 'substr(split_part(' ~ head ~ ", ' ', 1), 2)" -%}
     {%- set written -%}
@@ -140,12 +146,17 @@
 {%- endmacro %}
 
 
+{#- The number that a JSON value holds, or null.
+
+        {{ number_in(value) }} -#}
 {% macro number_in(value) -%}
     case when jsonb_typeof({{ value }}) = 'number' then {{ value }}::double precision end
 {%- endmacro %}
 
 
-{#- A number no finer than a person says it: whole from 100 on, with one decimal from 10 on, with two below. -#}
+{#- A number no finer than a person says it: whole from 100 on, with one decimal from 10 on, with two below.
+
+        {{ in_digits(number, unit) }} -#}
 {% macro in_digits(number, unit) -%}
     {%- set thousands = 'FM' ~ '999,' * 12 ~ '990' -%}
     {%- set tenths = 'round(' ~ number ~ ' * 10) / 10' -%}
@@ -163,7 +174,9 @@
 {%- endmacro %}
 
 
-{#- A value with its unit: "74 days", "1,251 EUR", "25%" (of a share), "yes". -#}
+{#- A value with its unit: "74 days", "1,251 EUR", "25%" (of a share), "yes".
+
+        {{ in_words(value, digits, unit, is_counted) }} -#}
 {% macro in_words(value, digits, unit, is_counted) -%}
     case jsonb_typeof({{ value }})
         when 'string' then {{ value }} #>> '{}'
@@ -179,6 +192,9 @@
 {%- endmacro %}
 
 
+{#- Whether a unit says that a value is a share, which people read in percent.
+
+        {{ is_share(unit) }} -#}
 {% macro is_share(unit) -%}
     ({{ unit }} = 'share' or {{ unit }} like 'share %')
 {%- endmacro %}

@@ -20,14 +20,18 @@
 {%- endmacro %}
 
 
-{#- The version that a row of the population has if it is built today. -#}
+{#- The version that a row of the population has if it is built today.
+
+        built.feature_version is distinct from {{ expected_population_version(model.unique_id, 'clocks', 'settings') }} -#}
 {% macro expected_population_version(unique_id, clocks, settings) -%}
     ('{{ sql_version(unique_id) }}.' || left(md5({{ clocks }}.settings_version || {{ settings }}.settings_version), 8))
 {%- endmacro %}
 
 
 {#- Whether a period of the population is out of date: other SQL or settings, or a matrix that was built again since.
-    SQL on `built` and `periods`, as meta.stale_when is. -#}
+    SQL on `built` and `periods`, as meta.stale_when is.
+
+        {% do conditions.append(stale_population()) %} -#}
 {% macro stale_population() -%}
     built.feature_version is distinct from (
         select {{ expected_population_version(model.unique_id, 'clocks', 'settings') }}
@@ -190,7 +194,9 @@ select * from final
 {% endmacro %}
 
 
-{#- The columns that a task's rows are found by, of those that the model declares; for `analyze_if_written`. -#}
+{#- The columns that a task's rows are found by, of those that the model declares.
+
+        {{ analyze_if_written(keys_of_rows()) }} -#}
 {% macro keys_of_rows() %}
     {% set keys = [] %}
     {% for column in model.columns if column == 'as_of_date' or column.endswith('_id') and not column.endswith('_load_id') %}

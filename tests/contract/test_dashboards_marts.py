@@ -56,6 +56,7 @@ VALUE_OF_FILTER: dict[str, Any] = {
     "month": (DAYS[0], DAYS[2] + timedelta(days=30)),
 }
 VALUES: dict[str, Any] = {
+    "task": "churn",
     "customer_name": "Somebody",
     "plan_name": "Team",
     "country": "DE",

@@ -179,9 +179,7 @@ def accept(
         [now, actor, because, company_id, task, as_of_date],
     ).fetchone()
     if done is None:
-        raise NotHeld(
-            f"Company {company_id} has no {task} scores of {as_of_date} that are held; `churn holds` lists them."
-        )
+        raise NotHeld(f"No {task} scores of {as_of_date} are held; `churn holds` lists those that are.")
     record_audit(
         conn,
         actor=actor,

@@ -11,7 +11,9 @@
       final: {{ examined_periods(labels='churn_labels') }} -#}
 
 
-{#- What was labelled so far, by the model's own table. -#}
+{#- What was labelled so far, by the model's own table.
+
+        labelled_periods as ({{ labelled_periods() }}) -#}
 {% macro labelled_periods() -%}
     select
         company_id,
@@ -30,7 +32,9 @@
 
 
 {#- The companies that loaded something since they were labelled, and the last load that their labels know. Reads the
-    CTEs clocks, settings and labelled_periods. -#}
+    CTEs clocks, settings and labelled_periods.
+
+        companies_with_new_loads as ({{ companies_with_new_loads() }}) -#}
 {% macro companies_with_new_loads() -%}
     select
         clocks.company_id,
@@ -46,7 +50,9 @@
 
 
 {#- Of each period what its labels rest on now, and whether they are due. Reads the CTEs above and days_of_changes.
-      labels: the name of the labels' model, whose SQL they rest on -#}
+      labels: the name of the labels' model, whose SQL they rest on
+
+        final as ({{ examined_periods(labels='churn_labels') }}) -#}
 {% macro examined_periods(labels) -%}
     {%- set labels_version = sql_version(model_named(labels).unique_id) if execute else '' -%}
     select
@@ -93,7 +99,9 @@
 
 
 {#- After labels were built: their periods now rest on what the bookkeeping had looked at. A post-hook of the labels.
-      periods: the name of the bookkeeping's model -#}
+      periods: the name of the bookkeeping's model
+
+        post_hook="{{ note_labelled_periods('int_churn_labels__periods') }}" -#}
 {% macro note_labelled_periods(periods) -%}
     update {{ ref(periods) }}
     set
@@ -118,7 +126,9 @@
 {%- endmacro %}
 
 
-{#- After the versions of labels were built: what had changed stands there. A post-hook of the versions. -#}
+{#- After the versions of labels were built: what had changed stands there. A post-hook of the versions.
+
+        post_hook="{{ note_recorded_periods('int_churn_labels__periods') }}" -#}
 {% macro note_recorded_periods(periods) -%}
     update {{ ref(periods) }}
     set is_recorded = true

@@ -173,7 +173,7 @@ def churn(settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPa
 def test_features_and_impact_are_told_in_the_terminal(churn: Callable[..., Result], company: Company) -> None:
     listed = churn("features", "--company", company.slug)
     assert listed.exit_code == 0, listed.output
-    assert "has no champion yet" in listed.output
+    assert "has no churn champion yet" in listed.output
     assert "attribute_industry" in listed.output
     assert "models/features/customer_features.sql:" in listed.output
 

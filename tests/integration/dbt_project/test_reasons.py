@@ -124,7 +124,7 @@ def query() -> bytes:
 
 def test_what_a_task_s_reasons_raise_is_called_the_same_in_python_in_dbt_and_on_the_dashboard() -> None:
     nouns = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["outcome_nouns"]
-    assert nouns == {CHURN.name: NOUN}
+    assert nouns == {binding.name: binding.task.outcome_noun for binding in TASKS}
     card = yaml.safe_load((PROJECT.parent / "dashboards" / "customer" / "reasons.yaml").read_text())
     coloured = {each["value"] for each in card["visualization_settings"]["table.column_formatting"]}
     assert coloured == {named("Plan", "", "pro", contribution=part).effect(NOUN) for part in (0.5, -0.5)}

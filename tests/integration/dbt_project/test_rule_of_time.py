@@ -88,7 +88,8 @@ def _plant_leak(project: Path) -> None:
         group by customers.company_id, customers.customer_id, customers.as_of_date, customers.tenure_days
         """
     (project / "models" / "features" / f"{LEAK}.sql").write_text(
-        "{{ config(materialized='table', contract={'enforced': false}) }}\n" + dedent(sql)
+        "{{ config(materialized='table', contract={'enforced': false}) }}\n"
+        "-- depends_on: {{ ref('int_companies__clocks') }}\n" + dedent(sql)
     )
 
 

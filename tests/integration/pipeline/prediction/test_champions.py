@@ -64,7 +64,7 @@ def test_models_are_listed_shown_promoted_and_rolled_back_by_command(
     warehouse: Warehouse, company: Company, tmp_path: Path, churn: Churn
 ) -> None:
     untrained = churn("model", "list", "--company", "acme")
-    assert "acme was never trained: run `churn train --company acme`" in str(untrained.exception)
+    assert "acme was never trained for churn: run `churn train --company acme`" in str(untrained.exception)
     for _ in range(2):
         trainer_of(warehouse, tmp_path).train(company, "always")
 

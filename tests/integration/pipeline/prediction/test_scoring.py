@@ -344,7 +344,7 @@ def test_the_command_shows_one_customers_score_in_words_and_publishes_nothing(
         return CliRunner().invoke(cli.app, ["score", *arguments])
 
     untrained = asked("--company", "acme", "--customer", "c00003")
-    assert "acme has no champion yet: run `churn train --company acme`" in str(untrained.exception)
+    assert "acme has no churn champion yet: run `churn train --company acme`" in str(untrained.exception)
     _register(warehouse, tmp_path, company, results["first"])
     shown = asked("--company", "acme", "--customer", "c00003")
     assert shown.exit_code == 0, shown.exception

@@ -382,5 +382,7 @@ def test_holds_are_listed_looked_into_and_accepted_by_command(
     accepted = churn(*accept, "--date", f"{held}").output
     assert accepted.startswith("Accepted. `churn replay --company acme` publishes it.")
     assert "accepted" in churn("holds").output
-    with pytest.raises(NotHeld, match="has no scores of 2026-02-09 that are held; `churn holds` lists them"):
+    with pytest.raises(
+        NotHeld, match="acme: No churn scores of 2026-02-09 are held; `churn holds` lists those that are"
+    ):
         churn(*accept, "--date", "2026-02-09")

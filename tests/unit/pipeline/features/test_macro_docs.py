@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.features.catalogue import PROJECT_DIRECTORY
 
-CALLED_BY_DBT = re.compile(r"postgres__|get_incremental_|generate_schema_name|is_mature|note_\w+_periods")
-"""By names that dbt gives, and, with their example in the models of labels, what keeps account of labels."""
+CALLED_BY_DBT = re.compile(r"postgres__|get_incremental_|generate_schema_name")
+"""By names that dbt gives."""
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT_DIRECTORY / "macros").rglob("*.sql")), ids=lambda path: path.stem)
