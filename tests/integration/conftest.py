@@ -18,6 +18,7 @@ from orchestration.cli.main import app
 from orchestration.cli.terminal import CommandFailed, console
 from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope
+from pipeline.prediction.tasks import CONTRACTS
 from tests.conftest import TestServer
 from tests.integration.company_ids import take_ids_of_no_other_test
 from tests.integration.crm_history import END, FIRST_LOAD, generate
@@ -127,7 +128,9 @@ def _publish_scores(warehouse: Warehouse, company_id: int) -> None:
         ).fetchall()
     today = END.date()
     for day, probability in ((today - timedelta(days=1), 0.6), (today, 0.25)):
-        publish(warehouse, company_id, day, {customer: Score(probability, "high") for (customer,) in customers})
+        for contract in CONTRACTS:
+            scores = {customer: Score(probability, "high") for (customer,) in customers}
+            publish(warehouse, company_id, day, scores, contract=contract)
     with warehouse.connect() as connection:
         connection.execute(
             "update predictions.churn_scores_v1 set reasons = %s where as_of_date = %s", [Jsonb(REASONS), today]

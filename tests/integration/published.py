@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from pipeline.prediction.tasks import task_named
 from warehouse.connection import Warehouse
+from warehouse.publication.contract import Contract
 from warehouse.publication.feed import DEFAULT_BANDS, Bands
 from warehouse.publication.publish import SCORES, Publication, publish_staged_scores, stage_scores
 from warehouse.roles import Role
 
 FIRST_DAY = date(2026, 1, 1)
-CONTRACT = task_named("churn").relations.contract
+CHURN = task_named("churn").relations.contract
 
 
 class Score(NamedTuple):
@@ -34,7 +35,9 @@ def at(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 6, tzinfo=UTC)
 
 
-def score_table(company_id: int, day: date, scores: Mapping[str, Score], version: str = "churn-acme v1") -> pa.Table:
+def score_table(
+    company_id: int, day: date, scores: Mapping[str, Score], version: str = "churn-acme v1", task: str = CHURN.task
+) -> pa.Table:
     rows = []
     for customer, score in scores.items():
         level = score.level or ("high" if score.probability >= 0.5 else "low")
@@ -43,7 +46,7 @@ def score_table(company_id: int, day: date, scores: Mapping[str, Score], version
         rows.append(
             {
                 "company_id": company_id,
-                "task": CONTRACT.task,
+                "task": task,
                 "entity_id": customer,
                 "as_of_date": day,
                 "probability": score.probability,
@@ -66,16 +69,21 @@ def _reason(feature: str, contribution: float) -> dict[str, object]:
 
 
 def stage(
-    warehouse: Warehouse, company_id: int, day: date, scores: Mapping[str, Score], version: str = "churn-acme v1"
+    warehouse: Warehouse,
+    company_id: int,
+    day: date,
+    scores: Mapping[str, Score],
+    version: str = "churn-acme v1",
+    task: str = CHURN.task,
 ) -> None:
     """Stage scores, with a verdict that lets them pass."""
     with warehouse.connect(Role.ml) as conn:
-        stage_scores(conn, company_id, CONTRACT.task, score_table(company_id, day, scores, version))
+        stage_scores(conn, company_id, task, score_table(company_id, day, scores, version, task))
         conn.execute(
             "insert into ml.publication_gates (company_id, task, as_of_date, staged_at, checked_at, is_passed, checks)"
             " select %s, %s, %s, max(staged_at), now(), true, '[]' from ml.staged_scores"
             " where company_id = %s and task = %s",
-            [company_id, CONTRACT.task, day, company_id, CONTRACT.task],
+            [company_id, task, day, company_id, task],
         )
 
 
@@ -86,10 +94,11 @@ def publish(
     scores: Mapping[str, Score],
     version: str = "churn-acme v1",
     bands: Bands = DEFAULT_BANDS,
+    contract: Contract = CHURN,
 ) -> Publication:
-    stage(warehouse, company_id, day, scores, version)
+    stage(warehouse, company_id, day, scores, version, contract.task)
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
-        return publish_staged_scores(conn, CONTRACT, company_id, day, at(day), bands=bands)
+        return publish_staged_scores(conn, contract, company_id, day, at(day), bands=bands)
 
 
 class SteppedConnection(psycopg.Connection[Any]):

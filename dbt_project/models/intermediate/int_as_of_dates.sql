@@ -113,16 +113,14 @@ final as (
         as_of_date,
         as_of_date::timestamp at time zone 'UTC' as as_of_at
     from unioned
-    where
-        true
-        {% if is_incremental() %}
-        and (company_id, as_of_date) not in (
-            select
-                already.company_id,
-                already.as_of_date
-            from {{ this }} as already
-        )
-        {% endif %}
+    {% if is_incremental() %}
+    where (company_id, as_of_date) not in (
+        select
+            already.company_id,
+            already.as_of_date
+        from {{ this }} as already
+    )
+    {% endif %}
 
 )
 

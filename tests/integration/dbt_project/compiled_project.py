@@ -22,7 +22,7 @@ from tests.integration.dbt_project.dbt_runs import FEATURES_AND_TASKS, DbtRuns
 KEY = ("company_id", "customer_id", "as_of_date")
 BY_RECORD, BY_PERIOD = "delete_record_insert", "delete_period_insert"
 # They keep account of what was built, and are no features.
-NOT_BY_PERIOD = {"int_churn_labels__periods", "int_features__coverage"}
+NOT_BY_PERIOD = {"int_churn_labels__periods", "int_support_labels__periods", "int_features__coverage"}
 NO_DATE = "1999-01-01"
 PERIODS = re.compile(rf"\(company_id, as_of_date\) in \((?:\(\d+, date '{NO_DATE}'\)(?:, )?)+\)")
 ASKED = "(company_id, as_of_date) in (select asked.company_id, asked.as_of_date from periods_asked as asked)"

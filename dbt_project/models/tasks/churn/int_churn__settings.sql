@@ -1,5 +1,12 @@
 -- What each company means by churn, and within how many days.
-{{ config(schema='intermediate', materialized='view', contract={'enforced': false}) }}
+{{
+    config(
+        schema='intermediate',
+        materialized='view',
+        contract={'enforced': false},
+        grants={'select': ['churn_operator']},
+    )
+}}
 
 with
 

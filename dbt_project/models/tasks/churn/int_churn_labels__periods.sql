@@ -3,6 +3,7 @@
 {{
     config(
         schema='intermediate',
+        grants={'select': ['churn_operator']},
         materialized='incremental',
         contract={'enforced': false},
         incremental_strategy='delete_period_insert',
@@ -52,18 +53,22 @@ labelled_periods as (
 
 ),
 
+companies_to_look_at as (
+
+    {{ companies_with_new_loads() }}
+
+),
+
 companies_with_new_loads as (
 
     select
-        companies.company_id,
+        companies_to_look_at.company_id,
         settings.churn_kind,
         settings.inactivity_days,
-        companies.labelled_until_load_id
-    from (
-        {{ companies_with_new_loads() }}
-    ) as companies
+        companies_to_look_at.labelled_until_load_id
+    from companies_to_look_at
     inner join settings
-        on companies.company_id = settings.company_id
+        on companies_to_look_at.company_id = settings.company_id
 
 ),
 

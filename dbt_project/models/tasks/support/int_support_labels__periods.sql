@@ -2,6 +2,7 @@
 {{
     config(
         schema='intermediate',
+        grants={'select': ['churn_operator']},
         materialized='incremental',
         contract={'enforced': false},
         incremental_strategy='delete_period_insert',

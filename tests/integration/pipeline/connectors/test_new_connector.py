@@ -65,7 +65,7 @@ def test_a_company_of_a_new_connector_is_checked_registered_and_synced(
 
 @pytest.mark.usefixtures("letters")
 def test_a_wrong_setting_of_a_new_connector_is_told_with_those_it_has(churn: Churn, file: Callable[..., str]) -> None:
-    said = churn("company", "check", file(connector_settings={"wrod": "file:word"})).output
+    said = str(churn("company", "check", file(connector_settings={"wrod": "file:word"})).exception)
     assert "connector_settings.wrod: there is no such setting" in said
     assert "Settings of this connector: word" in said
 
@@ -94,7 +94,9 @@ def test_a_change_to_a_connector_without_a_row_is_refused(
 def test_a_registered_company_whose_connector_is_gone_fails_its_loads_and_says_what_to_do(
     add_company: Callable[..., Company], tmp_path: Path, warehouse: Warehouse
 ) -> None:
-    company = add_company("acme", connector="letters", entities=["customers"])
+    with pytest.MonkeyPatch.context() as release:
+        release.setitem(registry.CONNECTORS, "letters", "tests.integration.pipeline.connectors.letters")
+        company = add_company("acme", connector="letters", entities=["customers"])
     (result,) = sync_company(warehouse, company, Clock(datetime(2025, 6, 1, tzinfo=UTC)), Settings(home=tmp_path))
     assert result.status == "failed"
     assert "connector letters: there is no such connector. Set connector to one of habari_api" in str(result.error)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.prediction.tasks import TASKS
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, FIRST_LOAD, History, change_what_was_known_from, generate
 from tests.integration.dbt_project.compiled_project import CompiledProject, Rows, moved_columns
@@ -24,6 +25,7 @@ from tests.integration.dbt_project.dbt_world import record_load, register_compan
 pytestmark = pytest.mark.xdist_group("feature_proof")
 
 LABELS = "churn_labels"
+ALL_LABELS = tuple(binding.relations.labels.name for binding in TASKS)
 LEAKING = "leaking_features"
 LEAKS = {
     "plan_of_today": "the current state in place of the one that was known",
@@ -200,10 +202,8 @@ def test_late_records_move_exactly_the_dates_that_may_know_them_and_kept_up_inte
                 moved.update(world.project.differing_rows(before))
                 kept_up = world.project.snapshot("kept_up")
                 world.project.fill()
-                # Labels speak of today's knowledge: int_churn_labels__periods says which a load moves.
-                differing = world.project.differing_rows(kept_up)
-                differing.pop(LABELS, None)
-                assert differing == {}
+                # Labels speak of today's knowledge: int_<task>_labels__periods says which a load moves.
+                assert set(world.project.differing_rows(kept_up)) <= set(ALL_LABELS)
 
     prove()
 
@@ -240,12 +240,12 @@ def test_a_label_moves_by_no_event_after_its_horizon(world: World) -> None:
     assert set(found) >= {"churned", "retained", "left_before"}
 
 
-def test_periods_whose_labels_a_load_moves_are_found_due(world: World) -> None:
-    """churn_labels is built for these periods only, so none may be missing; most need not be built."""
-    periods = "intermediate.int_churn_labels__periods"
-    query = world.dbt.compile("--select", "int_churn_labels__periods")[
-        "model.churn_warehouse.int_churn_labels__periods"
-    ]
+@pytest.mark.parametrize("labels", ALL_LABELS)
+def test_periods_whose_labels_a_load_moves_are_found_due(world: World, labels: str) -> None:
+    """A task's labels are built for these periods only, so none may be missing; most need not be built."""
+    model = f"int_{labels}__periods"
+    periods = f"intermediate.{model}"
+    query = world.dbt.compile("--select", model)[f"model.churn_warehouse.{model}"]
     loads = "select max(load_id) from ops.load_log where known_at = %s group by company_id order by company_id"
     first_loads = [load_id for (load_id,) in world.connection.execute(loads, [SECOND_LOAD])]
     moved: Counter[bool] = Counter()
@@ -257,10 +257,10 @@ def test_periods_whose_labels_a_load_moves_are_found_due(world: World) -> None:
         history = generate(world.company_ids, customers, seed)
         if is_wild:
             change_what_was_known_from(history, SECOND_LOAD)
-        before = world.build(history, LABELS, known_before=SECOND_LOAD)
+        before = world.build(history, labels, known_before=SECOND_LOAD)
         with world.connection.transaction(force_rollback=True):
             history.add(world.connection)
-            with world.project.built(LABELS) as after:
+            with world.project.built(labels) as after:
                 for company_id, load_id in zip(world.company_ids, first_loads, strict=True):
                     world.connection.execute(
                         f"update {periods} set labelled_on = examined_on, labelled_until_load_id = %s"
@@ -268,11 +268,11 @@ def test_periods_whose_labels_a_load_moves_are_found_due(world: World) -> None:
                         [load_id, company_id],
                     )
                 found = set(world.connection.execute(f"select company_id, as_of_date from ({query}) as p where is_due"))
-        dates = {key[2] for key in before[LABELS] if key[2] <= SECOND_LOAD.date()}
+        dates = {key[2] for key in before[labels] if key[2] <= SECOND_LOAD.date()}
         for company_id in world.company_ids:
             for day in dates:
                 rows = [
-                    {key: row for key, row in each[LABELS].items() if (key[0], key[2]) == (company_id, day)}
+                    {key: row for key, row in each[labels].items() if (key[0], key[2]) == (company_id, day)}
                     for each in (before, after)
                 ]
                 has_moved = rows[0] != rows[1]

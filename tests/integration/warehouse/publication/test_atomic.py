@@ -18,7 +18,7 @@ import pytest
 from psycopg import IsolationLevel
 
 from tests.integration.processes import started
-from tests.integration.published import CONTRACT, FIRST_DAY, Score, at, publish, published, stage, stepped
+from tests.integration.published import CHURN, FIRST_DAY, Score, at, publish, published, stage, stepped
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
@@ -36,7 +36,7 @@ SNAPSHOTS = (IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE)
 def publish_in_steps(url: str, company_id: int, day: date, steps: Connection) -> None:
     """In a process of its own, which says before each statement how many there were."""
     with stepped(Warehouse(url), steps.send) as conn:
-        publish_staged_scores(conn, CONTRACT, company_id, day, at(day))
+        publish_staged_scores(conn, CHURN, company_id, day, at(day))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_between_any_two_statements_readers_of_every_isolation_level_see_the_old
             seen.extend(published(reader, company.company_id) for reader in opened)
 
         with stepped(warehouse, look) as publisher:
-            publish_staged_scores(publisher, CONTRACT, company.company_id, SECOND_DAY, at(SECOND_DAY))
+            publish_staged_scores(publisher, CHURN, company.company_id, SECOND_DAY, at(SECOND_DAY))
         assert len(seen) > 30
         assert all(found == before for found in seen)
         for reader in opened:
@@ -104,7 +104,7 @@ def test_whichever_statement_a_lost_connection_cuts_off_the_old_set_stands_and_t
             if cut:
                 assert published(owner, company.company_id) == before
                 with warehouse.connect(Role.publisher) as conn:
-                    publish_staged_scores(conn, CONTRACT, company.company_id, day, at(day))
+                    publish_staged_scores(conn, CHURN, company.company_id, day, at(day))
             after = published(owner, company.company_id)
         assert len(after[0]) == 3
         assert after != before
@@ -125,7 +125,7 @@ def publish_and_lose_connection(
     publisher = stepped(warehouse, cut)
     backend = publisher.info.backend_pid
     try:
-        publish_staged_scores(publisher, CONTRACT, company.company_id, day, at(day))
+        publish_staged_scores(publisher, CHURN, company.company_id, day, at(day))
     except psycopg.OperationalError:
         return True
     finally:
@@ -155,7 +155,7 @@ def test_a_publisher_killed_at_any_moment_leaves_the_old_set_or_the_new_one(
             outcomes.add(is_new)
             if not is_new:
                 with warehouse.connect(Role.publisher) as conn:
-                    publish_staged_scores(conn, CONTRACT, company.company_id, day, at(day))
+                    publish_staged_scores(conn, CHURN, company.company_id, day, at(day))
             assert {row[0]: row[2] for row in published(owner, company.company_id)[0]} == {
                 name: score.probability for name, score in scores.items()
             }
@@ -184,9 +184,9 @@ def test_a_publisher_waits_for_another_and_says_so_when_it_will_wait_no_longer(
         with warehouse.connect(Role.publisher, autocommit=True) as conn, publishing_lock(conn, first.company_id):
             with pytest.raises(PublisherBusy, match="nothing of company 2 was published"):
                 publish_staged_scores(
-                    other, CONTRACT, second.company_id, FIRST_DAY, at(FIRST_DAY), wait=timedelta(milliseconds=200)
+                    other, CHURN, second.company_id, FIRST_DAY, at(FIRST_DAY), wait=timedelta(milliseconds=200)
                 )
-            waiting = pool.submit(publish_staged_scores, other, CONTRACT, second.company_id, FIRST_DAY, at(FIRST_DAY))
+            waiting = pool.submit(publish_staged_scores, other, CHURN, second.company_id, FIRST_DAY, at(FIRST_DAY))
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.5)
         assert waiting.result(timeout=30).scores == 3
@@ -199,7 +199,7 @@ def test_the_same_publication_twice_at_once_is_one_publication(warehouse: Wareho
         with warehouse.connect(Role.publisher, autocommit=True) as conn:
             conn.isolation_level = IsolationLevel.REPEATABLE_READ
             try:
-                return str(publish_staged_scores(conn, CONTRACT, company.company_id, FIRST_DAY, at(FIRST_DAY)).upserts)
+                return str(publish_staged_scores(conn, CHURN, company.company_id, FIRST_DAY, at(FIRST_DAY)).upserts)
             except WarehouseError as error:
                 return type(error).__name__
 
@@ -223,7 +223,7 @@ def test_scores_staged_while_the_company_is_published_wait_and_are_neither_mixed
                 time.sleep(0.3)
 
         with stepped(warehouse, stage_anew) as publisher:
-            publish_staged_scores(publisher, CONTRACT, company.company_id, FIRST_DAY, at(FIRST_DAY))
+            publish_staged_scores(publisher, CHURN, company.company_id, FIRST_DAY, at(FIRST_DAY))
         staging[0].result(timeout=30)
     with warehouse.connect() as conn:
         current = published(conn, company.company_id)[0]
@@ -239,7 +239,7 @@ def test_a_publication_inside_another_transaction_is_refused_for_it_would_keep_t
     warehouse: Warehouse, company: Company
 ) -> None:
     with warehouse.connect(Role.publisher) as conn, conn.transaction(), pytest.raises(ValueError, match="inside"):
-        publish_staged_scores(conn, CONTRACT, company.company_id, FIRST_DAY, at(FIRST_DAY))
+        publish_staged_scores(conn, CHURN, company.company_id, FIRST_DAY, at(FIRST_DAY))
 
 
 def test_a_polling_cursor_skips_no_change_while_companies_publish_and_compact_at_once(
@@ -255,7 +255,7 @@ def test_a_polling_cursor_skips_no_change_while_companies_publish_and_compact_at
             scores = {name: Score(chance.uniform(0.1, 0.9)) for name in "abcdefghijklmnopqrst"}
             stage(warehouse, company_id, day, scores)
             with stepped(warehouse, lambda _: time.sleep(chance.uniform(0, 0.01))) as conn:
-                publish_staged_scores(conn, CONTRACT, company_id, day, at(day))
+                publish_staged_scores(conn, CHURN, company_id, day, at(day))
 
     def poll() -> list[int]:
         seen: list[int] = []
@@ -281,7 +281,7 @@ def test_a_polling_cursor_skips_no_change_while_companies_publish_and_compact_at
         assert seen == [change_id for (change_id,) in all_changes]
         assert len(seen) > 3 * 6 * 15
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
-        assert compact_feed(conn, CONTRACT, companies[0], at(FIRST_DAY + timedelta(days=30))) > 0
+        assert compact_feed(conn, CHURN, companies[0], at(FIRST_DAY + timedelta(days=30))) > 0
 
 
 def test_a_large_set_is_taken_out_of_staging_whole(

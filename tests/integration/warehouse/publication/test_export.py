@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 
 from orchestration.cli.main import app
 from tests.conftest import TestServer
-from tests.integration.published import CONTRACT, FIRST_DAY, Score, at, publish, snapshot
+from tests.integration.published import CHURN, FIRST_DAY, Score, at, publish, snapshot
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.embedded.server import EmbeddedServer
@@ -58,7 +58,7 @@ def company_id(warehouse: Warehouse, add_company: Callable[..., Any]) -> int:
 
 def compact(warehouse: Warehouse, company_id: int) -> None:
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
-        compact_feed(conn, CONTRACT, company_id, at(FIRST_DAY + 30 * DAY))
+        compact_feed(conn, CHURN, company_id, at(FIRST_DAY + 30 * DAY))
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_file_stands_there_only_when_it_is_complete(
 
 
 def test_an_export_reads_as_the_companys_own_login_and_can_write_nothing(warehouse: Warehouse, company_id: int) -> None:
-    with reading_as_company(warehouse, CONTRACT, company_id) as reader:
+    with reading_as_company(warehouse, CHURN, company_id) as reader:
         conn = reader._conn
         assert conn.execute("select current_user").fetchone() == (f"company_{company_id}_sync",)
         assert conn.execute("select distinct company_id from predictions.churn_changes").fetchall() == [(company_id,)]
@@ -155,7 +155,7 @@ def test_an_export_reads_as_the_companys_own_login_and_can_write_nothing(warehou
 def test_content_and_cursor_are_of_one_moment_though_a_set_is_published_in_between(
     warehouse: Warehouse, company_id: int
 ) -> None:
-    with reading_as_company(warehouse, CONTRACT, company_id) as reader:
+    with reading_as_company(warehouse, CHURN, company_id) as reader:
         before = reader.cursors
         publish(warehouse, company_id, FIRST_DAY + 2 * DAY, DAYS[2])
         output = io.BytesIO()
@@ -169,7 +169,7 @@ def test_a_parquet_file_is_written_block_by_block(
     warehouse: Warehouse, company_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("warehouse.publication.export.BLOCK_ROWS", 2)
-    with reading_as_company(warehouse, CONTRACT, company_id) as reader, (tmp_path / "out").open("wb") as file:
+    with reading_as_company(warehouse, CHURN, company_id) as reader, (tmp_path / "out").open("wb") as file:
         reader.write_changes(0, file, Format.parquet)
     written = parquet.ParquetFile(tmp_path / "out")
     assert [written.metadata.row_group(group).num_rows for group in range(written.num_row_groups)] == [2, 2, 2]
@@ -228,7 +228,7 @@ def test_the_sql_example_follows_through_a_snapshot_changes_and_the_end_of_its_r
             done = run(environment, "bash", EXAMPLES / "follow_with_sql.sh")
             assert done.returncode == 0, done.stderr
             assert held_by(target) == snapshot(conn, company_id) != {}
-            assert done.stdout == f"The copy stands at cursor {feed_cursors(conn, CONTRACT, company_id).newest}.\n"
+            assert done.stdout == f"The copy stands at cursor {feed_cursors(conn, CHURN, company_id).newest}.\n"
             publish(warehouse, company_id, FIRST_DAY + number * DAY, DAYS[number % 3])
             if number == 2:
                 publish(warehouse, company_id, FIRST_DAY + number * DAY, DAYS[0])
@@ -332,10 +332,10 @@ def test_an_export_holds_a_block_in_memory_however_many_rows_there_are(
             " json_build_array(repeat('x', 1000)), 'm', 'h', now() from generate_series(1, 20000) as number",
             [company.company_id],
         )
-        move_cursor(conn, CONTRACT, company.company_id)
+        move_cursor(conn, CHURN, company.company_id)
     for format in Format:
         path = tmp_path / format
-        with reading_as_company(warehouse, CONTRACT, company.company_id) as reader, path.open("wb") as output:
+        with reading_as_company(warehouse, CHURN, company.company_id) as reader, path.open("wb") as output:
             newest = reader.cursors.newest
             reader.write_changes(newest - 1, io.BytesIO(), format)  # What is imported at first use does not count.
             tracemalloc.start()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.published import CONTRACT, FIRST_DAY, Follower, Score, at, publish, snapshot, stage
+from tests.integration.published import CHURN, FIRST_DAY, Follower, Score, at, publish, snapshot, stage
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.publication.feed import DEFAULT_BANDS, Bands, compact_feed, feed_cursors, withdraw_entity
@@ -109,7 +109,7 @@ def test_a_customer_who_comes_back_is_sent_anew(warehouse: Warehouse, company_id
 
 def compact(warehouse: Warehouse, company_id: int, day: int) -> int:
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
-        return compact_feed(conn, CONTRACT, company_id, at(FIRST_DAY + day * DAY))
+        return compact_feed(conn, CHURN, company_id, at(FIRST_DAY + day * DAY))
 
 
 def test_compaction_keeps_the_retention_and_the_newest_upsert_of_each_customer(
@@ -129,7 +129,7 @@ def test_compaction_keeps_the_retention_and_the_newest_upsert_of_each_customer(
         assert compact(warehouse, company_id, 0) == 0
         assert compact(warehouse, company_id, 2) == 4
         assert snapshot(conn, company_id) == before
-        cursors = feed_cursors(conn, CONTRACT, company_id)
+        cursors = feed_cursors(conn, CHURN, company_id)
     assert [change[:2] for change in changes(warehouse, company_id)] == [
         ("upsert", "c"),
         ("upsert", "a"),
@@ -168,7 +168,7 @@ def test_the_snapshot_carries_the_cursor_that_goes_with_it(warehouse: Warehouse,
         ).fetchall()
         newest = conn.execute("select max(change_id) from predictions.churn_changes").fetchone()
         assert cursors == [newest]
-        assert feed_cursors(conn, CONTRACT, company_id).newest == newest[0]
+        assert feed_cursors(conn, CHURN, company_id).newest == newest[0]
 
 
 def test_a_withdrawn_customer_is_nowhere_and_followers_clear_him_wherever_they_stand(
@@ -181,8 +181,8 @@ def test_a_withdrawn_customer_is_nowhere_and_followers_clear_him_wherever_they_s
         publish(warehouse, company_id, FIRST_DAY + DAY, {"b": Score(0.2)})
         stage(warehouse, company_id, FIRST_DAY + 2 * DAY, {"a": Score(0.4)})
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
-        assert withdraw_entity(conn, CONTRACT, company_id, "a", at(FIRST_DAY + DAY)) is not None
-        assert withdraw_entity(conn, CONTRACT, company_id, "stranger", at(FIRST_DAY + DAY)) is None
+        assert withdraw_entity(conn, CHURN, company_id, "a", at(FIRST_DAY + DAY)) is not None
+        assert withdraw_entity(conn, CHURN, company_id, "stranger", at(FIRST_DAY + DAY)) is None
     with warehouse.connect() as conn:
         for follower in followers:
             follower.catch_up(conn)
@@ -239,7 +239,7 @@ def test_a_follower_who_stops_anywhere_and_resumes_ends_with_the_snapshot_and_wi
                 compact(warehouse, company_id, (day - FIRST_DAY).days - details[0])
             else:
                 with warehouse.connect(Role.publisher, autocommit=True) as publisher:
-                    withdraw_entity(publisher, CONTRACT, company_id, details[0], at(day))
+                    withdraw_entity(publisher, CHURN, company_id, details[0], at(day))
         follower.catch_up(conn)
         newcomer = Follower(company_id)
         newcomer.catch_up(conn)

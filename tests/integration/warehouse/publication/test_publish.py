@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 
 from pipeline.prediction.tasks import task_named
-from tests.integration.published import CONTRACT
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.publication.gate import run_gate
@@ -98,7 +97,7 @@ def _publish(warehouse: Warehouse, company: Company, day: date, probabilities: d
         _load(conn, company, datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=1))
     assert _judge(warehouse, company, _scores(company, day, probabilities)) == []
     with warehouse.connect(Role.publisher) as conn:
-        return publish_staged_scores(conn, CONTRACT, company.company_id, day, NOW)
+        return publish_staged_scores(conn, CHURN.contract, company.company_id, day, NOW)
 
 
 def _current(conn: psycopg.Connection[Any], company: Company) -> dict[str, float]:
@@ -156,7 +155,7 @@ def test_what_fails_the_gate_is_not_published_and_the_old_set_stands(warehouse: 
         _load(conn, company, NOW)
     assert _judge(warehouse, company, _scores(company, tomorrow, {"a": 0.2})) == ["no sudden loss of customers"]
     with warehouse.connect(Role.publisher) as conn, pytest.raises(NotPublishable, match="passed the gate"):
-        publish_staged_scores(conn, CONTRACT, company.company_id, tomorrow, NOW)
+        publish_staged_scores(conn, CHURN.contract, company.company_id, tomorrow, NOW)
     with warehouse.connect() as conn:
         assert len(_current(conn, company)) == 8
 
@@ -168,7 +167,7 @@ def test_scores_staged_after_the_gate_judged_need_a_verdict_of_their_own(
     with warehouse.connect(Role.ml) as conn:
         stage_scores(conn, company.company_id, CHURN.name, _scores(company, FIRST_DAY, {"a": 0.99}))
     with warehouse.connect(Role.publisher) as conn, pytest.raises(NotPublishable):
-        publish_staged_scores(conn, CONTRACT, company.company_id, FIRST_DAY, NOW)
+        publish_staged_scores(conn, CHURN.contract, company.company_id, FIRST_DAY, NOW)
 
 
 def test_the_gate_names_what_is_wrong(warehouse: Warehouse, company: Company) -> None:
@@ -227,4 +226,4 @@ def test_a_catch_up_load_on_the_day_itself_is_not_in_that_days_features(warehous
 
 def test_a_company_without_publications_has_none(warehouse: Warehouse, company: Company) -> None:
     with warehouse.connect() as conn:
-        assert newest_publication(conn, CONTRACT, company.company_id) is None
+        assert newest_publication(conn, CHURN.contract, company.company_id) is None
