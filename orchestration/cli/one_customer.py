@@ -28,6 +28,8 @@ def describe_score(binding: TaskBinding, company: Company, score: Mapping[str, A
     )
     learned = f"{evidence['customers']:,} {binding.task.entity}s, of whom {evidence['outcomes']:,} {binding.words.did}"
     yield f"By {score['model_version']}, {RUNGS[score['evidence_level']]}, which learned from {learned}."
+    if score["value"] is not None:
+        yield f"At stake: {score['value']:,.2f} {company.currency} ({binding.value_feature})."
     if evidence["is_thin"]:
         yield "That is too little evidence to act on this number alone."
     yield f"Why, in log-odds, from {score['baseline_log_odds']:+.2f} for anybody:"

@@ -155,7 +155,8 @@ class Scorer:
             described=self._described(company),
         )
         row = {str(name): value for name, value in scores.iloc[0].items()}
-        value = rows.column(self._binding.value_feature)[0].as_py()
+        at_stake = self._binding.value_feature
+        value = rows.column(at_stake)[0].as_py() if at_stake in rows.column_names else None
         return row | {name: orjson.loads(row[name]) for name in JSON_COLUMNS} | {"percentile": None, "value": value}
 
     def stage_rows(self, company: Company, rows: pa.Table, version: ModelVersion) -> int:

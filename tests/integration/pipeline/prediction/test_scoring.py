@@ -353,6 +353,7 @@ def test_the_command_shows_one_customers_score_in_words_and_publishes_nothing(
     assert words[0] == "Acme, customer c00003, as of 2025-12-01"
     assert words[1].startswith(f"{expected['probability']:.1%} likely to leave within 30 days (")
     assert words[2].startswith("By churn-acme v1, a model of the company's own, which learned from ")
+    assert words[3] == f"At stake: {expected['value']:,.2f} EUR (revenue_90d)."
     assert words[-len(expected["reasons"]) :] == [
         f"  {reason['contribution']:+.2f}  {reason['text']}" for reason in expected["reasons"]
     ]
