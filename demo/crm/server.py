@@ -100,11 +100,11 @@ class Crm:
         asked = None if since is None else math.ceil(since.timestamp())
         start = self._read_cursor(slug, entity, cursor, asked) if cursor is not None else None
         asked = start.since if start else asked
-        found = self._stores[slug, entity].page(
+        page = self._stores[slug, entity].page(
             seconds(read_clock(self.home)), asked, start.after if start else None, size
         )
-        following = found.following and self._cursors.write(slug, entity, Cursor(asked, found.following))
-        return {"data": render(entity, found.rows), "next_cursor": following, "total": found.total}
+        following = page.following and self._cursors.write(slug, entity, Cursor(asked, page.following))
+        return {"data": render(entity, page.rows), "next_cursor": following, "total": page.total}
 
     def totals(self, slug: str) -> dict[str, dict[str, int]]:
         """Live and deleted records by entity."""

@@ -123,9 +123,9 @@ def last_event_before(event_customer: Ints, event_at: Ints, customer: Ints, at: 
     order = np.lexsort((event_at, event_customer))
     keys = _composite(event_customer[order], event_at[order])
     position = np.searchsorted(keys, _composite(customer, at)) - 1
-    found = np.maximum(position, 0)
-    is_own = (position >= 0) & (event_customer[order][found] == customer)
-    return np.where(is_own, event_at[order][found], -1)
+    clipped = np.maximum(position, 0)
+    is_own = (position >= 0) & (event_customer[order][clipped] == customer)
+    return np.where(is_own, event_at[order][clipped], -1)
 
 
 def value_at(changes: Changes, customer: Ints, at: Ints) -> Ints:

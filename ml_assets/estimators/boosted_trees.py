@@ -78,15 +78,15 @@ class BoostedTrees:
             return np.zeros((0, len(self.column_types))), 0.0
         data, booster = self._matrix(matrix), self._booster_for(matrix)
         margins = np.asarray(booster.predict(data, output_margin=True), dtype=np.float64)
-        found = np.asarray(booster.predict(data, pred_contribs=True, validate_features=False))
-        parts, bias = found[:, :-1].astype(np.float64), float(found[0, -1])
+        contributions = np.asarray(booster.predict(data, pred_contribs=True, validate_features=False))
+        parts, bias = contributions[:, :-1].astype(np.float64), float(contributions[0, -1])
         missed = margins - bias - parts.sum(axis=1)
         if np.abs(missed).max() > _FLOAT32_SLACK:
             raise AttributionError(
                 f"TreeSHAP parts miss the margin by {np.abs(missed).max():.2g}, more than rounding explains: "
                 "is this the version of xgboost that the model was trained with?"
             )
-        largest = np.abs(found[:, :-1]).argmax(axis=1)
+        largest = np.abs(contributions[:, :-1]).argmax(axis=1)
         parts[np.arange(len(parts)), largest] += missed
         return parts, bias
 
@@ -96,15 +96,15 @@ class BoostedTrees:
         Rows with the same signature take the same way through every tree, and so have the same margin and parts: a
         customer for 401 days instead of 400 is the same to a model that splits at 365.
         """
-        found = np.full(len(matrix), len(self.column_types), dtype=np.uint64)
+        signatures = np.full(len(matrix), len(self.column_types), dtype=np.uint64)
         for position, splits in sorted(_splits(self.booster).items()):
             column = matrix[:, position].astype(np.float32)
             places = column if self.column_types[position] == "c" else np.searchsorted(splits, column, side="right")
             codes = np.where(np.isnan(column), -1, np.nan_to_num(places)).astype(np.int64).astype(np.uint64)
             with np.errstate(over="ignore"):
-                found = (found ^ (codes + np.uint64(position << 32))) * np.uint64(0x9E3779B97F4A7C15)
-            found ^= found >> np.uint64(29)
-        return found.view(np.int64)
+                signatures = (signatures ^ (codes + np.uint64(position << 32))) * np.uint64(0x9E3779B97F4A7C15)
+            signatures ^= signatures >> np.uint64(29)
+        return signatures.view(np.int64)
 
     def settings(self) -> dict[str, object]:
         """The number of trees and XGBoost's parameters."""
@@ -168,8 +168,8 @@ def device() -> Literal["cuda", "cpu"]:
         driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
     except OSError:
         return "cpu"
-    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
-    return "cuda" if found else "cpu"
+    has_device = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    return "cuda" if has_device else "cpu"
 
 
 def fit_boosted_trees(rows: FitRows, settings: Settings | None = None) -> BoostedTrees:

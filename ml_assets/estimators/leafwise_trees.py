@@ -54,8 +54,10 @@ class LeafwiseTrees:
         if len(matrix) == 0:
             return np.zeros((0, self.columns)), 0.0
         threads = predicting_threads(matrix, self.threads)
-        found = np.asarray(self.booster.predict(matrix, pred_contrib=True, num_threads=threads), dtype=np.float64)
-        parts, bias = np.ascontiguousarray(found[:, :-1]), float(found[0, -1])
+        contributions = np.asarray(
+            self.booster.predict(matrix, pred_contrib=True, num_threads=threads), dtype=np.float64
+        )
+        parts, bias = np.ascontiguousarray(contributions[:, :-1]), float(contributions[0, -1])
         missed = self.margins(matrix) - bias - parts.sum(axis=1)
         if np.abs(missed).max() > _SLACK:
             raise AttributionError(

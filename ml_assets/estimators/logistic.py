@@ -227,9 +227,9 @@ def _skewness(values: FloatArray) -> float:
 def _levelled(matrix: FloatArray, unit: FloatArray) -> FloatArray:
     """log(1 + x / unit) in the columns that have a unit; a value below 0, which the fit never saw, counts as 0."""
     has_unit = unit > 0
-    found = np.array(matrix, dtype=np.float64, copy=True)
-    found[:, has_unit] = np.log1p(np.maximum(matrix[:, has_unit], 0.0) / unit[has_unit])
-    return found
+    filled = np.array(matrix, dtype=np.float64, copy=True)
+    filled[:, has_unit] = np.log1p(np.maximum(matrix[:, has_unit], 0.0) / unit[has_unit])
+    return filled
 
 
 def _clip_bounds(matrix: FloatArray, encoder: FeatureEncoder) -> tuple[FloatArray, FloatArray]:

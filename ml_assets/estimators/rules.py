@@ -144,8 +144,8 @@ def bin_column(matrix: FloatArray, outcomes: FloatArray, encoder: FeatureEncoder
     bins = _bins(column, edges, entries)
     mass = np.bincount(bins, minlength=entries).astype(np.float64)
     overall = float(np.clip(outcomes.mean(), 1e-6, 1 - 1e-6))
-    found = np.bincount(bins, weights=outcomes, minlength=entries)
-    rates = (found + _PSEUDO_ROWS * overall) / (mass + _PSEUDO_ROWS)
+    outcomes_in_bins = np.bincount(bins, weights=outcomes, minlength=entries)
+    rates = (outcomes_in_bins + _PSEUDO_ROWS * overall) / (mass + _PSEUDO_ROWS)
     if edges is not None:
         rates[:-1] = _monotone(rates[:-1], mass[:-1] + _PSEUDO_ROWS)
     log_odds = np.log(rates / (1 - rates))

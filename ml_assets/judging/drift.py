@@ -141,14 +141,14 @@ def measure_drift(reference: DriftReference, model: TrainedModel, frame: pd.Data
     if not lacking:
         values[PROBABILITY] = model.score(frame, explain=False).probability
     comparisons = len(reference.columns)
-    found = [
+    drifts = [
         _compare(column, values[column.name], new.get(column.name, []), comparisons)
         if column.name in values
         else _absent(column, "not in the feature matrix" if column.name in lacking else "not scored: features lack")
         for column in reference.columns
     ]
-    ranked = sorted(found, key=lambda drift: (drift.importance is not None, -(drift.importance or 0.0), drift.feature))
-    return [_together(reference, found), *ranked]
+    ranked = sorted(drifts, key=lambda drift: (drift.importance is not None, -(drift.importance or 0.0), drift.feature))
+    return [_together(reference, drifts), *ranked]
 
 
 def _describe(

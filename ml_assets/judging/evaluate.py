@@ -73,8 +73,8 @@ def lift_in_top_decile(probabilities: FloatArray, outcomes: FloatArray) -> float
     border = np.sort(probabilities)[-wanted]
     above, tied = probabilities > border, probabilities == border
     share_of_tied = (wanted - above.sum()) / tied.sum()
-    found = outcomes[above].sum() + share_of_tied * outcomes[tied].sum()
-    return float(found / wanted / rate)
+    caught = outcomes[above].sum() + share_of_tied * outcomes[tied].sum()
+    return float(caught / wanted / rate)
 
 
 def metric_intervals(
@@ -92,12 +92,12 @@ def metric_intervals(
     member = members(entities)
     ranking, sums = _Ranking.of(probabilities, outcomes, member), _sums_by_entity(probabilities, outcomes, member)
     draws = entity_draws(member, seed, rounds)
-    found = np.array([(*ranking.measures(drawn), *_means(drawn @ sums)) for drawn in draws])
+    measured = np.array([(*ranking.measures(drawn), *_means(drawn @ sums)) for drawn in draws])
     if not 0 < outcomes.sum() < len(outcomes):
-        found[:, RESAMPLED.index("log_loss")] = np.nan
-    known = np.isfinite(found).any(axis=0)
+        measured[:, RESAMPLED.index("log_loss")] = np.nan
+    known = np.isfinite(measured).any(axis=0)
     ends = np.full((2, len(RESAMPLED)), np.nan)
-    ends[:, known] = np.nanquantile(found[:, known], [0.025, 0.975], axis=0)
+    ends[:, known] = np.nanquantile(measured[:, known], [0.025, 0.975], axis=0)
     return {name: None if np.isnan(end) else float(end) for name, end in zip(names, ends.ravel(), strict=True)}
 
 
@@ -151,11 +151,11 @@ class _Ranking:
         seen = np.zeros(len(weights) + 1, dtype=np.int64)
         np.cumsum(weights, out=seen[1:])
         positive = weights[self.hits]
-        found = np.cumsum(positive)
+        outcomes_so_far = np.cumsum(positive)
         rows, outcomes = float(seen[-1]), float(positive.sum())
         if outcomes in (0.0, rows):
             return np.nan, np.nan
         above, within = seen[self.above], seen[self.within]
         pairs = positive @ (rows - (above + within) / 2) - outcomes**2 / 2
-        precision = found[self.last] / np.maximum(within, 1)
+        precision = outcomes_so_far[self.last] / np.maximum(within, 1)
         return float(pairs / (outcomes * (rows - outcomes))), float(positive @ precision / outcomes)

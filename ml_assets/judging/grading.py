@@ -114,11 +114,11 @@ def calibration_bins(rows: pd.DataFrame) -> list[dict[str, Any]]:
     Equal probabilities share a bin, as in `evaluate.calibration_error`, so there may be fewer.
     """
     probabilities = rows["probability"].to_numpy(dtype=np.float64)
-    found = []
+    grades = []
     for number, (_, part) in enumerate(rows.groupby(evaluate.calibration_bins(probabilities)), start=1):
         kept = float(part["outcome"].mean())
         interval = wilson_interval(kept, int(part["entity_id"].nunique()))
-        found.append(
+        grades.append(
             {
                 "bin": number,
                 "scores": len(part),
@@ -128,7 +128,7 @@ def calibration_bins(rows: pd.DataFrame) -> list[dict[str, Any]]:
                 "kept_high": interval.high,
             }
         )
-    return found
+    return grades
 
 
 def lift_by_decile(probabilities: FloatArray, outcomes: FloatArray) -> list[dict[str, Any]]:

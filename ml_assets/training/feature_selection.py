@@ -48,8 +48,8 @@ def select_features(rows: FitRows) -> Selection:
     if rows.outcomes.sum() >= OUTCOMES_PER_FEATURE * len(everything.kept):
         return everything
     best, least = everything, np.inf
-    found = features_with_weight(rows.matrix, rows.outcomes, rows.encoder, L1_STRENGTHS)
-    for strength, kept in zip(L1_STRENGTHS, found, strict=True):
+    chosen = features_with_weight(rows.matrix, rows.outcomes, rows.encoder, L1_STRENGTHS)
+    for strength, kept in zip(L1_STRENGTHS, chosen, strict=True):
         if not len(kept):
             continue
         criterion = _information_criterion(rows, kept)

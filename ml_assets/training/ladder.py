@@ -40,8 +40,8 @@ def count_outcomes(frame: pd.DataFrame, task: PredictionTask) -> OutcomeCounts:
     rows = labelled_rows(frame, task)
     outcomes = pd.Series(outcomes_of(rows, task))
     by_entity = outcomes.groupby([rows["company_id"], rows[ENTITY_ID]]).max()
-    found = int(by_entity.sum())
-    return OutcomeCounts(len(rows), len(by_entity), found, len(by_entity) - found)
+    with_outcome = int(by_entity.sum())
+    return OutcomeCounts(len(rows), len(by_entity), with_outcome, len(by_entity) - with_outcome)
 
 
 def decide_rung(own: OutcomeCounts, pool: OutcomeCounts | None, task: PredictionTask) -> RungDecision:

@@ -263,8 +263,8 @@ def _search(
     if not folds:
         return {}, {"folds": [], "note": "too short a history for folds: the settings are the defaults"}
     seen = fingerprint(rows.frame[fit], lesson.encoder.features, task)
-    found = search(lesson.fit_rows, folds, task.candidates, budget, seen)
-    return found.settings, found.record
+    searched = search(lesson.fit_rows, folds, task.candidates, budget, seen)
+    return searched.settings, searched.record
 
 
 def _report(

@@ -106,18 +106,18 @@ def impact(
 
     with open_warehouse() as (settings, _):
         manifest = json.loads(prepare_manifest(settings).read_text())
-    found = find_impact(manifest, name, manifest_path(settings).parent / "compiled")
-    console.print(f"[bold]{escape(found.start)}[/bold] [dim]{escape(found.how)}[/dim]")
+    impact = find_impact(manifest, name, manifest_path(settings).parent / "compiled")
+    console.print(f"[bold]{escape(impact.start)}[/bold] [dim]{escape(impact.how)}[/dim]")
     for title, items in (
-        ("Models", found.models),
-        ("Features", found.features),
-        ("Dashboards and readers", found.exposures),
-        ("Published fields", found.published),
+        ("Models", impact.models),
+        ("Features", impact.features),
+        ("Dashboards and readers", impact.exposures),
+        ("Published fields", impact.published),
     ):
         console.print(f"\n[bold]{title}[/bold] [dim]{len(items)}[/dim]")
         for item in items:
             console.print(f"  {escape(item)}")
-    for note in found.notes:
+    for note in impact.notes:
         console.print(f"\n[yellow]{escape(note)}[/yellow]")
 
 

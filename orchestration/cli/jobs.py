@@ -75,8 +75,8 @@ def _show_score(slug: str, customer: str, task: str) -> None:
 
     with open_task(slug, task) as (settings, warehouse, company, binding):
         prepare_manifest(settings)
-        found = Scorer.from_settings(binding, warehouse, settings).score_entity(company, customer)
-    for line in describe_score(binding, company, found, found["as_of_date"]):
+        score = Scorer.from_settings(binding, warehouse, settings).score_entity(company, customer)
+    for line in describe_score(binding, company, score, score["as_of_date"]):
         console.print(escape(line))
 
 

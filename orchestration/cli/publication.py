@@ -70,11 +70,11 @@ def estimate(
         open_task(company, task) as (_, warehouse, sent, binding),
         reading_as_company(warehouse, binding.relations.contract, sent.company_id) as reader,
     ):
-        found = reader.estimate(since, batch_size)
-    start = "A snapshot" if since is None else f"{found.changes:,} changes since cursor {since}"
-    minutes = found.calls / calls_per_minute
-    console.print(f"{start}: {found.upserts:,} customers to write and {found.deletes:,} to clear.")
-    console.print(f"{found.calls:,} calls of up to {batch_size:,} customers, about {minutes:,.1f} minutes.")
+        calls = reader.estimate(since, batch_size)
+    start = "A snapshot" if since is None else f"{calls.changes:,} changes since cursor {since}"
+    minutes = calls.calls / calls_per_minute
+    console.print(f"{start}: {calls.upserts:,} customers to write and {calls.deletes:,} to clear.")
+    console.print(f"{calls.calls:,} calls of up to {batch_size:,} customers, about {minutes:,.1f} minutes.")
 
 
 @publication_app.command("compact")

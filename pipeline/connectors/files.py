@@ -190,11 +190,11 @@ class Files:
         folder, pattern = _split_pattern(self._directory / files.path)
         if not folder.is_dir():
             self._not_found(self._place(files), f"there is no folder {folder}.")
-        found = sorted(filesystem(bucket_url=folder.as_uri(), file_glob=pattern), key=lambda item: item["file_url"])
-        if not found:
+        matches = sorted(filesystem(bucket_url=folder.as_uri(), file_glob=pattern), key=lambda item: item["file_url"])
+        if not matches:
             there = sorted(path.name for path in folder.iterdir())[:20]
             self._not_found(self._place(files), f"no file matches {pattern}. There are: {', '.join(there) or 'none'}.")
-        for item in found:
+        for item in matches:
             file_format = self._format(str(item["file_name"]), files)
             only_this = filesystem(bucket_url=folder.as_uri(), file_glob=glob.escape(item["relative_path"]))
             try:
@@ -207,15 +207,15 @@ class Files:
 
     def _format(self, name: str, files: FileSet) -> Format:
         ending = Path(name).suffix.lower()
-        found = files.format or FORMATS.get(ending)
-        if found is None:
+        file_format = files.format or FORMATS.get(ending)
+        if file_format is None:
             raise MappingError(
                 self._company,
                 self._place(files),
                 f"the ending of {name} tells no format.",
                 "Add format: csv, parquet or jsonl.",
             )
-        return found
+        return file_format
 
     def _place(self, files: FileSet) -> str:
         return f"files {self._directory / files.path}"

@@ -75,8 +75,8 @@ class ColumnMapping(BaseModel):
                     f"Columns there: {there}.",
                 )
         for field in entity.fields:
-            found = self.columns.get(field.name, field.name) in present or field.name in self.constants
-            if field.required and not found:
+            is_mapped = self.columns.get(field.name, field.name) in present or field.name in self.constants
+            if field.required and not is_mapped:
                 raise MappingError(
                     company,
                     source,

@@ -44,15 +44,15 @@ def read_features(manifest: Path, matrix: Relation) -> list[Feature]:
     nodes = json.loads(manifest.read_text())["nodes"]
     models = {str(node["name"]): node for node in nodes.values() if node["resource_type"] == "model"}
     marts = [models[name] for name in sorted(_marts_of(models, matrix.name))]
-    found = [
+    features_described = [
         Feature.from_meta(name, meta_of(column)["feature"])
         for node in marts
         for name, column in node["columns"].items()
         if "feature" in meta_of(column)
     ]
-    if not found:
+    if not features_described:
         raise FeatureCatalogueError(f"No column of the marts of {matrix} carries meta.feature.")
-    return list({feature.name: feature for feature in found}.values())
+    return list({feature.name: feature for feature in features_described}.values())
 
 
 def _marts_of(models: Mapping[str, Any], matrix: str) -> set[str]:

@@ -91,13 +91,13 @@ def _resolve(nodes: Mapping[str, Mapping[str, Any]], name: str) -> tuple[list[st
     if by_model:
         return sorted(by_model, key=lambda key: nodes[key]["resource_type"] != "model")[:1], None
     model, _, column = wanted.rpartition(".")
-    found = [
+    suggestions = [
         key
         for key, node in nodes.items()
         if (not model or model in (node["name"], f"{node['schema']}.{node['name']}")) and _has(node, column)
     ]
     # A bare name starts where it first stands: what hangs on it elsewhere is found from there.
-    upper = [key for key in found if not any(above in found for above in _parents(nodes[key]))]
+    upper = [key for key in suggestions if not any(above in suggestions for above in _parents(nodes[key]))]
     if not upper:
         raise UnknownName(_unknown(nodes, name))
     return upper, column
@@ -152,12 +152,12 @@ def _follow(
         return
     file = compiled / str(node.get("package_name")) / str(node["original_file_path"])
     try:
-        found = columns_that_hang_on(file.read_text(), above)
+        columns = columns_that_hang_on(file.read_text(), above)
     except (OSError, SqlglotError):
         notes.append(f"{node['name']} could not be read column by column (no compiled SQL): all of it is counted.")
-        found = {_EVERYTHING}
-    if found:
-        touched[unique_id] = found
+        columns = {_EVERYTHING}
+    if columns:
+        touched[unique_id] = columns
 
 
 def columns_that_hang_on(query: str, above: Mapping[str, set[str]]) -> set[str]:

@@ -49,8 +49,8 @@ class Earlier:
         """Why the scores of a chunk moved: a row for each entity whose score did."""
         model, before = scored.model, self.probability[chunk]
         now = scored.published.log_odds[chunk]
-        found = split_moves(np.log(before / (1 - before)), self.rebuilt[chunk], self.behaved[chunk], now)
-        moved = np.flatnonzero(~np.isnan(before) & found.has_moved)
+        split = split_moves(np.log(before / (1 - before)), self.rebuilt[chunk], self.behaved[chunk], now)
+        moved = np.flatnonzero(~np.isnan(before) & split.has_moved)
         feature, change = np.full(len(moved), None, dtype=object), np.full(len(moved), np.nan)
         old = (
             None
@@ -72,10 +72,10 @@ class Earlier:
                 "model_version": pa.array([str(scored.version)] * len(moved), pa.string()),
                 "previous_model_version": pa.array([self.publication.model_version] * len(moved), pa.string()),
                 "previous_probability": before[moved],
-                "log_odds_change": found.total[moved],
-                "behaviour": found.behaviour[moved],
-                "model": found.model[moved],
-                "correction": found.correction[moved],
+                "log_odds_change": split.total[moved],
+                "behaviour": split.behaviour[moved],
+                "model": split.model[moved],
+                "correction": split.correction[moved],
                 "main_feature": pa.array(feature, pa.string()),
                 "main_feature_change": pa.array(change, pa.float64(), from_pandas=True),
             }

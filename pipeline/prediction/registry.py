@@ -126,13 +126,13 @@ class ModelRegistry:
 
         with self._reported(f"the champion of model {name!r} could not be read"):
             try:
-                found = self._client.get_model_version_by_alias(name, CHAMPION)
+                aliased = self._client.get_model_version_by_alias(name, CHAMPION)
             except MlflowException as error:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
                 raise
-        version = ModelVersion(name, int(found.version))
-        return self._read(version, found.run_id), version
+        version = ModelVersion(name, int(aliased.version))
+        return self._read(version, aliased.run_id), version
 
     def champion_version(self, name: str) -> ModelVersion | None:
         """The version that holds the champion's alias; None where the name has no champion.
@@ -158,8 +158,8 @@ class ModelRegistry:
     def load(self, version: ModelVersion) -> TrainedModel:
         """One version of a model. Raises `RegistryError` when it, or its files, are not there."""
         with self._reported(f"{version} could not be read"):
-            found = self._client.get_model_version(version.name, str(version.number))
-        return self._read(version, found.run_id)
+            registered = self._client.get_model_version(version.name, str(version.number))
+        return self._read(version, registered.run_id)
 
     def card(self, version: ModelVersion) -> str:
         """The model card of a version, as an HTML page. Raises `RegistryError` when it is not there."""
@@ -298,26 +298,26 @@ class ModelRegistry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         source = self._folder(result.model.task_name, run_id).as_uri()
-        found = self._client.create_model_version(
+        created = self._client.create_model_version(
             name,
             source,
             run_id=run_id,
             tags={"rung": result.model.rung, "status": result.status, **_feature_version_tag(result)},
         )
-        return ModelVersion(name, int(found.version))
+        return ModelVersion(name, int(created.version))
 
     def _experiment(self, task_name: str) -> str:
         from mlflow.exceptions import MlflowException
 
-        found = self._client.get_experiment_by_name(task_name)
-        if found is None:
+        experiment = self._client.get_experiment_by_name(task_name)
+        if experiment is None:
             try:
                 return str(self._client.create_experiment(task_name, (self._files / task_name).as_uri()))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-                found = self._client.get_experiment_by_name(task_name)
-        return str(found.experiment_id)
+                experiment = self._client.get_experiment_by_name(task_name)
+        return str(experiment.experiment_id)
 
     def _folder(self, task_name: str, run_id: str) -> Path:
         return self._files / task_name / run_id / "artifacts" / _MODEL_FOLDER
@@ -325,10 +325,10 @@ class ModelRegistry:
     def _artefact(self, version: ModelVersion, file: str) -> bytes:
         with self._reported(f"{version} could not be read"):
             run_id = self._client.get_model_version(version.name, str(version.number)).run_id
-        found = list(self._files.glob(f"*/{run_id}/artifacts/{file}"))
-        if not found:
+        paths = list(self._files.glob(f"*/{run_id}/artifacts/{file}"))
+        if not paths:
             raise ModelFilesMissing(f"{version} has no {file} under {self._files}")
-        return found[0].read_bytes()
+        return paths[0].read_bytes()
 
     def _read(self, version: ModelVersion, run_id: str) -> TrainedModel:
         """Files are looked up below today's home, so that the whole home folder may move."""

@@ -217,10 +217,10 @@ class Trainer:
     def _champion(self, name: str) -> tuple[TrainedModel | None, str | None]:
         """The champion to judge against; where its files are gone or damaged, None and why: it is then replaced."""
         try:
-            found = self._registry.champion(name)
+            champion = self._registry.champion(name)
         except (ModelFilesMissing, ArtefactError) as error:
             return None, f"the champion can no longer be read: {error}"
-        return (found[0] if found else None), None
+        return (champion[0] if champion else None), None
 
     def _budget(self, name: str, search: Search | None) -> SearchBudget | None:
         if search is None or (search.trials is None and search.seconds is None):

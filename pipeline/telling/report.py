@@ -135,14 +135,14 @@ class Reader:
         if self._last_day is not None and "month" in card.template_tags:
             chosen["month"] = (None, self._last_day)
         with self._connection.cursor(row_factory=dict_row) as cursor:
-            found = cursor.execute(filled_sql(card, chosen)).fetchall()
+            rows = cursor.execute(filled_sql(card, chosen)).fetchall()
         self._connection.rollback()
         if self._last_day is None or "month" in chosen:
-            return found
-        column = next((name for name in TIME_COLUMNS if found and name in found[0]), None)
+            return rows
+        column = next((name for name in TIME_COLUMNS if rows and name in rows[0]), None)
         if column is None:
-            return None if found else []
-        return [row for row in found if row[column] <= self._last_day]
+            return None if rows else []
+        return [row for row in rows if row[column] <= self._last_day]
 
     def data_date(self) -> date | None:
         """The day of the newest published scores."""
@@ -154,13 +154,13 @@ class Reader:
         """(customer, name) of those with the most at stake; none in a report of a past month."""
         if self._last_day is not None:
             return []
-        found = self._connection.execute(
+        row = self._connection.execute(
             "select customer_id, coalesce(customer_name, customer_id) from analytics.customer_overview"
             " where value_at_stake is not null order by value_at_stake desc, customer_id limit %s",
             [TOP_CUSTOMERS],
         ).fetchall()
         self._connection.rollback()
-        return [(customer_id, name) for customer_id, name in found]
+        return [(customer_id, name) for customer_id, name in row]
 
 
 def section_of(dashboard: DashboardDefinition, reader: Reader) -> Section:

@@ -173,14 +173,14 @@ def measure_company(
             return _shown("already_measured", now.date(), measured[1] if measured else [])
     model = registry.load(champion)
     try:
-        found = _measure(warehouse, binding, model, company, version, now)
+        drift = _measure(warehouse, binding, model, company, version, now)
     except (FeaturesNotBuilt, FeatureVersionError) as error:
         return Measured("not_measured", str(error))
-    if found is None:
+    if drift is None:
         return Measured("not_measured", "it has no labelled rows that its champion could have learned from")
     with warehouse.connect(Role.ml) as conn:
-        record_drift(conn, company.company_id, binding.name, now.date(), version, found, now)
-    return _shown("measured", now.date(), found)
+        record_drift(conn, company.company_id, binding.name, now.date(), version, drift, now)
+    return _shown("measured", now.date(), drift)
 
 
 def _measure(

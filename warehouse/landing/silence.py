@@ -67,7 +67,7 @@ def silent_entities(
     conn: psycopg.Connection[Any], company_id: int, entities: Sequence[str], end: datetime, known_before: datetime
 ) -> list[Silence]:
     """The entities that have fallen silent in the days up to ``end``, by what was known before that moment."""
-    found = []
+    silences = []
     for entity in entities:
         rows = conn.execute(
             _COUNTS[entity],
@@ -75,8 +75,8 @@ def silent_entities(
         ).fetchall()
         silence = judge(entity, dict(rows))
         if silence:
-            found.append(silence)
-    return found
+            silences.append(silence)
+    return silences
 
 
 def judge(entity: str, by_day: Mapping[int, int]) -> Silence | None:

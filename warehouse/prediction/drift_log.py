@@ -121,7 +121,7 @@ def read_drift(
     if row is None or row[0] is None:
         return None
     with conn.cursor(row_factory=class_row(DriftRow)) as cursor:
-        found = cursor.execute(
+        newest = cursor.execute(
             sql.SQL(
                 "select {} from {} where company_id = %s and task = %s and as_of_date = %s"
                 " order by importance desc nulls first, feature"
@@ -131,7 +131,7 @@ def read_drift(
             ),
             [company_id, task, row[0]],
         ).fetchall()
-    return row[0], found
+    return row[0], newest
 
 
 def last_verdicts(

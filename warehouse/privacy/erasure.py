@@ -220,11 +220,11 @@ def _nothing(conn: Connection, company: Company, customer_id: str) -> str:
 
 def _erase(conn: Connection, hashes: Hashes, customer_id: str) -> None:
     company_id = hashes.company_id
-    found = places(conn)
+    holdings = places(conn)
     records = _record_ids(conn, company_id, customer_id)
     rejected = _rejected_of(conn, company_id, customer_id, records)
     conn.execute(relations.compose("delete from {rejected_records} where rejected_id = any(%s)"), [rejected])
-    for table in found.by_customer:
+    for table in holdings.by_customer:
         # What is published the publisher takes back, together with the delete that followers are sent.
         if table.relation.schema != PUBLISHED:
             conn.execute(
@@ -233,8 +233,8 @@ def _erase(conn: Connection, hashes: Hashes, customer_id: str) -> None:
                 ),
                 [company_id, customer_id],
             )
-    with_customers = {table.relation for table in found.by_customer if not table.is_of_tasks}
-    for relation, key in found.by_record:
+    with_customers = {table.relation for table in holdings.by_customer if not table.is_of_tasks}
+    for relation, key in holdings.by_record:
         # Where a record went over to another customer, the versions that name that one stay.
         nobodys = sql.SQL(" and customer_id is null") if relation in with_customers else sql.SQL("")
         conn.execute(

@@ -169,13 +169,13 @@ class Applier:
 
     def _read(self) -> state.MetabaseState:
         """What there is, of all readers together and of each."""
-        found = state.read_state(self._client)
+        present = state.read_state(self._client)
         memory = Memory(self._home, f"{self._url} {self._result.metabase_version}")
 
         def read(scope: Scope) -> state.ScopeState:
             return state.read_scope(
                 self._client,
-                found,
+                present,
                 memory,
                 collection_references=scope.collection_references(),
                 dashboard_references={scope.dashboard_reference(one) for one in self._dashboards[scope.key]},
@@ -185,8 +185,8 @@ class Applier:
 
         answers = state.in_parallel(read, self._scopes)
         memory.save()
-        found.scopes = {scope.key: answer for scope, answer in zip(self._scopes, answers, strict=True)}
-        return found
+        present.scopes = {scope.key: answer for scope, answer in zip(self._scopes, answers, strict=True)}
+        return present
 
     def _describe(self, found: state.MetabaseState, scopes: Sequence[Scope]) -> None:
         """What dbt says of the tables. The library waits five seconds per connection, so several wait at a time."""

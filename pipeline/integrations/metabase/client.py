@@ -134,10 +134,10 @@ class MetabaseClient:
 
     def credentials(self) -> dict[str, str]:
         """How another client of the same Metabase signs in: arguments of dbt-metabase."""
-        found = {"metabase_url": self._access.url}
+        credentials = {"metabase_url": self._access.url}
         if self._access.api_key is not None:
-            return found | {"metabase_api_key": self._access.api_key.get_secret_value()}
-        return found | dict(
+            return credentials | {"metabase_api_key": self._access.api_key.get_secret_value()}
+        return credentials | dict(
             zip(("metabase_username", "metabase_password"), self._account("it wants a sign-in"), strict=True)
         )
 

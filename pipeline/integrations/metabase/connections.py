@@ -87,12 +87,12 @@ class Connections:
 
     def _levels(self, scope: Scope, database_id: int, groups: Mapping[str, int]) -> permissions.Levels:
         """Who may ask what of a connection: managers by clicking, those who look after all companies in SQL, too."""
-        found = self._work.state
+        present = self._work.state
         roles = scope.groups(self._work.definitions)
         allowed = {groups[roles["manager"]]: "query-builder"} if "manager" in roles else {}
         allowed |= dict.fromkeys(self._work.administrators(groups), "query-builder-and-native")
-        closed_to = () if self._logins.is_open(scope) else found.groups.values()
-        return permissions.database(database_id, found.everyone, closed_to, set(groups.values()), allowed)
+        closed_to = () if self._logins.is_open(scope) else present.groups.values()
+        return permissions.database(database_id, present.everyone, closed_to, set(groups.values()), allowed)
 
     def _database(self, scope: Scope) -> int:
         """The id of one connection, made where it is missing, changed where it differs or does not work.

@@ -55,14 +55,14 @@ def read_deliveries(client: MetabaseClient) -> Deliveries:
     """Everybody's subscriptions and alerts, in three requests."""
     if not client.has_mail():
         return Deliveries()
-    found = Deliveries(has_mail=True, account=int(client.get("/api/user/current")["id"]))
+    deliveries = Deliveries(has_mail=True, account=int(client.get("/api/user/current")["id"]))
     for pulse in as_list(client.get("/api/pulse")):
         if pulse.get("dashboard_id") is not None:
-            found.subscriptions.setdefault(int(pulse["dashboard_id"]), []).append(pulse)
+            deliveries.subscriptions.setdefault(int(pulse["dashboard_id"]), []).append(pulse)
     for alert in as_list(client.get("/api/notification", payload_type="notification/card")):
         if alert.get("payload"):
-            found.alerts.setdefault(int(alert["payload"]["card_id"]), []).append(alert)
-    return found
+            deliveries.alerts.setdefault(int(alert["payload"]["card_id"]), []).append(alert)
+    return deliveries
 
 
 def subscription_step(

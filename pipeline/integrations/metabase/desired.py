@@ -49,8 +49,8 @@ def described(text: str, reference: str) -> str:
 
 def reference_of(existing: Mapping[str, Any]) -> str | None:
     """The word by which we know a collection, dashboard or card of ours; None where it is not ours."""
-    found = REFERENCE.search(existing.get("description") or "")
-    return None if found is None else found[1]
+    reference = REFERENCE.search(existing.get("description") or "")
+    return None if reference is None else reference[1]
 
 
 def collection_body(collection: CollectionDefinition, reference: str, parent_id: int | None) -> Body:

@@ -105,7 +105,7 @@ def read_scope(
 
     `collection_references` by part (`dashboards`, `cards`, `own`); `entity_ids` of its cards, in the files.
     """
-    found = ScopeState(
+    scope_state = ScopeState(
         collections={
             part: state.collections[reference]
             for part, reference in collection_references.items()
@@ -113,31 +113,31 @@ def read_scope(
         },
         database=state.databases.get(database_name),
     )
-    if found.database is not None:
-        found.problem = warehouse_problem(client, int(found.database["id"]))
-        found.metadata = client.get(f"/api/database/{found.database['id']}/metadata", include_hidden="true")
+    if scope_state.database is not None:
+        scope_state.problem = warehouse_problem(client, int(scope_state.database["id"]))
+        scope_state.metadata = client.get(f"/api/database/{scope_state.database['id']}/metadata", include_hidden="true")
     listed = [
         item
         for part in ("dashboards", "cards")
-        if part in found.collections
-        for item in items_of(client, int(found.collections[part]["id"]))
+        if part in scope_state.collections
+        for item in items_of(client, int(scope_state.collections[part]["id"]))
     ]
     cards = cards_by_entity_id(listed, entity_ids)
     known = dashboards_by_reference(listed)
     dashboards = {reference: known[reference] for reference in dashboard_references if reference in known}
     by_number = {int(item["id"]): item for item in cards.values()}
     for reference, item in dashboards.items():
-        found.dashboards[reference] = read_dashboard(client, memory, item, by_number)
+        scope_state.dashboards[reference] = read_dashboard(client, memory, item, by_number)
     for entity_id, item in cards.items():
         # A dashboard comes with its cards; what stands on none is asked for by itself.
         card = memory.recall(item)
         if card is None:
             card = client.get(f"/api/card/{item['id']}")
             memory.keep(item, card)
-        found.cards[entity_id] = card
+        scope_state.cards[entity_id] = card
     ours = [*cards.values(), *dashboards.values()]
-    found.by_hand.extend(f"{item['model']} {item['name']!r}" for item in listed if item not in ours)
-    return found
+    scope_state.by_hand.extend(f"{item['model']} {item['name']!r}" for item in listed if item not in ours)
+    return scope_state
 
 
 def read_dashboard(client: MetabaseClient, memory: Memory, item: Item, cards: Mapping[int, Item]) -> Item:

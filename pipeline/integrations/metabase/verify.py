@@ -78,8 +78,8 @@ def verify_dashboards(
     access = access_of(settings)
     with MetabaseClient(access, sleep=sleep) as client, ExitStack() as stack:
         client.sign_in(site_name=definitions.warehouse.site_name)
-        found = state.read_state(client)
-        items = {scope.key: list(_items(client, found, scope)) for scope in scopes}
+        present = state.read_state(client)
+        items = {scope.key: list(_items(client, present, scope)) for scope in scopes}
         known = {
             entity_id: int(item["id"])
             for key, group in cards.items()
@@ -90,11 +90,11 @@ def verify_dashboards(
         for scope in scopes:
             reader = "All companies" if scope.company is None else scope.company.name
             group = list(scope.groups(definitions).values())[-1]
-            database = found.databases.get(scope.database_name(definitions))
+            database = present.databases.get(scope.database_name(definitions))
             if (
                 database is None
-                or group not in found.groups
-                or scope.collection_references()["cards"] not in found.collections
+                or group not in present.groups
+                or scope.collection_references()["cards"] not in present.collections
             ):
                 faults.append(f"{reader}: not there yet: churn dashboards apply")
                 continue
@@ -103,7 +103,7 @@ def verify_dashboards(
                 for other in scopes
                 if other is not scope and scope.company is not None and cards[other.key][0].entity_id in known
             ]
-            reader_eyes = eyes.of(int(found.groups[group]["id"]))
+            reader_eyes = eyes.of(int(present.groups[group]["id"]))
             with connected_as(warehouse, scope) as connection:
                 mine = list(card_faults(client, reader_eyes, connection, cards[scope.key], known, int(database["id"])))
                 mine.extend(
@@ -111,7 +111,9 @@ def verify_dashboards(
                 )
             if mails.has_mail:
                 roles = scope.groups(definitions)
-                groups = {role: int(found.groups[name]["id"]) for role, name in roles.items() if name in found.groups}
+                groups = {
+                    role: int(present.groups[name]["id"]) for role, name in roles.items() if name in present.groups
+                }
                 mailed = {scope.dashboard_reference(one) for one in dashboards[scope.key] if one.subscription}
                 stand = state.dashboards_in(client, items[scope.key], mailed)
                 for one in dashboards[scope.key]:

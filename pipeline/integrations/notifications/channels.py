@@ -136,15 +136,15 @@ def recipients(addresses: Sequence[str], settings: Settings) -> tuple[list[Recip
 
 def mail_addresses(addresses: Sequence[str], settings: Settings) -> tuple[str, ...]:
     """The e-mail addresses among them, references resolved; other channels, and what does not resolve, left out."""
-    found = []
+    channels = []
     for address in addresses:
         try:
             resolved = resolve_secret(address, settings) if address.startswith(SECRET_REFERENCES) else address
         except SecretNotFound:
             continue
         if "://" not in resolved and "@" in resolved:
-            found.append(resolved.strip())
-    return tuple(dict.fromkeys(found))
+            channels.append(resolved.strip())
+    return tuple(dict.fromkeys(channels))
 
 
 def _kind_of(reference: str) -> str:
