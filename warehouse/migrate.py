@@ -19,6 +19,7 @@ from warehouse.connection import Warehouse
 from warehouse.errors import MigrationError
 from warehouse.publication.contract import Contract, ensure_contract
 from warehouse.relations import COMPANIES, MIGRATIONS
+from warehouse.rights import ensure_rights
 from warehouse.roles import ensure_company_logins, ensure_database_privileges, ensure_roles
 
 # Any number, the same for ever: one migration of a database at a time.
@@ -28,7 +29,7 @@ ADVISORY_LOCK = 4_711_002_026
 def migrate(warehouse: Warehouse, contracts: Sequence[Contract] = (), revision: str = "head") -> str:
     """Create the roles and bring the schema to a revision, the newest unless told, which is returned.
 
-    Then the relations of each contract are made where they are missing. All of it is one transaction. Two at once
+    Then the relations of each contract are made where they are missing, and rights given where one is missing. All of it is one transaction. Two at once
     wait for each other; a warehouse that is up to date is left alone. Raises MigrationError.
     """
     engine = create_engine("postgresql+psycopg://", creator=warehouse.connect, poolclass=NullPool)
@@ -69,6 +70,7 @@ def _migrate(connection: Connection, contracts: Sequence[Contract], target: str)
     command.upgrade(_config(connection), target)
     for contract in contracts:
         ensure_contract(driver, contract)
+    ensure_rights(driver)
     ensure_database_privileges(driver)
     for (company_id,) in driver.execute(sql.SQL("select company_id from {}").format(COMPANIES.identifier)).fetchall():
         ensure_company_logins(driver, company_id)

@@ -124,12 +124,15 @@ def ensure_contract(conn: psycopg.Connection[Any], contract: Contract) -> None:
         [contract.task, contract.entity],
     )
     exists = conn.execute("select to_regclass(%s) is not null", [str(contract.scores_v1)]).fetchone()
-    if exists and exists[0]:
-        return
+    if not (exists and exists[0]):
+        for table in _TABLES:
+            _make_table(conn, contract, table)
+        for view in _VIEWS:
+            _make_view(conn, contract, view)
     for table in _TABLES:
-        _make_table(conn, contract, table)
-    for view in _VIEWS:
-        _make_view(conn, contract, view)
+        _ensure_policies(conn, Relation(SCHEMA, f"{contract.task}_{table}"))
+    for name in (*_TABLES, *_VIEWS):
+        _ensure_grants(conn, Relation(SCHEMA, f"{contract.task}_{name}"), is_written=name in _TABLES)
 
 
 def column_types(conn: psycopg.Connection[Any], relation: Relation) -> dict[str, str]:
