@@ -205,7 +205,7 @@ def card_milliseconds(connection: psycopg.Connection[Any], scope: Scope) -> dict
     medians: dict[str, dict[str, float]] = {}
     for dashboard in tailored_dashboards(load_definitions(), scope):
         defaults = {parameter.id: parameter.default for parameter in dashboard.parameters if parameter.default}
-        for card in dashboard.shown_cards():
+        for card in dashboard.placed_cards():
             chosen = {name: value for name, value in defaults.items() if name in card.template_tags}
             query = filled_sql(card, chosen)
             times = []

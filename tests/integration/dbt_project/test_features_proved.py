@@ -17,7 +17,7 @@ from orchestration.cli.main import app
 from pipeline.features.catalogue import place_of, read_features
 from pipeline.features.dbt import prepare_manifest, profiles_directory
 from pipeline.features.impact import UnknownName, columns_that_hang_on, find_impact
-from pipeline.features.proof import SCHEMAS, SUFFIX, prove_features, words_of_failure
+from pipeline.features.proof import SCHEMAS, SUFFIX, describe_failure, prove_features
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.scoring import Scorer
 from pipeline.prediction.tasks import task_named
@@ -95,8 +95,8 @@ def test_features_whose_past_stands_still_are_proven_and_those_that_moved_are_na
             [company.company_id, PAST, *customer],
         )
         connection.execute(
-            'update features.customer_feature_matrix set custom_attributes = custom_attributes || \'{"industry": "no"}\''
-            f" {where}",
+            "update features.customer_feature_matrix"
+            f' set custom_attributes = custom_attributes || \'{{"industry": "no"}}\' {where}',
             [company.company_id, PAST, *other],
         )
         connection.commit()
@@ -107,8 +107,8 @@ def test_features_whose_past_stands_still_are_proven_and_those_that_moved_are_na
     assert proof.rows > 10
     assert {"revenue_90d", "attribute_industry", "attribute_employees"} <= set(proof.differing)
     assert proof.failed == {"tenure_days": 1, "attribute_industry": 1}
-    assert "attribute_industry 1, tenure_days 1" in str(words_of_failure([proof]))
-    assert words_of_failure([replace(proof, differing=dict.fromkeys(proof.differing, 0))]) is None
+    assert "attribute_industry 1, tenure_days 1" in str(describe_failure([proof]))
+    assert describe_failure([replace(proof, differing=dict.fromkeys(proof.differing, 0))]) is None
     proven = _catalogue(warehouse, company)
     assert set(proven) == set(proof.differing)
     assert {name for name, passed in proven.items() if not passed} == set(proof.failed)
@@ -207,7 +207,14 @@ def test_a_held_date_is_replayed_as_the_source_said_it_and_nothing_else_moves(
     scorer = Scorer(CHURN, warehouse, registry, features, Clock(END))
     with warehouse.connect() as connection:
         newest = scorer.stage(company).as_of_date
-        hold(connection, CHURN.relations.contract, company.company_id, newest, END, {"no source fell silent": "payments: 0"})
+        hold(
+            connection,
+            CHURN.relations.contract,
+            company.company_id,
+            newest,
+            END,
+            {"no source fell silent": "payments: 0"},
+        )
         connection.execute("update ml.publication_holds set as_of_date = %s", [held])
         connection.commit()
 
