@@ -50,7 +50,7 @@ SEGMENTS = 8
 PASSWORD = "a-long-warehouse-password"  # noqa: S105 - of a stand-in
 MONTH = "(date '2026-10-01' - make_interval(months => {months} - 1 - {number}))::date"
 LEVEL = "(array['low', 'low', 'low', 'low', 'low', 'low', 'medium', 'medium', 'high', 'high'])[1 + {number} % 10]"
-WORDS = "(array['Open tickets', 'Late payments', 'Days since the last payment', 'Fewer log-ins'])[1 + {number} % 4]"
+REASONS = "(array['Open tickets', 'Late payments', 'Days since the last payment', 'Fewer log-ins'])[1 + {number} % 4]"
 BY_TYPE = {
     "text": "'word ' || (customer % 7)",
     "boolean": "customer % 3 = 0",
@@ -171,15 +171,15 @@ def fill(connection: psycopg.Connection[Any], mart: str, company: CompanyFacts, 
         "customer_name": "'Customer ' || customer",
         "segment": f"'segment ' || (customer % {SEGMENTS})",
         "risk_level": LEVEL.format(number="customer"),
-        "main_reason": WORDS.format(number="customer"),
-        "feature_label": WORDS.format(number="customer"),
+        "main_reason": REASONS.format(number="customer"),
+        "feature_label": REASONS.format(number="customer"),
         "feature": "'feature ' || customer",
         "is_raising_risk": "true",
         "evidence_level": "'own_model'",
         "payment_state": "case when customer % 20 = 0 then 'failed' else 'paid' end",
         "status": "case when customer % 20 = 0 then 'failed' else 'succeeded' end",
         "score_date": "date '2026-10-01'",
-        "reason_text": f"{WORDS.format(number='customer')} || ': 12 days, usually 3'",
+        "reason_text": f"{REASONS.format(number='customer')} || ': 12 days, usually 3'",
         "effect": "'raises the risk'",
     }
     for name in ("first_reason", "second_reason", "third_reason"):
@@ -202,10 +202,10 @@ def make_marts(warehouse: Warehouse, folder: Path) -> None:
 
 def card_milliseconds(connection: psycopg.Connection[Any], scope: Scope) -> dict[str, dict[str, float]]:
     """Per dashboard and card the median of three runs, fetching included."""
-    found: dict[str, dict[str, float]] = {}
+    medians: dict[str, dict[str, float]] = {}
     for dashboard in tailored_dashboards(load_definitions(), scope):
-        defaults = {one.id: one.default for one in dashboard.parameters if one.default}
-        for card in dashboard.shown_cards():
+        defaults = {parameter.id: parameter.default for parameter in dashboard.parameters if parameter.default}
+        for card in dashboard.placed_cards():
             chosen = {name: value for name, value in defaults.items() if name in card.template_tags}
             query = filled_sql(card, chosen)
             times = []
@@ -213,8 +213,8 @@ def card_milliseconds(connection: psycopg.Connection[Any], scope: Scope) -> dict
                 started = time.perf_counter()
                 connection.execute(query).fetchall()
                 times.append((time.perf_counter() - started) * 1000)
-            found.setdefault(dashboard.name, {})[card.key] = statistics.median(times)
-    return found
+            medians.setdefault(dashboard.name, {})[card.key] = statistics.median(times)
+    return medians
 
 
 def page_seconds(page: Path, folder: Path) -> float | None:

@@ -47,7 +47,7 @@ class Run:
 
 
 def run_dbt(folder: Path, *arguments: str, **variables: Any) -> Run:
-    """Run dbt as a process. Raises CalledProcessError, dbt's words having been printed, where it fails."""
+    """Run dbt as a process. Raises CalledProcessError, with dbt's output printed, where it fails."""
     command = [
         str(DBT),
         *arguments,

@@ -89,7 +89,7 @@ class Judged:
     publishes: str
     rows: pd.DataFrame
     probabilities: dict[str, FloatArray]
-    found: dict[str, tuple[int, int, float]]
+    drivers: dict[str, tuple[int, int, float]]
 
     @property
     def outcomes(self) -> FloatArray:
@@ -144,10 +144,10 @@ def _judge(
     """The champion that publishes, and the rule and the baseline trained as its training's record says."""
     with warehouse.connect() as conn:
         name = chosen_model(conn, company.company_id, CHURN.name)
-    found = registry.champion(name) if name else None
-    if name is None or found is None:
+    champion = registry.champion(name) if name else None
+    if name is None or champion is None:
         raise SystemExit(f"{company.slug} has no champion in {home}: `churn demo run` did not finish there")
-    model, version = found
+    model, version = champion
     record = registry.report(version)
     frame = _unseen(warehouse, company, model, record["split"].get("test") or [])
     truth = read_truth(home / "demo", company.slug).to_pandas()
@@ -155,17 +155,17 @@ def _judge(
     frame["as_of_date"] = pd.to_datetime(frame["as_of_date"]).dt.date
     rows = frame.merge(truth.rename(columns={"customer_id": ENTITY_ID}), on=[ENTITY_ID, "as_of_date"])
     probabilities = {"champion": model.score(rows, explain=False).probability, "hidden": rows["churn_probability"]}
-    for shown, candidate in (("rule", BinnedRule.kind), ("baseline", "logistic")):
+    for label, candidate in (("rule", BinnedRule.kind), ("baseline", "logistic")):
         if model.rung == "rule":
-            probabilities[shown] = probabilities["champion"]
+            probabilities[label] = probabilities["champion"]
             continue
-        settings = record["decision"]["settings"].get("rule" if shown == "rule" else candidate, {})
+        settings = record["decision"]["settings"].get("rule" if label == "rule" else candidate, {})
         stand_in = replace(model, estimator=cast(Estimator, _Told(candidate, settings)))
         again = repeat(stand_in, record["split"], _learned_from(warehouse, company, companies, model), CHURN.task)
-        probabilities[shown] = again.score(rows, explain=False).probability
+        probabilities[label] = again.score(rows, explain=False).probability
     publishes = f"{model.estimator.kind} ({model.rung})"
     plain = {name: np.asarray(values, dtype=np.float64) for name, values in probabilities.items()}
-    return Judged(company.slug, publishes, rows, plain, _drivers_found(model, rows))
+    return Judged(company.slug, publishes, rows, plain, _named_drivers(model, rows))
 
 
 def _unseen(warehouse: Warehouse, company: Company, model: TrainedModel, test: list[str]) -> pd.DataFrame:
@@ -191,8 +191,10 @@ def _learned_from(
     sharing = [company]
     if model.rung == "pooled_model":
         means = CHURN.settings_of(company).meaning()
-        sharing = [one for one in companies if one.shares_training and CHURN.settings_of(one).meaning() == means]
-    ids = [one.company_id for one in sharing]
+        sharing = [
+            sharer for sharer in companies if sharer.shares_training and CHURN.settings_of(sharer).meaning() == means
+        ]
+    ids = [sharer.company_id for sharer in sharing]
     frame: pd.DataFrame = labelled_rows(warehouse, CHURN.relations, ids, names, attributes).to_pandas()
     return frame
 
@@ -203,7 +205,7 @@ def _names(model: TrainedModel, company: Company) -> tuple[list[str], Any]:
     return [name for name in features if name not in own], company.custom_attributes if set(own) & set(features) else ()
 
 
-def _drivers_found(model: TrainedModel, rows: pd.DataFrame) -> dict[str, tuple[int, int, float]]:
+def _named_drivers(model: TrainedModel, rows: pd.DataFrame) -> dict[str, tuple[int, int, float]]:
     """By driver: how often it doubled a customer's hazard at least, how often a top reason shows it, and by chance.
 
     Doubled: against the company's mean contribution of the driver. A reason counts where it raises the risk. By chance:
@@ -214,7 +216,7 @@ def _drivers_found(model: TrainedModel, rows: pd.DataFrame) -> dict[str, tuple[i
         [reason["feature"] for reason in orjson.loads(text)[:TOP_REASONS] if reason["contribution"] > 0]
         for text in scored["reasons"]
     ]
-    found = {}
+    drivers = {}
     for driver, pattern in SHOWN_BY.items():
         if (column := f"contribution_{driver}") not in rows:
             continue
@@ -222,8 +224,8 @@ def _drivers_found(model: TrainedModel, rows: pd.DataFrame) -> dict[str, tuple[i
         is_named = np.array([any(matches(feature) for feature in features) for features in raising])
         is_true = (rows[column] - rows[column].mean()).to_numpy() >= RISK_DOUBLES
         if is_true.any():
-            found[driver] = (int(is_true.sum()), int((is_named & is_true).sum()), float(is_named.mean()))
-    return found
+            drivers[driver] = (int(is_true.sum()), int((is_named & is_true).sum()), float(is_named.mean()))
+    return drivers
 
 
 def expected_auc(truth: FloatArray, scores: FloatArray) -> float:
@@ -240,22 +242,22 @@ def closed_share(aucs: Mapping[str, float]) -> float:
     return (aucs["champion"] - aucs["rule"]) / (aucs["hidden"] - aucs["rule"])
 
 
-def _aucs(one: Judged) -> dict[str, float]:
-    return {name: float(roc_auc_score(one.outcomes, scores)) for name, scores in one.probabilities.items()}
+def _aucs(judgement: Judged) -> dict[str, float]:
+    return {name: float(roc_auc_score(judgement.outcomes, scores)) for name, scores in judgement.probabilities.items()}
 
 
-def _closed_interval(one: Judged) -> tuple[float, float]:
+def _closed_interval(judgement: Judged) -> tuple[float, float]:
     """95 percent interval of the share closed by what happened, customers drawn again."""
-    _, member = np.unique(one.rows[ENTITY_ID], return_inverse=True)
-    random, found = np.random.default_rng(7), []
+    _, member = np.unique(judgement.rows[ENTITY_ID], return_inverse=True)
+    random, shares = np.random.default_rng(7), []
     for _ in range(DRAWS):
         weight = np.bincount(random.integers(0, member.max() + 1, member.max() + 1), minlength=member.max() + 1)[member]
         aucs = {
-            name: float(roc_auc_score(one.outcomes, scores, sample_weight=weight))
-            for name, scores in one.probabilities.items()
+            name: float(roc_auc_score(judgement.outcomes, scores, sample_weight=weight))
+            for name, scores in judgement.probabilities.items()
         }
-        found.append(closed_share(aucs))
-    low, high = np.quantile(found, [0.025, 0.975])
+        shares.append(closed_share(aucs))
+    low, high = np.quantile(shares, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -264,23 +266,23 @@ def _print_ranking(judged: list[Judged]) -> list[bool]:
     line = "{:<12} {:<10} {:>7} {:>8} {:>7} {:>9} {:>9} {:>7} {:>11}"
     print(line.format("company", "", "rows", "outcomes", "rule", "baseline", "champion", "hidden", "gap closed"))
     kept = []
-    for one in judged:
-        expected = {name: expected_auc(one.truth, scores) for name, scores in one.probabilities.items()}
+    for judgement in judged:
+        expected = {name: expected_auc(judgement.truth, scores) for name, scores in judgement.probabilities.items()}
         standings = [("expected", expected)]
-        if one.outcomes.sum() >= FEWEST_OUTCOMES:
-            standings.insert(0, ("happened", _aucs(one)))
+        if judgement.outcomes.sum() >= FEWEST_OUTCOMES:
+            standings.insert(0, ("happened", _aucs(judgement)))
         for label, aucs in standings:
             figures = [f"{aucs[name]:.3f}" for name in ("rule", "baseline", "champion", "hidden")]
-            counts = [f"{len(one.rows):,}", f"{one.outcomes.sum():.0f}"]
-            print(line.format(one.company, label, *counts, *figures, f"{closed_share(aucs):.0%}"))
-        print(f"    {one.company} publishes with {one.publishes}")
-        if one.company == SAAS:
-            low, high = _closed_interval(one)
+            counts = [f"{len(judgement.rows):,}", f"{judgement.outcomes.sum():.0f}"]
+            print(line.format(judgement.company, label, *counts, *figures, f"{closed_share(aucs):.0%}"))
+        print(f"    {judgement.company} publishes with {judgement.publishes}")
+        if judgement.company == SAAS:
+            low, high = _closed_interval(judgement)
             print(f"    gap closed by what happened: 95 % between {low:.0%} and {high:.0%} (customers drawn again)")
             kept.append(_promise("gap closed, as expected", closed_share(expected), GAP_TO_CLOSE, at_least=True))
-        if "(rule)" not in one.publishes:
+        if "(rule)" not in judgement.publishes:
             better = expected["champion"] - expected["rule"]
-            kept.append(_promise(f"{one.company}: champion beats the rule by", better, 0.0, at_least=True))
+            kept.append(_promise(f"{judgement.company}: champion beats the rule by", better, 0.0, at_least=True))
     return kept
 
 
@@ -289,30 +291,30 @@ def _print_calibration(judged: list[Judged]) -> list[bool]:
     line = "{:<12} {:>7} {:>7} {:>7} {:>7} {:>14} {:>17}"
     print(line.format("company", "rows", "mean", "truth", "left", "against truth", "against outcomes"))
     kept = []
-    for one in judged:
-        published = one.probabilities["champion"]
-        truth, outcomes = calibration_error(published, one.truth), calibration_error(published, one.outcomes)
-        means = [f"{values.mean():.3f}" for values in (published, one.truth, one.outcomes)]
-        rows = len(one.rows)
-        print(line.format(one.company, f"{rows:,}", *means, f"{truth:.4f}", f"{outcomes:.4f}"))
+    for judgement in judged:
+        published = judgement.probabilities["champion"]
+        truth = calibration_error(published, judgement.truth)
+        outcomes = calibration_error(published, judgement.outcomes)
+        means = [f"{values.mean():.3f}" for values in (published, judgement.truth, judgement.outcomes)]
+        rows = len(judgement.rows)
+        print(line.format(judgement.company, f"{rows:,}", *means, f"{truth:.4f}", f"{outcomes:.4f}"))
         if rows >= ROWS_FOR_ERROR:
-            kept.append(_promise(f"{one.company}: against outcomes", outcomes, LARGEST_ERROR))
+            kept.append(_promise(f"{judgement.company}: against outcomes", outcomes, LARGEST_ERROR))
     return kept
 
 
 def _print_drivers(judged: list[Judged]) -> None:
     print(f"True drivers (they doubled the hazard at least) among the top {TOP_REASONS} reasons that raise the risk")
     print(f"{'company':<12} {'driver':<18} {'true':>7} {'found':>7} {'share':>7} {'by chance':>10}")
-    for one in judged:
-        for driver, (true, found, chance) in one.found.items():
-            print(f"{one.company:<12} {driver:<18} {true:>7,} {found:>7,} {found / true:>7.0%} {chance:>10.0%}")
-        total = sum(true for true, _, _ in one.found.values())
-        found = sum(found for _, found, _ in one.found.values())
-        chance = sum(true * share for true, _, share in one.found.values())
+    for judgement in judged:
+        for driver, (true, named, chance) in judgement.drivers.items():
+            print(f"{judgement.company:<12} {driver:<18} {true:>7,} {named:>7,} {named / true:>7.0%} {chance:>10.0%}")
+        total = sum(true for true, _, _ in judgement.drivers.values())
+        named = sum(named for _, named, _ in judgement.drivers.values())
+        chance = sum(true * share for true, _, share in judgement.drivers.values())
         if total:
-            print(
-                f"{one.company:<12} {'all':<18} {total:>7,} {found:>7,} {found / total:>7.0%} {chance / total:>10.0%}"
-            )
+            line = f"{total:>7,} {named:>7,} {named / total:>7.0%} {chance / total:>10.0%}"
+            print(f"{judgement.company:<12} {'all':<18} {line}")
 
 
 def _negative_control() -> list[bool]:
@@ -331,10 +333,10 @@ def _negative_control() -> list[bool]:
                 "select candidate, metric, value from ml.evaluations where metric in ('auc', 'auc_low', 'auc_high')"
             ).fetchall()
             row = conn.execute("select decision ->> 'chosen' from ml.training_runs").fetchone()
-    found = {(candidate, metric): value for candidate, metric, value in figures}
+    values = {(candidate, metric): value for candidate, metric, value in figures}
     chosen = str(row[0]) if row else ""
-    low, auc, high = (float(found[chosen, metric]) for metric in ("auc_low", "auc", "auc_high"))
-    signals = [name for name, metric in found if metric == "auc_low" and not found[name, metric] <= 0.5]
+    low, auc, high = (float(values[chosen, metric]) for metric in ("auc_low", "auc", "auc_high"))
+    signals = [name for name, metric in values if metric == "auc_low" and not values[name, metric] <= 0.5]
     is_held = low <= 0.5 <= high and not signals
     print(f"    {chosen} publishes: AUC {auc:.3f}, 95 % between {low:.3f} and {high:.3f}", end="")
     print("" if is_held else f"   MISSED (0.5 must lie between; above it lie {', '.join(signals) or 'none'})")

@@ -224,13 +224,13 @@ def page_milliseconds(warehouse: Warehouse, company_id: int, pages: int = 20) ->
 
 def _page(conn: psycopg.Connection[Any], cursor: int) -> float:
     started = time.perf_counter()
-    found = conn.execute(
+    page = conn.execute(
         "select change_id, customer_id, operation, change_reason, as_of_date, churn_probability, risk_level, reasons,"
         " model_version, row_hash, changed_at from predictions.churn_changes where change_id > %s"
         " order by change_id limit %s",
         [cursor, PAGE],
     )
-    assert found.rowcount == PAGE
+    assert page.rowcount == PAGE
     return (time.perf_counter() - started) * 1000
 
 
@@ -297,14 +297,14 @@ def dashboard_milliseconds(warehouse: Warehouse, company_id: int) -> dict[str, t
 
     Over several pairs of connections: on which core a connection's process came to lie matters more than its query.
     """
-    found: dict[str, tuple[float, float]] = {}
+    quickest: dict[str, tuple[float, float]] = {}
     for _ in range(PAIRS_OF_CONNECTIONS):
         with login(warehouse, company_id, Role.company) as company, warehouse.connect() as owner:
             for path in [path for name in DASHBOARDS for path in sorted((PROJECT / "dashboards" / name).glob("*.sql"))]:
                 query = re.sub(r"\[\[.*?\]\]", "", path.read_text())
                 times = _by_turns([(company, query), (owner, _filtered(query, company_id))])
-                found[path.stem] = tuple(map(min, zip(times, found.get(path.stem, times), strict=True)))  # type: ignore[assignment]
-    return found
+                quickest[path.stem] = tuple(map(min, zip(times, quickest.get(path.stem, times), strict=True)))  # type: ignore[assignment]
+    return quickest
 
 
 def _filtered(query: str, company_id: int) -> str:

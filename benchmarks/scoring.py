@@ -69,7 +69,7 @@ FEATURES = tuple(
 THREADS = 2
 
 
-class _OneModel:
+class _RegistryInMemory:
     """A registry that holds one model in memory: how a model is stored is not measured here."""
 
     def __init__(self, model: TrainedModel) -> None:
@@ -186,7 +186,7 @@ def published_rows(warehouse: Warehouse, day: date) -> pa.Table:
     return read_arrow(warehouse, query.format(columns, day)).cast(SCORES)
 
 
-def _in_its_words(table: pa.Table) -> pa.Table:
+def _with_published_names(table: pa.Table) -> pa.Table:
     """Scores with the columns' names of the published table, which holds one task's."""
     own = {"entity_id": CONTRACT.entity_id, "probability": CONTRACT.probability}
     kept = table.drop_columns(["task"])
@@ -204,7 +204,7 @@ def bare_copy(warehouse: Warehouse) -> float:
     for table in (first, second):
         started = time.perf_counter()
         with warehouse.connect() as conn, conn.cursor() as cursor:
-            copy_arrow(cursor, _in_its_words(table), BARE, json_columns=JSON_COLUMNS)
+            copy_arrow(cursor, _with_published_names(table), BARE, json_columns=JSON_COLUMNS)
         seconds = time.perf_counter() - started
     with warehouse.connect(autocommit=True) as conn:
         conn.execute(sql.SQL("drop table {}").format(BARE.identifier))
@@ -326,7 +326,7 @@ def main() -> None:
             loads(conn, company)
         fill(warehouse, company.company_id, rows, FIRST)
         fill(warehouse, company.company_id, rows, NEXT, moved_share=0.03)
-        scorer = Scorer(CHURN, warehouse, cast(ModelRegistry, _OneModel(model)), FEATURES, Clock(None))
+        scorer = Scorer(CHURN, warehouse, cast(ModelRegistry, _RegistryInMemory(model)), FEATURES, Clock(None))
         company = company.model_copy(update={"clock_at": datetime(2026, 1, 1, 6, tzinfo=UTC)})
         kept += without_reasons(warehouse, scorer, company, model)
         kept += reasons(warehouse, company, model)

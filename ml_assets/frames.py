@@ -65,7 +65,7 @@ class FeatureEncoder:
         """With the features at these positions alone."""
         features = tuple(self.features[place] for place in kept)
         names = {feature.name for feature in features}
-        vocabularies = {name: words for name, words in self.vocabularies.items() if name in names}
+        vocabularies = {name: vocabulary for name, vocabulary in self.vocabularies.items() if name in names}
         usual = {
             company: {name: values[name] for name in values if name in names} for company, values in self.usual.items()
         }
@@ -81,14 +81,14 @@ class FeatureEncoder:
 
     def new_categories(self, frame: pd.DataFrame) -> dict[str, list[str]]:
         """Values of each category that the fit never saw and that therefore count as missing."""
-        found = {}
+        unseen = {}
         for feature in self.features:
             if feature.kind == "category":
                 seen = set(pd.Series(_texts(frame[feature.name], feature)).dropna().unique())
                 new = sorted(seen - set(self.vocabularies[feature.name]))
                 if new:
-                    found[feature.name] = new
-        return found
+                    unseen[feature.name] = new
+        return unseen
 
     def _column(self, column: "pd.Series[Any]", feature: Feature) -> FloatArray:
         if feature.kind == "category":
@@ -140,9 +140,9 @@ def display_values(column: "pd.Series[Any]", feature: Feature) -> npt.NDArray[np
     values = plain_values(column, feature)
     if feature.kind == "category":
         return values
-    shown = (values == 1.0).astype(object) if feature.kind == "flag" else values.astype(object)
-    shown[np.isnan(values)] = None
-    return shown
+    display = (values == 1.0).astype(object) if feature.kind == "flag" else values.astype(object)
+    display[np.isnan(values)] = None
+    return display
 
 
 def plain_values(column: "pd.Series[Any]", feature: Feature) -> npt.NDArray[Any]:
@@ -272,8 +272,8 @@ def _texts(column: "pd.Series[Any]", feature: Feature) -> npt.NDArray[np.object_
     return values
 
 
-def _type_error(feature: Feature, found: str, wanted: str) -> FeatureTypeError:
+def _type_error(feature: Feature, actual: str, wanted: str) -> FeatureTypeError:
     return FeatureTypeError(
-        f"feature {feature.name!r} is a {feature.kind} and must hold {wanted}, but the frame holds {found}; "
+        f"feature {feature.name!r} is a {feature.kind} and must hold {wanted}, but the frame holds {actual}; "
         "mend the kind in the column's meta, or the column"
     )

@@ -24,7 +24,7 @@ LARGEST_SHARE_OF_FAILURES = 0.5
 
 @dataclass
 class CompanyOutcomes(Generic[Result]):
-    """What each company's work gave, by slug: a result, or the error's words."""
+    """What each company's work gave, by slug: a result, or the error's message."""
 
     results: dict[str, Result] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def for_each_company(
                 outcomes.failures[company.slug] = error
                 context.log.error(f"{stage} failed for {company.slug}: {error}")
         except Exception as error:
-            outcomes.failures[company.slug] = _words(error, company)
+            outcomes.failures[company.slug] = _error_message(error, company)
             context.log.error(f"{stage} failed for {company.slug}: {error}", exc_info=error)
             error_reports.report(error, company=company.slug, stage=stage, run_id=context.run_id)
         if company.slug not in outcomes.failures:
@@ -90,11 +90,11 @@ def for_each_company(
     for result in outcomes.results.values():
         totals.update(counts(result))
     seconds = (datetime.now(UTC) - begun_at).total_seconds()
-    _report(context, stage, chosen, outcomes, words_of_run(len(chosen), seconds, totals, outcomes.failures))
+    _report(context, stage, chosen, outcomes, describe_run(len(chosen), seconds, totals, outcomes.failures))
     return outcomes
 
 
-def _words(error: Exception, company: Company) -> str:
+def _error_message(error: Exception, company: Company) -> str:
     """What people are told: an error of ours speaks for itself, another one is named."""
     if not isinstance(error, ChurnError):
         return f"{type(error).__name__}: {error}"
@@ -102,12 +102,12 @@ def _words(error: Exception, company: Company) -> str:
     return str(error).removeprefix(f"{company.slug}: ")
 
 
-def words_of_run(companies: int, seconds: float, totals: Mapping[str, int], failed: Collection[str]) -> str:
+def describe_run(companies: int, seconds: float, totals: Mapping[str, int], failed: Collection[str]) -> str:
     """What the stage did over all its companies, in a line."""
-    words = f"{companies} {'company' if companies == 1 else 'companies'} in {seconds:.1f} s"
+    summary = f"{companies} {'company' if companies == 1 else 'companies'} in {seconds:.1f} s"
     if totals:
-        words += ": " + ", ".join(f"{name} {count:,}" for name, count in totals.items())
-    return f"{words}; failed: {', '.join(sorted(failed))}" if failed else words
+        summary += ": " + ", ".join(f"{name} {count:,}" for name, count in totals.items())
+    return f"{summary}; failed: {', '.join(sorted(failed))}" if failed else summary
 
 
 def figures(result: Any) -> dict[str, str | int | float]:

@@ -47,11 +47,11 @@ def without_personal_data(event: Any, _hint: Any) -> Any:
     kept = {name: event[name] for name in _KEPT_OF_AN_EVENT if name in event}
     kept["tags"] = {name: value for name, value in (event.get("tags") or {}).items() if name in _KEPT_TAGS}
     exceptions = (event.get("exception") or {}).get("values") or []
-    kept["exception"] = {"values": [_without_words(one) for one in exceptions]}
+    kept["exception"] = {"values": [_without_message(exception) for exception in exceptions]}
     return kept
 
 
-def _without_words(exception: dict[str, Any]) -> dict[str, Any]:
+def _without_message(exception: dict[str, Any]) -> dict[str, Any]:
     frames = (exception.get("stacktrace") or {}).get("frames") or []
     return {
         "type": exception.get("type"),

@@ -62,7 +62,7 @@ def run_job(
     run_id = str(uuid.uuid4())
     with dagster_home.instance(settings, warehouse) as instance:
         partitions.match_registry(instance, active)
-        with _steps_shown(instance, run_id), _tools_output(settings):
+        with _progress_printed(instance, run_id), _tools_output(settings):
             result = job.execute_in_process(
                 instance=instance,
                 run_id=run_id,
@@ -98,7 +98,7 @@ def _tools_output(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _steps_shown(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+def _progress_printed(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
     console = Console(file=sys.stdout, highlight=False)
     ended = threading.Event()
     watcher = threading.Thread(target=_show_steps, args=(instance, run_id, console, ended), daemon=True)
@@ -153,8 +153,8 @@ def _failed_checks(result: dg.ExecuteInProcessResult) -> Iterator[str]:
     newest = {check.asset_check_key: check for check in result.get_asset_check_evaluations()}
     for key, check in newest.items():
         if not check.passed:
-            words = check.description or _failures(check) or "failed"
-            yield f"{key.asset_key.to_user_string()} · {key.name}: {words}"
+            message = check.description or _failures(check) or "failed"
+            yield f"{key.asset_key.to_user_string()} · {key.name}: {message}"
 
 
 def _failures(check: dg.AssetCheckEvaluation) -> str:

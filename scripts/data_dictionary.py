@@ -1,4 +1,4 @@
-"""Writes docs/data-dictionary.md: every table and column that people read, in the words of the dbt project's YAML.
+"""Writes docs/data-dictionary.md: every table and column that people read, as the dbt project's YAML describes it.
 
 `make docs` runs it. Sources are what Python and the CRMs write; features and analytics are dbt's.
 """
@@ -30,16 +30,16 @@ def dictionary() -> str:
         "Written by `make docs` from the descriptions in `dbt_project/models`; change those. Every table begins with",
         "`company_id`. What other programs may rely on is in [predictions-contract.md](predictions-contract.md).",
     ]
-    for layer, words in LAYERS.items():
-        lines += ["", f"## {layer}", "", words]
+    for layer, description in LAYERS.items():
+        lines += ["", f"## {layer}", "", description]
         models = [model for folder in FOLDERS[layer] for model in _described(MODELS / folder, "models")]
         for model in sorted(models, key=lambda model: model["name"]):
             if not model["name"].startswith("int_"):
                 lines += _table(f"{layer}.{model['name']}", model)
     lines += ["", "## Written by Python", "", "What dbt reads: registry, logs, models' records, published scores."]
-    for source in sorted(_described(MODELS / "staging", "sources"), key=lambda one: one["name"]):
+    for source in sorted(_described(MODELS / "staging", "sources"), key=lambda source: source["name"]):
         schema = source.get("schema", source["name"])
-        for table in sorted(source["tables"], key=lambda one: one["name"]):
+        for table in sorted(source["tables"], key=lambda table: table["name"]):
             lines += _table(f"{schema}.{table['name']}", table)
     return "\n".join(lines) + "\n"
 
@@ -51,15 +51,17 @@ def _described(folder: Path, kind: str) -> Iterator[dict[str, Any]]:
 
 
 def _table(name: str, described: dict[str, Any]) -> list[str]:
-    lines = ["", f"### {name}", "", _words(described) or "–"]
+    lines = ["", f"### {name}", "", _description(described) or "–"]
     columns = described.get("columns", [])
     if columns:
         lines += ["", "| column | type | meaning |", "|---|---|---|"]
-        lines += [f"| `{column['name']}` | {column.get('data_type', '')} | {_words(column)} |" for column in columns]
+        lines += [
+            f"| `{column['name']}` | {column.get('data_type', '')} | {_description(column)} |" for column in columns
+        ]
     return lines
 
 
-def _words(described: dict[str, Any]) -> str:
+def _description(described: dict[str, Any]) -> str:
     return " ".join(str(described.get("description", "")).split()).replace("|", "\\|")
 
 

@@ -46,21 +46,21 @@ def secrets_in(value: object, settings: Settings) -> list[str]:
 
     A reference that leads nowhere stands for no secret.
     """
-    found: set[str] = set()
+    secrets: set[str] = set()
     for _, reference in references_in(value):
         try:
             secret = resolve_secret(reference, settings)
         except SecretNotFound:
             continue
         for text in (secret, _password_of(secret)):
-            found |= {
+            secrets |= {
                 text,
                 unquote(text),
                 quote(text, safe=""),
                 quote_plus(text),
                 text.encode("unicode_escape").decode(),
             }
-    return sorted(found - {""}, key=len, reverse=True)
+    return sorted(secrets - {""}, key=len, reverse=True)
 
 
 def without_secrets(text: str, secrets: Sequence[str]) -> str:

@@ -37,33 +37,33 @@ class RecordStore:
         self._visible_from = self._integers("visible_from")
         self._visible_until = self._integers("visible_until")
         self._clock = -1
-        self._shown = np.empty(0, dtype=np.int64)
-        self._updated_at = self._keys = self._shown
+        self._visible_rows = np.empty(0, dtype=np.int64)
+        self._updated_at = self._keys = self._visible_rows
 
     def page(self, clock: int, since: int | None, after: Position | None, size: int) -> Page:
         """At most `size` records shown at `clock` with updated_at >= since, from right after a position."""
         self._look(clock)
         first = 0 if since is None else int(np.searchsorted(self._updated_at, since))
         start = first if after is None else max(first, self._index_after(after))
-        end = min(start + size, len(self._shown))
-        is_last = end == len(self._shown)
+        end = min(start + size, len(self._visible_rows))
+        is_last = end == len(self._visible_rows)
         following = None if is_last else Position(int(self._updated_at[end - 1]), int(self._keys[end - 1]))
-        rows = self._table.take(pa.array(self._shown[start:end]))
-        return Page(rows, len(self._shown) - first, following)
+        rows = self._table.take(pa.array(self._visible_rows[start:end]))
+        return Page(rows, len(self._visible_rows) - first, following)
 
     def totals(self, clock: int) -> dict[str, int]:
         """Shown records by whether they are deleted."""
         self._look(clock)
-        deleted = int(np.count_nonzero(self._is_deleted()[self._shown]))
-        return {"live": len(self._shown) - deleted, "deleted": deleted}
+        deleted = int(np.count_nonzero(self._is_deleted()[self._visible_rows]))
+        return {"live": len(self._visible_rows) - deleted, "deleted": deleted}
 
     def _look(self, clock: int) -> None:
         """Find the shown rows; kept until the clock moves."""
         if clock == self._clock:
             return
-        self._shown = np.flatnonzero((self._visible_from <= clock) & (self._visible_until > clock))
-        self._updated_at = self._integers("updated_at")[self._shown]
-        self._keys = self._integers("key")[self._shown]
+        self._visible_rows = np.flatnonzero((self._visible_from <= clock) & (self._visible_until > clock))
+        self._updated_at = self._integers("updated_at")[self._visible_rows]
+        self._keys = self._integers("key")[self._visible_rows]
         self._clock = clock
 
     def _index_after(self, position: Position) -> int:

@@ -61,9 +61,10 @@ def build_world(home: Path, *, customers: int, seed: int, progress: Callable[[st
     A folder that holds this very world is left as it is. Returns the manifest of what lies there.
     """
     wanted = customers_by_company(customers)
-    found = read_manifest(home)
-    if found and (found.simulator_version, found.seed, found.customers) == (SIMULATOR_VERSION, seed, wanted):
-        return found
+    existing = read_manifest(home)
+    world = (SIMULATOR_VERSION, seed, wanted)
+    if existing and (existing.simulator_version, existing.seed, existing.customers) == world:
+        return existing
     home.mkdir(parents=True, exist_ok=True)
     (home / "world.json").unlink(missing_ok=True)
     for folder in (home / "records", home / "truth"):

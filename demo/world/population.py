@@ -12,7 +12,7 @@ from demo.world.moments import Floats, Ints
 Texts = npt.NDArray[Any]
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
@@ -34,15 +34,15 @@ TIME_ZONES = (
 DIAL_CODES = ("+49", "+33", "+31", "+34", "+39", "+44", "+1", "+41")
 SIGNUP_CHANNELS = ("website", "referral", "partner", "sales", "event")
 
-FIRST_NAMES = _words(
+FIRST_NAMES = _names(
     "Zoë Łukasz Søren Aoife José Nguyễn Ана Иван Ελένη Müge François Jürgen Ingrid Priya Chloë Mateus Noor "
     "Björn Siobhán Renée Amélie Grace Oliver Emma Liam Sofia Hugo Ines Marta Tomáš 美咲 伟 فاطمة محمد"
 )
-LAST_NAMES = _words(
+LAST_NAMES = _names(
     "Müller Dvořák Åkesson O’Brien García Nguyễn Петрова Papadópoulos Yılmaz Lefèvre Groß Østergård Sharma "
     "Brontë Gonçalves Haddad Lindström Nowak Smith Jones Rossi Bianchi Peeters Keller Weber Moreau 佐藤 王 العلي"
 )
-FIRM_WORDS = _words(
+FIRM_NAMES = _names(
     "Nordlicht Café Bäckerei Atelier Zürcher Señora Kiosk Blå Façade Hafen Maple Crown Falcon Verde Soleil "
     "Ponte Lumière Fjord Granit Tulip Amber Copper Harbour Meadow Orchid"
 )
@@ -106,12 +106,12 @@ def price_factor(company: Company, people: People) -> Floats:
 
 def _persons(count: int, rng: np.random.Generator) -> Texts:
     first, last = rng.choice(FIRST_NAMES, count), rng.choice(LAST_NAMES, count)
-    return np.array([f"{one} {two}" for one, two in zip(first, last, strict=True)], dtype=object)
+    return np.array([f"{given} {family}" for given, family in zip(first, last, strict=True)], dtype=object)
 
 
 def _firms(country: Ints, rng: np.random.Generator) -> Texts:
-    words, owners = rng.choice(FIRM_WORDS, len(country)), rng.choice(LAST_NAMES, len(country))
+    names, owners = rng.choice(FIRM_NAMES, len(country)), rng.choice(LAST_NAMES, len(country))
     return np.array(
-        [f"{word} {owner} {FIRM_KINDS[code]}" for word, owner, code in zip(words, owners, country, strict=True)],
+        [f"{name} {owner} {FIRM_KINDS[code]}" for name, owner, code in zip(names, owners, country, strict=True)],
         dtype=object,
     )

@@ -283,7 +283,7 @@ def _versions(
     """All versions of an entity whose records change at these moments; the first array is their creation."""
     since = moments[0]
     count = len(since)
-    touched_at, is_shown_late = dirt.starting_clock_edits(since, rng)
+    touched_at, is_seen_late = dirt.starting_clock_edits(since, rng)
     defect, mended_at = dirt.break_records(defects, since, rng)
     every = np.arange(count)
     record = np.concatenate([np.tile(every, len(moments) + 3), *(change.customer for change in changes)])
@@ -292,7 +292,7 @@ def _versions(
     record, at = _distinct(record[kept], at[kept])
     is_last = np.ones(len(record), dtype=np.bool_)
     is_last[:-1] = record[1:] != record[:-1]
-    is_late = is_shown_late[record] & (at == STARTING_CLOCK)
+    is_late = is_seen_late[record] & (at == STARTING_CLOCK)
     visible_from = np.where(is_late, at + dirt.SEEN_LATE_BY, at)
     return _Versions(
         record=record,
@@ -342,7 +342,12 @@ def _custom(company: Company, first: Ints, second: Ints, grade: Ints) -> pa.Arra
     first_name, firsts, second_name, seconds_ = TRAITS[company.kind]
     first_values: list[dict[str, Any]] = [{}, *({first_name: each} for each in firsts)]
     grades: list[dict[str, Any]] = [{}, *({"nps": each} for each in range(11))]
-    texts = [_json(one | {second_name: two} | given) for one in first_values for two in seconds_ for given in grades]
+    texts = [
+        _json(first_trait | {second_name: each} | given)
+        for first_trait in first_values
+        for each in seconds_
+        for given in grades
+    ]
     code = ((first - NO_TRAIT) * len(seconds_) + second) * len(grades) + grade - NO_GRADE
     return pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int16)), pa.array(texts))
 

@@ -33,9 +33,9 @@ class Blend:
 
     def parts(self, matrix: FloatArray) -> tuple[FloatArray, float]:
         """The members' parts and biases, weighted and added."""
-        found = [member.parts(matrix) for member in self.members]
-        parts = [weight * part for weight, (part, _) in zip(self.weights, found, strict=True)]
-        bias = sum(weight * bias for weight, (_, bias) in zip(self.weights, found, strict=True))
+        member_parts = [member.parts(matrix) for member in self.members]
+        parts = [weight * part for weight, (part, _) in zip(self.weights, member_parts, strict=True)]
+        bias = sum(weight * bias for weight, (_, bias) in zip(self.weights, member_parts, strict=True))
         return np.asarray(np.sum(parts, axis=0)), float(bias)
 
     def settings(self) -> dict[str, object]:
@@ -51,24 +51,24 @@ class Blend:
 
     def dump(self) -> Files:
         """The members' files, each under its number."""
-        words = {"kinds": [member.kind for member in self.members], "weights": self.weights}
+        fields = {"kinds": [member.kind for member in self.members], "weights": self.weights}
         files = {
             _PREFIX.format(number) + name: content
             for number, member in enumerate(self.members)
             for name, content in member.dump().items()
         }
-        return {"estimator.json": orjson.dumps(words), **files}
+        return {"estimator.json": orjson.dumps(fields), **files}
 
     @classmethod
     def load(cls, files: Mapping[str, bytes], load_member: Callable[[str, Mapping[str, bytes]], Estimator]) -> Self:
         """Read back what `dump` gave; `load_member` reads a member of a kind from its own files."""
-        words = orjson.loads(files["estimator.json"])
+        fields = orjson.loads(files["estimator.json"])
         members = []
-        for number, kind in enumerate(words["kinds"]):
+        for number, kind in enumerate(fields["kinds"]):
             prefix = _PREFIX.format(number)
             own = {name.removeprefix(prefix): files[name] for name in files if name.startswith(prefix)}
             members.append(load_member(kind, own))
-        return cls(tuple(members), tuple(words["weights"]))
+        return cls(tuple(members), tuple(fields["weights"]))
 
 
 def blend(members: Sequence[Estimator]) -> Blend:

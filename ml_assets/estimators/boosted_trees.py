@@ -115,26 +115,26 @@ class BoostedTrees:
         return tree_reason_cost(int(self.parameters["max_depth"]), self.trees)
 
     def dump(self) -> Files:
-        """XGBoost's universal binary JSON, and our few words about it."""
-        words = {
+        """XGBoost's universal binary JSON, and the fields beside it."""
+        fields = {
             "column_types": self.column_types,
             "trees": self.trees,
             "threads": self.threads,
             "parameters": self.parameters,
         }
-        return {"booster.ubj": bytes(self.booster.save_raw("ubj")), "estimator.json": orjson.dumps(words)}
+        return {"booster.ubj": bytes(self.booster.save_raw("ubj")), "estimator.json": orjson.dumps(fields)}
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> Self:
         """Read back what `dump` gave."""
         import xgboost
 
-        words = orjson.loads(files["estimator.json"])
-        booster = xgboost.Booster({"nthread": words["threads"]})
+        fields = orjson.loads(files["estimator.json"])
+        booster = xgboost.Booster({"nthread": fields["threads"]})
         booster.load_model(bytearray(files["booster.ubj"]))
         booster.set_param({"device": device()})
-        parameters = words.get("parameters", {**BOOSTED, "max_depth": 3})
-        return cls(booster, tuple(words["column_types"]), words["trees"], words["threads"], parameters)
+        parameters = fields.get("parameters", {**BOOSTED, "max_depth": 3})
+        return cls(booster, tuple(fields["column_types"]), fields["trees"], fields["threads"], parameters)
 
     def _matrix(self, matrix: FloatArray) -> Any:
         return _dmatrix(matrix, self.column_types, predicting_threads(matrix, self.threads))
@@ -246,11 +246,11 @@ def _dmatrix(
 def _splits(booster: Any) -> dict[int, npt.NDArray[np.float32]]:
     """Each column's split values over all trees, ascending; XGBoost goes left below a split."""
     trees = orjson.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]["trees"]
-    found: dict[int, set[float]] = {}
+    splits: dict[int, set[float]] = {}
     for tree in trees:
         for left, column, split in zip(
             tree["left_children"], tree["split_indices"], tree["split_conditions"], strict=True
         ):
             if left >= 0:
-                found.setdefault(column, set()).add(split)
-    return {column: np.unique(np.array(list(values), dtype=np.float32)) for column, values in found.items()}
+                splits.setdefault(column, set()).add(split)
+    return {column: np.unique(np.array(list(values), dtype=np.float32)) for column, values in splits.items()}

@@ -76,22 +76,22 @@ class LeafwiseTrees:
         return float(self.trees * self.parameters["num_leaves"] * self.parameters["max_depth"] ** 2)
 
     def dump(self) -> Files:
-        """LightGBM's text format, and our few words about it."""
-        words = {
+        """LightGBM's text format, and the fields beside it."""
+        fields = {
             "columns": self.columns,
             "trees": self.trees,
             "threads": self.threads,
             "parameters": self.parameters,
         }
-        return {"booster.txt": self.booster.model_to_string().encode(), "estimator.json": orjson.dumps(words)}
+        return {"booster.txt": self.booster.model_to_string().encode(), "estimator.json": orjson.dumps(fields)}
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> Self:
         """Read back what `dump` gave."""
         import lightgbm
 
-        words = orjson.loads(files["estimator.json"])
-        return cls(lightgbm.Booster(model_str=files["booster.txt"].decode()), **words)
+        fields = orjson.loads(files["estimator.json"])
+        return cls(lightgbm.Booster(model_str=files["booster.txt"].decode()), **fields)
 
 
 def fit_leafwise_trees(rows: FitRows, settings: Settings | None = None) -> LeafwiseTrees:

@@ -74,12 +74,12 @@ class LinearModel:
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> "LinearModel":
         """Read back what `dump` gave."""
-        words = orjson.loads(files["estimator.json"])
-        tables = {int(position): tuple(table) for position, table in words.pop("tables").items()}
+        fields = orjson.loads(files["estimator.json"])
+        tables = {int(position): tuple(table) for position, table in fields.pop("tables").items()}
         # A model of before version 0.2 took every number as it is.
-        words.setdefault("unit", [0.0] * len(words["low"]))
-        lists = {name: tuple(value) for name, value in words.items() if isinstance(value, list)}
-        return cls(**{**words, **lists, "tables": tables})
+        fields.setdefault("unit", [0.0] * len(fields["low"]))
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        return cls(**{**fields, **lists, "tables": tables})
 
 
 def fit_logistic(rows: FitRows, settings: Settings | None = None) -> LinearModel:

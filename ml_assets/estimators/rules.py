@@ -61,9 +61,9 @@ class BinnedRule:
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> "BinnedRule":
         """Read back what `dump` gave."""
-        words = orjson.loads(files["estimator.json"])
-        edges = None if words["edges"] is None else tuple(words["edges"])
-        return cls(**{**words, "edges": edges, "log_odds": tuple(words["log_odds"])})
+        fields = orjson.loads(files["estimator.json"])
+        edges = None if fields["edges"] is None else tuple(fields["edges"])
+        return cls(**{**fields, "edges": edges, "log_odds": tuple(fields["log_odds"])})
 
     def log_loss(self, matrix: FloatArray, outcomes: FloatArray) -> float:
         """Mean log loss of its margins, from a logarithm per bin instead of one per row."""

@@ -36,10 +36,10 @@ def choose_shape(rows: FitRows, settings: Settings, stop_early: StopEarly) -> di
     least = np.inf
     for depth in (given["max_depth"],) if given else DEPTHS:
         trees, margins = stop_early(depth, early, late)
-        losses[depth, trees] = found = log_losses(margins, rows.outcomes[late])
-        if found.mean() >= least:
+        losses[depth, trees] = later_losses = log_losses(margins, rows.outcomes[late])
+        if later_losses.mean() >= least:
             break
-        least = found.mean()
+        least = later_losses.mean()
     depth, trees = min(_near_the_best(losses), key=lambda shape: tree_reason_cost(*shape))
     return {"max_depth": depth, "trees": trees}
 

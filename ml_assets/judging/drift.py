@@ -74,15 +74,15 @@ class DriftReference:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, words: Mapping[str, Any]) -> "DriftReference":
+    def from_json(cls, fields: Mapping[str, Any]) -> "DriftReference":
         """Read back what `to_json` gave."""
         columns = [
             ColumnReference(
                 **{**column, **{name: tuple(column[name]) for name in ("cuts", "counts", "past", "quantiles")}}
             )
-            for column in words["columns"]
+            for column in fields["columns"]
         ]
-        return cls(tuple(columns), tuple(words["together"]))
+        return cls(tuple(columns), tuple(fields["together"]))
 
 
 @dataclass(frozen=True)
@@ -178,13 +178,13 @@ def _describe(
 
 def _past(by_date: np.ndarray[Any, Any], days: DateArray, horizon_days: int) -> tuple[tuple[float, ...], float]:
     """The PSI of each of the last dates against those a horizon or more before it, and the mean of 1/n + 1/m."""
-    found, noise = [], []
+    past, noise = [], []
     for place in range(max(0, len(days) - PAST_DATES), len(days)):
         before = by_date[days + np.timedelta64(horizon_days, "D") <= days[place]]
         if len(before):
-            found.append(_psi(before.sum(axis=0), by_date[place]))
+            past.append(_psi(before.sum(axis=0), by_date[place]))
             noise.append(1 / before.sum() + 1 / by_date[place].sum())
-    return tuple(found), float(np.mean(noise)) if noise else 0.0
+    return tuple(past), float(np.mean(noise)) if noise else 0.0
 
 
 def _cuts(values: np.ndarray[Any, Any], kind: str) -> tuple[float | str, ...]:
@@ -293,17 +293,17 @@ def _distance(
 
 
 def _note(column: ColumnReference, *, is_drifted: bool, usual: float | None, missing: float, new: Sequence[str]) -> str:
-    words = []
+    remarks = []
     if usual is None:
-        words.append(f"{len(column.past)} past date(s) are too few to say what is usual")
+        remarks.append(f"{len(column.past)} past date(s) are too few to say what is usual")
     if is_drifted:
-        words.append("further from training than its past ever suggests")
+        remarks.append("further from training than its past ever suggests")
     if is_drifted and missing - column.share_missing > 0.05:
-        words.append(f"missing for {missing:.0%} of rows, {column.share_missing:.0%} in training")
+        remarks.append(f"missing for {missing:.0%} of rows, {column.share_missing:.0%} in training")
     if new:
-        shown = ", ".join(new[:5]) + (f" and {len(new) - 5} more" if len(new) > 5 else "")
-        words.append(f"new: {shown}; the model reads these as missing")
-    return "; ".join(words)
+        named = ", ".join(new[:5]) + (f" and {len(new) - 5} more" if len(new) > 5 else "")
+        remarks.append(f"new: {named}; the model reads these as missing")
+    return "; ".join(remarks)
 
 
 def _absent(column: ColumnReference, note: str) -> Drift:
@@ -314,18 +314,18 @@ def _absent(column: ColumnReference, note: str) -> Drift:
     )
 
 
-def _together(reference: DriftReference, found: Sequence[Drift]) -> Drift:
+def _together(reference: DriftReference, drifts: Sequence[Drift]) -> Drift:
     """All features as one, each by its importance: the verdict on the company's day."""
     pairs = [
         (column, drift.psi)
-        for column, drift in zip(reference.columns, found, strict=True)
+        for column, drift in zip(reference.columns, drifts, strict=True)
         if column.importance is not None and drift.psi is not None
     ]
     psi = _weighted_mean([column for column, _ in pairs], [value for _, value in pairs]) if pairs else None
     usual = _usual(reference.together, 0.0, 0.0, FALSE_ALARMS_TOGETHER)
-    drifted = [drift for drift in found if drift.is_drifted and drift.importance is not None]
+    drifted = [drift for drift in drifts if drift.is_drifted and drift.importance is not None]
     weight = sum(drift.importance or 0.0 for drift in drifted)
-    is_gone = any(drift.psi is None and drift.importance is not None for drift in found)
+    is_gone = any(drift.psi is None and drift.importance is not None for drift in drifts)
     return Drift(
         feature=TOGETHER,
         label="All features, by importance",

@@ -43,7 +43,7 @@ def _by_segment(
 ) -> list[dict[str, Any]]:
     if segments is None:
         return []
-    found = []
+    segment_metrics = []
     for segment in sorted({str(value) for value in segments if value is not None}):
         inside = segments == segment
         metrics = evaluate(probabilities[inside], outcomes[inside])
@@ -51,7 +51,7 @@ def _by_segment(
         intervals = (
             metric_intervals(probabilities[inside], outcomes[inside], entities[inside], seed=seed) if both else {}
         )
-        found.append(
+        segment_metrics.append(
             {
                 "segment": segment,
                 **metrics,
@@ -62,18 +62,18 @@ def _by_segment(
                 "kept": float(outcomes[inside].mean()),
             }
         )
-    return found
+    return segment_metrics
 
 
 def _bins(probabilities: FloatArray, outcomes: FloatArray) -> list[dict[str, Any]]:
     """Ten bins of equal mass with the mean promise, the share that came true, and its 95 percent Wilson interval."""
-    found = []
+    bins = []
     for rows in np.array_split(np.argsort(probabilities, kind="stable"), BINS):
         if len(rows) == 0:
             continue
         kept = int(outcomes[rows].sum())
         interval = wilson_interval(kept / len(rows), len(rows))
-        found.append(
+        bins.append(
             {
                 "rows": len(rows),
                 "promised": float(probabilities[rows].mean()),
@@ -82,7 +82,7 @@ def _bins(probabilities: FloatArray, outcomes: FloatArray) -> list[dict[str, Any
                 "kept_high": interval.high,
             }
         )
-    return found
+    return bins
 
 
 def _lift(probabilities: FloatArray, outcomes: FloatArray) -> list[dict[str, Any]]:

@@ -137,7 +137,7 @@ class TrainedModel:
 
     def to_files(self) -> Files:
         """The model as named byte strings, without pickle."""
-        words = {
+        fields = {
             "format": FORMAT,
             "kind": self.estimator.kind,
             "task_name": self.task_name,
@@ -148,37 +148,37 @@ class TrainedModel:
             "usual": {company: dict(values) for company, values in self.encoder.usual.items()},
             "facts": asdict(self.facts),
         }
-        return {_MODEL_FILE: orjson.dumps(words, option=orjson.OPT_INDENT_2), **self.estimator.dump()}
+        return {_MODEL_FILE: orjson.dumps(fields, option=orjson.OPT_INDENT_2), **self.estimator.dump()}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> "TrainedModel":
         """Read back what `to_files` gave: it scores bit for bit the same. Raises `ArtefactError`."""
         try:
-            words = orjson.loads(files[_MODEL_FILE])
-            if words["format"] != FORMAT:
-                raise ArtefactError(f"the stored model has format {words['format']!r}, not {FORMAT}")
+            fields = orjson.loads(files[_MODEL_FILE])
+            if fields["format"] != FORMAT:
+                raise ArtefactError(f"the stored model has format {fields['format']!r}, not {FORMAT}")
             return cls(
-                task_name=words["task_name"],
-                rung=words["rung"],
-                estimator=load_estimator(words["kind"], files),
-                calibrator=_calibrator(words["calibrator"]),
-                encoder=_encoder(words),
-                facts=_facts(words["facts"]),
+                task_name=fields["task_name"],
+                rung=fields["rung"],
+                estimator=load_estimator(fields["kind"], files),
+                calibrator=_calibrator(fields["calibrator"]),
+                encoder=_encoder(fields),
+                facts=_facts(fields["facts"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(f"the stored model is damaged or incomplete: {error!r}") from error
 
 
-def _encoder(words: dict[str, Any]) -> FeatureEncoder:
-    vocabularies = {name: tuple(values) for name, values in words["vocabularies"].items()}
-    features = tuple(Feature(**feature) for feature in words["features"])
-    return FeatureEncoder(features, vocabularies, words.get("usual", {}))
+def _encoder(fields: dict[str, Any]) -> FeatureEncoder:
+    vocabularies = {name: tuple(values) for name, values in fields["vocabularies"].items()}
+    features = tuple(Feature(**feature) for feature in fields["features"])
+    return FeatureEncoder(features, vocabularies, fields.get("usual", {}))
 
 
-def _calibrator(words: dict[str, Any]) -> AffineCalibrator:
-    covariance = words.get("covariance")
-    return AffineCalibrator(**{**words, "covariance": tuple(covariance) if covariance else None})
+def _calibrator(fields: dict[str, Any]) -> AffineCalibrator:
+    covariance = fields.get("covariance")
+    return AffineCalibrator(**{**fields, "covariance": tuple(covariance) if covariance else None})
 
 
-def _facts(words: dict[str, Any]) -> TrainingFacts:
-    return TrainingFacts(**{**words, "trained_at": datetime.fromisoformat(words["trained_at"])})
+def _facts(fields: dict[str, Any]) -> TrainingFacts:
+    return TrainingFacts(**{**fields, "trained_at": datetime.fromisoformat(fields["trained_at"])})

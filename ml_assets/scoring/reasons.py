@@ -1,4 +1,4 @@
-"""A reason as data, and the words that people read of it. Frames and models stay out: every reader may import this.
+"""A reason as data, and the text of it that people read. Frames and models stay out: every reader may import this.
 
 The macro `reason_fact` in `dbt_project/macros/reasons.sql` says the same in SQL; a test holds the two together.
 """
@@ -36,7 +36,7 @@ class Reason:
 
     `usual` is what the company's customers mostly have, in the same `unit` as `value`; None where either is not known.
     `contribution` is in log-odds. `published_text` is set where the reason was published without what is usual: it is
-    told in the words that it came with.
+    then told by the text it came with.
     """
 
     feature: str
@@ -98,9 +98,9 @@ def _fact(label: str, unit: str, value: Value, usual: Value) -> str:
         is_plural = any(_PLURAL.search(word) for word in (head.split()[:1] + head.split()[-1:]))
         return f"{label} {'are' if is_plural else 'is'} not known"
     is_counted = not isinstance(value, bool | str) and unit.endswith("s") and unit in head.lower().split()
-    spoken, usually = (_in_words(each, "" if is_counted else unit) for each in (value, usual))
+    spoken, usually = (_value_text(each, "" if is_counted else unit) for each in (value, usual))
     if is_counted:
-        said = f"{spoken} {_counted(head, unit, is_one=spoken == '1')}{label[len(head) :]}"
+        said = f"{spoken} {_counted(head, unit, is_single=spoken == '1')}{label[len(head) :]}"
     else:
         said = f"{label}: {spoken}"
     if usual is None:
@@ -108,16 +108,16 @@ def _fact(label: str, unit: str, value: Value, usual: Value) -> str:
     return f"{said}, as usual" if usually == spoken else f"{said}, usually {usually}"
 
 
-def _counted(head: str, unit: str, *, is_one: bool) -> str:
+def _counted(head: str, unit: str, *, is_single: bool) -> str:
     """The head of a label behind a number: "Failed payments" as "failed payments", or "failed payment" of one."""
     first, *others = head.split()
-    words = [first[0].lower() + first[1:] if first[1:].islower() else first, *others]
-    if is_one:
-        words[head.lower().split().index(unit)] = unit[:-1]
-    return " ".join(words)
+    phrase = [first[0].lower() + first[1:] if first[1:].islower() else first, *others]
+    if is_single:
+        phrase[head.lower().split().index(unit)] = unit[:-1]
+    return " ".join(phrase)
 
 
-def _in_words(value: Value, unit: str) -> str:
+def _value_text(value: Value, unit: str) -> str:
     """A value with its unit: "74 days", "1,251 EUR", "25%" (of a share), "yes"."""
     if value is None:
         return ""

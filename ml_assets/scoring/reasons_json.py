@@ -119,7 +119,7 @@ def _fragments(
 
 
 def _named(column: "pd.Series[Any]", feature: Feature, usual: Value, parts: FloatArray, noun: str) -> pa.Array:
-    """The JSON objects of one feature's reasons, shape (rows,); words are made once per value that is said alike."""
+    """The JSON objects of one feature's reasons, shape (rows,); a text is made once per value that reads alike."""
     codes: npt.NDArray[np.intp]
     distinct: npt.NDArray[Any]
     if feature.kind == "number":
@@ -130,33 +130,33 @@ def _named(column: "pd.Series[Any]", feature: Feature, usual: Value, parts: Floa
         codes, distinct = pd.factorize(display_values(column, feature), use_na_sentinel=False)
         values = pa.array([_json(_known(value)) for value in distinct]).take(pa.array(codes))
     kinds, of_a_kind = pd.factorize(codes * 2 + (parts > 0))
-    words = [
-        _words_of(_reason(feature, _known(distinct[kind // 2]), usual, 1.0 if kind % 2 else -1.0), noun)
+    texts = [
+        _text_and_direction(_reason(feature, _known(distinct[kind // 2]), usual, 1.0 if kind % 2 else -1.0), noun)
         for kind in of_a_kind.tolist()
     ]
-    return _objects(feature, values, _value_json(usual), pa.array(words).take(pa.array(kinds)), parts)
+    return _objects(feature, values, _value_json(usual), pa.array(texts).take(pa.array(kinds)), parts)
 
 
 def _other(left: FloatArray, noun: str) -> pa.Array:
     """The JSON object of what is left to all other features, shape (rows,)."""
-    words = pa.array([_words_of(_reason(_OTHER, None, None, sign), noun) for sign in (-1.0, 0.0, 1.0)])
-    return _objects(_OTHER, "null", "null", words.take(pa.array(np.sign(left).astype(int) + 1)), left)
+    texts = pa.array([_text_and_direction(_reason(_OTHER, None, None, sign), noun) for sign in (-1.0, 0.0, 1.0)])
+    return _objects(_OTHER, "null", "null", texts.take(pa.array(np.sign(left).astype(int) + 1)), left)
 
 
 def _reason(feature: Feature, value: Value, usual: Value, contribution: float) -> Reason:
     return Reason(feature.name, feature.label, value, usual, feature.unit, feature.family, contribution)
 
 
-def _objects(feature: Feature, values: pa.Array | str, usual: str, words: pa.Array, parts: FloatArray) -> pa.Array:
-    """A feature's reasons as JSON objects, of JSON texts: `words` are the members that `_words_of` gives."""
+def _objects(feature: Feature, values: pa.Array | str, usual: str, texts: pa.Array, parts: FloatArray) -> pa.Array:
+    """A feature's reasons as JSON objects, from pieces of JSON: `texts` are what `_text_and_direction` gives."""
     head = _json({"feature": feature.name, "label": feature.label})[:-1]
     middle = _json({"unit": feature.unit, "family": feature.family})[1:-1]
     return _joined(
-        f'{head},"value":', values, f',"usual":{usual},{middle},', words, ',"contribution":', _numbers(parts), "}"
+        f'{head},"value":', values, f',"usual":{usual},{middle},', texts, ',"contribution":', _numbers(parts), "}"
     )
 
 
-def _words_of(reason: Reason, noun: str) -> str:
+def _text_and_direction(reason: Reason, noun: str) -> str:
     return _json({"text": reason.sentence(noun), "direction": reason.direction})[1:-1]
 
 
@@ -171,7 +171,7 @@ def _value_json(value: Value) -> str:
 
 
 def _said_alike(values: FloatArray, feature: Feature) -> FloatArray:
-    """Numbers to the digits that a reason's words have (see `reasons`), so that each is put into words once."""
+    """Numbers to the digits that a reason's text has (see `reasons`), so that each is written once."""
     if is_share(feature.unit):
         return np.round(values, 2) + 0.0
     sizes = np.abs(values)

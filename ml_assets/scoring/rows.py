@@ -121,7 +121,7 @@ def _explained(
     if scores.contributions is None:
         totals = scores.log_odds - scores.baseline_log_odds
         return write_unexplained(totals, noun=noun), write_families([OTHER], totals[:, None])
-    features, parts = _in_words_of(model, described), scores.contributions.to_numpy()
+    features, parts = _reworded_features(model, described), scores.contributions.to_numpy()
     families = write_families(*family_totals(features, parts))
     companies = scores.frame["company_id"].to_numpy()
     pieces = {}
@@ -139,13 +139,13 @@ def _explained(
     return WrittenReasons(json, top), families
 
 
-def _in_words_of(model: TrainedModel, described: Sequence[Feature]) -> list[Feature]:
-    words = {feature.name: feature for feature in described}
-    return [_reworded(feature, words.get(feature.name, feature)) for feature in model.encoder.features]
+def _reworded_features(model: TrainedModel, described: Sequence[Feature]) -> list[Feature]:
+    by_name = {feature.name: feature for feature in described}
+    return [_reworded(feature, by_name.get(feature.name, feature)) for feature in model.encoder.features]
 
 
-def _reworded(feature: Feature, words: Feature) -> Feature:
-    return replace(feature, label=words.label, unit=words.unit, family=words.family)
+def _reworded(feature: Feature, wording: Feature) -> Feature:
+    return replace(feature, label=wording.label, unit=wording.unit, family=wording.family)
 
 
 def row_hashes(

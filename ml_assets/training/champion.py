@@ -38,7 +38,7 @@ def compare_with_champion(
 ) -> Status:
     """Judge both on the test rows that the champion has not learned from (on all, if there are none).
 
-    What was found is added to `decision` under "champion", the champion's metrics to `evaluations`. A champion of
+    The comparison is added to `decision` under "champion", the champion's metrics to `evaluations`. A champion of
     another feature version, or that cannot score these rows, is replaced without a comparison.
     """
     if champion.facts.feature_version != model.facts.feature_version:

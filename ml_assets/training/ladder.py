@@ -48,14 +48,14 @@ def decide_rung(own: OutcomeCounts, pool: OutcomeCounts | None, task: Prediction
     """The highest rung that the counts carry. `pool` is None where the company or nobody shares training."""
     ladder = task.ladder
     if own.outcomes >= ladder.own_outcomes and own.survivors >= ladder.own_survivors:
-        return RungDecision("own_model", own, pool, f"{_words(own, task)} carry an own model")
+        return RungDecision("own_model", own, pool, f"{_counts_text(own, task)} carry an own model")
     short = (
-        f"{_words(own, task)} are too few for an own model, which needs {ladder.own_outcomes} and "
+        f"{_counts_text(own, task)} are too few for an own model, which needs {ladder.own_outcomes} and "
         f"{ladder.own_survivors}"
     )
     if pool and pool.outcomes >= ladder.pooled_outcomes and pool.survivors >= ladder.pooled_survivors:
-        return RungDecision("pooled_model", own, pool, f"{short}; the pool has {_words(pool, task)}")
-    shared = f"the pool has only {_words(pool, task)}" if pool else "there is no pool to share"
+        return RungDecision("pooled_model", own, pool, f"{short}; the pool has {_counts_text(pool, task)}")
+    shared = f"the pool has only {_counts_text(pool, task)}" if pool else "there is no pool to share"
     return RungDecision("rule", own, pool, f"{short}; {shared}")
 
 
@@ -70,5 +70,5 @@ def assert_pool_allowed(frame: pd.DataFrame, sharing_company_ids: Collection[int
         )
 
 
-def _words(counts: OutcomeCounts, task: PredictionTask) -> str:
+def _counts_text(counts: OutcomeCounts, task: PredictionTask) -> str:
     return f"{counts.outcomes} {task.entity}(s) with the outcome and {counts.survivors} without"

@@ -109,11 +109,11 @@ def read_rows(frame: pd.DataFrame, task: PredictionTask) -> Rows:
     return Rows(labelled, outcomes_of(labelled, task), as_of_dates(labelled), entities)
 
 
-def check_fingerprint(found: str, recorded: str) -> None:
+def check_fingerprint(actual: str, recorded: str) -> None:
     """Raise TrainingChangedError where the rows are not those of the record."""
-    if found != recorded:
+    if actual != recorded:
         raise TrainingChangedError(
-            f"the rows are not those that the model was trained on (fingerprint {found}, recorded {recorded}): labels "
+            f"the rows are not those that the model was trained on (fingerprint {actual}, recorded {recorded}): labels "
             "or features were corrected, or customers erased, since"
         )
 

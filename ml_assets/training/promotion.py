@@ -53,7 +53,7 @@ def judge_promotion(
     )
     calibration = calibration_error(ours, rows.outcomes) - calibration_error(theirs, rows.outcomes)
     segments = _segments(ours, theirs, rows, settings)
-    worse = [one["segment"] for one in segments if one["log_loss_change"] > settings.segment_margin]
+    worse = [segment["segment"] for segment in segments if segment["log_loss_change"] > settings.segment_margin]
     conditions = {
         "log loss gain excludes zero": loss_interval[0] > 0,
         "average precision no lower": precision_gain >= 0,
@@ -126,13 +126,13 @@ def _segments(ours: FloatArray, theirs: FloatArray, rows: Judged, settings: Prom
     if rows.segments is None:
         return []
     mine, other = log_losses_of(ours, rows.outcomes), log_losses_of(theirs, rows.outcomes)
-    found = []
+    comparisons = []
     for segment in sorted({str(value) for value in rows.segments if value is not None}):
         inside = rows.segments == segment
         outcomes = int(rows.outcomes[inside].sum())
         if min(outcomes, int(inside.sum()) - outcomes) < settings.segment_outcomes:
             continue
-        found.append(
+        comparisons.append(
             {
                 "segment": segment,
                 "rows": int(inside.sum()),
@@ -140,7 +140,7 @@ def _segments(ours: FloatArray, theirs: FloatArray, rows: Judged, settings: Prom
                 "log_loss_change": float(mine[inside].mean() / other[inside].mean() - 1.0),
             }
         )
-    return found
+    return comparisons
 
 
 def _interval(values: FloatArray, coverage: float) -> Interval:

@@ -41,7 +41,7 @@ class SearchBudget:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The settings that a search chose for each candidate, and what it did, JSON-ready."""
 
     settings: dict[str, dict[str, Any]]
@@ -60,7 +60,9 @@ class _Tried:
         object.__setattr__(self, "mean", statistics.fmean(self.losses))
 
 
-def search(rows: FitRows, folds: Sequence[Fold], kinds: Sequence[str], budget: SearchBudget, fingerprint: str) -> Found:
+def search(
+    rows: FitRows, folds: Sequence[Fold], kinds: Sequence[str], budget: SearchBudget, fingerprint: str
+) -> SearchResult:
     """Search settings for these candidates (a blend has none of its own) on the folds' rows.
 
     A study belongs to its rows: `fingerprint` is part of its name. A trial that fails is recorded and does not stop
@@ -86,7 +88,7 @@ def search(rows: FitRows, folds: Sequence[Fold], kinds: Sequence[str], budget: S
     left = None if budget.trials is None else budget.trials - done
     if left is None or left > 0:
         study.optimize(_objective(rows, folds, tunable), n_trials=left, timeout=budget.seconds, catch=(Exception,))
-    return _found(study, folds, done)
+    return _result(study, folds, done)
 
 
 def _objective(rows: FitRows, folds: Sequence[Fold], kinds: Sequence[str]) -> Callable[[Any], float]:
@@ -116,7 +118,7 @@ def _objective(rows: FitRows, folds: Sequence[Fold], kinds: Sequence[str]) -> Ca
     return objective
 
 
-def _found(study: Any, folds: Sequence[Fold], resumed: int) -> Found:
+def _result(study: Any, folds: Sequence[Fold], resumed: int) -> SearchResult:
     states = [trial.state.name for trial in study.trials if trial.state.is_finished()]
     tried = [
         _Tried(
@@ -129,8 +131,8 @@ def _found(study: Any, folds: Sequence[Fold], resumed: int) -> Found:
         if trial.state.name == "COMPLETE"
     ]
     chosen = {
-        kind: cheapest_of_the_best([one for one in tried if one.kind == kind])
-        for kind in dict.fromkeys(one.kind for one in tried)
+        kind: cheapest_of_the_best([attempt for attempt in tried if attempt.kind == kind])
+        for kind in dict.fromkeys(attempt.kind for attempt in tried)
     }
     errors = sorted({trial.user_attrs["error"] for trial in study.trials if "error" in trial.user_attrs})
     record = {
@@ -146,24 +148,24 @@ def _found(study: Any, folds: Sequence[Fold], resumed: int) -> Found:
                 "settings": pick.settings,
                 "fold_log_loss": pick.losses,
                 "log_loss": pick.mean,
-                "best_log_loss": min(one.mean for one in tried if one.kind == kind),
+                "best_log_loss": min(attempt.mean for attempt in tried if attempt.kind == kind),
                 "reason_cost": pick.cost,
             }
             for kind, pick in chosen.items()
         },
     }
-    return Found({kind: pick.settings for kind, pick in chosen.items()}, record)
+    return SearchResult({kind: pick.settings for kind, pick in chosen.items()}, record)
 
 
 def cheapest_of_the_best(tried: Sequence[_Tried]) -> _Tried:
     """The one whose reasons cost least among those within one standard error of the best, in pairs over the folds."""
-    best = min(tried, key=lambda one: one.mean)
-    near = [one for one in tried if one.mean - best.mean <= _standard_error(one, best)]
-    return min(near, key=lambda one: (one.cost, one.mean))
+    best = min(tried, key=lambda attempt: attempt.mean)
+    near = [attempt for attempt in tried if attempt.mean - best.mean <= _standard_error(attempt, best)]
+    return min(near, key=lambda attempt: (attempt.cost, attempt.mean))
 
 
-def _standard_error(one: _Tried, best: _Tried) -> float:
+def _standard_error(attempt: _Tried, best: _Tried) -> float:
     if len(best.losses) < 2:
         return 0.0
-    differences = np.subtract(one.losses, best.losses)
+    differences = np.subtract(attempt.losses, best.losses)
     return float(differences.std(ddof=1) / np.sqrt(len(differences)))

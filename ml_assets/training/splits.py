@@ -96,8 +96,8 @@ def count_by_date(dates: DateArray, outcomes: FloatArray) -> list[DateCounts]:
     rows = np.bincount(position, minlength=len(days))
     positive = np.bincount(position, weights=outcomes, minlength=len(days))
     return [
-        DateCounts(as_of_date=day.item(), rows=int(count), outcomes=int(found))
-        for day, count, found in zip(days, rows, positive, strict=True)
+        DateCounts(as_of_date=day.item(), rows=int(count), outcomes=int(with_outcome))
+        for day, count, with_outcome in zip(days, rows, positive, strict=True)
     ]
 
 

@@ -256,8 +256,8 @@ def _warehouse_if_there(settings: Settings) -> Iterator[Warehouse | None]:
 
 def _print_plan(plan: Plan) -> None:
     for change in plan.changes:
-        sign, words = _ACTIONS[change.action]
-        console.print(f"{sign} {change.slug} {words}")
+        sign, effect = _ACTIONS[change.action]
+        console.print(f"{sign} {change.slug} {effect}")
         for field in change.fields:
             console.print(_changed_line(field))
     if plan.absent:
@@ -265,13 +265,13 @@ def _print_plan(plan: Plan) -> None:
 
 
 def _changed_line(change: FieldChange) -> str:
-    after = escape(_shown(change.after))
+    after = escape(_field_text(change.after))
     if change.before is None:
         return f"    {escape(change.field)}: {after}"
-    return f"    {escape(change.field)}: {escape(_shown(change.before))} → {after}"
+    return f"    {escape(change.field)}: {escape(_field_text(change.before))} → {after}"
 
 
-def _shown(value: object) -> str:
+def _field_text(value: object) -> str:
     import orjson
 
     return value if isinstance(value, str) else orjson.dumps(value).decode()

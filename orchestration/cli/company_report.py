@@ -14,7 +14,7 @@ RUNGS = {
     "pooled_model": "the model of the companies that it shares training with",
     "rule": "a rule, for lack of outcomes",
 }
-MONTHS_SHOWN = 12
+MONTHS_LISTED = 12
 
 
 def print_check(check: CompanyCheck, console: Console) -> None:
@@ -82,9 +82,9 @@ def _print_churn(check: CompanyCheck, console: Console) -> None:
         "downgrade": f"losing {churn.downgrade_share or 0:.0%} of the monthly price",
     }[churn.kind]
     months = check.churn.by_month
-    shown = ", ".join(f"{month} {count:,}" for month, count in months[-MONTHS_SHOWN:]) or "none"
-    earlier = f" (and {len(months) - MONTHS_SHOWN} months before)" if len(months) > MONTHS_SHOWN else ""
-    console.print(f"Churners per month, by {meaning}: {shown}{earlier}")
+    listed = ", ".join(f"{month} {count:,}" for month, count in months[-MONTHS_LISTED:]) or "none"
+    earlier = f" (and {len(months) - MONTHS_LISTED} months before)" if len(months) > MONTHS_LISTED else ""
+    console.print(f"Churners per month, by {meaning}: {listed}{earlier}")
     about = "about " if check.churn.scale != 1 else ""
     outcomes = check.churn.outcomes
     console.print(

@@ -73,11 +73,11 @@ def _print_next_steps() -> None:
 
     console.print("[bold]What to do next[/bold]")
     churn = ".venv/bin/churn" if is_checkout() else "churn"
-    for arguments, words in (
+    for arguments, purpose in (
         ("ui", "see every step, table and check in Dagster"),
         ("psql -c 'select * from analytics.customer_overview limit 5'", "ask the marts yourself"),
         ("demo advance", f"move the demo a day forward; {churn} demo run then pulls only what changed"),
         ("company check FILE", "try your own CRM, database or files: docs/connect-a-crm.md"),
     ):
         command = f"{churn} {arguments}"
-        console.print(f"  {escape(command)}  [dim]{escape(words)}[/dim]")
+        console.print(f"  {escape(command)}  [dim]{escape(purpose)}[/dim]")

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from foundation.errors import about
-from orchestration.cli.options import OneCompany, TaskName
+from orchestration.cli.options import OptionalCompany, TaskName
 from orchestration.cli.terminal import CommandFailed, chosen_companies, console, open_warehouse
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def features(
 
 @features_app.command("prove")
 def prove(
-    company: OneCompany = None,
+    company: OptionalCompany = None,
     date: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A past date; the last one if left out.")
     ] = None,
@@ -71,7 +71,7 @@ def prove(
     All active companies that have the task if none is named. Ends with 1 where a value moved.
     """
     from pipeline.features.dbt import prepare_manifest
-    from pipeline.features.proof import prove_features, words_of_failure
+    from pipeline.features.proof import describe_failure, prove_features
     from pipeline.prediction.tasks import task_named
 
     binding = task_named(task)
@@ -82,7 +82,7 @@ def prove(
         for each in chosen_companies(warehouse, company, binding):
             with about(each.slug):
                 proof = prove_features(settings, warehouse, binding.relations, each, day)
-            failure = words_of_failure([proof] if proof else [])
+            failure = describe_failure([proof] if proof else [])
             if proof is None:
                 console.print(f"{each.slug} has no past date yet.")
             elif failure:

@@ -55,5 +55,5 @@ def next_training(now: datetime) -> datetime:
 
     from orchestration.automation import train_weekly
 
-    found: datetime = croniter(str(train_weekly.cron_schedule), now).get_next(datetime)
-    return found
+    due_at: datetime = croniter(str(train_weekly.cron_schedule), now).get_next(datetime)
+    return due_at

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.cli.options import CompanySlug, Day, OneCompany, TaskName
+from orchestration.cli.options import CompanySlug, Day, OptionalCompany, TaskName
 from orchestration.cli.terminal import CommandFailed, chosen_companies, console, open_task, open_warehouse
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ holds_app = typer.Typer(help="Dates that were held back from publication.")
 @holds_app.callback(invoke_without_command=True)
 def holds(
     context: typer.Context,
-    company: OneCompany = None,
+    company: OptionalCompany = None,
     task: TaskName = "churn",
     date: Day = None,
     every: Annotated[bool, typer.Option("--all", help="Those that were released, too.")] = False,
@@ -89,7 +89,7 @@ def replay(company: CompanySlug, date: Day = None, task: TaskName = "churn") -> 
     if not done.published and not done.held:
         console.print(f"{company}: no past date is held.")
     if done.held:
-        raise CommandFailed(str(done.words_of_failure()))
+        raise CommandFailed(str(done.describe_failure()))
 
 
 def _holds_table(company: Company, holds: list[Hold]) -> Table:

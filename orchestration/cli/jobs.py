@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from orchestration.cli.options import OneCompany, TaskName
+from orchestration.cli.options import OptionalCompany, TaskName
 from orchestration.cli.terminal import CommandFailed, console, open_task, open_warehouse
 
 if TYPE_CHECKING:
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from warehouse.settings import Settings
 
 
-def sync(company: OneCompany = None) -> None:
+def sync(company: OptionalCompany = None) -> None:
     """Pull what is new from the CRM."""
     _run("sync", company)
 
 
 def train(
-    company: OneCompany = None,
+    company: OptionalCompany = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Trials of settings to search, resumed ones counted; none: no search.")
     ] = None,
@@ -37,7 +37,7 @@ def train(
 
 
 def score(
-    company: OneCompany = None,
+    company: OptionalCompany = None,
     customer: Annotated[
         str | None,
         typer.Option("--customer", help="A customer's id: show that one score and its reasons only."),
@@ -56,7 +56,7 @@ def score(
         _show_score(company, customer, task)
 
 
-def run(company: OneCompany = None) -> None:
+def run(company: OptionalCompany = None) -> None:
     """The whole line: sync, features, training where due, scores, dashboards' tables."""
     _run("sync_and_score", company)
 

@@ -113,7 +113,7 @@ def model_promote(
     """Let a version publish from the next scoring on, whatever the comparison said."""
     with _opened(company, task) as models:
         changed = models.champions.promote(models.company, version, getpass.getuser())
-    console.print(_words(changed, company))
+    console.print(_describe_change(changed, company))
 
 
 @model_app.command("rollback")
@@ -121,7 +121,7 @@ def model_rollback(company: CompanySlug, task: TaskName = "churn") -> None:
     """Let the champion before the present one publish again, from the next scoring on."""
     with _opened(company, task) as models:
         changed = models.champions.rollback(models.company, getpass.getuser())
-    console.print(_words(changed, company))
+    console.print(_describe_change(changed, company))
 
 
 @model_app.command("card")
@@ -177,7 +177,7 @@ def _figure(figures: dict[str, float | None], metric: str) -> str:
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _words(changed: Changed, company: str) -> str:
+def _describe_change(changed: Changed, company: str) -> str:
     others = " and every company of its pool" if "-pooled-" in changed.after.name else ""
     before = f"v{changed.before.number}" if changed.before else "none"
     return (

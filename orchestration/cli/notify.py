@@ -73,7 +73,7 @@ def notify_list(
     console.print(table)
     console.print(f"Waiting to be told: {len(waiting):,}")
     for slug, recipient, alert in waiting[:limit]:
-        console.print(f"  {slug} · {escape(recipient)}: {escape(alert.words)}")
+        console.print(f"  {slug} · {escape(recipient)}: {escape(alert.sentence)}")
 
 
 def _show(lines: list[Sent]) -> None:

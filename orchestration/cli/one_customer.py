@@ -23,10 +23,12 @@ def describe_score(binding: TaskBinding, company: Company, score: Mapping[str, A
     low, high, evidence = score["probability_low"], score["probability_high"], score["evidence"]
     yield f"{company.name}, {binding.task.entity} {score['entity_id']}, as of {as_of_date}"
     yield (
-        f"{score['probability']:.1%} {binding.words.will} within {binding.horizon_days(company)} days"
+        f"{score['probability']:.1%} {binding.wording.will} within {binding.horizon_days(company)} days"
         f" ({low:.1%} to {high:.1%}): {score['risk_level']} risk"
     )
-    learned = f"{evidence['customers']:,} {binding.task.entity}s, of whom {evidence['outcomes']:,} {binding.words.did}"
+    learned = (
+        f"{evidence['customers']:,} {binding.task.entity}s, of whom {evidence['outcomes']:,} {binding.wording.did}"
+    )
     yield f"By {score['model_version']}, {RUNGS[score['evidence_level']]}, which learned from {learned}."
     if score["value"] is not None:
         yield f"At stake: {score['value']:,.2f} {company.currency} ({binding.value_feature})."

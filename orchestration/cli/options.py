@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 CompanySlug = Annotated[str, typer.Option("--company", help="Slug of the company.")]
-OneCompany = Annotated[str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")]
+OptionalCompany = Annotated[
+    str | None, typer.Option("--company", help="Slug of one company; all active ones if left out.")
+]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="One date.")]
 TaskName = Annotated[str, typer.Option("--task", help="What is predicted, such as churn.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

@@ -156,7 +156,7 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console, binding: Tas
         """,
     )
     table = _table(
-        f"{binding.words.title}: model quality on the last mature dates, which no fit has seen",
+        f"{binding.wording.title}: model quality on the last mature dates, which no fit has seen",
         "company",
         "evidence",
         "AUC>",
@@ -164,7 +164,7 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console, binding: Tas
         "column>",
         "lift>",
         "cal. error>",
-        f"{binding.words.outcomes}>",
+        f"{binding.wording.outcomes}>",
     )
     for run in runs:
         metrics = _metrics(conn, binding.relations.contract, run["training_run_id"])
@@ -182,27 +182,27 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console, binding: Tas
     console.print(table)
     console.print(
         "[dim]AUC of the published model, of the logistic baseline and of the best single column; lift of the tenth at "
-        f"highest risk;\ncalibration error; {binding.words.outcomes} in the labelled history.[/dim]\n"
+        f"highest risk;\ncalibration error; {binding.wording.outcomes} in the labelled history.[/dim]\n"
     )
 
 
 def _metrics(
     conn: psycopg.Connection[Any], contract: Contract, training_run_id: int | None
 ) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
+    metrics: dict[str, dict[str, float]] = {}
     for row in _rows(
         conn,
         contract,
         "select candidate, metric, value from {evaluations} where training_run_id = %s",
         [training_run_id],
     ):
-        found.setdefault(row["candidate"], {})[row["metric"]] = row["value"]
-    return found
+        metrics.setdefault(row["candidate"], {})[row["metric"]] = row["value"]
+    return metrics
 
 
 def _print_risk(conn: psycopg.Connection[Any], console: Console, binding: TaskBinding) -> None:
     table = _table(
-        f"{binding.words.title}: {binding.task.entity}s by risk",
+        f"{binding.wording.title}: {binding.task.entity}s by risk",
         "company",
         "scores for",
         f"{binding.task.entity}s>",
@@ -242,7 +242,7 @@ def _print_risk(conn: psycopg.Connection[Any], console: Console, binding: TaskBi
 
 
 def _print_most_at_risk(conn: psycopg.Connection[Any], console: Console, binding: TaskBinding) -> None:
-    console.print(f"[bold]{binding.words.title}: the five most at risk[/bold]")
+    console.print(f"[bold]{binding.wording.title}: the five most at risk[/bold]")
     for row in _rows(
         conn,
         binding.relations.contract,
@@ -253,17 +253,17 @@ def _print_most_at_risk(conn: psycopg.Connection[Any], console: Console, binding
         order by probability desc, company.slug, entity_id limit 5
         """,
     ):
-        colour = binding.words.colours[row["risk_level"]]
+        colour = binding.wording.colours[row["risk_level"]]
         console.print(
             f"[{colour}]{row['probability']:4.0%}[/{colour}]  {escape(row['slug'])} {escape(row['entity_id'])}"
         )
-        for words in _raising(row["reasons"], binding.task.outcome_noun)[:3]:
-            console.print(f"      {escape(words)}")
+        for sentence in _raising(row["reasons"], binding.task.outcome_noun)[:3]:
+            console.print(f"      {escape(sentence)}")
     console.print()
 
 
 def _raising(published: Sequence[dict[str, Any]], outcome: str) -> list[str]:
-    """The words of the reasons that raise the risk, the strongest first."""
+    """Sentences on the reasons that raise the risk, the strongest first."""
     reasons = map(Reason.from_published, published)
     return [reason.sentence(outcome) for reason in reasons if reason.direction == "raises" and reason.feature != OTHER]
 

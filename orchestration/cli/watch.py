@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from foundation.errors import about
-from orchestration.cli.options import OneCompany, TaskName
+from orchestration.cli.options import OptionalCompany, TaskName
 from orchestration.cli.terminal import chosen_companies, console, open_warehouse
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from warehouse.prediction.shadow_grades import ShadowGrade
 
 
-def grade(company: OneCompany = None, task: TaskName = "churn") -> None:
+def grade(company: OptionalCompany = None, task: TaskName = "churn") -> None:
     """Promised against kept: grade the published scores whose labels have matured, and show how they did."""
     from pipeline.prediction.tasks import task_named
     from warehouse.clock import Clock
@@ -41,7 +41,7 @@ def grade(company: OneCompany = None, task: TaskName = "churn") -> None:
 
 
 def drift(
-    company: OneCompany = None,
+    company: OptionalCompany = None,
     task: TaskName = "churn",
     every: Annotated[bool, typer.Option("--all", help="Every feature, not only those to look at.")] = False,
 ) -> None:

@@ -87,10 +87,10 @@ def _written_by_sync(key: dg.AssetKey, description: str, entities: Iterable[str]
         dg.AssetCheckSpec(
             name,
             asset=keys.raw(entity),
-            description=words,
+            description=description,
         )
         for entity in ENTITIES
-        for name, words in (
+        for name, description in (
             ("reconciled", "The warehouse holds as many records as the CRM says it has, rejected ones accounted for."),
             ("records_accepted", "No record broke the entity contract; raw.rejected_records holds those that did."),
         )
@@ -144,7 +144,7 @@ class Verdict:
     """
 
     faults: dict[str, int]
-    words: str
+    subject: str
     figures: dict[str, int]
 
     def on(self, asset_key: dg.AssetKey, check_name: str) -> dg.AssetCheckResult:
@@ -155,7 +155,7 @@ class Verdict:
             check_name=check_name,
             passed=not self.faults,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{self.words}: {named}" if named else None,
+            description=f"{self.subject}: {named}" if named else None,
             metadata={**self.figures, **{f"fault: {company}": count for company, count in self.faults.items()}},
         )
 

@@ -6,7 +6,7 @@ from orchestration import keys
 from orchestration.company_work import for_each_company
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
-from pipeline.features.proof import prove_tasks, words_of_failure
+from pipeline.features.proof import describe_failure, prove_tasks
 
 
 # It names no dependency, though it reads the matrix: the catalogue reads the proofs, and with both of them named
@@ -34,14 +34,14 @@ def feature_proofs(context: dg.AssetExecutionContext, warehouse: WarehouseResour
                 "features": sum(len(proof.differing) for proof in proofs),
                 "moved": sum(len(proof.failed) for proof in proofs),
             },
-            failure=words_of_failure,
+            failure=describe_failure,
         )
     for slug, proofs in outcomes.results.items():
         for proof in proofs:
-            shown = {
+            metadata = {
                 "as_of_date": str(proof.as_of_date),
                 f"{proof.task} rows": proof.rows,
                 f"{proof.task} moved": len(proof.failed),
             }
-            context.add_asset_metadata(shown, keys.FEATURE_PROOFS, slug)
+            context.add_asset_metadata(metadata, keys.FEATURE_PROOFS, slug)
     return dg.MaterializeResult(asset_key=keys.FEATURE_PROOFS)

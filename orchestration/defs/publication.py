@@ -31,7 +31,7 @@ def gate(binding: TaskBinding) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not verdicts.failed,
             severity=dg.AssetCheckSeverity.WARN if verdicts.passed else dg.AssetCheckSeverity.ERROR,
-            description="; ".join(f"{slug} is held back: {words}" for slug, words in verdicts.failed.items()) or None,
+            description="; ".join(f"{slug} is held back: {reason}" for slug, reason in verdicts.failed.items()) or None,
             metadata={**verdicts.passed, **verdicts.failed}
             or {"status": "nothing new is staged, so nothing was judged; what is published stands"},
         )
@@ -51,10 +51,10 @@ def published_scores(binding: TaskBinding) -> dg.AssetsDefinition:
                 deps=[task.ml("staged_scores")],
                 group_name=keys.Group.predictions,
                 owners=[keys.Owner.data_science],
-                description=words,
+                description=description,
                 kinds={"postgres"},
             )
-            for key, words in (
+            for key, description in (
                 (task.scores, "Published scores with their reasons, one row per company, entity and date."),
                 (task.publications, "Which date and model each company's readers see."),
                 (task.changes, "The change feed that reverse ETL reads by cursor."),
@@ -70,10 +70,10 @@ def published_scores(binding: TaskBinding) -> dg.AssetsDefinition:
                 deps=[task.ml("staged_scores")],
                 group_name=keys.Group.watching,
                 owners=[keys.Owner.operations],
-                description=words,
+                description=description,
                 kinds={"postgres"},
             )
-            for key, words in (
+            for key, description in (
                 (task.ml("publication_holds"), "Dates that the gate held back, why, and what became of them."),
                 (task.ml("held_flips"), "Whose risk level would have changed, had a held date been published."),
             )
@@ -99,11 +99,11 @@ def published_scores(binding: TaskBinding) -> dg.AssetsDefinition:
                     else {}
                 ),
             )
-            shown = {
+            metadata_by_company = {
                 slug: figures(published) if published else what_stands(opened, binding.relations.contract, slug)
                 for slug, published in outcomes.results.items()
             }
-        for slug, metadata in shown.items():
+        for slug, metadata in metadata_by_company.items():
             context.add_asset_metadata(metadata, task.scores, slug)
         for key in context.selected_asset_keys:
             yield dg.MaterializeResult(asset_key=key)

@@ -50,5 +50,10 @@ def dbt_models(
     settings = warehouse.settings()
     with warehouse.open() as opened:
         opened.write_dbt_profile(_project.profiles_dir)
-        build = ["build", "--no-write-json", *WITHOUT_UNIT_TESTS, *vars_argument({**dbt_vars(settings), **config.variables()})]
+        build = [
+            "build",
+            "--no-write-json",
+            *WITHOUT_UNIT_TESTS,
+            *vars_argument({**dbt_vars(settings), **config.variables()}),
+        ]
         yield from asset_events(dbt.cli(build, context=context, target_path=target_directory(settings)))

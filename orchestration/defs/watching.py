@@ -102,7 +102,7 @@ def replays(binding: TaskBinding) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def replay_dates(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
-        """Replay the held dates of each company; one that is still held fails, with the gate's words."""
+        """Replay the held dates of each company; one that is still held fails, with the gate's reasons."""
         settings = warehouse.settings()
         with warehouse.open() as opened:
             scorer = Scorer.from_settings(binding, opened, settings)
@@ -113,11 +113,11 @@ def replays(binding: TaskBinding) -> dg.AssetsDefinition:
                 task=binding.name,
                 work=lambda company: replay_held_dates(settings, opened, binding, scorer, company),
                 counts=lambda done: {"published": len(done.published), "held": len(done.held)},
-                failure=lambda done: done.words_of_failure(),
+                failure=lambda done: done.describe_failure(),
             )
         for slug, done in outcomes.results.items():
-            shown = {"published": ", ".join(map(str, done.published)) or "none", "held": len(done.held)}
-            context.add_asset_metadata(shown, task.ml("replays"), slug)
+            metadata = {"published": ", ".join(map(str, done.published)) or "none", "held": len(done.held)}
+            context.add_asset_metadata(metadata, task.ml("replays"), slug)
         return dg.MaterializeResult(asset_key=task.ml("replays"))
 
     return replay_dates
@@ -165,6 +165,6 @@ def _warning(verdict: WatchVerdict) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not verdict.faults,
         severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(f"{slug}: {words}" for slug, words in verdict.faults.items()) or None,
-        metadata=dict(verdict.shown),
+        description="; ".join(f"{slug}: {fault}" for slug, fault in verdict.faults.items()) or None,
+        metadata=dict(verdict.figures),
     )

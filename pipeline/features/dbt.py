@@ -17,7 +17,7 @@ from warehouse.settings import Settings
 
 
 class DbtFailed(ChurnError):
-    """dbt ended with an error, or is not there; the message holds its own words."""
+    """dbt ended with an error, or is not there; the message holds its own text."""
 
     advice = "`churn migrate` parses the project again once it is mended."
 
@@ -71,7 +71,7 @@ def profiles_directory(settings: Settings) -> Path:
 def prepare_manifest(settings: Settings) -> Path:
     """Parse the dbt project if it is not the one that was parsed last.
 
-    Returns the manifest's path. Raises DbtFailed with dbt's words where it does not parse, and MacroRefused where a
+    Returns the manifest's path. Raises DbtFailed with dbt's message where it does not parse, and MacroRefused where a
     feature's YAML says what no feature may say.
     """
     manifest = manifest_path(settings)
@@ -79,12 +79,12 @@ def prepare_manifest(settings: Settings) -> Path:
     if not manifest.exists() or not parsed.exists() or parsed.read_text() != fingerprint:
         # With a build's own variables: with others the build would parse everything once more.
         run_dbt(settings, ["parse"])
-        _refuse_unknown_words(manifest)
+        _refuse_unknown_feature_meta(manifest)
         parsed.write_text(fingerprint)
     return manifest
 
 
-def _refuse_unknown_words(manifest: Path) -> None:
+def _refuse_unknown_feature_meta(manifest: Path) -> None:
     """dbt parses any ``meta``; what no feature may say is an error at once, and again the next time."""
     try:
         call_macro(json.loads(manifest.read_text()), "refuse_unknown_words_of_features")

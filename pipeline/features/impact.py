@@ -61,9 +61,9 @@ def find_impact(manifest: Mapping[str, Any], name: str, compiled: Path) -> Impac
             _follow(nodes, unique_id, touched, compiled, notes)
     how = "by dbt's lineage" if column is None else "by name through the SQL"
     return Impact(
-        start=", ".join(_shown(nodes[start], {column or _EVERYTHING}) for start in starts),
+        start=", ".join(_describe_node(nodes[start], {column or _EVERYTHING}) for start in starts),
         how=how,
-        models=[_shown(nodes[key], touched[key]) for key in touched if key not in starts],
+        models=[_describe_node(nodes[key], touched[key]) for key in touched if key not in starts],
         features=sorted(_features(nodes, touched)),
         exposures=sorted(
             f"{exposure.get('label') or exposure['name']} ({exposure['type']})"
@@ -184,17 +184,17 @@ def _outputs(scope: Scope, above: Mapping[str, set[str]], outputs: Mapping[int, 
         return {_EVERYTHING}
     if not isinstance(scope.expression, exp.Select):
         return {name for names in sources.values() for name in names}
-    found: set[str] = set()
+    columns: set[str] = set()
     for projection in scope.expression.selects:
         if projection.is_star:
-            found |= set().union(*sources.values())
+            columns |= set().union(*sources.values())
         elif _mentions(projection, sources):
-            found.add(projection.alias_or_name)
+            columns.add(projection.alias_or_name)
     conditions = [scope.expression.args.get(part) for part in ("where", "group", "having", "qualify", "distinct")]
     conditions += [join.args.get("on") for join in scope.expression.args.get("joins") or []]
     if any(condition is not None and _mentions(condition, sources) for condition in conditions):
-        found.add(_EVERYTHING)
-    return found
+        columns.add(_EVERYTHING)
+    return columns
 
 
 def _mentions(expression: exp.Expr, sources: Mapping[str, set[str]]) -> bool:
@@ -226,6 +226,6 @@ def _features(nodes: Mapping[str, Mapping[str, Any]], touched: Mapping[str, set[
                 yield f"{column} ({nodes[key]['name']})"
 
 
-def _shown(node: Mapping[str, Any], names: set[str]) -> str:
+def _describe_node(node: Mapping[str, Any], names: set[str]) -> str:
     place = f"{node['schema']}.{node['name']}"
     return place if _EVERYTHING in names else f"{place}: {', '.join(sorted(names))}"

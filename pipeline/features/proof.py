@@ -38,7 +38,7 @@ def prove_features(
     """Rebuild a past date of a task's matrix from what is loaded today, compare every feature, and keep the result.
 
     Without a date it is the last one before the newest; None for a company that has no past date yet. Raises
-    FeaturesNotBuilt where the date is not stored, and DbtFailed with dbt's words where it cannot be
+    FeaturesNotBuilt where the date is not stored, and DbtFailed with dbt's message where it cannot be
     built.
     """
     with warehouse.connect() as conn:
@@ -61,7 +61,7 @@ def prove_tasks(settings: Settings, warehouse: Warehouse, company: Company) -> l
     return [proof for proof in proofs if proof]
 
 
-def words_of_failure(proofs: Sequence[Proof]) -> str | None:
+def describe_failure(proofs: Sequence[Proof]) -> str | None:
     """Which features moved, the worst first; None where none did."""
     failed = [proof for proof in proofs if proof.failed]
     return "; ".join(map(_moved, failed)) or None
@@ -87,7 +87,7 @@ def built_beside(
     """A task's matrix of some dates of one company, built beside what is stored; it is gone when the context ends.
 
     One at a time. With ``as_the_source_said`` what was loaded late counts from when the source made it. Raises
-    DbtFailed with dbt's words.
+    DbtFailed with dbt's message.
     """
     with _scratch_schemas(warehouse):
         warehouse.write_dbt_profile(profiles_directory(settings))

@@ -127,7 +127,7 @@ def check_company(
     if churn is not None:
         pooled = _pooled(tried, churn.outcomes, pool)
         decision = decide_rung(churn.outcomes, pooled, task)
-    failures += [f"{one.entity} cannot be read: {one.error}" for one in entities if one.error]
+    failures += [f"{check.entity} cannot be read: {check.error}" for check in entities if check.error]
     failures += _too_many_rejected(entities, settings)
     advice = [
         *_on_the_source(tried, entities, others, samples, now),
@@ -196,10 +196,10 @@ def _entity_check(entity: Entity, sample: EntitySample) -> EntityCheck:
 
 def _too_many_rejected(entities: Sequence[EntityCheck], settings: Settings) -> list[str]:
     return [
-        f"{one.entity}: {one.rejected:,} of {one.received:,} records break the contract, more than "
+        f"{check.entity}: {check.rejected:,} of {check.received:,} records break the contract, more than "
         f"CHURN_REJECT_LIMIT ({settings.reject_limit:.0%}) allows: the first load would fail."
-        for one in entities
-        if one.rejected > max(1, settings.reject_limit * one.received)
+        for check in entities
+        if check.rejected > max(1, settings.reject_limit * check.received)
     ]
 
 
@@ -218,15 +218,15 @@ def _on_the_source(
 ) -> Iterator[str]:
     if others:
         yield f"The source also has {', '.join(others)}: add them to entities, each brings features."
-    for one in entities:
-        if one.rejected:
-            yield f"Mend what rejects {one.entity}, or map it differently: {one.reasons[0][0]}."
-        if one.error is None and not one.received:
-            yield f"No {one.entity} came: if the source has none, leave them out of entities."
-        if one.never_filled:
-            yield f"No record of {one.entity} fills {', '.join(one.never_filled)}: map them if the source has them."
-    newest = max((one.until for one in samples.values() if one.until), default=None)
-    complete = all(one.is_complete for one in samples.values())
+    for check in entities:
+        if check.rejected:
+            yield f"Mend what rejects {check.entity}, or map it differently: {check.reasons[0][0]}."
+        if check.error is None and not check.received:
+            yield f"No {check.entity} came: if the source has none, leave them out of entities."
+        if check.never_filled:
+            yield f"No record of {check.entity} fills {', '.join(check.never_filled)}: map them if the source has them."
+    newest = max((sample.until for sample in samples.values() if sample.until), default=None)
+    complete = all(sample.is_complete for sample in samples.values())
     if company.clock_at is None and complete and newest is not None and newest < now - STALE_AFTER:
         yield f"The newest change is of {newest:%Y-%m-%d}: an export that has ended needs a clock_at at its end."
     customers = samples.get("customers")
@@ -238,7 +238,7 @@ def _on_the_source(
             there = ", ".join(sorted(present)) or "none"
             yield f"No customer has the attribute {attribute.name}; attributes there: {there}."
     if company.segment_by in customers.table.column_names and company.segment_by in next(
-        one.never_filled for one in entities if one.entity == "customers"
+        check.never_filled for check in entities if check.entity == "customers"
     ):
         yield f"segment_by is {company.segment_by}, which no customer has: choose another, or map it."
 
@@ -254,7 +254,7 @@ def _on_the_evidence(
     if settings is None:
         return
     if churn is None or decision is None:
-        if not any(one.error for one in entities) and entities:
+        if not any(check.error for check in entities) and entities:
             needed = "payments" if settings.kind == "inactivity" else "customers"
             yield f"Churn by {settings.kind} is read from {needed}, and none could be used."
         return
@@ -270,14 +270,14 @@ def _on_the_evidence(
             "Price drops count from the first sync on: those in the source's history say how often it happens, and the "
             "first models learn without them."
         )
-    spans = [(one.first_at, one.last_at) for one in entities if one.first_at and one.last_at]
+    spans = [(check.first_at, check.last_at) for check in entities if check.first_at and check.last_at]
     if spans and max(last for _, last in spans) - min(first for first, _ in spans) < LITTLE_HISTORY:
         yield "Less than a year of history: older records make more dates to learn from and to be judged on."
     if decision.rung == "own_model":
         return
     missing = [
-        f"{needed - have:,} more {words}"
-        for needed, have, words in (
+        f"{needed - have:,} more {group}"
+        for needed, have, group in (
             (ladder.own_outcomes, churn.outcomes.outcomes, "customers who left"),
             (ladder.own_survivors, churn.outcomes.survivors, "who stayed"),
         )

@@ -51,8 +51,8 @@ class PersonalData:
     def _concealed(self, table: pa.Table, conceal: Conceal) -> pa.Table:
         for name in PERSONAL_FIELDS:
             column = table[name].combine_chunks().dictionary_encode()
-            words = pa.array([conceal(value) for value in column.dictionary.to_pylist()], pa.string())
-            concealed = words.take(column.indices) if len(words) else pa.nulls(len(column), pa.string())
+            pseudonyms = pa.array([conceal(value) for value in column.dictionary.to_pylist()], pa.string())
+            concealed = pseudonyms.take(column.indices) if len(pseudonyms) else pa.nulls(len(column), pa.string())
             table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), concealed)
         place = table.schema.get_field_index("attributes")
         mention = pc.match_substring_regex(table["attributes"], f'"({"|".join(PERSONAL_FIELDS)})"')

@@ -90,7 +90,7 @@ def sync_company(
     chosen = _chosen(company, entities)
     report = progress or _ignore
     results = []
-    with _OneSource(company, settings, clock) as source:
+    with _CompanySource(company, settings, clock) as source:
         for entity in chosen:
             with warehouse.connect(Role.loader, autocommit=True) as connection:
                 versions = VersionLog(connection, company.company_id, entity.name)
@@ -109,7 +109,7 @@ def _analyze_first_loads(warehouse: Warehouse, results: Sequence[LoadResult]) ->
                 analyze(connection, entity)
 
 
-class _OneSource:
+class _CompanySource:
     """The company's source, opened when first asked for, so that a failure is a load's failure."""
 
     def __init__(self, company: Company, settings: Settings, clock: Clock) -> None:
@@ -118,7 +118,7 @@ class _OneSource:
         self._clock = clock
         self._source: Source | None = None
 
-    def __enter__(self) -> _OneSource:
+    def __enter__(self) -> _CompanySource:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -150,7 +150,7 @@ class _EntitySync:
         self,
         company: Company,
         entity: Entity,
-        source: _OneSource,
+        source: _CompanySource,
         versions: VersionLog,
         clock: Clock,
         settings: Settings,

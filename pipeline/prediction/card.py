@@ -10,7 +10,7 @@ from ml_assets.training.train import TrainingResult
 
 _TEMPLATE = Path(__file__).with_name("card.html.j2")
 _FEW_OUTCOMES = 200
-_WORDS = {
+_VERDICTS = {
     "promoted": "It was found fit to publish.",
     "kept_champion": "It is a challenger: the champion before it went on publishing.",
     "too_few_outcomes": "There are too few outcomes for a model: this is the rule that stands in for one.",
@@ -58,11 +58,11 @@ def limits_of(result: TrainingResult) -> list[str]:
         limits.append("It has not learned from the dates that it was judged on, the newest of all.")
     if result.model.rung == "pooled_model":
         limits.append("It is shared by several companies, and calibrated to all of them together.")
-    limits.append(_words_on_shape(result.report))
+    limits.append(_describe_shape(result.report))
     return limits
 
 
-def _words_on_shape(report: Mapping[str, Any]) -> str:
+def _describe_shape(report: Mapping[str, Any]) -> str:
     shallower = report.get("shallower")
     if not shallower:
         return "Its reasons cost next to nothing: no shallower shape would be cheaper to explain."
@@ -76,14 +76,16 @@ def _words_on_shape(report: Mapping[str, Any]) -> str:
 
 def _verdict(result: TrainingResult) -> str:
     compared = result.decision.get("champion", {})
-    return f"{_WORDS[result.status]} {'Against the champion: ' + compared['reason'] + '.' if compared else ''}".strip()
+    return (
+        f"{_VERDICTS[result.status]} {'Against the champion: ' + compared['reason'] + '.' if compared else ''}".strip()
+    )
 
 
 def _spans(split: Mapping[str, Any]) -> list[tuple[str, str]]:
-    words = {"fit": "Fitted on", "calibrate": "Calibrated on", "test": "Judged on"}
+    labels = {"fit": "Fitted on", "calibrate": "Calibrated on", "test": "Judged on"}
     return [
         (label, f"{split[part][0]} to {split[part][-1]} ({len(split[part])} dates)")
-        for part, label in words.items()
+        for part, label in labels.items()
         if split.get(part)
     ]
 
@@ -95,8 +97,8 @@ def _number(value: float | None, decimals: int = 3) -> str:
 def _ranged(figures: Mapping[str, float | None], metric: str, decimals: int = 3) -> str:
     """A figure with its interval, where there is one."""
     low, high = figures.get(f"{metric}_low"), figures.get(f"{metric}_high")
-    shown = _number(figures.get(metric), decimals)
-    return shown if low is None or high is None else f"{shown} ({low:.{decimals}f} to {high:.{decimals}f})"
+    figure = _number(figures.get(metric), decimals)
+    return figure if low is None or high is None else f"{figure} ({low:.{decimals}f} to {high:.{decimals}f})"
 
 
 def _plots(report: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, str]:
@@ -106,18 +108,18 @@ def _plots(report: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, str
     calibration = Figure(figsize=(4.5, 3.6), layout="constrained")
     axes = calibration.subplots()
     bins = report["calibration"]
-    promised, kept = [one["promised"] for one in bins], [one["kept"] for one in bins]
+    promised, kept = [bucket["promised"] for bucket in bins], [bucket["kept"] for bucket in bins]
     errors = [
-        [max(0.0, one["kept"] - one["kept_low"]) for one in bins],
-        [max(0.0, one["kept_high"] - one["kept"]) for one in bins],
+        [max(0.0, bucket["kept"] - bucket["kept_low"]) for bucket in bins],
+        [max(0.0, bucket["kept_high"] - bucket["kept"]) for bucket in bins],
     ]
     axes.errorbar(promised, kept, yerr=errors, fmt="o", capsize=3, color="#1f5fa8")
-    end = max([*promised, *(one["kept_high"] for one in bins)])
+    end = max([*promised, *(bucket["kept_high"] for bucket in bins)])
     axes.plot([0, end], [0, end], color="#999", linewidth=1)
     axes.set(title="Promised and kept", xlabel="promised probability", ylabel="share with the outcome")
     lift = Figure(figsize=(4.5, 3.6), layout="constrained")
     axes = lift.subplots()
-    axes.bar([one["tenth"] for one in report["lift"]], [one["lift"] for one in report["lift"]], color="#1f5fa8")
+    axes.bar([row["tenth"] for row in report["lift"]], [row["lift"] for row in report["lift"]], color="#1f5fa8")
     axes.axhline(1, color="#999", linewidth=1)
     axes.set(title="Lift by tenth, the riskiest first", xlabel="tenth", ylabel="outcomes over the average")
     return {"calibration": _svg(calibration), "lift": _svg(lift)}

@@ -77,7 +77,11 @@ class Champions:
         with self._warehouse.connect() as conn:
             today = self._clock.for_company(company).date()
             now = feature_versions_at(conn, self._binding.relations, company.company_id, today)
-        unfit = [one for one in now if not is_same_version(model.facts.feature_version, one)]
+        unfit = [
+            feature_version
+            for feature_version in now
+            if not is_same_version(model.facts.feature_version, feature_version)
+        ]
         if unfit:
             raise ChampionNotChanged(
                 f"{version} learned from features of version {model.facts.feature_version}, and "

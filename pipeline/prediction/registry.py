@@ -140,7 +140,7 @@ class ModelRegistry:
         Read from MLflow's own table: importing MLflow takes seconds, and a day with nothing new needs no more.
         """
         query = sql.SQL("select version from {} where name = %s and alias = %s").format(_ALIASES)
-        number = self._one_value(query, [name, CHAMPION])
+        number = self._read_value(query, [name, CHAMPION])
         return None if number is None else ModelVersion(name, int(number))
 
     def champion_feature_version(self, name: str) -> str | None:
@@ -153,7 +153,7 @@ class ModelRegistry:
             " on tag.name = alias.name and tag.version = alias.version and tag.key = %s"
             " where alias.name = %s and alias.alias = %s"
         ).format(_ALIASES, _VERSION_TAGS)
-        return self._one_value(query, [_FEATURE_VERSION, name, CHAMPION])
+        return self._read_value(query, [_FEATURE_VERSION, name, CHAMPION])
 
     def load(self, version: ModelVersion) -> TrainedModel:
         """One version of a model. Raises `RegistryError` when it, or its files, are not there."""
@@ -167,8 +167,8 @@ class ModelRegistry:
 
     def report(self, version: ModelVersion) -> dict[str, Any]:
         """What a version's training found (`training_record.report_of`). Raises RegistryError when it is not there."""
-        found: dict[str, Any] = orjson.loads(self._artefact(version, _REPORT_FILE))
-        return found
+        report: dict[str, Any] = orjson.loads(self._artefact(version, _REPORT_FILE))
+        return report
 
     def study_storage(self, name: str) -> Any:
         """Optuna's storage of the searches for a model: a journal in the home folder, which two may write at once."""
@@ -200,7 +200,7 @@ class ModelRegistry:
                     shutil.rmtree(folder)
         return len(runs)
 
-    def _one_value(self, query: sql.Composed, parameters: Sequence[str]) -> str | None:
+    def _read_value(self, query: sql.Composed, parameters: Sequence[str]) -> str | None:
         """What MLflow's own tables say; None where they say nothing, or were never made."""
         try:
             with self._warehouse.connect() as connection:

@@ -227,8 +227,8 @@ class Scorer:
             frame = rows.to_pandas()
             missing.update({name: rows[name].null_count for name in self.names})
             keys.append(rows.select(_KEYS))
-            for reader, found in zip(readers, margins, strict=True):
-                found.append(reader(frame))
+            for reader, reader_margins in zip(readers, margins, strict=True):
+                reader_margins.append(reader(frame))
         only = rows if len(keys) == 1 else None
         return Read(pa.concat_tables(keys), tuple(map(np.concatenate, margins)), missing, only)
 

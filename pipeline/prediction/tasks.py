@@ -67,7 +67,7 @@ class SupportSettings(TaskSettings):
 
 
 @dataclass(frozen=True)
-class TaskWords:
+class TaskWording:
     """A task as people read of it.
 
     `title` heads tables. `will` ends "82% ...", `did` ends "of whom 12 ...", `outcomes` heads their count. `colours`
@@ -92,7 +92,7 @@ class TaskBinding:
     relations: TaskRelations
     settings: type[TaskSettings]
     value_feature: str
-    words: TaskWords
+    wording: TaskWording
 
     @property
     def name(self) -> str:
@@ -133,7 +133,7 @@ TASKS: tuple[TaskBinding, ...] = (
         ),
         settings=ChurnSettings,
         value_feature="revenue_90d",
-        words=TaskWords(title="Churn", will="likely to leave", did="left", outcomes="churners"),
+        wording=TaskWording(title="Churn", will="likely to leave", did="left", outcomes="churners"),
     ),
     TaskBinding(
         task=PredictionTask(
@@ -156,7 +156,7 @@ TASKS: tuple[TaskBinding, ...] = (
         ),
         settings=SupportSettings,
         value_feature="revenue_90d",
-        words=TaskWords(
+        wording=TaskWording(
             title="Support",
             will="likely to open a high-priority ticket",
             did="opened one",

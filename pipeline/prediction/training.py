@@ -239,7 +239,7 @@ class Trainer:
         attributes = () if model.rung == "pooled_model" else company.custom_attributes
         frame = self._labelled(companies, self._names, attributes)
         again = repeat(model, split, frame, self._task)
-        scores = [one.score(frame, explain=False).probability for one in (model, again)]
+        scores = [fitted.score(frame, explain=False).probability for fitted in (model, again)]
         return float(abs(scores[0] - scores[1]).max())
 
     def _record(

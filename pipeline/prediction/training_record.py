@@ -72,6 +72,6 @@ def _fold_metrics(result: TrainingResult) -> dict[str, float]:
     candidates = result.decision.get("search", {}).get("candidates", {})
     return {
         f"fold/{candidate}/{number}/log_loss": loss
-        for candidate, found in candidates.items()
-        for number, loss in enumerate(found["fold_log_loss"], 1)
+        for candidate, search in candidates.items()
+        for number, loss in enumerate(search["fold_log_loss"], 1)
     }

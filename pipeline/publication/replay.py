@@ -32,9 +32,9 @@ class Replayed:
     published: list[date] = field(default_factory=list)
     held: dict[date, str] = field(default_factory=dict)
 
-    def words_of_failure(self) -> str | None:
+    def describe_failure(self) -> str | None:
         """Which dates are held still, and why; None where none is."""
-        return "; ".join(f"{day} is held still: {words}" for day, words in self.held.items()) or None
+        return "; ".join(f"{day} is held still: {reasons}" for day, reasons in self.held.items()) or None
 
 
 def replay_held_dates(

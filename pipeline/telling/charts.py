@@ -45,8 +45,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 def column_settings(card: CardDefinition, column: str) -> Mapping[str, Any]:
     """How a column is written."""
-    found: Mapping[str, Any] = card.visualization_settings.get("column_settings", {}).get(f'["name","{column}"]', {})
-    return found
+    settings: Mapping[str, Any] = card.visualization_settings.get("column_settings", {}).get(f'["name","{column}"]', {})
+    return settings
 
 
 def written(value: Any, settings: Mapping[str, Any], *, short: bool = False) -> str:
@@ -132,13 +132,13 @@ def series_of(card: CardDefinition, rows: Rows) -> tuple[list[Any], dict[str, li
     places = list(dict.fromkeys(row[dimensions[0]] for row in rows))
     if all(isinstance(place, date | int) for place in places):
         places.sort()
-    found: dict[str, dict[Any, float]] = {}
+    series: dict[str, dict[Any, float]] = {}
     for row in rows:
         for metric in metrics:
             name = str(row[dimensions[1]]) if len(dimensions) > 1 else metric
             if row[metric] is not None:
-                found.setdefault(name, {})[row[dimensions[0]]] = float(row[metric])
-    return places, {name: [values.get(place) for place in places] for name, values in found.items()}
+                series.setdefault(name, {})[row[dimensions[0]]] = float(row[metric])
+    return places, {name: [values.get(place) for place in places] for name, values in series.items()}
 
 
 def look(card: CardDefinition, name: str, number: int) -> tuple[str, str]:
@@ -200,7 +200,7 @@ def draw_cartesian(axes: Axes, card: CardDefinition, rows: Rows) -> None:
 def name_places(axes: Axes, places: Sequence[Any]) -> None:
     """At most eight names along the axis, months as such."""
     step = max(1, -(-len(places) // 8))
-    shown = list(range(len(places)))[::-1][::step][::-1]
+    ticks = list(range(len(places)))[::-1][::step][::-1]
     days = [place for place in places if isinstance(place, date)]
     by_month = bool(days) and all(day.day == 1 for day in days)
 
@@ -209,7 +209,7 @@ def name_places(axes: Axes, places: Sequence[Any]) -> None:
             return f"{place:%b %y}" if by_month else f"{place:%-d %b %y}"
         return str(place)
 
-    axes.set_xticks(shown, [name(places[at]) for at in shown])
+    axes.set_xticks(ticks, [name(places[at]) for at in ticks])
     axes.tick_params(axis="x", length=0)
 
 

@@ -53,7 +53,9 @@ def verify_dashboards(settings: Settings, warehouse: Warehouse) -> list[str]:
 
 def operators(settings: Settings) -> tuple[str, ...]:
     """The e-mail addresses of those who look after all companies."""
-    return mail_addresses([one.strip() for one in settings.operator_addresses.split(",") if one.strip()], settings)
+    return mail_addresses(
+        [address.strip() for address in settings.operator_addresses.split(",") if address.strip()], settings
+    )
 
 
 def company_facts(warehouse: Warehouse, settings: Settings) -> list[CompanyFacts]:

@@ -39,7 +39,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class Cell:
-    """One cell of a table: its words, whether they are a number, and its colours."""
+    """One cell of a table: its text, whether they are a number, and its colours."""
 
     text: str
     is_number: bool = False
@@ -77,7 +77,7 @@ class Section:
     numbers: list[Block] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     people: list[tuple[str, list[Block]]] = field(default_factory=list)
-    words: Markup | None = None
+    text: Markup | None = None
 
 
 def write_report(
@@ -167,11 +167,11 @@ def section_of(dashboard: DashboardDefinition, reader: Reader) -> Section:
     """One dashboard as a section, with what its filters start with. What it borrows stands in another section."""
     section = Section(dashboard.key, dashboard.name, without_clicks(dashboard.description))
     wide = {dashcard.card for dashcard in dashboard.dashcards if dashcard.size_x > 14}
-    defaults = {one.id: one.default for one in dashboard.parameters if one.default}
+    defaults = {parameter.id: parameter.default for parameter in dashboard.parameters if parameter.default}
     texts = [dashcard.text for dashcard in dashboard.dashcards if dashcard.text]
     if texts:
-        words = MarkdownIt().render(without_clicks("\n\n".join(texts)))
-        section.words = Markup(words)  # noqa: S704 - our own files
+        html = MarkdownIt().render(without_clicks("\n\n".join(texts)))
+        section.text = Markup(html)  # noqa: S704 - our own files
     if dashboard.key == CUSTOMER:
         section.description = f"The {TOP_CUSTOMERS} customers with the most at stake, one by one."
         for customer_id, name in reader.customers_at_stake():
@@ -205,7 +205,7 @@ def block_of(card: CardDefinition, rows: Rows | None, wide: set[str | None]) -> 
                 title_of(card, column),
                 report_charts.written(rows[0][column], report_charts.column_settings(card, column)),
             )
-            for column in shown_columns(card, rows)
+            for column in visible_columns(card, rows)
             if rows[0][column] is not None
         ]
     elif card.display == "table":
@@ -241,20 +241,20 @@ def fill_number(block: Block, card: CardDefinition, rows: Rows) -> None:
     newest, before = float(values[-1]), float(values[-2])
     difference = newest - before
     if how.get("number_style") == "percent":
-        words = f"{abs(difference) * 100:.1f} points"
+        amount = f"{abs(difference) * 100:.1f} points"
     else:
-        words = report_charts.written(abs(difference), how)
+        amount = report_charts.written(abs(difference), how)
     arrow = "▲" if difference > 0 else "▼" if difference < 0 else "＝"
     at = rows[-2].get("month")
     since = f" since {at:%b %Y}" if isinstance(at, date) else ""
-    block.change = f"{arrow} {words}{since}" if difference else f"no change{since}"
+    block.change = f"{arrow} {amount}{since}" if difference else f"no change{since}"
     is_up_bad = bool(settings.get("scalar.switch_positive_negative"))
     block.is_bad = difference != 0 and (difference > 0) == is_up_bad
     block.is_good = difference != 0 and not block.is_bad
     block.svg = Markup(report_charts.sparkline([float(value) for value in values[-24:]], card.name))  # noqa: S704
 
 
-def shown_columns(card: CardDefinition, rows: Rows) -> list[str]:
+def visible_columns(card: CardDefinition, rows: Rows) -> list[str]:
     """The columns that a table shows, in its order."""
     listed = card.visualization_settings.get("table.columns")
     return [column["name"] for column in listed if column["enabled"]] if listed else list(rows[0])
@@ -270,7 +270,7 @@ def fill_table(block: Block, card: CardDefinition, rows: Rows) -> None:
     if card.visualization_settings.get("table.pivot"):
         fill_pivot(block, card, rows)
         return
-    listed = shown_columns(card, rows)
+    listed = visible_columns(card, rows)
     # A page is as wide as its paper: a column that says nothing takes no room on it.
     columns = [column for column in listed if any(row[column] is not None for row in rows)] or listed
     block.header = [title_of(card, column) for column in columns]

@@ -109,8 +109,8 @@ def grade_company(warehouse: Warehouse, binding: TaskBinding, company: Company, 
         whole = whole_grade(read_grades(conn, company.company_id, binding.name))
     if whole is None:
         return Graded(new.graded, new.corrected)
-    shown = {name: getattr(whole, name) for name in Graded.__dataclass_fields__ if hasattr(whole, name)}
-    return Graded(new.graded, new.corrected, **shown, challengers=challengers)
+    figures = {name: getattr(whole, name) for name in Graded.__dataclass_fields__ if hasattr(whole, name)}
+    return Graded(new.graded, new.corrected, **figures, challengers=challengers)
 
 
 def _grade_challengers(
@@ -147,9 +147,9 @@ def whole_grade(grades: list[Grade]) -> Grade | None:
     """The grade over all months, segments and models."""
     return next(
         (
-            found
-            for found in grades
-            if found.as_of_month is None and {found.segment, found.model_version, found.evidence_level} == {"all"}
+            grade
+            for grade in grades
+            if grade.as_of_month is None and {grade.segment, grade.model_version, grade.evidence_level} == {"all"}
         ),
         None,
     )
@@ -170,7 +170,7 @@ def measure_company(
         version = str(champion)
         if is_measured(conn, company.company_id, binding.name, now.date(), version):
             measured = read_drift(conn, company.company_id, binding.name, now.date())
-            return _shown("already_measured", now.date(), measured[1] if measured else [])
+            return _measurement("already_measured", now.date(), measured[1] if measured else [])
     model = registry.load(champion)
     try:
         drift = _measure(warehouse, binding, model, company, version, now)
@@ -180,7 +180,7 @@ def measure_company(
         return Measured("not_measured", "it has no labelled rows that its champion could have learned from")
     with warehouse.connect(Role.ml) as conn:
         record_drift(conn, company.company_id, binding.name, now.date(), version, drift, now)
-    return _shown("measured", now.date(), drift)
+    return _measurement("measured", now.date(), drift)
 
 
 def _measure(
@@ -212,7 +212,7 @@ def _measure(
     ]
 
 
-def _shown(
+def _measurement(
     status: Literal["measured", "already_measured", "not_measured"], as_of_date: date, rows: list[DriftRow]
 ) -> Measured:
     verdicts = {row.feature: row.is_drifted for row in rows}

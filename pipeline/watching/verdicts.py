@@ -20,58 +20,58 @@ class WatchVerdict:
     """What is wrong, by company, and every company's figures in words."""
 
     faults: Mapping[str, str]
-    shown: Mapping[str, str]
+    figures: Mapping[str, str]
 
 
 def broken_promises(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
     """Companies whose mean probability lies outside the interval of what came true."""
-    faults, shown = {}, {}
+    faults, figures = {}, {}
     for company in companies_with(conn, task):
         whole = whole_grade(read_grades(conn, company.company_id, task))
         if whole is None:
-            shown[company.slug] = "nothing graded yet"
+            figures[company.slug] = "nothing graded yet"
             continue
-        words = (
+        summary = (
             f"{whole.promised:.1%} promised, {whole.kept:.1%} kept ({whole.kept_low:.1%} to {whole.kept_high:.1%}), "
             f"{whole.outcomes:,} of {whole.scores:,} scores"
         )
-        shown[company.slug] = words
+        figures[company.slug] = summary
         if not whole.is_kept:
-            faults[company.slug] = words
-    return WatchVerdict(faults, shown)
+            faults[company.slug] = summary
+    return WatchVerdict(faults, figures)
 
 
 def drifted_companies(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
     """Companies whose newest measurement says that all features together, or the score, have drifted."""
-    faults, shown = {}, {}
+    faults, figures = {}, {}
     for company in companies_with(conn, task):
         measured = read_drift(conn, company.company_id, task)
         if measured is None:
-            shown[company.slug] = "not measured yet"
+            figures[company.slug] = "not measured yet"
             continue
         as_of_date, rows = measured
         drifted = [row.feature for row in rows if row.is_drifted]
         heaviest = [name for name in drifted if name not in (TOGETHER, PROBABILITY)][:3]
-        words = f"{as_of_date}: {', '.join(heaviest) or 'no feature'} drifted"
-        shown[company.slug] = words
+        summary = f"{as_of_date}: {', '.join(heaviest) or 'no feature'} drifted"
+        figures[company.slug] = summary
         if {TOGETHER, PROBABILITY} & set(drifted):
-            faults[company.slug] = words
-    return WatchVerdict(faults, shown)
+            faults[company.slug] = summary
+    return WatchVerdict(faults, figures)
 
 
 def open_holds(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
     """Companies with dates that are held, how many risk levels these would have changed, and the newest reasons."""
-    faults, shown = {}, {}
+    faults, figures = {}, {}
     for company in companies_with(conn, task):
         holds = list_holds(conn, company.company_id, task, only_open=True)
         if not holds:
-            shown[company.slug] = "nothing held"
+            figures[company.slug] = "nothing held"
             continue
         newest = holds[0]
         reasons = "; ".join(reason["detail"] for reason in newest.reasons)
-        words = (
+        summary = (
             f"{len(holds)} date(s) held, the newest {newest.as_of_date} ({newest.flips} risk levels would have "
             f"changed): {reasons}. After the repair: churn replay --company {company.slug}"
         )
-        faults[company.slug] = shown[company.slug] = words
-    return WatchVerdict(faults, shown)
+        faults[company.slug] = figures[company.slug] = summary
+    return WatchVerdict(faults, figures)

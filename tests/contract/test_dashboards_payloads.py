@@ -29,13 +29,13 @@ pytestmark = pytest.mark.xdist_group("metabase_cli")
 DEFINITIONS = load_definitions()
 ACME = Scope(CompanyFacts(3, "acme", "Acme", "KES"))
 SCOPES = (Scope(), ACME)
-DASHBOARDS = [(scope, one) for scope in SCOPES for one in tailored_dashboards(DEFINITIONS, scope)]
-DASHBOARD_IDS = {one.key: number for number, one in enumerate(DEFINITIONS.dashboards, start=1)}
+DASHBOARDS = [(scope, dashboard) for scope in SCOPES for dashboard in tailored_dashboards(DEFINITIONS, scope)]
+DASHBOARD_IDS = {dashboard.key: number for number, dashboard in enumerate(DEFINITIONS.dashboards, start=1)}
 FACTS = desired.WarehouseConnection("postgres", 5432, "churn", "churn_metabase")
 FIELDS = {column: number for number, column in enumerate(sorted(DEFINITIONS.columns_filtered()), start=1)}
 CARD_IDS = {
     card.entity_id: number
-    for number, card in enumerate((card for _, one in DASHBOARDS for card in one.cards.values()), start=1)
+    for number, card in enumerate((card for _, dashboard in DASHBOARDS for card in dashboard.cards.values()), start=1)
 }
 
 
@@ -112,7 +112,7 @@ def test_queries_are_in_metabases_current_format(official: Callable[..., dict[st
     for _, dashboard in DASHBOARDS:
         of_dashboard = [longest.get(dashboard.key, {})]
         of_dashboard += [desired.card_body(card, 1, 2, FIELDS) for card in dashboard.cards.values()]
-        longest[dashboard.key] = max(of_dashboard, key=lambda one: len(str(one)))
+        longest[dashboard.key] = max(of_dashboard, key=lambda body: len(str(body)))
     bodies = list(longest.values())
     for body in bodies:
         assert dry_run(official, body["dataset_query"])["ok"] is True, body["name"]
@@ -153,7 +153,7 @@ def test_the_first_set_up_is_what_metabase_takes(official: Callable[..., dict[st
 
 def test_subscriptions_and_alerts_are_what_metabase_takes(official: Callable[..., dict[str, Any]]) -> None:
     mailed = [dashboard for _, dashboard in DASHBOARDS if dashboard.subscription is not None]
-    watched = [card for _, one in DASHBOARDS for card in one.cards.values() if card.alert is not None]
+    watched = [card for _, dashboard in DASHBOARDS for card in dashboard.cards.values() if card.alert is not None]
     assert mailed
     assert watched
     schema = official("subscription", "create", "--help", "--json")["inputSchema"]

@@ -44,8 +44,8 @@ def example() -> dict[str, str]:
 
 
 def services() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = compose()["services"]
-    return found
+    by_name: dict[str, dict[str, Any]] = compose()["services"]
+    return by_name
 
 
 def ours() -> dict[str, dict[str, Any]]:
@@ -94,8 +94,8 @@ def test_secrets_come_from_files_that_the_script_makes_and_git_ignores(tmp_path:
 
 def test_every_secret_that_a_service_reads_is_given_to_it_and_is_a_setting_of_ours() -> None:
     for name, service in services().items():
-        given = {one if isinstance(one, str) else one["target"] for one in service.get("secrets", [])}
-        sources = {one if isinstance(one, str) else one["source"] for one in service.get("secrets", [])}
+        given = {secret if isinstance(secret, str) else secret["target"] for secret in service.get("secrets", [])}
+        sources = {secret if isinstance(secret, str) else secret["source"] for secret in service.get("secrets", [])}
         assert sources <= compose()["secrets"].keys(), name
         text = yaml.safe_dump(service)
         for read in re.findall(r"/run/secrets/(\w+)", text):
@@ -313,12 +313,12 @@ def test_churn_has_the_commands_that_services_call() -> None:
     group: Any = typer.main.get_command(app)
     for name, service in ours().items():
         if service["command"][0] == "churn":
-            found = group
+            command = group
             for word in service["command"][1:]:
-                assert word in found.commands, f"{name}: {word}"
-                found = found.commands[word]
-                if isinstance(found, LazyCommand):
-                    found = found.place.load(word)
+                assert word in command.commands, f"{name}: {word}"
+                command = command.commands[word]
+                if isinstance(command, LazyCommand):
+                    command = command.place.load(word)
 
 
 def test_dagsters_home_is_where_the_code_writes_its_configuration() -> None:
@@ -346,9 +346,9 @@ def test_what_the_image_copies_exists_and_passes_the_ignore_file() -> None:
     allowed = (ROOT / "docker" / "Dockerfile.dockerignore").read_text().splitlines()
     copied: set[str] = set()
     for line in dockerfile():
-        words = [word for word in shlex.split(line) if not word.startswith("--")]
-        if words[0] == "COPY" and "--from=build" not in line:
-            copied.update(words[1:-1])
+        tokens = [word for word in shlex.split(line) if not word.startswith("--")]
+        if tokens[0] == "COPY" and "--from=build" not in line:
+            copied.update(tokens[1:-1])
     for source in copied:
         assert (ROOT / source).exists(), source
         assert f"!{source}" in allowed, source

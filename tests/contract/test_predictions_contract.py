@@ -32,18 +32,18 @@ Columns = dict[str, tuple[str, str]]
 
 def documented() -> dict[str, Columns]:
     """Relation to column to (type, meaning), as the page has it."""
-    found: dict[str, Columns] = {}
+    relations: dict[str, Columns] = {}
     for section in PAGE.split("\n### `")[1:]:
         name, body = section.split("`", 1)
         rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| (.+) \|$", body, re.MULTILINE)
-        found[name] = {column: (type_name, meaning) for column, type_name, meaning in rows}
-    return found
+        relations[name] = {column: (type_name, meaning) for column, type_name, meaning in rows}
+    return relations
 
 
 @pytest.fixture
 def catalog(warehouse: Warehouse) -> dict[str, Columns]:
     """The same of every relation in the schema, as the database has it."""
-    found: dict[str, Columns] = {}
+    relations: dict[str, Columns] = {}
     with warehouse.connect() as conn:
         for relation, column, type_name, comment in conn.execute(
             "select relname, attname, format_type(atttypid, atttypmod), col_description(attrelid, attnum)"
@@ -51,8 +51,8 @@ def catalog(warehouse: Warehouse) -> dict[str, Columns]:
             " where relnamespace = 'predictions'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f')"
             " order by relname, attnum"
         ):
-            found.setdefault(relation, {})[column] = (type_name, comment)
-    return found
+            relations.setdefault(relation, {})[column] = (type_name, comment)
+    return relations
 
 
 def test_the_page_lists_every_relation_with_every_column_its_type_and_its_comment(catalog: dict[str, Columns]) -> None:

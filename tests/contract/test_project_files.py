@@ -133,7 +133,11 @@ def test_pages_name_the_version_of_the_project() -> None:
 
 
 def test_the_readmes_floors_are_those_that_import_linter_holds() -> None:
-    (floors,) = (one["layers"] for one in project()["tool"]["importlinter"]["contracts"] if one["type"] == "layers")
+    (floors,) = (
+        contract["layers"]
+        for contract in project()["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    )
     layers = [set(re.findall(r"\w+", layer)) for layer in floors]
     rows = re.findall(r"^\| [\w ]+ \| `(\w+)/` \| .* \| (.*?) \|$", text("README.md"), re.MULTILINE)
     imports = {folder: set(re.findall(r"`(\w+)`", named)) for folder, named in rows}

@@ -55,10 +55,10 @@ def warehouse(postgres: TestServer, marts_template: str) -> Iterator[Warehouse]:
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
         pytest.skip("there is no chromium here, so the report is not opened in a browser")
-    return found
+    return executable
 
 
 def opened(browser: str, page: Path, profile: Path) -> str:
@@ -78,7 +78,7 @@ def opened(browser: str, page: Path, profile: Path) -> str:
     return done.stdout
 
 
-def words(dom: str) -> str:
+def readable_text(dom: str) -> str:
     """What a reader reads."""
     return html.unescape(
         re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", dom, flags=re.S)))
@@ -92,7 +92,7 @@ def test_the_page_opens_with_every_cards_title_and_no_error(
     page = tmp_path / "report.html"
     write_report(Settings(home=tmp_path), warehouse, slug, page)
 
-    text = words(opened(browser, page, tmp_path / "profile"))
+    text = readable_text(opened(browser, page, tmp_path / "profile"))
 
     assert [title for title in TITLES if title not in text] == []
     if slug == "zawadi":
@@ -118,7 +118,7 @@ def test_the_page_needs_no_network_no_script_and_no_other_file(warehouse: Wareho
 
 
 def test_a_report_of_a_past_month_shows_nothing_that_came_after(warehouse: Warehouse, tmp_path: Path) -> None:
-    page = words(report_html(Settings(home=tmp_path), warehouse, "zawadi", last_month=date(2026, 1, 1)))
+    page = readable_text(report_html(Settings(home=tmp_path), warehouse, "zawadi", last_month=date(2026, 1, 1)))
 
     assert "Up to January 2026." in page
     assert "It speaks of today only" in page

@@ -71,11 +71,11 @@ def _trainings(line: ChurnHome) -> list[tuple[Any, ...]]:
 def test_one_command_ends_with_a_summary_that_a_newcomer_understands(
     first_run: subprocess.CompletedProcess[str],
 ) -> None:
-    for words in (
+    for phrase in (
         *("Rows pulled", "Churn: model quality", "Churn: customers by risk", "Churn: the five most at risk"),
         *("Support: customers by risk", "What to do next"),
     ):
-        assert words in first_run.stdout
+        assert phrase in first_run.stdout
     for company in COMPANIES:
         assert company in first_run.stdout
 
@@ -316,7 +316,7 @@ def test_psql_passes_its_arguments_through(line: ChurnHome, kept_up: None) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["sync", "--company", "nobody"], "nobody is no active company"),
         (["company", "disable", "nobody"], "nobody"),
@@ -324,11 +324,11 @@ def test_psql_passes_its_arguments_through(line: ChurnHome, kept_up: None) -> No
     ],
 )
 def test_a_mistake_gets_one_message_and_exit_code_1(
-    line: ChurnHome, kept_up: None, arguments: list[str], words: str
+    line: ChurnHome, kept_up: None, arguments: list[str], message: str
 ) -> None:
     failed = line.churn(*arguments)
     assert failed.returncode == 1
-    assert words in failed.stderr
+    assert message in failed.stderr
     assert "Traceback" not in failed.stderr
 
 

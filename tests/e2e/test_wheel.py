@@ -110,8 +110,8 @@ def test_the_demo_runs_in_an_empty_folder_and_leaves_the_installation_as_it_is(i
     before = _files(installed.site_packages / "pipeline" / "data")
     done = installed.run("churn", "demo", "run", "--customers", "300")
     assert done.returncode == 0, done.stdout + done.stderr
-    for words in ("Rows pulled", "Churn: model quality", "Churn: customers by risk", "churn demo advance"):
-        assert words in done.stdout
+    for phrase in ("Rows pulled", "Churn: model quality", "Churn: customers by risk", "churn demo advance"):
+        assert phrase in done.stdout
     assert ".venv" not in done.stdout
     assert _files(installed.site_packages / "pipeline" / "data") == before
     assert [path.name for path in installed.folder.iterdir()] == [".churn"]

@@ -64,8 +64,8 @@ def score_table(
 
 
 def _reason(feature: str, contribution: float) -> dict[str, object]:
-    words = {"label": feature, "value": 2, "unit": "days", "family": "customer", "text": f"{feature}: 2 days"}
-    return {"feature": feature, "contribution": contribution} | words
+    description = {"label": feature, "value": 2, "unit": "days", "family": "customer", "text": f"{feature}: 2 days"}
+    return {"feature": feature, "contribution": contribution} | description
 
 
 def stage(
@@ -138,17 +138,17 @@ PUBLISHED = """
 
 def published(conn: psycopg.Connection[Any], company_id: int) -> tuple[Any, ...]:
     """All that a reader sees of a company, by one statement; raises where its parts do not agree."""
-    found = conn.execute(PUBLISHED, {"company": company_id}).fetchone()
-    assert found is not None
-    current, snapshot, changes, publications, cursor = found
+    parts = conn.execute(PUBLISHED, {"company": company_id}).fetchone()
+    assert parts is not None
+    current, snapshot, changes, publications, cursor = parts
     if cursor is None:
         assert (current, snapshot, changes, publications) == (None, None, None, None)
-        return found
+        return parts
     assert {row[0] for row in current} == {row[0] for row in snapshot}
     assert len({row[1] for row in current}) == 1, "two dates in one set"
     assert publications[-1][:2] == [current[0][1], len(current)]
     assert cursor == changes[-1][0] == max(row[2] for row in publications)
-    return found
+    return parts
 
 
 @dataclass

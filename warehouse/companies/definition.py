@@ -79,9 +79,9 @@ class CustomAttribute(BaseModel):
         if not isinstance(data, dict):
             return data
         given = {name: value for name, value in data.items() if value is not None}
-        words = str(data.get("name", "")).replace("_", " ").strip()
+        label = str(data.get("name", "")).replace("_", " ").strip()
         unit = {"flag": "yes or no", "category": "name"}.get(str(data.get("kind")), "")
-        return {"label": words[:1].upper() + words[1:], "unit": unit} | given
+        return {"label": label[:1].upper() + label[1:], "unit": unit} | given
 
 
 class Notifications(BaseModel):

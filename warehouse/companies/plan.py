@@ -79,7 +79,7 @@ def parse_companies(content: object, parse: ParseDefinition) -> list[WantedCompa
             wanted.append(WantedCompany(parse(fields), is_active))
         except CompanyDefinitionError as error:
             problems.append(str(error))
-    slugs = [one.definition.slug for one in wanted]
+    slugs = [company.definition.slug for company in wanted]
     for slug in sorted({slug for slug in slugs if slugs.count(slug) > 1}):
         problems.append(f"Company {slug}: the file has it {slugs.count(slug)} times.")
     if problems:
@@ -90,25 +90,25 @@ def parse_companies(content: object, parse: ParseDefinition) -> list[WantedCompa
 def plan(connection: Connection, wanted: Sequence[WantedCompany]) -> Plan:
     """What applying these companies would change; it writes nothing."""
     registered = {company.slug: company for company in list_companies(connection, active_only=False)}
-    named = {one.definition.slug for one in wanted}
+    named = {company.definition.slug for company in wanted}
     return Plan(
-        changes=tuple(_planned(one, registered.get(one.definition.slug)) for one in wanted),
+        changes=tuple(_planned(company, registered.get(company.definition.slug)) for company in wanted),
         absent=tuple(slug for slug in registered if slug not in named),
     )
 
 
-def apply(connection: Connection, wanted: Sequence[WantedCompany], shown: Plan, actor: str) -> None:
+def apply(connection: Connection, wanted: Sequence[WantedCompany], agreed_plan: Plan, actor: str) -> None:
     """Bring the registry in line, all companies or none.
 
-    Raises CompaniesMoved where somebody changed a company since `shown` was made, so that it is no longer what
+    Raises CompaniesMoved where somebody changed a company since `agreed_plan` was made, so that it is no longer what
     would happen.
     """
     with connection.transaction():
         connection.execute(sql.SQL("lock table {} in share row exclusive mode").format(COMPANIES.identifier))
-        if plan(connection, wanted) != shown:
+        if plan(connection, wanted) != agreed_plan:
             raise CompaniesMoved("Somebody changed a company since this plan was made: nothing is applied. Plan again.")
-        for one in wanted:
-            add_company(connection, one.definition, actor, is_active=one.is_active)
+        for company in wanted:
+            add_company(connection, company.definition, actor, is_active=company.is_active)
 
 
 def field_changes(before: Company, definition: CompanyDefinition, *, is_active: bool | None) -> tuple[FieldChange, ...]:

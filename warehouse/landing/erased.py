@@ -72,7 +72,7 @@ class Erased:
         """The rejected records that name nobody who was forgotten, and the hashes of the others."""
         if not self.customers:
             return list(records), []
-        named = [self._names_one(entity, record.record_id, record.payload) for record in records]
+        named = [self._names_erased(entity, record.record_id, record.payload) for record in records]
         kept = [record for record, is_named in zip(records, named, strict=True) if not is_named]
         withheld = [
             self.hashes.record(entity, record.record_id)
@@ -81,7 +81,7 @@ class Erased:
         ]
         return kept, withheld
 
-    def _names_one(self, entity: str, record_id: str | None, payload: str) -> bool:
+    def _names_erased(self, entity: str, record_id: str | None, payload: str) -> bool:
         if record_id is not None and self.hashes.record(entity, record_id) in self.records:
             return True
         return any(self.is_erased(text) for text in names_in(entity, record_id, payload))

@@ -348,9 +348,9 @@ def _too_many(load: Load, reject_limit: float) -> bool:
     return new > reject_limit * seen and (new > 1 or reject_limit == 0)
 
 
-def _commonest(rejected: Sequence[RejectedRecord], shown: int = 3) -> str:
+def _commonest(rejected: Sequence[RejectedRecord], limit: int = 3) -> str:
     counts: dict[str, int] = {}
     for record in rejected:
         counts[record.reason] = counts.get(record.reason, 0) + 1
-    common = sorted(counts.items(), key=lambda pair: -pair[1])[:shown]
+    common = sorted(counts.items(), key=lambda pair: -pair[1])[:limit]
     return "; ".join(f"{reason} ({count})" for reason, count in common)

@@ -18,7 +18,7 @@ RunStatus = Literal["running", "succeeded", "failed"]
 
 
 class FailedRun(NamedTuple):
-    """A stage that failed for a company, and the error's words."""
+    """A stage that failed for a company, and the error's message."""
 
     slug: str
     stage: str

@@ -22,7 +22,7 @@ Event = Literal["first", "promoted", "replaced", "kept", "rolled_back", "chosen"
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """One training of one company's model. ``rung`` and ``status`` are the words of the table's constraints."""
+    """One training of one company's model. ``rung`` and ``status`` are spelled as the table's constraints have them."""
 
     task: str
     company_id: int

@@ -144,9 +144,9 @@ def look_in_tables(conn: Connection, canaries: Sequence[Canary]) -> list[Sightin
         if not columns:
             continue
         relation = Relation(schema, name)
-        for company_id, words in _rows(conn, relation, has_company, columns, pattern(canaries)):
+        for company_id, text in _rows(conn, relation, has_company, columns, pattern(canaries)):
             for canary in canaries:
-                if canary.company_id != company_id and any(mark in words for mark in canary.marks):
+                if canary.company_id != company_id and any(mark in text for mark in canary.marks):
                     place = (canary.slug, str(relation))
                     seen[place] = seen.get(place, 0) + 1
     return [Sighting(slug, place, times) for (slug, place), times in sorted(seen.items())]
@@ -155,12 +155,12 @@ def look_in_tables(conn: Connection, canaries: Sequence[Canary]) -> list[Sightin
 def _rows(
     conn: Connection, relation: Relation, has_company: bool, columns: Sequence[str], marks: str
 ) -> list[tuple[int | None, str]]:
-    words = sql.SQL("concat_ws(chr(10), {})").format(
+    text = sql.SQL("concat_ws(chr(10), {})").format(
         sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column)) for column in columns)
     )
-    query = sql.SQL("select {company}, {words} from {relation} where {words} ~ %s limit {limit}").format(
+    query = sql.SQL("select {company}, {text} from {relation} where {text} ~ %s limit {limit}").format(
         company=sql.SQL("company_id") if has_company else sql.SQL("null"),
-        words=words,
+        text=text,
         relation=relation.identifier,
         limit=_LONGEST_LIST,
     )

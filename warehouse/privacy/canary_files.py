@@ -42,7 +42,10 @@ def look_in_files(home: Path, canaries: Sequence[Canary]) -> list[Sighting]:
 
 
 def _bytes_pattern(canaries: Sequence[Canary]) -> re.Pattern[bytes]:
-    written = [Canary(one.company_id, one.slug, one.customer_id, tuple(map(_text, _forms(one)))) for one in canaries]
+    written = [
+        Canary(canary.company_id, canary.slug, canary.customer_id, tuple(map(_text, _forms(canary))))
+        for canary in canaries
+    ]
     # A look ahead, so that two marks may share what stands between them.
     return re.compile(pattern(written).replace("($|[^A-Za-z0-9])", "(?=$|[^A-Za-z0-9])").encode("latin-1"))
 
@@ -62,7 +65,7 @@ def _text(form: bytes) -> str:
 def _marks_in(path: Path, marks: re.Pattern[bytes]) -> Iterator[bytes]:
     try:
         for block in _blocks(path):
-            yield from (found[2] for found in marks.finditer(block))
+            yield from (match[2] for match in marks.finditer(block))
     except FileNotFoundError:
         return  # Logs are rotated, and runs tidy up after themselves.
 

@@ -288,7 +288,9 @@ def _write_receipt(
     models: Sequence[ModelThatSaw],
     actor: str,
 ) -> int:
-    seen = [{"model": one.model, "version": one.version, "retrained_at": str(one.retrained_at)} for one in models]
+    seen = [
+        {"model": model.model, "version": model.version, "retrained_at": str(model.retrained_at)} for model in models
+    ]
     row = conn.execute(
         relations.compose(
             "insert into {erasures} (company_id, customer_hash, actor, rows_erased, models)"
@@ -302,7 +304,7 @@ def _write_receipt(
 
 def customers_who_came_back(conn: Connection) -> dict[str, int]:
     """Rows of forgotten customers, by relation: what a run that was under way wrote after they were forgotten."""
-    found: dict[str, int] = {}
+    rows: dict[str, int] = {}
     companies = conn.execute(relations.compose("select distinct company_id from {erasures}")).fetchall()
     for (company_id,) in companies:
         erased = read_erased(conn, company_id)
@@ -312,5 +314,5 @@ def customers_who_came_back(conn: Connection) -> dict[str, int]:
             )
             for customer_id, count in conn.execute(query, [company_id]):
                 if customer_id is not None and erased.is_erased(customer_id):
-                    found[str(table.relation)] = found.get(str(table.relation), 0) + count
-    return found
+                    rows[str(table.relation)] = rows.get(str(table.relation), 0) + count
+    return rows

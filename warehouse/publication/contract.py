@@ -206,7 +206,7 @@ def _make_view(conn: psycopg.Connection[Any], contract: Contract, name: str) -> 
     template, view = Relation(SCHEMA, f"{_TEMPLATE}_{name}"), Relation(SCHEMA, f"{contract.task}_{name}")
     row = conn.execute("select pg_get_viewdef(%s::regclass)", [str(template)]).fetchone()
     assert row is not None  # noqa: S101 - a function gives a row
-    definition = _in_words_of(contract, str(row[0]))
+    definition = _renamed_for(contract, str(row[0]))
     conn.execute(
         sql.SQL("create view {} with (security_invoker = true) as {}").format(
             view.identifier,
@@ -216,7 +216,7 @@ def _make_view(conn: psycopg.Connection[Any], contract: Contract, name: str) -> 
     _describe(conn, contract, "view", template, view)
 
 
-def _in_words_of(contract: Contract, definition: str) -> str:
+def _renamed_for(contract: Contract, definition: str) -> str:
     named = re.sub(rf"\b{_TEMPLATE}_", f"{contract.task}_", definition)
     return re.sub(r"\bcustomer_id\b", contract.entity_id, named)
 
@@ -252,7 +252,7 @@ def _describe(
 
 
 def _comment(contract: Contract, text: str) -> str:
-    """Churn's words on a column, with the outcome, the entity and the names of this task."""
+    """Churn's comment on a column, with the outcome, the entity and the names of this task."""
     for before, after in (
         ("the customer churns within the company's horizon", contract.outcome),
         ("how many of them churned", "of how many of them the outcome came true"),

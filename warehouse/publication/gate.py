@@ -108,7 +108,7 @@ def _published_before(
     conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, as_of_date: date
 ) -> date | None:
     standing: date | None
-    (standing,) = _one(
+    (standing,) = _single_row(
         conn,
         task.contract.compose("select max(as_of_date) from {publications} where company_id = %s and as_of_date < %s"),
         [company_id, as_of_date],
@@ -116,7 +116,7 @@ def _published_before(
     return standing
 
 
-def _one(
+def _single_row(
     conn: psycopg.Connection[Any], query: sql.Composed, values: list[object] | dict[str, object]
 ) -> tuple[Any, ...]:
     row = conn.execute(query, values).fetchone()
@@ -127,7 +127,7 @@ def _one(
 def _covers_the_matrix(
     conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, as_of_date: date, known: Knowledge
 ) -> GateCheck:
-    missing, extra, rows, entities = _one(
+    missing, extra, rows, entities = _single_row(
         conn,
         sql.SQL("""
         select count(*) filter (where staged.entity_id is null),
@@ -176,7 +176,7 @@ _MISSES: LiteralString = """
 
 def _read_staged(conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, as_of_date: date) -> _Staged:
     """Scores with a single reason are most of a large set, and are added up on several cores; others one by one."""
-    *found, others = _one(
+    *fields, others = _single_row(
         conn,
         sql.SQL("""
         select max(staged_at),
@@ -194,10 +194,10 @@ def _read_staged(conn: psycopg.Connection[Any], task: TaskRelations, company_id:
         """).format(misses=sql.SQL(_MISSES), staged=relations.STAGED_SCORES.identifier),
         [as_of_date, company_id, task.name],
     )
-    staged = _Staged(*found)
+    staged = _Staged(*fields)
     if not others:
         return staged
-    (missed,) = _one(
+    (missed,) = _single_row(
         conn,
         sql.SQL("""
         select count(*) filter (where {misses})
@@ -228,7 +228,7 @@ def _reasons_add_up(staged: _Staged) -> GateCheck:
 def _no_sudden_loss(
     conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, as_of_date: date, staged: _Staged
 ) -> GateCheck:
-    (before,) = _one(
+    (before,) = _single_row(
         conn,
         task.contract.compose("""
         select coalesce((select scores from {publications}

@@ -133,13 +133,13 @@ class Applier:
         databases = connections.databases(groups)
         fields: dict[str, FieldIds] = {}
         for scope in self._standing():
-            with self._changes.of_one(scope):
+            with self._changes.isolate_failure(scope):
                 fields[scope.key] = connections.field_ids(scope, databases[scope.key], self._columns_filtered(scope))
         self._describe(work.state, [scope for scope in self._scopes if scope.key in fields])
 
         contents = Contents(work, deliveries, groups, self._operators)
         for scope in self._standing():
-            with self._changes.of_one(scope):
+            with self._changes.isolate_failure(scope):
                 key = scope.key
                 ids = contents.fill(scope, self._dashboards[key], collections[key], databases[key], fields[key])
                 self._note_addresses(scope, ids)
@@ -178,7 +178,9 @@ class Applier:
                 present,
                 memory,
                 collection_references=scope.collection_references(),
-                dashboard_references={scope.dashboard_reference(one) for one in self._dashboards[scope.key]},
+                dashboard_references={
+                    scope.dashboard_reference(dashboard) for dashboard in self._dashboards[scope.key]
+                },
                 database_name=scope.database_name(self._definitions),
                 entity_ids={card.entity_id for card in self._cards_of(scope)},
             )
@@ -188,19 +190,19 @@ class Applier:
         present.scopes = {scope.key: answer for scope, answer in zip(self._scopes, answers, strict=True)}
         return present
 
-    def _describe(self, found: state.MetabaseState, scopes: Sequence[Scope]) -> None:
+    def _describe(self, present: state.MetabaseState, scopes: Sequence[Scope]) -> None:
         """What dbt says of the tables. The library waits five seconds per connection, so several wait at a time."""
         if self._manifest is None:
             return
         manifest = self._manifest
         drifts = {
-            scope: metadata_drift(found.scopes[scope.key].metadata, manifest, has_keys=scope.company is not None)
+            scope: metadata_drift(present.scopes[scope.key].metadata, manifest, has_keys=scope.company is not None)
             for scope in scopes
         }
         drifted = [scope for scope, drift in drifts.items() if drift]
 
         def write(scope: Scope) -> MetabaseError | None:
-            name, metadata = scope.database_name(self._definitions), found.scopes[scope.key].metadata
+            name, metadata = scope.database_name(self._definitions), present.scopes[scope.key].metadata
             try:
                 write_metadata(self._client, name, manifest, metadata, has_keys=scope.company is not None)
             except MetabaseError as error:
@@ -209,7 +211,7 @@ class Applier:
 
         errors = [] if self._changes.is_plan else state.in_parallel(write, drifted)
         for scope, error in zip_longest(drifted, errors):
-            with self._changes.of_one(scope):
+            with self._changes.isolate_failure(scope):
                 if error is not None:
                     raise error
                 parts = (f"{drifts[scope]} tables and columns",)
@@ -247,12 +249,12 @@ class Applier:
             url = f"{self._url.rstrip('/')}/dashboard/{dashboard_ids[dashboard.key]}"
             self._result.dashboard_urls[scope.labelled(dashboard.name)] = url
 
-    def _note_what_is_not_ours(self, found: state.MetabaseState) -> None:
+    def _note_what_is_not_ours(self, present: state.MetabaseState) -> None:
         for scope in self._scopes:
-            for thing in found.scopes[scope.key].by_hand:
+            for thing in present.scopes[scope.key].by_hand:
                 self._result.notes.append(f"Made by hand, and left alone: {scope.labelled(thing)}.")
         known = {ROOT, *(reference for scope in self._scopes for reference in scope.collection_references().values())}
-        for reference, item in found.collections.items():
+        for reference, item in present.collections.items():
             if reference not in known and reference.count("/") == 2:
                 self._result.notes.append(
                     f"The collection {item['name']!r} ({reference}) is of a company that is no longer active: "

@@ -131,7 +131,7 @@ class Changes:
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
-    def of_one(self, scope: Scope) -> Iterator[None]:
+    def isolate_failure(self, scope: Scope) -> Iterator[None]:
         """A company's failure is recorded and does not hold up the others; that of all companies together does."""
         try:
             yield

@@ -51,7 +51,7 @@ class Connections:
         levels: permissions.Levels = {}
         names: dict[str, str] = {}
         for scope in self._work.scopes:
-            with changes.of_one(scope):
+            with changes.isolate_failure(scope):
                 ids[scope.key] = self._database(scope)
                 names[str(ids[scope.key])] = scope.database_name(definitions)
                 permissions.merge(levels, self._levels(scope, ids[scope.key], groups))

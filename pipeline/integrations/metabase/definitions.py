@@ -44,7 +44,7 @@ EntityId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{21}$")]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-def one_paragraph(text: str) -> str:
+def strip_text(text: str) -> str:
     """Folded text without the line break that YAML leaves at its end; it must say something."""
     stripped = text.strip()
     if not stripped:
@@ -52,7 +52,7 @@ def one_paragraph(text: str) -> str:
     return stripped
 
 
-Text = Annotated[str, AfterValidator(one_paragraph)]
+Text = Annotated[str, AfterValidator(strip_text)]
 
 
 class Definition(BaseModel):
@@ -270,8 +270,8 @@ class ClickBehavior(Definition):
             "linkTemplate": self.link_template,
             "parameterMapping": self.parameter_mapping,
         }
-        found = {name for name, value in given.items() if value}
-        if found != wanted[kind]:
+        filled = {name for name, value in given.items() if value}
+        if filled != wanted[kind]:
             raise ValueError(f"a click behaviour of kind {kind} takes exactly {', '.join(sorted(wanted[kind]))}")
         return self
 
@@ -347,7 +347,7 @@ class DashboardDefinition(Definition):
     dashcards: list[DashcardDefinition]
     cards: dict[str, CardDefinition]
 
-    def shown_cards(self) -> list[CardDefinition]:
+    def placed_cards(self) -> list[CardDefinition]:
         """Its cards as they stand, from the top left."""
         placed = sorted(self.dashcards, key=lambda dashcard: (dashcard.row, dashcard.col))
         return [self.cards[dashcard.card] for dashcard in placed if dashcard.card in self.cards]
@@ -355,7 +355,7 @@ class DashboardDefinition(Definition):
     def own_cards(self) -> list[CardDefinition]:
         """The cards of its own folder, as they stand, from the top left."""
         own = {card.entity_id for key, card in self.cards.items() if not is_of_another_folder(key)}
-        return [card for card in self.shown_cards() if card.entity_id in own]
+        return [card for card in self.placed_cards() if card.entity_id in own]
 
 
 class Definitions(Definition):

@@ -66,20 +66,20 @@ def read_deliveries(client: MetabaseClient) -> Deliveries:
 
 
 def subscription_step(
-    found: Deliveries, dashboard: DashboardDefinition, dashboard_id: int, stands: Item, addresses: Sequence[str]
+    deliveries: Deliveries, dashboard: DashboardDefinition, dashboard_id: int, stands: Item, addresses: Sequence[str]
 ) -> Step | None:
     """What a dashboard's subscription lacks. `stands` is the dashboard as Metabase holds it.
 
     A subscription that nobody shall get any more is archived.
     """
-    there = found.subscriptions.get(dashboard_id, [])
+    there = deliveries.subscriptions.get(dashboard_id, [])
     if dashboard.subscription is None:
         return None
     if not addresses:
-        ours = of_ours(there, found.account)
+        ours = of_ours(there, deliveries.account)
         return None if ours is None else Step("subscription", int(ours["id"]), ("archived",), archived(ours))
     wanted = subscription_body(dashboard, dashboard.subscription, dashboard_id, stands, addresses)
-    step = nearest("subscription", there, found.account, lambda item: subscription_drift(item, wanted), wanted)
+    step = nearest("subscription", there, deliveries.account, lambda item: subscription_drift(item, wanted), wanted)
     if step is not None and step.item_id is not None:
         kept = {key: value for key, value in wanted.items() if key != "dashboard_id"}
         # What a PUT leaves out falls back to its default.
@@ -87,13 +87,15 @@ def subscription_step(
     return step
 
 
-def alert_step(found: Deliveries, alert: AlertDefinition | None, card_id: int, groups: Sequence[int]) -> Step | None:
+def alert_step(
+    deliveries: Deliveries, alert: AlertDefinition | None, card_id: int, groups: Sequence[int]
+) -> Step | None:
     """What a card's alert lacks."""
     if alert is None:
         return None
-    there = found.alerts.get(card_id, [])
+    there = deliveries.alerts.get(card_id, [])
     wanted = alert_body(alert, card_id, groups)
-    step = nearest("alert", there, found.account, lambda item: alert_drift(item, wanted), wanted)
+    step = nearest("alert", there, deliveries.account, lambda item: alert_drift(item, wanted), wanted)
     if step is not None and step.item_id is not None:
         existing = next(item for item in there if int(item["id"]) == step.item_id)
         return Step(step.kind, step.item_id, step.parts, merged_alert(existing, wanted))
@@ -101,13 +103,13 @@ def alert_step(found: Deliveries, alert: AlertDefinition | None, card_id: int, g
 
 
 def left_over(
-    found: Deliveries, dashboard: DashboardDefinition, dashboard_id: int, card_ids: Mapping[str, int]
+    deliveries: Deliveries, dashboard: DashboardDefinition, dashboard_id: int, card_ids: Mapping[str, int]
 ) -> Iterator[str]:
     """What our account has made, or a person with it, and no file asks for."""
-    if dashboard.subscription is None and of_ours(found.subscriptions.get(dashboard_id, []), found.account):
+    if dashboard.subscription is None and of_ours(deliveries.subscriptions.get(dashboard_id, []), deliveries.account):
         yield f"subscription {dashboard.name!r}"
     for card in dashboard.own_cards():
-        if card.alert is None and of_ours(found.alerts.get(card_ids[card.entity_id], []), found.account):
+        if card.alert is None and of_ours(deliveries.alerts.get(card_ids[card.entity_id], []), deliveries.account):
             yield f"alert {card.name!r}"
 
 
@@ -219,8 +221,8 @@ def alert_body(alert: AlertDefinition, card_id: int, groups: Sequence[int]) -> B
 def alert_drift(existing: Item, wanted: Item) -> list[str]:
     """Names of the parts of an alert that differ."""
     drift = [key for key, value in wanted["payload"].items() if (existing.get("payload") or {}).get(key) != value]
-    if [one.get("cron_schedule") for one in existing.get("subscriptions") or []] != [
-        one["cron_schedule"] for one in wanted["subscriptions"]
+    if [schedule.get("cron_schedule") for schedule in existing.get("subscriptions") or []] != [
+        schedule["cron_schedule"] for schedule in wanted["subscriptions"]
     ]:
         drift.append("schedule")
     if handlers_of(existing) != handlers_of(wanted):
@@ -238,11 +240,11 @@ def handlers_of(alert: Item) -> list[tuple[Any, ...]]:
             tuple(
                 sorted(
                     (
-                        str(one.get("type")),
-                        one.get("permissions_group_id") or one.get("user_id") or 0,
-                        str((one.get("details") or {}).get("value", "")),
+                        str(recipient.get("type")),
+                        recipient.get("permissions_group_id") or recipient.get("user_id") or 0,
+                        str((recipient.get("details") or {}).get("value", "")),
                     )
-                    for one in handler.get("recipients") or []
+                    for recipient in handler.get("recipients") or []
                 )
             ),
         )

@@ -70,7 +70,9 @@ class Memory:
         keys = DASHBOARD_KEYS if item["model"] == "dashboard" else CARD_KEYS
         kept = {key: thing[key] for key in keys if key in thing}
         if "dashcards" in kept:
-            kept["dashcards"] = [{key: one.get(key) for key in DASHCARD_KEYS} for one in kept["dashcards"] or []]
+            kept["dashcards"] = [
+                {key: dashcard.get(key) for key in DASHCARD_KEYS} for dashcard in kept["dashcards"] or []
+            ]
         self._seen[_name(item)] = {"edited": _edited(item), "read": time.time(), "thing": kept}
 
     def save(self) -> None:

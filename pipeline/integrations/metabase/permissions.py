@@ -83,9 +83,9 @@ def as_data_graph(levels: Levels) -> dict[str, dict[str, dict[str, str]]]:
 
 def differing(wanted: Levels, level: Any) -> Levels:
     """The entries of `wanted` that differ from what `level(group, thing)` says."""
-    found: Levels = {}
+    differences: Levels = {}
     for group, things in wanted.items():
         for thing, value in things.items():
             if level(group, thing) != value:
-                found.setdefault(group, {})[thing] = value
-    return found
+                differences.setdefault(group, {})[thing] = value
+    return differences

@@ -106,7 +106,7 @@ class Scope:
         }
 
     def collection_references(self) -> dict[str, str]:
-        """The words by which we know its collections again, by part: dashboards, cards, own."""
+        """The references that its collections are known by, by part: dashboards, cards, own."""
         outer = f"{ROOT}/{self.key}"
         return {"dashboards": outer, "cards": f"{outer}/questions", "own": f"{outer}/own"}
 

@@ -19,7 +19,7 @@ CARDS = frozenset({"card", "dataset", "metric"})
 """What Metabase calls a card in a list: a question, a model, a metric."""
 Item = Mapping[str, Any]
 Fields = dict[tuple[str, str, str], int]
-One = TypeVar("One")
+Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 
@@ -60,7 +60,7 @@ def as_list(answer: Any) -> list[dict[str, Any]]:
     return list(listed)
 
 
-def in_parallel(work: Callable[[One], Answer], items: Iterable[One]) -> list[Answer]:
+def in_parallel(work: Callable[[Question], Answer], items: Iterable[Question]) -> list[Answer]:
     """The answers in the order of the items, a few at a time."""
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(work, items))
@@ -144,8 +144,8 @@ def read_dashboard(client: MetabaseClient, memory: Memory, item: Item, cards: Ma
     """The dashboard of a list's entry; read where it or a card of it (`cards`: listed, by id) was edited since."""
     known = memory.recall(item)
     if known is not None:
-        shown = [cards.get(dashcard["card_id"]) for dashcard in known["dashcards"]]
-        if all(card is None or memory.recall(card) is not None for card in shown):
+        placed_cards = [cards.get(dashcard["card_id"]) for dashcard in known["dashcards"]]
+        if all(card is None or memory.recall(card) is not None for card in placed_cards):
             return known
     dashboard: Item = client.get(f"/api/dashboard/{item['id']}")
     memory.keep(item, dashboard)
@@ -158,12 +158,12 @@ def read_dashboard(client: MetabaseClient, memory: Memory, item: Item, cards: Ma
 
 def by_reference(items: Iterable[Item]) -> dict[str, Item]:
     """Ours by reference. Of several with one reference the oldest is ours: the others were copied from it."""
-    found: dict[str, Item] = {}
+    oldest: dict[str, Item] = {}
     for item in sorted(items, key=lambda item: str(item["id"]).zfill(20)):
         reference = reference_of(item)
         if reference is not None:
-            found.setdefault(reference, item)
-    return found
+            oldest.setdefault(reference, item)
+    return oldest
 
 
 def items_of(client: MetabaseClient, collection_id: int) -> list[dict[str, Any]]:

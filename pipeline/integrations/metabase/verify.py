@@ -114,12 +114,16 @@ def verify_dashboards(
                 groups = {
                     role: int(present.groups[name]["id"]) for role, name in roles.items() if name in present.groups
                 }
-                mailed = {scope.dashboard_reference(one) for one in dashboards[scope.key] if one.subscription}
+                mailed = {
+                    scope.dashboard_reference(dashboard)
+                    for dashboard in dashboards[scope.key]
+                    if dashboard.subscription
+                }
                 stand = state.dashboards_in(client, items[scope.key], mailed)
-                for one in dashboards[scope.key]:
-                    addresses = subscribers(scope, one, operators)
-                    there = stand.get(scope.dashboard_reference(one))
-                    mine.extend(mail_faults(mails, one, there, addresses, known, groups))
+                for dashboard in dashboards[scope.key]:
+                    addresses = subscribers(scope, dashboard, operators)
+                    there = stand.get(scope.dashboard_reference(dashboard))
+                    mine.extend(mail_faults(mails, dashboard, there, addresses, known, groups))
             faults.extend(f"{reader}: {fault}" for fault in mine)
             lines.append(f"{reader}: {len(cards[scope.key])} cards run and compared, {len(mine)} faults")
     if not mails.has_mail:
@@ -129,9 +133,9 @@ def verify_dashboards(
     return lines
 
 
-def _items(client: MetabaseClient, found: state.MetabaseState, scope: Scope) -> Iterator[dict[str, Any]]:
+def _items(client: MetabaseClient, present: state.MetabaseState, scope: Scope) -> Iterator[dict[str, Any]]:
     for part in ("dashboards", "cards"):
-        collection = found.collections.get(scope.collection_references()[part])
+        collection = present.collections.get(scope.collection_references()[part])
         if collection is not None:
             yield from state.items_of(client, int(collection["id"]))
 
@@ -237,12 +241,12 @@ def difference(
         return str(refusal)
     if answer.get("status") != "completed":
         return f"does not run: {answer.get('error') or answer.get('status')}"
-    shown = answer["data"]["rows"]
+    answer_rows = answer["data"]["rows"]
     rows = connection.execute(filled_sql(card)).fetchall()
     connection.rollback()
-    if len(shown) != min(len(rows), MOST_ROWS):
-        return f"shows {len(shown)} rows, SQL says {len(rows)}"
-    if len(rows) <= MOST_ROWS and Counter(map(comparable_row, shown)) != Counter(map(comparable_row, rows)):
+    if len(answer_rows) != min(len(rows), MOST_ROWS):
+        return f"shows {len(answer_rows)} rows, SQL says {len(rows)}"
+    if len(rows) <= MOST_ROWS and Counter(map(comparable_row, answer_rows)) != Counter(map(comparable_row, rows)):
         return "shows other values than SQL says"
     return None
 

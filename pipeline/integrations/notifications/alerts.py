@@ -38,7 +38,7 @@ assert tuple(KINDS) == get_args(AlertName)  # noqa: S101  (the registry's names 
 
 @dataclass(frozen=True)
 class CustomerAtRisk:
-    """A customer to call. `value_at_stake` is in `currency`; `reasons` are the words of what raises the risk."""
+    """A customer to call. `value_at_stake` is in `currency`; `reasons` are sentences on what raises the risk."""
 
     customer_id: str
     name: str
@@ -59,7 +59,7 @@ class Alert:
 
     kind: AlertName
     key: str
-    words: str
+    sentence: str
     company_id: int | None
     company: str | None
     customer: CustomerAtRisk | None = None

@@ -79,7 +79,7 @@ class Recipient:
         is_short = channel.body_maxlen <= SHORT_MESSAGE
         sender = apprise.Apprise()
         sender.add(channel)
-        with _apprises_words() as words:
+        with _apprise_log() as log_lines:
             is_sent = sender.notify(
                 title=content.subject,
                 body=content.html if is_mail else content.summary if is_short else content.text,
@@ -88,13 +88,13 @@ class Recipient:
             )
         if is_sent:
             return Delivery("sent")
-        said = self._told(" · ".join(words))
+        said = self._told(" · ".join(log_lines))
         return Delivery("failed" if _SURELY_NOT.search(said) else "doubtful", said[-500:] or "no reason was given")
 
     def _channel(self) -> Any:
         import apprise
 
-        with _apprises_words():
+        with _apprise_log():
             channel = apprise.Apprise.instantiate(self._url)
         if not channel:
             raise WrongAddress(
@@ -122,7 +122,7 @@ class Recipient:
 
 def recipients(addresses: Sequence[str], settings: Settings) -> tuple[list[Recipient], list[str]]:
     """Those addresses that lead somewhere, each once, and what is wrong with the others."""
-    found: dict[str, Recipient] = {}
+    by_name: dict[str, Recipient] = {}
     wrong: list[str] = []
     for address in addresses:
         try:
@@ -130,8 +130,8 @@ def recipients(addresses: Sequence[str], settings: Settings) -> tuple[list[Recip
         except WrongAddress as error:
             wrong.append(str(error))
         else:
-            found.setdefault(recipient.name, recipient)
-    return list(found.values()), wrong
+            by_name.setdefault(recipient.name, recipient)
+    return list(by_name.values()), wrong
 
 
 def mail_addresses(addresses: Sequence[str], settings: Settings) -> tuple[str, ...]:
@@ -163,28 +163,28 @@ def _parts_of(url: str) -> list[str]:
     return [form for piece in pieces for form in (piece, unquote(piece))] + ([parts.password] if parts.password else [])
 
 
-class _WordsOfFailure(logging.Handler):
+class _FailureLines(logging.Handler):
     """Keeps warnings, and what the socket said; not the message itself, which apprise logs too."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.words: list[str] = []
+        self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        words = record.getMessage()
-        if record.levelno >= logging.WARNING or words.startswith("Socket Exception: "):
-            self.words.append(words.removeprefix("Socket Exception: "))
+        line = record.getMessage()
+        if record.levelno >= logging.WARNING or line.startswith("Socket Exception: "):
+            self.lines.append(line.removeprefix("Socket Exception: "))
 
 
 @contextmanager
-def _apprises_words() -> Iterator[list[str]]:
+def _apprise_log() -> Iterator[list[str]]:
     """What apprise says goes to us alone: addresses and messages are among it."""
-    logger, handler = logging.getLogger("apprise"), _WordsOfFailure()
+    logger, handler = logging.getLogger("apprise"), _FailureLines()
     before = logger.level, logger.propagate, logger.handlers
     logger.setLevel(logging.DEBUG)
     logger.propagate, logger.handlers = False, [handler]
     try:
-        yield handler.words
+        yield handler.lines
     finally:
         logger.setLevel(before[0])
         logger.propagate, logger.handlers = before[1], before[2]

@@ -114,9 +114,9 @@ def _high_risk(conn: Connection, company: Company) -> Iterator[Alert]:
     smallest = company.notifications.smallest_value
     for row in _rows(conn, _HIGH_RISK, {"company": company.company_id, "smallest": smallest}):
         customer = customer_at_risk(row, company)
-        words = f"{customer.name}: {customer.probability:.0%} likely to leave"
+        sentence = f"{customer.name}: {customer.probability:.0%} likely to leave"
         key = f"high_risk:{customer.customer_id}:{row['high_since']}"
-        yield Alert("high_risk", key, words, company.company_id, company.name, customer)
+        yield Alert("high_risk", key, sentence, company.company_id, company.name, customer)
 
 
 def _held_publication(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
@@ -127,19 +127,19 @@ def _held_publication(conn: Connection, company: Company, clock: Clock) -> Itera
             continue
         why = "; ".join(f"{reason['name']}: {reason['detail']}" for reason in held.reasons)
         stands = f"those of {held.standing_date} stand" if held.standing_date else "none were published before"
-        words = (
+        sentence = (
             f"The scores for {held.as_of_date} are held back, {stands}; {held.flips:,} customers would change their "
             f"risk level. {why}"
         )
-        yield _alert("held_publication", f"{held.as_of_date}", words, company)
+        yield _alert("held_publication", f"{held.as_of_date}", sentence, company)
 
 
 def _late_source(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
     """Once for the whole outage. What was never loaded is a company that is just being added, or a failed run."""
     for late in late_loads(conn, clock):
         if late.company == company.slug and late.last_known_at:
-            words = f"{late.entity.capitalize()} were last loaded on {late.last_known_at:%Y-%m-%d at %H:%M} UTC."
-            yield _alert("late_source", f"{late.entity}:{late.last_known_at:%Y-%m-%dT%H:%M}", words, company)
+            sentence = f"{late.entity.capitalize()} were last loaded on {late.last_known_at:%Y-%m-%d at %H:%M} UTC."
+            yield _alert("late_source", f"{late.entity}:{late.last_known_at:%Y-%m-%dT%H:%M}", sentence, company)
 
 
 def _shrinking_source(conn: Connection, company: Company) -> Iterator[Alert]:
@@ -165,11 +165,13 @@ def _shrinking_source(conn: Connection, company: Company) -> Iterator[Alert]:
         {"company": company.company_id, "back": LOOKED_BACK, "share": company.notifications.shrink_share},
     )
     for row in rows:
-        words = f"The source has {row['now_live']:,} {row['entity']}, and had {row['was_live']:,} in the week before."
-        yield _alert("shrinking_source", f"{row['entity']}:{row['was_load']}", words, company)
+        sentence = (
+            f"The source has {row['now_live']:,} {row['entity']}, and had {row['was_live']:,} in the week before."
+        )
+        yield _alert("shrinking_source", f"{row['entity']}:{row['was_load']}", sentence, company)
 
 
-# A stage that failed and has not succeeded since, once for the whole spell; the words are of the newest failure.
+# A stage that failed and has not succeeded since, once for the whole spell; the message is the newest failure's.
 _FAILED: LiteralString = """
 select stage, min(run_log_id) as first_failed, (array_agg(error order by run_log_id desc))[1] as error
 from {run_log} as run
@@ -191,14 +193,14 @@ order by min(run_log_id)
 
 def _failed_run(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
     for row in _rows(conn, _FAILED, {"company": company.company_id, "since": clock.now() - LOOKED_BACK}):
-        words = f"{row['stage']} failed: {row['error']}"
-        yield _alert("failed_run", f"{row['first_failed']}", words, company)
+        sentence = f"{row['stage']} failed: {row['error']}"
+        yield _alert("failed_run", f"{row['first_failed']}", sentence, company)
 
 
-_RUNG_WORDS = {"own_model": "a model of its own", "pooled_model": "the pooled model", "rule": "a rule"}
+_RUNG_PHRASES = {"own_model": "a model of its own", "pooled_model": "the pooled model", "rule": "a rule"}
 _RUNG_RANK = {"rule": 0, "pooled_model": 1, "own_model": 2}
-_CAUSE_WORDS = {"drift": "its features have drifted", "grade": "its scores did not keep what they promised"}
-_EVENT_WORDS = {
+_CAUSE_PHRASES = {"drift": "its features have drifted", "grade": "its scores did not keep what they promised"}
+_EVENT_PHRASES = {
     "promoted": "Promoted",
     "replaced": "Replaced, as the old one no longer fits",
     "rolled_back": "Rolled back by a person",
@@ -208,7 +210,7 @@ _EVENT_WORDS = {
 
 def _model(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
     """Who scores from now on, where that changed, and what the newest training says of the old one."""
-    values = {"company": company.company_id, "since": clock.now() - LOOKED_BACK, "events": list(_EVENT_WORDS)}
+    values = {"company": company.company_id, "since": clock.now() - LOOKED_BACK, "events": list(_EVENT_PHRASES)}
     for row in _rows(
         conn,
         """
@@ -219,8 +221,10 @@ def _model(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
         values,
     ):
         instead = f" instead of v{row['from_version']}" if row["from_version"] else ""
-        words = f"{_EVENT_WORDS[row['event']]}: {row['model_name']} v{row['to_version']} scores{instead}. {row['why']}"
-        yield _alert("model", f"promotion:{row['promotion_id']}", words, company)
+        sentence = (
+            f"{_EVENT_PHRASES[row['event']]}: {row['model_name']} v{row['to_version']} scores{instead}. {row['why']}"
+        )
+        yield _alert("model", f"promotion:{row['promotion_id']}", sentence, company)
     for row in _rows(
         conn,
         """
@@ -244,14 +248,14 @@ def _degraded(row: Mapping[str, Any]) -> str | None:
     if row["status"] == "failed":
         return f"Training failed, the old model goes on: {row['error']}"
     if before is not None and _RUNG_RANK[rung] < _RUNG_RANK[before]:
-        return f"Degraded: scores now rest on {_RUNG_WORDS[rung]}, and rested on {_RUNG_WORDS[before]}."
-    if row["cause"] in _CAUSE_WORDS:
-        return f"Degraded: the model was trained again, for {_CAUSE_WORDS[row['cause']]}."
+        return f"Degraded: scores now rest on {_RUNG_PHRASES[rung]}, and rested on {_RUNG_PHRASES[before]}."
+    if row["cause"] in _CAUSE_PHRASES:
+        return f"Degraded: the model was trained again, for {_CAUSE_PHRASES[row['cause']]}."
     return None
 
 
-def _alert(kind: AlertName, key: str, words: str, company: Company) -> Alert:
-    return Alert(kind, f"{kind}:{key}", words, company.company_id, company.name)
+def _alert(kind: AlertName, key: str, sentence: str, company: Company) -> Alert:
+    return Alert(kind, f"{kind}:{key}", sentence, company.company_id, company.name)
 
 
 def _rows(conn: Connection, query: LiteralString, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:

@@ -27,8 +27,8 @@ class Section:
 
 def digest(alerts: Sequence[Alert], company: Company | None) -> Content:
     """One message about all of these alerts; `company` is None for the operators, to whom each line names its own."""
-    shown = company.notifications.customers_shown if company else 0
-    sections = [_section(kind, alerts, shown) for kind in KINDS.values()]
+    customer_limit = company.notifications.customers_shown if company else 0
+    sections = [_section(kind, alerts, customer_limit) for kind in KINDS.values()]
     sections = [section for section in sections if section.alerts]
     counts = ", ".join(_counted(section) for section in sections)
     who = company.name if company else "Churn Warehouse"
@@ -59,14 +59,14 @@ def money(amount: Decimal | None, currency: str) -> str:
     return "–" if amount is None else f"{amount:,.0f} {currency}"
 
 
-def _section(kind: AlertKind, alerts: Sequence[Alert], shown: int) -> Section:
+def _section(kind: AlertKind, alerts: Sequence[Alert], customer_limit: int) -> Section:
     of_kind = [alert for alert in alerts if alert.kind == kind.name]
     customers = [alert.customer for alert in of_kind if alert.customer]
-    return Section(kind, of_kind, customers[:shown], len(customers) - len(customers[:shown]))
+    return Section(kind, of_kind, customers[:customer_limit], len(customers) - len(customers[:customer_limit]))
 
 
 def _counted(section: Section) -> str:
-    words = {
+    nouns = {
         "high_risk": ("customer newly at high risk", "customers newly at high risk"),
         "held_publication": ("publication held", "publications held"),
         "late_source": ("source late", "sources late"),
@@ -74,12 +74,12 @@ def _counted(section: Section) -> str:
         "failed_run": ("run failed", "runs failed"),
         "model": ("model changed", "models changed"),
     }[section.kind.name]
-    return f"{len(section.alerts):,} {words[len(section.alerts) != 1]}"
+    return f"{len(section.alerts):,} {nouns[len(section.alerts) != 1]}"
 
 
 def _summary(who: str, sections: Sequence[Section]) -> str:
     first = sections[0]
-    example = first.customers[0].name if first.customers else first.alerts[0].words
+    example = first.customers[0].name if first.customers else first.alerts[0].sentence
     return f"{who}: {', '.join(map(_counted, sections))}. First: {example}"[:300]
 
 

@@ -52,10 +52,12 @@ def send_digests(warehouse: Warehouse, settings: Settings) -> list[Sent]:
 
     def work(conn: Connection) -> Iterator[Sent]:
         companies = list_companies(conn)
-        found = {company.slug: alerts_of(conn, company, clock) for company in companies}
+        alerts_by_slug = {company.slug: alerts_of(conn, company, clock) for company in companies}
         for company in companies:
-            yield from _company_digest(conn, settings, company, found[company.slug], clock.now())
-        everything = [alert for alerts in found.values() for alert in alerts if KINDS[alert.kind].for_operators]
+            yield from _company_digest(conn, settings, company, alerts_by_slug[company.slug], clock.now())
+        everything = [
+            alert for alerts in alerts_by_slug.values() for alert in alerts if KINDS[alert.kind].for_operators
+        ]
         everything += alerts_of_the_warehouse(conn, clock)
         yield from _operators_digest(conn, settings, everything, clock.now())
 
@@ -76,10 +78,10 @@ def send_weekly_reports(warehouse: Warehouse, settings: Settings, page: ReportPa
 
 def send_test(settings: Settings, company: Company) -> list[Sent]:
     """Send a test message to each of a company's addresses, quiet hours or not; nothing of it is recorded."""
-    found, wrong = recipients(company.notification_addresses, settings)
+    reachable, wrong = recipients(company.notification_addresses, settings)
     content = messages.test_message(company)
-    lines = [_unreachable(company.slug, words) for words in wrong]
-    for recipient in found:
+    lines = [_unreachable(company.slug, problem) for problem in wrong]
+    for recipient in reachable:
         delivery = recipient.send(content)
         lines.append(Sent(company.slug, recipient.name, "test", delivery.outcome, delivery.error))
     return lines
@@ -122,9 +124,9 @@ def _company_digest(
     if end := quiet_until(company, now):
         yield Sent(company.slug, "all", "digest", f"waits for the end of quiet hours at {end:%H:%M}")
         return
-    found, wrong = recipients(company.notification_addresses, settings)
-    yield from (_unreachable(company.slug, words) for words in wrong)
-    for recipient in found:
+    reachable, wrong = recipients(company.notification_addresses, settings)
+    yield from (_unreachable(company.slug, problem) for problem in wrong)
+    for recipient in reachable:
         untold = _untold(conn, recipient, wanted, now, _cooldown(company))
         if untold:
             claims = [alert.claim for alert in untold]
@@ -134,9 +136,9 @@ def _company_digest(
 
 def _operators_digest(conn: Connection, settings: Settings, alerts: Sequence[Alert], now: datetime) -> Iterator[Sent]:
     addresses = [address.strip() for address in settings.operator_addresses.split(",") if address.strip()]
-    found, wrong = recipients(addresses, settings)
-    yield from (_unreachable(OPERATORS, words) for words in wrong)
-    for recipient in found:
+    reachable, wrong = recipients(addresses, settings)
+    yield from (_unreachable(OPERATORS, problem) for problem in wrong)
+    for recipient in reachable:
         # A person may be an operator and in a company: what they heard as the one is news to the other.
         untold = _untold(conn, recipient, alerts, now, timedelta(0), prefix=f"{OPERATORS}:")
         if untold:
@@ -151,9 +153,9 @@ def _weekly_report(
         return
     begins = _report_began(company, now)
     claim = Claim(company.company_id, f"weekly_report:{begins:%Y-%m-%d}")
-    found, wrong = recipients(company.notification_addresses, settings)
-    yield from (_unreachable(company.slug, words) for words in wrong)
-    due = [one for one in found if not notification_log.told(conn, one.name, [claim], now)]
+    reachable, wrong = recipients(company.notification_addresses, settings)
+    yield from (_unreachable(company.slug, problem) for problem in wrong)
+    due = [recipient for recipient in reachable if not notification_log.told(conn, recipient.name, [claim], now)]
     figures = weekly_figures(conn, company) if due else None
     if figures is None:
         return
@@ -216,5 +218,5 @@ def _deliver(
     return Sent(to, recipient.name, what, delivery.outcome, delivery.error)
 
 
-def _unreachable(to: str, words: str) -> Sent:
-    return Sent(to, "nobody", "message", "not sent", words)
+def _unreachable(to: str, problem: str) -> Sent:
+    return Sent(to, "nobody", "message", "not sent", problem)

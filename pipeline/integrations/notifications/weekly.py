@@ -49,8 +49,8 @@ def weekly_figures(conn: psycopg.Connection[Any], company: Company) -> WeeklyFig
         row = cursor.execute(_FIGURES, {"company": company.company_id}).fetchone()
         if row is None or not row["customers"]:
             return None
-        to_call = cursor.execute(_TO_CALL, {"company": company.company_id, "shown": CUSTOMERS_TO_CALL}).fetchall()
-    return WeeklyFigures(**row, to_call=tuple(customer_at_risk(one, company) for one in to_call))
+        to_call = cursor.execute(_TO_CALL, {"company": company.company_id, "limit": CUSTOMERS_TO_CALL}).fetchall()
+    return WeeklyFigures(**row, to_call=tuple(customer_at_risk(customer, company) for customer in to_call))
 
 
 _FIGURES = CHURN.compose("""
@@ -96,5 +96,5 @@ _TO_CALL = CHURN.compose("""
 select * from {customer_overview}
 where company_id = %(company)s and risk_level in ('high', 'medium')
 order by risk_level = 'high' desc, value_at_stake desc, churn_probability desc, customer_id
-limit %(shown)s
+limit %(limit)s
 """)

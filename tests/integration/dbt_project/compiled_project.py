@@ -150,7 +150,11 @@ class CompiledProject:
         differing = {}
         for name, copy in snapshot.items():
             (table,) = (table for table in self._tables if table.name == name)
-            names = [sql.Identifier(column) for column in self._columns_of(table.identifier) if not column.endswith("_version")]
+            names = [
+                sql.Identifier(column)
+                for column in self._columns_of(table.identifier)
+                if not column.endswith("_version")
+            ]
             query = sql.SQL(
                 "select count(*) from ((select {0} from {1} except all select {0} from {2})"
                 " union all (select {0} from {2} except all select {0} from {1})) as differing"

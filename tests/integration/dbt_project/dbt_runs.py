@@ -65,7 +65,7 @@ class DbtRuns:
             self.parsed = self._invoke(dbtRunner(), "parse")
 
     def run(self, *arguments: str, variables: dict[str, Any] | None = None) -> dict[str, int | None]:
-        """Run dbt; returns the rows that each node wrote, hooks aside. Fails the test with dbt's words."""
+        """Run dbt; returns the rows that each node wrote, hooks aside. Fails the test with dbt's output."""
         if self.parsed is None:
             self.parse()
         assert self.parsed is not None
@@ -200,9 +200,9 @@ def moved_columns(
             " using (company_id, customer_id, as_of_date)"
         ).fetchone()
         assert counts is not None
-        found = {column for column, count in zip(["a row", *columns], counts, strict=True) if count}
-        if found:
-            moved[relation] = found
+        differing = {column for column, count in zip(["a row", *columns], counts, strict=True) if count}
+        if differing:
+            moved[relation] = differing
     return moved
 
 

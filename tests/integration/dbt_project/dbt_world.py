@@ -36,7 +36,10 @@ def register_companies(
     company_ids = []
     for kind in kinds:
         common = {
-            **{"name": kind["slug"], "connector": "files", "clock_at": now, "entities": ENTITIES},
+            "name": kind["slug"],
+            "connector": "files",
+            "clock_at": now,
+            "entities": ENTITIES,
             "tasks": {"support": {"horizon_days": 14}},
         }
         definition = parse_definition(common | kind)

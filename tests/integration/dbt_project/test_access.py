@@ -115,14 +115,14 @@ def test_what_the_project_says_of_a_model_and_its_columns_stands_in_the_warehous
         if (column or model).description
     }
     with two_companies.warehouse.connect() as connection:
-        found = connection.execute(
+        comments = connection.execute(
             "select nspname, relname, attname, description from pg_description"
             " inner join pg_class on pg_class.oid = objoid inner join pg_namespace on pg_namespace.oid = relnamespace"
             " left join pg_attribute on attrelid = objoid and attnum = objsubid and attnum > 0"
             " where nspname in ('staging', 'intermediate', 'features', 'analytics')"
         ).fetchall()
     assert len(said) > 900
-    assert {(schema, name, column): words for schema, name, column, words in found} == said
+    assert {(schema, name, column): comment for schema, name, column, comment in comments} == said
 
 
 POLICY_HOOKS = 5
@@ -133,12 +133,14 @@ def test_with_any_one_hook_left_out_a_mart_is_not_what_it_should_be(
     two_companies: TwoCompanies, left_out: int | None
 ) -> None:
     """The hooks of the folder, as dbt read them, on a table of the same kind."""
-    one, two = two_companies.company_ids
+    first, second = two_companies.company_ids
     assert two_companies.dbt.parsed is not None
     model = two_companies.dbt.parsed.nodes["model.churn_warehouse.risk_by_month"]
     hooks = [hook.sql for hook in model.config.post_hook][:POLICY_HOOKS]
     with two_companies.warehouse.connect() as connection:
-        connection.execute("create table analytics.some_mart as select unnest(%s::int[]) as company_id", [[one, two]])
+        connection.execute(
+            "create table analytics.some_mart as select unnest(%s::int[]) as company_id", [[first, second]]
+        )
         for number, hook in enumerate(hooks):
             if number != left_out:
                 connection.execute(re.sub(r"\{\{ this[^}]*\}\}", "analytics.some_mart", hook))  # type: ignore[call-overload]
@@ -148,11 +150,11 @@ def test_with_any_one_hook_left_out_a_mart_is_not_what_it_should_be(
         connection.execute("set local role churn_operator")
         seen.append(connection.execute("select company_id from analytics.some_mart order by 1").fetchall())
         connection.execute("reset role")
-        take_on_company_login(connection, one, Role.company)
+        take_on_company_login(connection, first, Role.company)
         seen.append(connection.execute("select company_id from analytics.some_mart").fetchall())
         connection.rollback()
-    everybody = [(company_id,) for company_id in sorted((one, two))]
-    is_right = not is_open and seen == [everybody, everybody, [(one,)]]
+    everybody = [(company_id,) for company_id in sorted((first, second))]
+    is_right = not is_open and seen == [everybody, everybody, [(first,)]]
     assert is_right == (left_out is None)
 
 

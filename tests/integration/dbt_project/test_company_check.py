@@ -78,7 +78,7 @@ def _newest(entity: str, rows: list[Row], company_ids: set[int]) -> list[Row]:
 
 
 def _check(connection: psycopg.Connection[Any], history: History, slug: str) -> tuple[int, ChurnCheck]:
-    company = next(one for one in companies_with(connection, "churn") if one.slug == slug)
+    company = next(company for company in companies_with(connection, "churn") if company.slug == slug)
     samples = {}
     for entity in ("customers", "payments"):
         schema = ENTITIES[entity].schema

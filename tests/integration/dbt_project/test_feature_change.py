@@ -30,7 +30,7 @@ SELECTED = (
 )
 COLUMN = "        present_customers.days_since_created / 7 as {name},\n"
 ABOVE = "        present_customers.days_since_created as tenure_days,\n"
-WORDS = """      - name: {name}
+COLUMN_YAML = """      - name: {name}
         description: Whole weeks since the customer signed up.
         data_type: integer
         config:
@@ -64,7 +64,7 @@ def _write(dbt: DbtRuns, sql: str, yaml: str, name: str, label: str) -> None:
     mart = dbt.project / "models" / "features"
     assert ABOVE in sql
     (mart / "customer_features.sql").write_text(sql.replace(ABOVE, COLUMN.format(name=name) + ABOVE))
-    (mart / "_customer_features.yml").write_text(yaml + WORDS.format(name=name, label=label))
+    (mart / "_customer_features.yml").write_text(yaml + COLUMN_YAML.format(name=name, label=label))
     dbt.parse()
     dbt.run(*SELECTED)
 
@@ -80,7 +80,7 @@ def _columns(warehouse: Warehouse) -> set[str]:
         }
 
 
-def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trained_anew(
+def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trained_again(
     warehouse: Warehouse, dbt: DbtRuns, tmp_path: Path
 ) -> None:
     registry = ModelRegistry(warehouse, tmp_path)
@@ -99,15 +99,15 @@ def test_a_feature_reaches_model_reasons_and_catalogue_and_a_renamed_one_is_trai
         return Scorer(binding, warehouse, registry, features, Clock(None))
 
     def names_in_champion() -> set[str]:
-        found = registry.champion("churn-subscriptions")
-        assert found is not None
-        return {feature.name for feature in found[0].encoder.features}
+        champion = registry.champion("churn-subscriptions")
+        assert champion is not None
+        return {feature.name for feature in champion[0].encoder.features}
 
     assert trainer().train(company, "when_due").status == "too_few_outcomes"
     assert trainer().train(company, "when_due").status == "not_due"
     assert scorer().stage(company).rows > 0
 
-    # Added: the rule reads it, so that a reason is written with its words.
+    # Added: the rule reads it, so that a reason is written with its label.
     _write(dbt, sql, yaml, "weeks_as_customer", "Weeks as a customer")
     binding = replace(CHURN, task=replace(CHURN.task, rule_feature="weeks_as_customer"))
     assert "weeks_as_customer" in _columns(warehouse)

@@ -52,12 +52,12 @@ def dbt(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> DbtRu
 def _versions(warehouse: Warehouse, relation: str) -> dict[int, set[str]]:
     """The versions that a relation's rows name, by company."""
     with warehouse.connect() as connection:
-        found: dict[int, set[str]] = {}
+        versions: dict[int, set[str]] = {}
         for company_id, version in connection.execute(
             f"select distinct company_id, feature_version from features.{relation}"
         ):
-            found.setdefault(company_id, set()).add(version)
-    return found
+            versions.setdefault(company_id, set()).add(version)
+    return versions
 
 
 def _append(dbt: DbtRuns, file: str, text: str) -> None:
@@ -69,11 +69,11 @@ def _append(dbt: DbtRuns, file: str, text: str) -> None:
 def test_every_row_names_one_version_per_company_and_settings(warehouse: Warehouse, dbt: DbtRuns) -> None:
     for relation in (*FEATURE_RELATIONS, *CHURN_RELATIONS):
         versions = _versions(warehouse, relation)
-        assert [len(found) for found in versions.values()] == [1, 1]
-        (one,), (other,) = versions.values()
+        assert [len(of_company) for of_company in versions.values()] == [1, 1]
+        (version,), (other,) = versions.values()
         # One SQL made both; the companies' settings differ.
-        assert one.split(".")[0] == other.split(".")[0]
-        assert one.split(".")[1] != other.split(".")[1]
+        assert version.split(".")[0] == other.split(".")[0]
+        assert version.split(".")[1] != other.split(".")[1]
 
 
 def test_dagsters_code_version_is_the_versions_first_part(warehouse: Warehouse, dbt: DbtRuns) -> None:
@@ -97,21 +97,21 @@ def test_words_and_unrelated_models_change_no_version_and_a_features_basis_does(
     warehouse.write_dbt_profile(tmp_path)
     elsewhere = DbtRuns(copy_project(tmp_path / "project"), tmp_path)
     yaml = elsewhere.project / "models" / "features" / "_ticket_features.yml"
-    words = yaml.read_text()
+    text = yaml.read_text()
     for model in ("analytics/risk_by_month", "tasks/churn/churn_labels"):
         with (elsewhere.project / "models" / f"{model}.sql").open("a") as opened:
             opened.write("\n-- for the reader\n")
-    yaml.write_text(words.replace("label: Tickets open", "label: Tickets still open", 1))
+    yaml.write_text(text.replace("label: Tickets open", "label: Tickets still open", 1))
     before = _sql_versions(dbt)
 
     assert _sql_versions(elsewhere) == before
 
-    yaml.write_text(words.replace("basis: event_times", "basis: attributes", 1))
+    yaml.write_text(text.replace("basis: event_times", "basis: attributes", 1))
     after = _sql_versions(elsewhere)
     assert {name for name in before if before[name] != after[name]} == {"ticket_features", "customer_feature_matrix"}
 
 
-def test_changed_settings_and_rates_build_anew_the_rows_that_rest_on_them(warehouse: Warehouse, dbt: DbtRuns) -> None:
+def test_changed_settings_and_rates_rebuild_the_rows_that_rest_on_them(warehouse: Warehouse, dbt: DbtRuns) -> None:
     """A rate of May reaches the dates after it, in the marts that hold money."""
     before = _versions(warehouse, "churn_feature_matrix")
     with warehouse.connect() as connection:
@@ -133,7 +133,7 @@ def test_changed_settings_and_rates_build_anew_the_rows_that_rest_on_them(wareho
     after = _versions(warehouse, "churn_feature_matrix")
     assert rows == (written["ticket_features"], written["customer_features"])
     assert written["payment_features"] == written["customer_features"]
-    assert [len(found) for found in after.values()] == [1, 1]
+    assert [len(of_company) for of_company in after.values()] == [1, 1]
     assert [before[company] == after[company] for company in sorted(before)] == [True, False]
     with warehouse.connect() as connection:
         connection.execute("delete from before.customer_feature_matrix where company_id = 2")
@@ -145,7 +145,7 @@ def test_changed_settings_and_rates_build_anew_the_rows_that_rest_on_them(wareho
     assert unmoved == {}
 
 
-def test_changed_sql_builds_the_mart_and_the_matrix_anew_and_never_mixes(warehouse: Warehouse, dbt: DbtRuns) -> None:
+def test_changed_sql_rebuilds_the_mart_and_the_matrix_and_never_mixes(warehouse: Warehouse, dbt: DbtRuns) -> None:
     before = {relation: _versions(warehouse, relation) for relation in FEATURE_RELATIONS}
     _append(dbt, "models/intermediate/int_payments__intervals.sql", "\n-- another way\n")
 
@@ -163,8 +163,8 @@ def test_changed_sql_builds_the_mart_and_the_matrix_anew_and_never_mixes(warehou
     unmoved = {relation for relation in FEATURE_RELATIONS if before[relation] == after[relation]}
     assert unmoved == {"customer_features", "ticket_features", "activity_features"}
     for relation in ("customer_feature_matrix", *CHURN_RELATIONS):
-        assert [len(found) for found in after[relation].values()] == [1, 1]
-        assert not any("mixed" in found for found in after[relation].values())
+        assert [len(of_company) for of_company in after[relation].values()] == [1, 1]
+        assert not any("mixed" in of_company for of_company in after[relation].values())
 
 
 def test_a_mart_is_not_built_from_intervals_that_have_not_taken_in_a_load(warehouse: Warehouse, dbt: DbtRuns) -> None:

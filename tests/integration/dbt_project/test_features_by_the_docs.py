@@ -263,8 +263,8 @@ def test_a_history_takes_on_a_type_that_all_of_it_fits_and_fails_with_another(
 def test_a_basis_that_is_mistyped_ends_the_build_before_it_begins(dbt: DbtRuns, project: Path) -> None:
     yaml = project / "models" / "features" / "_ticket_features.yml"
     yaml.write_text(yaml.read_text().replace("basis: attributes", "basis: attribute", 1))
-    words = "basis is 'attribute'; use one of event_times, attributes"
+    message = "basis is 'attribute'; use one of event_times, attributes"
 
     dbt.parse()
-    with pytest.raises(CompilationError, match=words):
+    with pytest.raises(CompilationError, match=message):
         dbt.run("run", "--select", "ticket_features")

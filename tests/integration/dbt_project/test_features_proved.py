@@ -17,7 +17,7 @@ from orchestration.cli.main import app
 from pipeline.features.catalogue import place_of, read_features
 from pipeline.features.dbt import prepare_manifest, profiles_directory
 from pipeline.features.impact import UnknownName, columns_that_hang_on, find_impact
-from pipeline.features.proof import SCHEMAS, SUFFIX, prove_features, words_of_failure
+from pipeline.features.proof import SCHEMAS, SUFFIX, describe_failure, prove_features
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.scoring import Scorer
 from pipeline.prediction.tasks import task_named
@@ -84,7 +84,7 @@ def test_features_whose_past_stands_still_are_proven_and_those_that_moved_are_na
 ) -> None:
     assert set(_catalogue(warehouse, company).values()) == {None}
     with warehouse.connect() as connection:
-        one, other = connection.execute(
+        customer, other = connection.execute(
             "select customer_id from features.churn_feature_matrix where company_id = %s and as_of_date = %s"
             " order by 1 limit 2",
             [company.company_id, PAST],
@@ -92,11 +92,11 @@ def test_features_whose_past_stands_still_are_proven_and_those_that_moved_are_na
         where = "where company_id = %s and as_of_date = %s and customer_id = %s"
         connection.execute(
             f"update features.customer_feature_matrix set tenure_days = tenure_days + 1 {where}",
-            [company.company_id, PAST, *one],
+            [company.company_id, PAST, *customer],
         )
         connection.execute(
-            'update features.customer_feature_matrix set custom_attributes = custom_attributes || \'{"industry": "no"}\''
-            f" {where}",
+            "update features.customer_feature_matrix"
+            f' set custom_attributes = custom_attributes || \'{{"industry": "no"}}\' {where}',
             [company.company_id, PAST, *other],
         )
         connection.commit()
@@ -107,8 +107,8 @@ def test_features_whose_past_stands_still_are_proven_and_those_that_moved_are_na
     assert proof.rows > 10
     assert {"revenue_90d", "attribute_industry", "attribute_employees"} <= set(proof.differing)
     assert proof.failed == {"tenure_days": 1, "attribute_industry": 1}
-    assert "attribute_industry 1, tenure_days 1" in str(words_of_failure([proof]))
-    assert words_of_failure([replace(proof, differing=dict.fromkeys(proof.differing, 0))]) is None
+    assert "attribute_industry 1, tenure_days 1" in str(describe_failure([proof]))
+    assert describe_failure([replace(proof, differing=dict.fromkeys(proof.differing, 0))]) is None
     proven = _catalogue(warehouse, company)
     assert set(proven) == set(proof.differing)
     assert {name for name, passed in proven.items() if not passed} == set(proof.failed)
@@ -127,8 +127,8 @@ def test_rows_that_only_one_side_has_differ_in_every_feature_and_versions_must_b
             " where (company_id, customer_id, as_of_date) not in (select company_id, customer_id, as_of_date"
             " from features.churn_feature_matrix where as_of_date = '2025-06-01' order by company_id limit 1)"
         )
-        found = compare_with_stored(connection, CHURN.relations, rebuilt, company.company_id, PAST, [])
-        assert set(found.differing.values()) == {1}
+        comparison = compare_with_stored(connection, CHURN.relations, rebuilt, company.company_id, PAST, [])
+        assert set(comparison.differing.values()) == {1}
 
         connection.execute("update elsewhere.matrix set feature_version = 'another.one'")
         with pytest.raises(FeaturesNotBuilt, match=r"another\.one.*`churn run`"):
@@ -207,7 +207,14 @@ def test_a_held_date_is_replayed_as_the_source_said_it_and_nothing_else_moves(
     scorer = Scorer(CHURN, warehouse, registry, features, Clock(END))
     with warehouse.connect() as connection:
         newest = scorer.stage(company).as_of_date
-        hold(connection, CHURN.relations.contract, company.company_id, newest, END, {"no source fell silent": "payments: 0"})
+        hold(
+            connection,
+            CHURN.relations.contract,
+            company.company_id,
+            newest,
+            END,
+            {"no source fell silent": "payments: 0"},
+        )
         connection.execute("update ml.publication_holds set as_of_date = %s", [held])
         connection.commit()
 
@@ -253,7 +260,7 @@ def test_impact_follows_lineage_and_suggests_names(settings: Settings, dbt: DbtR
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "columns"),
     [
         ("with a as (select x as y, z from t) select y, z as w from a", {"y"}),
         ("with a as (select * from t) select * from a", {"x"}),
@@ -264,8 +271,8 @@ def test_impact_follows_lineage_and_suggests_names(settings: Settings, dbt: DbtR
     ],
     ids=["renamed", "star", "condition", "not used", "in an aggregate", "union"],
 )
-def test_a_column_is_followed_through_scopes_and_new_names(query: str, found: set[str]) -> None:
-    assert columns_that_hang_on(query, {"t": {"x"}}) == found
+def test_a_column_is_followed_through_scopes_and_new_names(query: str, columns: set[str]) -> None:
+    assert columns_that_hang_on(query, {"t": {"x"}}) == columns
 
 
 def test_every_feature_is_found_by_its_name_where_it_is_made(dbt: DbtRuns) -> None:

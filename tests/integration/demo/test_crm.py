@@ -57,14 +57,14 @@ class Crm:
 
     def records(self, entity: str, company: str = "brightdesk", **parameters: Any) -> list[Record]:
         """All records on all pages, as they came."""
-        found: list[Record] = []
+        records: list[Record] = []
         while True:
             page = self.get(f"/api/v1/{entity}", company, **parameters).raise_for_status().json()
-            found += page["data"]
-            assert len(found) <= page["total"]
+            records += page["data"]
+            assert len(records) <= page["total"]
             if page["next_cursor"] is None:
-                assert len(found) == page["total"]
-                return found
+                assert len(records) == page["total"]
+                return records
             parameters["cursor"] = page["next_cursor"]
 
     def move_clock(self, **move: Any) -> httpx.Response:
@@ -90,7 +90,7 @@ def start(home: Path) -> Iterator[Callable[..., Crm]]:
     """Starts CRMs; ends them with the module."""
     started: list[Crm] = []
 
-    def start_one(*options: str) -> Crm:
+    def start_crm(*options: str) -> Crm:
         command = [sys.executable, "-m", "demo", "serve", "--home", str(home), "--port", "0", *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -100,7 +100,7 @@ def start(home: Path) -> Iterator[Callable[..., Crm]]:
         assert line == f"Habari CRM ready at {base_url} (description at /docs)\n"
         return started[-1]
 
-    yield start_one
+    yield start_crm
     for crm in started:
         crm.client.close()
         crm.process.terminate()
@@ -135,12 +135,12 @@ def newest(records: list[Record]) -> str:
 @pytest.mark.parametrize("size", [61, 100, 500, 1000])
 def test_every_page_size_gives_every_record_once_and_in_order(crm: Crm, entity: str, size: int) -> None:
     company = COMPANY_WITH_MANY[entity]
-    found = crm.records(entity, company, page_size=size)
-    places = [(moment(each["updated_at"]), each["id"]) for each in found]
+    records = crm.records(entity, company, page_size=size)
+    places = [(moment(each["updated_at"]), each["id"]) for each in records]
     totals = crm.get("/api/v1/totals", company).json()[entity]
     assert places == sorted(places)
-    assert len({each["id"] for each in found}) == len(found) == totals["live"] + totals["deleted"]
-    assert sum(each["deleted"] for each in found) == totals["deleted"]
+    assert len({each["id"] for each in records}) == len(records) == totals["live"] + totals["deleted"]
+    assert sum(each["deleted"] for each in records) == totals["deleted"]
 
 
 def test_ties_reach_across_pages(crm: Crm) -> None:

@@ -213,13 +213,13 @@ def test_no_secret_is_in_any_table_any_file_or_anything_printed(run: Run) -> Non
         for schema, table in run.ask(
             "select schemaname, tablename from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"
         ):
-            found = connection.execute(
+            leaks = connection.execute(
                 sql.SQL("select substring(held::text from %s) from {} as held where held::text ~ %s").format(
                     sql.Identifier(str(schema), str(table))
                 ),
                 (anything_planted, anything_planted),
             ).fetchall()
-            assert found == [], f"{schema}.{table}"
+            assert leaks == [], f"{schema}.{table}"
             looked_in += 1
     assert looked_in > 30
     assert run.ask("select count(*) > 0 from dagster.event_logs") == [(True,)]

@@ -39,13 +39,13 @@ def repository(
 
 def _ancestors(repository: dg.RepositoryDefinition, key: dg.AssetKey) -> set[dg.AssetKey]:
     graph = repository.asset_graph
-    found: set[dg.AssetKey] = set()
+    ancestors: set[dg.AssetKey] = set()
     waiting = [key]
     while waiting:
-        for parent in graph.get(waiting.pop()).parent_keys - found:
-            found.add(parent)
+        for parent in graph.get(waiting.pop()).parent_keys - ancestors:
+            ancestors.add(parent)
             waiting.append(parent)
-    return found
+    return ancestors
 
 
 def test_no_asset_depends_on_a_key_that_nothing_makes(repository: dg.RepositoryDefinition) -> None:

@@ -24,8 +24,8 @@ FOR_OPERATORS = {"analytics.run_history"}
 def relations(companies: TwoCompanies, *, ours: bool) -> list[tuple[str, bool]]:
     """Every relation (of ours, or of Postgres), and whether it has a company_id."""
     with companies.warehouse.connect() as connection:
-        found = connection.execute(EVERY_RELATION).fetchall()
-    return [(name, of_companies) for name, is_system, of_companies in found if is_system != ours]
+        rows = connection.execute(EVERY_RELATION).fetchall()
+    return [(name, of_companies) for name, is_system, of_companies in rows if is_system != ours]
 
 
 def counts(connection: psycopg.Connection[Any], relation: str) -> dict[int, int]:

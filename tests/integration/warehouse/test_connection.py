@@ -46,8 +46,8 @@ def test_a_schemas_url_makes_tables_in_that_schema(warehouse: Warehouse, driver:
         connection.exec_driver_sql("create table experiments (id int)")
     engine.dispose()
     with warehouse.connect() as connection:
-        found = connection.execute("select to_regclass('mlflow.experiments')::text").fetchone()
-    assert found == ("mlflow.experiments",)
+        row = connection.execute("select to_regclass('mlflow.experiments')::text").fetchone()
+    assert row == ("mlflow.experiments",)
 
 
 def test_settings_without_a_database_open_the_embedded_server(postgres: TestServer) -> None:

@@ -164,8 +164,8 @@ def test_a_login_becomes_nobody_else_and_makes_nothing_that_others_might_run(
                 psycopg.errors.UndefinedTable,
                 psycopg.errors.UndefinedFile,
             ):
-                found = connection.execute(statement)  # type: ignore[call-overload]
-                if found.description is None or found.fetchall():
+                answer = connection.execute(statement)  # type: ignore[call-overload]
+                if answer.description is None or answer.fetchall():
                     done.append(statement)
         assert connection.execute("select current_user, session_user").fetchone() == (login_of(company_id, door),) * 2
     assert done == []
@@ -267,8 +267,8 @@ def test_a_plan_made_for_one_company_is_not_run_for_the_next(postgres: TestServe
 
 
 def test_a_company_can_neither_hold_up_publications_nor_fill_the_disk(two_companies: TwoCompanies) -> None:
-    one = two_companies.company_ids[0]
-    with two_companies.login(one) as mine:
+    company_id = two_companies.company_ids[0]
+    with two_companies.login(company_id) as mine:
         locks = mine.execute(
             "select oid::regprocedure::text, has_function_privilege(oid, 'execute') from pg_proc"
             " where pronamespace = 'pg_catalog'::regnamespace and proname like '%advisory%'"

@@ -67,7 +67,7 @@ class Rebuilt:
 def rebuilt(postgres: TestServer, two_companies: TwoCompanies) -> Rebuilt:
     company_id = two_companies.company_ids[0]
     with two_companies.warehouse.connect() as connection:
-        (company,) = [one for one in list_companies(connection) if one.company_id == company_id]
+        (company,) = [company for company in list_companies(connection) if company.company_id == company_id]
         row = connection.execute(
             "select customer_id from features.churn_labels as labels"
             " join predictions.churn_current using (company_id, customer_id)"
@@ -219,7 +219,7 @@ def test_the_receipt_names_no_person_and_the_models_that_learned_from_him(
 
 
 def test_the_rest_of_the_company_is_where_it_was(two_companies: TwoCompanies, rebuilt: Rebuilt) -> None:
-    one, two = two_companies.company_ids
+    first, second = two_companies.company_ids
     with two_companies.warehouse.connect() as connection:
         customers = counts(connection, "(select distinct company_id, customer_id from raw.customers) as customers")
-    assert customers == {one: 39, two: 40}
+    assert customers == {first: 39, second: 40}

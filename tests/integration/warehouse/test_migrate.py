@@ -52,8 +52,8 @@ def test_a_migration_that_fails_leaves_the_warehouse_as_it_was(empty_database: W
     with pytest.raises(MigrationError, match="is as it was"):
         migrate(empty_database)
     with empty_database.connect() as connection:
-        found = connection.execute("select to_regclass('ops.companies'), to_regclass('raw.customers')").fetchone()
-    assert found == (None, "raw.customers")
+        row = connection.execute("select to_regclass('ops.companies'), to_regclass('raw.customers')").fetchone()
+    assert row == (None, "raw.customers")
     assert current_revision(empty_database) is None
 
 
@@ -67,8 +67,8 @@ def test_a_revision_that_this_code_does_not_know_is_an_error(warehouse: Warehous
 @pytest.mark.parametrize("relation", MADE_HERE, ids=str)
 def test_every_relation_that_python_names_exists(warehouse: Warehouse, relation: Relation) -> None:
     with warehouse.connect() as connection:
-        found = connection.execute("select to_regclass(%s)::text", (str(relation),)).fetchone()
-    assert found == (str(relation),)
+        row = connection.execute("select to_regclass(%s)::text", (str(relation),)).fetchone()
+    assert row == (str(relation),)
 
 
 def test_every_column_of_predictions_is_described(warehouse: Warehouse) -> None:

@@ -33,7 +33,7 @@ def documented() -> Rights:
         if not line.startswith("|"):
             break
         relation, *letters = _cells(line)
-        table[relation.strip("`")] = {role: found for role, found in zip(roles, letters, strict=True) if found}
+        table[relation.strip("`")] = {role: cell for role, cell in zip(roles, letters, strict=True) if cell}
     return table
 
 
@@ -50,7 +50,7 @@ def granted(connection: psycopg.Connection[Any], role: str) -> dict[str, str]:
         f" where relkind in ('r', 'p', 'v', 'm', 'f', 'S') and {OURS}",
         {"role": role},
     ).fetchall()
-    found = {}
+    by_relation = {}
     for relation, oid, *rights in rows:
         names = [name for name, holds in zip((*LETTERS, *NEVER), rights, strict=True) if holds]
         letters = "".join(LETTERS.get(name, f" {name} ") for name in names)
@@ -62,8 +62,8 @@ def granted(connection: psycopg.Connection[Any], role: str) -> dict[str, str]:
             ).fetchall()
             letters = (f"r({', '.join(name for (name,) in some)})" if some else "") + letters
         if letters:
-            found[relation] = letters
-    return found
+            by_relation[relation] = letters
+    return by_relation
 
 
 def expected(table: Rights, relation: str, role: str) -> str:
@@ -85,9 +85,9 @@ def test_every_right_in_the_catalog_is_in_the_table_and_the_other_way_round(two_
         for role in Role:
             actual = granted(connection, role)
             for relation in sorted(relations | actual.keys()):
-                found, said = actual.get(relation, ""), expected(table, relation, role)
-                if found != said:
-                    wrong.append(f"{relation}, {role}: the catalog says {found!r}, docs/security.md {said!r}")
+                held, said = actual.get(relation, ""), expected(table, relation, role)
+                if held != said:
+                    wrong.append(f"{relation}, {role}: the catalog says {held!r}, docs/security.md {said!r}")
         wrong += [
             f"{name} stands in docs/security.md and not in the catalog"
             for name in table

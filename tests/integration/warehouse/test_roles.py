@@ -113,12 +113,12 @@ DENIED_TO_COMPANIES = [
 @pytest.fixture
 def furnished(warehouse: Warehouse, add_company: Callable[..., Company]) -> Warehouse:
     """Two companies with a published score each, and tables where dbt and the tools make theirs."""
-    one, two = add_company("one"), add_company("two")
+    first, second = add_company("one"), add_company("two")
     with warehouse.connect() as connection:
         for relation in ("features.churn_feature_matrix", "analytics.customer_overview", "dagster.runs"):
             connection.execute(f"create table {relation} (company_id int)")  # type: ignore[call-overload]
         connection.execute("create view staging.stg_crm__customers as select * from raw.customers")
-        for company in (one, two):
+        for company in (first, second):
             publish(connection, company.company_id)
     return warehouse
 

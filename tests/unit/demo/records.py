@@ -14,9 +14,9 @@ SEED = 7
 
 
 def manifest_of(home: Path) -> Manifest:
-    found = read_manifest(home)
-    assert found is not None
-    return found
+    manifest = read_manifest(home)
+    assert manifest is not None
+    return manifest
 
 
 def store(home: Path, slug: str, entity: str) -> RecordStore:

@@ -27,12 +27,12 @@ def test_some_records_are_edited_long_after(home: Path) -> None:
     [("brightdesk", "customers"), ("brightdesk", "tickets"), ("brightdesk", "payments"), ("marketlane", "customers")],
 )
 def test_deleted_records_are_tombstones_and_stay_deleted(home: Path, slug: str, entity: str) -> None:
-    shown = rows(home, slug, entity)
-    deleted = set(column(shown, "key")[column(shown, "is_deleted")])
+    current = rows(home, slug, entity)
+    deleted = set(column(current, "key")[column(current, "is_deleted")])
     assert deleted
     later = rows(home, slug, entity, WORLD_END)
     assert deleted <= set(column(later, "key")[column(later, "is_deleted")])
-    records = render(entity, shown.filter(shown["is_deleted"]))
+    records = render(entity, current.filter(current["is_deleted"]))
     assert all(set(record) == {"id", "updated_at", "deleted"} and record["deleted"] is True for record in records)
 
 
@@ -56,8 +56,8 @@ def test_duplicate_accounts_are_mostly_merged(home: Path) -> None:
 
 
 def test_test_accounts_are_marked(home: Path) -> None:
-    shown = rows(home, "brightdesk", "customers")
-    tests = [record for record in render("customers", shown) if record.get("is_test")]
+    customers = rows(home, "brightdesk", "customers")
+    tests = [record for record in render("customers", customers) if record.get("is_test")]
     assert len(tests) == round(1500 * RATES.test_customers)
     assert all(str(record["name"]).startswith("Test account") for record in tests)
 
@@ -83,8 +83,8 @@ def test_refunds_are_records_of_their_own(home: Path) -> None:
     ],
 )
 def test_optional_fields_are_missing_as_often_as_stated(home: Path, entity: str, field: str, rate: float) -> None:
-    shown = rows(home, "marketlane", entity)
-    assert shown[field].null_count / shown.num_rows == pytest.approx(rate, abs=4 * (rate / shown.num_rows) ** 0.5)
+    current = rows(home, "marketlane", entity)
+    assert current[field].null_count / current.num_rows == pytest.approx(rate, abs=4 * (rate / current.num_rows) ** 0.5)
 
 
 def test_customers_pay_in_several_currencies_and_records_carry_several_offsets(home: Path) -> None:
@@ -135,18 +135,18 @@ def test_some_records_of_the_last_seen_moment_appear_only_later(home: Path, enti
     ],
 )
 def test_a_handful_of_records_break_the_contract(home: Path, slug: str, entity: str, defects: set[Defect]) -> None:
-    shown = rows(home, slug, entity)
-    found = column(shown, "defect")
-    assert set(found[found > 0]) == defects
-    assert 0 < (found > 0).mean() < 0.005
+    current = rows(home, slug, entity)
+    defect = column(current, "defect")
+    assert set(defect[defect > 0]) == defects
+    assert 0 < (defect > 0).mean() < 0.005
     mended = column(rows(home, slug, entity, WORLD_END), "defect")
-    assert (mended > 0).sum() < (found > 0).sum() + 3
+    assert (mended > 0).sum() < (defect > 0).sum() + 3
 
 
 def test_broken_records_look_as_the_description_says(home: Path) -> None:
-    shown = rows(home, "marketlane", "payments")
-    records = render("payments", shown)
-    for record, defect in zip(records, column(shown, "defect"), strict=True):
+    payments = rows(home, "marketlane", "payments")
+    records = render("payments", payments)
+    for record, defect in zip(records, column(payments, "defect"), strict=True):
         if defect and not record["deleted"]:
             assert {
                 Defect.NO_CUSTOMER: record["customer_id"] is None,

@@ -30,12 +30,12 @@ def test_one_seed_makes_one_world_and_another_seed_another(home: Path, tmp_path:
 
 def test_a_world_that_stands_is_not_built_again(home: Path) -> None:
     told: list[str] = []
-    found = build_world(home, customers=SIZES["default"], seed=SEED, progress=told.append)
-    assert found == manifest_of(home)
+    manifest = build_world(home, customers=SIZES["default"], seed=SEED, progress=told.append)
+    assert manifest == manifest_of(home)
     assert told == []
 
 
-def test_a_build_that_died_is_built_anew(tmp_path: Path) -> None:
+def test_a_build_that_died_is_built_again(tmp_path: Path) -> None:
     first = build_world(tmp_path, customers=SIZES["small"], seed=SEED, progress=lambda _: None)
     (tmp_path / "world.json").unlink()
     (tmp_path / "truth" / "seedling.parquet").write_bytes(b"half")
@@ -51,9 +51,9 @@ def test_a_size_out_of_range_is_named(total: int) -> None:
 def test_the_default_world_has_the_customers_it_names(home: Path) -> None:
     assert customers_by_company(SIZES["default"]) == {each.slug: each.customers for each in COMPANIES}
     for company in COMPANIES:
-        shown = rows(home, company.slug, "customers")
+        customers = rows(home, company.slug, "customers")
         extra = RATES.test_customers + RATES.duplicate_customers
-        assert company.customers <= shown.num_rows <= company.customers * (1 + 2 * extra) + 3
+        assert company.customers <= customers.num_rows <= company.customers * (1 + 2 * extra) + 3
 
 
 @pytest.mark.parametrize(("slug", "low", "high"), [("brightdesk", 0.80, 0.88), ("marketlane", 0.79, 0.88)])

@@ -136,8 +136,8 @@ def test_dates_are_read_as_days_from_python_and_from_arrow() -> None:
 
 def test_values_are_shown_plainly() -> None:
     frame = _frame(amount=[1.5, None], plan=["a", None], is_late=pd.array([True, None], dtype="boolean"))
-    shown = [display_values(frame[feature.name], feature).tolist() for feature in (AMOUNT, PLAN, LATE)]
-    assert shown == [[1.5, None], ["a", None], [True, None]]
+    displayed = [display_values(frame[feature.name], feature).tolist() for feature in (AMOUNT, PLAN, LATE)]
+    assert displayed == [[1.5, None], ["a", None], [True, None]]
 
 
 def _made_by(*versions: tuple[int, str, str]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 Revision 0001. The group roles exist already (warehouse/roles.py). The database is the
 owner's; every table here belongs to whoever migrates, and forces row-level security
-on him too where it is on, so that he needs a policy of his own.
+on the owner too where it is on, so that it needs a policy of his own.
 """
 
 from __future__ import annotations

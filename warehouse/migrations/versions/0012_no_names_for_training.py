@@ -1,6 +1,6 @@
 """Training reads no person's name: churn_ml has no right to the staging views, and never needed one.
 
-Revision 0012. dbt gave it to each view, and default privileges to each view that dbt makes anew.
+Revision 0012. dbt gave it to each view, and default privileges to each view that dbt makes again.
 """
 
 from __future__ import annotations

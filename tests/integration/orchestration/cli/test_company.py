@@ -93,11 +93,11 @@ def test_a_change_is_shown_field_by_field(churn: Churn, file: Callable[..., str]
         "connector_settings": ACME["connector_settings"] | {"page_size": 500},
         "custom_attributes": [{"name": "industry", "kind": "category", "is_fixed": True}],
     }
-    shown = churn("company", "apply", file(changed), "--yes").output
-    assert "tasks.churn.horizon_days: 30 → 60" in shown
-    assert "connector_settings.page_size: 500" in shown
-    assert "custom_attributes.industry.kind: category" in shown
-    assert "currency" not in shown
+    output = churn("company", "apply", file(changed), "--yes").output
+    assert "tasks.churn.horizon_days: 30 → 60" in output
+    assert "connector_settings.page_size: 500" in output
+    assert "custom_attributes.industry.kind: category" in output
+    assert "currency" not in output
     assert {row["action"] for row in audit(warehouse)[2:]} == {"company.changed", "company.task_changed"}
     assert horizon_days(warehouse, "acme") == 60
 
@@ -106,9 +106,9 @@ def test_a_company_that_the_file_does_not_name_stays_and_one_is_disabled_only_by
     churn: Churn, file: Callable[..., str], warehouse: Warehouse
 ) -> None:
     churn("company", "apply", file(ACME, SHOP), "--yes")
-    shown = churn("company", "apply", file(ACME | {"is_active": False}), "--yes").output
-    assert "acme is disabled" in shown
-    assert "left as they are: shop" in shown
+    output = churn("company", "apply", file(ACME | {"is_active": False}), "--yes").output
+    assert "acme is disabled" in output
+    assert "left as they are: shop" in output
     assert {slug: company.is_active for slug, company in registered(warehouse).items()} == {"acme": False, "shop": True}
     # What a person disabled is not enabled by a file that does not speak of it.
     assert "acme stays as it is" in churn("company", "apply", file(ACME), "--yes").output
@@ -172,10 +172,10 @@ def test_a_field_that_stands_twice_is_an_error_with_its_line(churn: Churn, tmp_p
 
 def test_single_fields_change_and_the_rest_stays(churn: Churn, file: Callable[..., str], warehouse: Warehouse) -> None:
     churn("company", "add", file(ACME))
-    shown = churn(
+    output = churn(
         "company", "change", "acme", "connector_settings.page_size=500", "entities=[customers, payments]"
     ).output
-    assert "entities" in shown
+    assert "entities" in output
     acme = registered(warehouse)["acme"]
     assert acme.connector_settings == ACME["connector_settings"] | {"page_size": 500}
     assert acme.entities == ("customers", "payments")
@@ -237,9 +237,9 @@ def test_an_encrypted_secret_is_a_reference_that_opens_and_is_shown_to_nobody(
     assert resolve_secret(reference, Settings(secret_key=OLD_KEY)) == "hunter2"
     settings = {"base_url": "https://crm.example.com", "api_key": reference}
     planned = churn("company", "apply", file(ACME | {"connector_settings": settings}), "--yes").output
-    shown = churn("company", "show", "acme").output
+    listing = churn("company", "show", "acme").output
     trail = str(audit(warehouse))
-    for text in (planned, shown, trail):
+    for text in (planned, listing, trail):
         assert "encrypted:#" in text
         assert reference.removeprefix("encrypted:") not in text
         assert "hunter2" not in text

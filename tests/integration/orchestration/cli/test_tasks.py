@@ -10,7 +10,7 @@ from pipeline.prediction.tasks import TASKS, UnknownTask
 from tests.integration.conftest import Churn
 from warehouse.companies.definition import Company
 
-OF_ONE_COMPANY = (
+COMPANY_COMMANDS = (
     ("grade",),
     ("drift",),
     ("holds",),
@@ -42,7 +42,7 @@ def test_a_task_that_the_company_does_not_have_is_said_to_be_missing(
     churn: Churn, add_company: Callable[..., Company]
 ) -> None:
     add_company("acme")
-    for command in OF_ONE_COMPANY:
+    for command in COMPANY_COMMANDS:
         with pytest.raises(UnknownTask, match="acme does not have the task support"):
             churn(*command, "--company", "acme", "--task", "support")
 

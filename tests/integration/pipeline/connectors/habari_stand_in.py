@@ -49,11 +49,11 @@ class StandIn:
 
     def _page(self, entity: str, parameters: dict[str, str]) -> dict[str, Any]:
         since = parameters.get("updated_since", "").replace("+00:00", "Z")
-        found = [record for record in self._sorted(entity) if record["updated_at"] >= since]
+        records = [record for record in self._sorted(entity) if record["updated_at"] >= since]
         start, size = int(parameters.get("cursor", 0)), int(parameters.get("page_size", 500))
         end = start + size
-        following = str(end) if end < len(found) else None
-        return {"data": found[start:end], "next_cursor": following, "total": len(found)}
+        following = str(end) if end < len(records) else None
+        return {"data": records[start:end], "next_cursor": following, "total": len(records)}
 
 
 def answer(status: int, body: object, **headers: str) -> Answer:

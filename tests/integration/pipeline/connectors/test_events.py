@@ -100,7 +100,7 @@ def test_every_source_gives_the_same_events(opening: Open, tmp_path: Path) -> No
     ]
     assert rows[1]["occurred_at"] == datetime(2025, 1, 4, 10, tzinfo=UTC)
     assert [json.loads(row["attributes"] or "{}").get("device") for row in rows] == ["web", None, "web"]
-    (rejected,) = [one for chunk in chunks for one in chunk.rejected]
+    (rejected,) = [record for chunk in chunks for record in chunk.rejected]
     assert (rejected.record_id, rejected.reason) == ("e4", "customer_id is missing")
     assert totals == Totals(live=3, deleted=1)
 
@@ -137,7 +137,9 @@ def test_events_are_loaded_where_there_are_any_and_not_asked_for_elsewhere(
                 slug, entities=entities, connector_settings={"base_url": served.url, "api_key": "file:key"}
             )
             results = sync_company(warehouse, company, clock, settings)
-            assert [(one.entity, one.status) for one in results] == [(entity, "succeeded") for entity in entities]
+            assert [(result.entity, result.status) for result in results] == [
+                (entity, "succeeded") for entity in entities
+            ]
     assert [len(served.asked("events")) for served in (watched, unwatched)] == [1, 0]
     with warehouse.connect() as connection:
         assert late_loads(connection, clock) == []

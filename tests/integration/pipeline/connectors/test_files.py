@@ -120,7 +120,7 @@ def test_a_query_makes_payments_of_invoice_lines_and_joins_files(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("query", "words"),
+    ("query", "message"),
     [
         ("select nope from lines", "no such column: nope"),
         ("select * from others", "no such table: others"),
@@ -130,12 +130,14 @@ def test_a_query_makes_payments_of_invoice_lines_and_joins_files(tmp_path: Path)
         ("select 1 from lines; select 2 from lines", "one statement"),
     ],
 )
-def test_a_query_that_fails_or_writes_is_an_error_that_names_the_tables(tmp_path: Path, query: str, words: str) -> None:
+def test_a_query_that_fails_or_writes_is_an_error_that_names_the_tables(
+    tmp_path: Path, query: str, message: str
+) -> None:
     write(tmp_path, "lines.csv", "a,b\n1,2\n")
     error = failure(files(tmp_path, {"lines": {"path": "lines.csv"}}, query=query))
     assert isinstance(error, MappingError)
     assert "connector_settings.files.payments.query" in str(error)
-    assert words in str(error)
+    assert message in str(error)
     assert list(tmp_path.rglob("*.db")) == []
 
 
@@ -154,7 +156,7 @@ def test_rejected_lines_are_spread_over_the_chunks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mapping", "kind", "words"),
+    ("mapping", "kind", "message"),
     [
         ({"path": "bill.csv"}, SourceNotFound, "no file matches bill.csv. There are: bills.csv, odd.bin"),
         ({"path": "nowhere/*.csv"}, SourceNotFound, "there is no folder"),
@@ -168,10 +170,10 @@ def test_rejected_lines_are_spread_over_the_chunks(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_read_is_an_error_that_says_what_to_mend(
-    tmp_path: Path, mapping: dict[str, Any], kind: type[ConnectorError], words: str
+    tmp_path: Path, mapping: dict[str, Any], kind: type[ConnectorError], message: str
 ) -> None:
     write(tmp_path, "bills.csv", "no,who,day,sum\n1,c,2025-01-01,1\n")
     write(tmp_path, "odd.bin", b"\xff\xfe\x00\x01" * 20)
     error = failure(files(tmp_path, **(MAPPING | mapping)))
     assert isinstance(error, kind)
-    assert words in str(error)
+    assert message in str(error)

@@ -171,7 +171,7 @@ def test_a_crm_that_never_answers_is_given_up(stand_in: StandIn) -> None:
 
 
 @pytest.mark.parametrize(
-    ("odd", "kind", "words"),
+    ("odd", "kind", "message"),
     [
         (refusal(404, "no such page"), SourceNotFound, "without /api/v1"),
         (refusal(422, "bad parameter"), UnexpectedResponse, 'answers 422, "bad parameter"'),
@@ -185,12 +185,12 @@ def test_a_crm_that_never_answers_is_given_up(stand_in: StandIn) -> None:
     ],
 )
 def test_an_answer_that_the_description_does_not_allow_is_an_error(
-    stand_in: StandIn, odd: Answer, kind: type[ConnectorError], words: str
+    stand_in: StandIn, odd: Answer, kind: type[ConnectorError], message: str
 ) -> None:
     stand_in.misbehave = lambda *_: odd
     error = failure(api(stand_in.url))
     assert isinstance(error, kind)
-    assert words in str(error)
+    assert message in str(error)
 
 
 def test_a_key_that_the_crm_echoes_is_struck_out(stand_in: StandIn) -> None:

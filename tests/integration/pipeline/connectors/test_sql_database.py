@@ -198,7 +198,7 @@ def test_a_table_of_versions_has_no_totals(source: MakeSource, sqlite: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("mapping", "words"),
+    ("mapping", "phrases"),
     [
         ({"table": "bill"}, ["no table bill", "bills", "connector_settings.tables.payments.table"]),
         ({"columns": COLUMNS | {"amount": "totl"}}, ["columns.amount is totl", "account, booked, changed"]),
@@ -208,12 +208,12 @@ def test_a_table_of_versions_has_no_totals(source: MakeSource, sqlite: str) -> N
     ],
 )
 def test_a_wrong_mapping_names_the_field_and_what_there_is(
-    source: MakeSource, sqlite: str, mapping: dict[str, Any], words: list[str]
+    source: MakeSource, sqlite: str, mapping: dict[str, Any], phrases: list[str]
 ) -> None:
     error = failure(lambda: read(source(sqlite, **mapping)))
     assert isinstance(error, MappingError | SourceNotFound)
-    for word in words:
-        assert word in str(error)
+    for phrase in phrases:
+        assert phrase in str(error)
 
 
 def test_an_entity_without_a_table_is_an_error(source: MakeSource, sqlite: str) -> None:

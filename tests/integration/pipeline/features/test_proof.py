@@ -216,7 +216,7 @@ def test_late_records_move_exactly_the_dates_that_may_know_them_and_kept_up_inte
 
 
 def test_a_label_moves_by_no_event_after_its_horizon(world: World) -> None:
-    found: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
 
     @FEWER
     @given(seed=st.integers(0, 2**32), customers=st.integers(1, 4), moment=st.sampled_from(MOMENTS[2:]))
@@ -233,11 +233,11 @@ def test_a_label_moves_by_no_event_after_its_horizon(world: World) -> None:
             for entity, rows in history.rows.items():
                 history.rows[entity] = [row for row in rows if row["updated_at"] < moment]
         assert moved_columns(*built) == set()
-        found.update(row["label_status"] for row in built[0].values())
+        statuses.update(row["label_status"] for row in built[0].values())
 
     prove()
 
-    assert set(found) >= {"churned", "retained", "left_before"}
+    assert set(statuses) >= {"churned", "retained", "left_before"}
 
 
 @pytest.mark.parametrize("labels", ALL_LABELS)
@@ -267,7 +267,9 @@ def test_periods_whose_labels_a_load_moves_are_found_due(world: World, labels: s
                         " where company_id = %s",
                         [load_id, company_id],
                     )
-                found = set(world.connection.execute(f"select company_id, as_of_date from ({query}) as p where is_due"))
+                due_periods = set(
+                    world.connection.execute(f"select company_id, as_of_date from ({query}) as p where is_due")
+                )
         dates = {key[2] for key in before[labels] if key[2] <= SECOND_LOAD.date()}
         for company_id in world.company_ids:
             for day in dates:
@@ -276,9 +278,9 @@ def test_periods_whose_labels_a_load_moves_are_found_due(world: World, labels: s
                     for each in (before, after)
                 ]
                 has_moved = rows[0] != rows[1]
-                assert not has_moved or (company_id, day) in found, moved_columns(*rows)
+                assert not has_moved or (company_id, day) in due_periods, moved_columns(*rows)
                 moved[has_moved] += 1
-                due[(company_id, day) in found] += 1
+                due[(company_id, day) in due_periods] += 1
 
     prove()
 

@@ -128,7 +128,7 @@ def test_how_much_evidence_a_rung_needs_is_a_setting(settings: Settings) -> None
         assert check.decision is not None
         rungs.append(check.decision.rung)
     assert rungs == ["rule", "own_model", "rule"]
-    assert any("1 more customers who left and 1 more who stayed" in words for words in check.advice)
+    assert any("1 more customers who left and 1 more who stayed" in advice for advice in check.advice)
 
 
 def test_a_source_that_cannot_be_reached_or_a_secret_that_is_missing_is_a_finding(
@@ -295,8 +295,8 @@ def test_the_command_needs_no_warehouse_writes_none_and_fails_where_a_load_would
     )
     done = CliRunner().invoke(app, ["company", "check", str(file)])
     assert done.exit_code == 0, done.output
-    for words in ("reachable", "100.0%", "a rule, for lack of outcomes", "What would help", "Nothing was written"):
-        assert words in done.output
+    for phrase in ("reachable", "100.0%", "a rule, for lack of outcomes", "What would help", "Nothing was written"):
+        assert phrase in done.output
     assert not (tmp_path / "home").exists()
     (tmp_path / "customers.csv").unlink()
     failed = CliRunner().invoke(app, ["company", "check", str(file)])

@@ -119,8 +119,8 @@ def test_hashed_the_same_person_is_the_same_in_a_company_and_another_in_the_next
     assert mine["name"] == also_mine["name"] != theirs["name"]
     assert mine["attributes"]["industry"] == "mills"
     assert also_mine["email"] is None
-    words = everything(warehouse)
-    assert not [person for person in PERSONAL if person in words]
+    content = everything(warehouse)
+    assert not [person for person in PERSONAL if person in content]
 
 
 def test_hashing_without_a_key_fails_the_load_and_says_what_to_set(warehouse: Warehouse, sync: Sync) -> None:

@@ -62,7 +62,9 @@ def test_invoice_lines_become_customers_and_payments(warehouse: Warehouse, take:
     known = lines.filter(pc.field("CustomerID").is_valid())
     invoices = known.group_by("InvoiceNo").aggregate([])
     people = known.group_by("CustomerID").aggregate([])
-    assert {name: (one.status, one.loaded, one.rejected, one.unaccounted) for name, one in results.items()} == {
+    assert {
+        name: (result.status, result.loaded, result.rejected, result.unaccounted) for name, result in results.items()
+    } == {
         "customers": ("succeeded", people.num_rows, 0, 0),
         "payments": ("succeeded", invoices.num_rows, 0, 0),
     }
@@ -82,7 +84,9 @@ def test_invoice_lines_become_customers_and_payments(warehouse: Warehouse, take:
 
 def test_every_table_of_ravenstack_is_taken_in(warehouse: Warehouse, take: Take) -> None:
     results = take("ravenstack")
-    assert {name: (one.status, one.loaded, one.rejected, one.unaccounted) for name, one in results.items()} == {
+    assert {
+        name: (result.status, result.loaded, result.rejected, result.unaccounted) for name, result in results.items()
+    } == {
         "customers": ("succeeded", 500, 0, 0),
         "tickets": ("succeeded", 2000, 0, 0),
         "payments": ("succeeded", 5000, 0, 0),

@@ -87,12 +87,12 @@ def test_a_first_sync_takes_everything_and_agrees_with_the_source(
     results = sync_company(
         warehouse, company, CLOCK, settings, dagster_run_id="run-1", progress=seen.append, chunk_rows=20
     )
-    assert [(one.entity, one.status, one.loaded, one.is_backfill) for one in results] == [
+    assert [(result.entity, result.status, result.loaded, result.is_backfill) for result in results] == [
         ("customers", "succeeded", 7, True),
         ("payments", "succeeded", 60, True),
     ]
     assert results[1].unaccounted == 0
-    assert [one.received for one in seen if one.entity == "payments"] == [20, 40, 60, 60]
+    assert [result.received for result in seen if result.entity == "payments"] == [20, 40, 60, 60]
     assert query(
         warehouse,
         "select entity, dagster_run_id, status, known_at, updated_since, received, loaded, unchanged, rejected,"
@@ -222,7 +222,7 @@ def test_a_failing_entity_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "phrases"),
     [
         ({"api_key": "file:no-such-key"}, ["Secret file:no-such-key: cannot read"]),
         ({"api_key": "env:NO_SUCH_VARIABLE"}, ["NO_SUCH_VARIABLE is not set"]),
@@ -232,14 +232,14 @@ def test_a_failing_entity_does_not_stop_the_others(
     ],
 )
 def test_wrong_connector_settings_are_a_failed_load_that_names_them(
-    warehouse: Warehouse, sync: Sync, changes: dict[str, Any], words: list[str]
+    warehouse: Warehouse, sync: Sync, changes: dict[str, Any], phrases: list[str]
 ) -> None:
     result = sync(**changes)
     assert result.status == "failed"
     assert result.error is not None
     assert result.error.startswith("Company acme, source connector habari_api: ")
-    for word in words:
-        assert word in result.error
+    for phrase in phrases:
+        assert phrase in result.error
     assert query(warehouse, "select status, error from ops.load_log") == [("failed", result.error)]
 
 
@@ -279,8 +279,8 @@ def test_two_syncs_at_once_load_everything_once(warehouse: Warehouse, company: C
         thread.start()
     for thread in both:
         thread.join()
-    assert [one.status for one in results] == ["succeeded", "succeeded"]
-    assert sum(one.loaded for one in results) == 60
+    assert [result.status for result in results] == ["succeeded", "succeeded"]
+    assert sum(result.loaded for result in results) == 60
     assert len(stored(warehouse)) == 60
     assert query(warehouse, "select status, error from ops.load_log") == [("succeeded", None)] * 2
 
@@ -299,7 +299,7 @@ def test_a_sync_waits_for_the_one_before_it(warehouse: Warehouse, company: Compa
         assert second.is_alive()
         assert query(warehouse, "select count(*) from ops.load_log") == [(0,)]
     second.join()
-    assert [one.status for one in results] == ["succeeded"]
+    assert [result.status for result in results] == ["succeeded"]
 
 
 def test_a_company_with_a_clock_of_its_own_sees_its_data_day_by_day(

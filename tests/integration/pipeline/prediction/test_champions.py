@@ -72,8 +72,8 @@ def test_models_are_listed_shown_promoted_and_rolled_back_by_command(
     assert re.search(r"churn-acme v2 .* champion", listed)
     assert not re.search(r"churn-acme v1 .* champion", listed)
     assert re.search(r"replaced +v1 → v2 .* training", listed)
-    shown = churn("model", "show", "--company", "acme", "--version", "1").output
-    assert shown.startswith("churn-acme v1  too_few_outcomes, rung rule")
+    output = churn("model", "show", "--company", "acme", "--version", "1").output
+    assert output.startswith("churn-acme v1  too_few_outcomes, rung rule")
     promoted = churn("model", "promote", "--company", "acme", "--version", "1").output
     assert promoted.startswith("churn-acme v1 publishes for acme now, instead of v2.")
     back = churn("model", "rollback", "--company", "acme").output

@@ -36,9 +36,9 @@ def test_two_companies_that_mean_different_silences_share_no_pool(
         add_company(slug, inactivity_days=days, **silent) for slug, days in (("a60", 60), ("b90", 90), ("c90", 90))
     )
     trainer = trainer_of(warehouse, tmp_path)
-    pools = [{other.slug for other in trainer._sharing(one)} for one in (sixty, ninety, also_ninety)]
+    pools = [{other.slug for other in trainer._sharing(tenant)} for tenant in (sixty, ninety, also_ninety)]
     assert pools == [{"a60"}, {"b90", "c90"}, {"b90", "c90"}]
-    meanings = [CHURN.settings_of(one).meaning() for one in (sixty, ninety, also_ninety)]
+    meanings = [CHURN.settings_of(tenant).meaning() for tenant in (sixty, ninety, also_ninety)]
     assert meanings[0] != meanings[1] == meanings[2]
 
 
@@ -52,18 +52,18 @@ def test_a_company_climbs_the_ladder_by_the_evidence_that_the_settings_ask_for(
     assert trainer.train(company, "always").rung == "own_model"
 
 
-def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(
+def test_a_changed_feature_version_is_trained_again_before_it_is_scored(
     warehouse: Warehouse, company: Company, tmp_path: Path
 ) -> None:
     registry = ModelRegistry(warehouse, tmp_path)
     assert trainer_of(warehouse, tmp_path).train(company, "when_due").status == "too_few_outcomes"
     assert registry.champion_feature_version("churn-acme") == "sql1.set1"
-    found = registry.champion("churn-acme")
-    assert found is not None
-    assert found[0].facts.feature_version == "sql1.set1"
-    words = {feature.name: feature.label for feature in found[0].encoder.features}
-    assert words["attribute_account_tier"] == "Tier"
-    assert list(words) == [
+    champion = registry.champion("churn-acme")
+    assert champion is not None
+    assert champion[0].facts.feature_version == "sql1.set1"
+    labels = {feature.name: feature.label for feature in champion[0].encoder.features}
+    assert labels["attribute_account_tier"] == "Tier"
+    assert list(labels) == [
         *("days_since_last_payment", "revenue_90d"),
         *("attribute_account_tier", "attribute_users", "attribute_trial"),
     ]
@@ -82,7 +82,7 @@ def test_a_changed_feature_version_is_trained_anew_before_it_is_scored(
         causes = [training.cause for training in trainings(connection, company.company_id, "churn")]
         decisions = promotions(connection, company.company_id, "churn")
     assert causes == ["feature_version", "first"]
-    assert [(one.event, one.from_version, one.to_version) for one in decisions] == [
+    assert [(decision.event, decision.from_version, decision.to_version) for decision in decisions] == [
         ("replaced", "1", "2"),
         ("first", None, "1"),
     ]

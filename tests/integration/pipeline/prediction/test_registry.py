@@ -42,9 +42,9 @@ def test_versions_the_champion_and_the_figures_survive_in_mlflow(
     challenger = registry.log_training("churn-acme", result, CHURN, promote=False)
     assert (first.version, challenger.version) == (FIRST, SECOND)
 
-    found = ModelRegistry(warehouse, tmp_path).champion("churn-acme")
-    assert found is not None
-    model, version = found
+    champion = ModelRegistry(warehouse, tmp_path).champion("churn-acme")
+    assert champion is not None
+    model, version = champion
     assert version == registry.champion_version("churn-acme") == FIRST
     frame = simulate(300, 10, rate=0.1)
     assert np.array_equal(model.score(frame).probability, result.model.score(frame).probability)
@@ -63,8 +63,15 @@ def test_versions_the_champion_and_the_figures_survive_in_mlflow(
     files = {file.path for file in registry._client.list_artifacts(first.run_id)}
     assert files == {"model", "training.json", "card.html"}
     page = registry.card(FIRST)
-    for words in ("What moves the scores", "Promised and kept", "Lift by tenth", "By segment", "Limits", "Fingerprint"):
-        assert words in page
+    for heading in (
+        "What moves the scores",
+        "Promised and kept",
+        "Lift by tenth",
+        "By segment",
+        "Limits",
+        "Fingerprint",
+    ):
+        assert heading in page
     assert page.count("<svg") == 2
     assert "http-equiv" not in page
     assert "src=" not in page
@@ -92,9 +99,9 @@ def test_the_rule_of_a_company_with_no_outcomes_becomes_champion(
     too_few = TrainingResult("too_few_outcomes", rule, result.counts, {}, {"mode": "none"}, {})
     registry = ModelRegistry(warehouse, tmp_path)
     registry.log_training("churn-young", too_few, CHURN)
-    found = registry.champion("churn-young")
-    assert found is not None
-    assert found[0].rung == "rule"
+    champion = registry.champion("churn-young")
+    assert champion is not None
+    assert champion[0].rung == "rule"
 
 
 def test_a_version_that_does_not_exist_cannot_become_champion(warehouse: Warehouse, tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ def test_a_store_of_models_that_is_away_is_a_clear_error_in_seconds_and_the_next
                 f"update more set company_id = {other.company_id};"
                 f"insert into features.{table} select * from more; drop table more"
             )
-    for one in (company, other):
-        trainer_of(warehouse, tmp_path).train(one, "always")
+    for tenant in (company, other):
+        trainer_of(warehouse, tmp_path).train(tenant, "always")
     registry = _Removable(warehouse, tmp_path)
     scorer = Scorer(CHURN, warehouse, registry, FEATURES, Clock(None))
 
@@ -95,10 +95,10 @@ def test_a_store_of_models_that_is_away_is_a_clear_error_in_seconds_and_the_next
             silent.listen()
         port = silent.getsockname()[1]
 
-        def work(one: Company) -> int:
+        def work(tenant: Company) -> int:
             away = f"postgresql+psycopg://churn:planted@127.0.0.1:{port}/models?connect_timeout=2"
-            registry.elsewhere = away if one.slug == "acme" else None
-            return scorer.stage(one).rows
+            registry.elsewhere = away if tenant.slug == "acme" else None
+            return scorer.stage(tenant).rows
 
         context: Any = SimpleNamespace(
             partition_keys=["acme", "other"],
@@ -111,10 +111,10 @@ def test_a_store_of_models_that_is_away_is_a_clear_error_in_seconds_and_the_next
         outcomes = for_each_company(context, warehouse, stage="score", work=work, counts=lambda rows: {"rows": rows})
         assert time.monotonic() - started < 15
     assert outcomes.results == {"other": 6}
-    words = outcomes.failures["acme"]
-    assert f"(MLflow, schema mlflow at 127.0.0.1:{port}/models) cannot be reached" in words
-    assert "what is published stands" in words
-    assert "planted" not in words
+    message = outcomes.failures["acme"]
+    assert f"(MLflow, schema mlflow at 127.0.0.1:{port}/models) cannot be reached" in message
+    assert "what is published stands" in message
+    assert "planted" not in message
     with warehouse.connect() as connection:
         assert connection.execute("select distinct company_id from ml.staged_scores").fetchall() == [
             (other.company_id,)

@@ -136,11 +136,11 @@ def test_chunks_make_the_rows_that_one_frame_makes_and_an_ordinary_day_explains_
     whole = build_score_rows(results["first"].model, _features(YESTERDAY), CHURN, model_version="churn-acme v1")
     staged = dict(_ask(warehouse, "select entity_id, to_jsonb(staged_scores) from ml.staged_scores"))
     for row in whole.itertuples():
-        found = staged[row.entity_id]
-        assert found["percentile"] == pytest.approx(row.percentile)
-        assert found["probability"] == pytest.approx(row.probability, abs=1e-12)
-        assert (found["reasons"], found["families"]) == (json.loads(row.reasons), json.loads(row.families))
-        assert (found["row_hash"], found["evidence"]) == (row.row_hash, json.loads(row.evidence))
+        staged_row = staged[row.entity_id]
+        assert staged_row["percentile"] == pytest.approx(row.percentile)
+        assert staged_row["probability"] == pytest.approx(row.probability, abs=1e-12)
+        assert (staged_row["reasons"], staged_row["families"]) == (json.loads(row.reasons), json.loads(row.families))
+        assert (staged_row["row_hash"], staged_row["evidence"]) == (row.row_hash, json.loads(row.evidence))
     assert _ask(warehouse, "select count(*) from ml.explained_parts") == [(CUSTOMERS,)]
     _publish(warehouse, company, YESTERDAY)
 
@@ -346,15 +346,15 @@ def test_the_command_shows_one_customers_score_in_words_and_publishes_nothing(
     untrained = asked("--company", "acme", "--customer", "c00003")
     assert "acme has no churn champion yet: run `churn train --company acme`" in str(untrained.exception)
     _register(warehouse, tmp_path, company, results["first"])
-    shown = asked("--company", "acme", "--customer", "c00003")
-    assert shown.exit_code == 0, shown.exception
+    answer = asked("--company", "acme", "--customer", "c00003")
+    assert answer.exit_code == 0, answer.exception
     expected = _scorer(warehouse, tmp_path).score_entity(_on(company, YESTERDAY), "c00003")
-    words = shown.output.splitlines()
-    assert words[0] == "Acme, customer c00003, as of 2025-12-01"
-    assert words[1].startswith(f"{expected['probability']:.1%} likely to leave within 30 days (")
-    assert words[2].startswith("By churn-acme v1, a model of the company's own, which learned from ")
-    assert words[3] == f"At stake: {expected['value']:,.2f} EUR (revenue_90d)."
-    assert words[-len(expected["reasons"]) :] == [
+    lines = answer.output.splitlines()
+    assert lines[0] == "Acme, customer c00003, as of 2025-12-01"
+    assert lines[1].startswith(f"{expected['probability']:.1%} likely to leave within 30 days (")
+    assert lines[2].startswith("By churn-acme v1, a model of the company's own, which learned from ")
+    assert lines[3] == f"At stake: {expected['value']:,.2f} EUR (revenue_90d)."
+    assert lines[-len(expected["reasons"]) :] == [
         f"  {reason['contribution']:+.2f}  {reason['text']}" for reason in expected["reasons"]
     ]
     assert _ask(warehouse, "select count(*) from ml.staged_scores") == [(0,)]

@@ -107,7 +107,7 @@ class World:
     def high(self) -> int:
         """How many a reader is told are at high risk, in the current set or anywhere in the feed."""
         return int(
-            self._one(
+            self._value(
                 "select (select count(*) from predictions.churn_current where risk_level = 'high')"
                 " + (select count(*) from predictions.churn_changes where risk_level = 'high')"
             )
@@ -118,7 +118,7 @@ class World:
             newest = newest_publication(conn, CHURN.contract, self.company.company_id)
         return newest.as_of_date if newest else None
 
-    def _one(self, query: str) -> Any:
+    def _value(self, query: str) -> Any:
         with self.warehouse.connect() as conn:
             row = conn.execute(query.encode()).fetchone()
         assert row is not None
@@ -227,8 +227,8 @@ def test_a_feature_that_goes_missing_for_many_at_once_holds_publication_and_a_fe
     assert world.score(tomorrow) == {}
     with world.warehouse.connect() as conn:
         conn.execute(missing, [tomorrow, "c4"])
-    words = "seats is missing for 57% of customers, 0% on 2026-03-10"
-    assert world.score(tomorrow) == {"no feature went missing for many at once": words}
+    reason = "seats is missing for 57% of customers, 0% on 2026-03-10"
+    assert world.score(tomorrow) == {"no feature went missing for many at once": reason}
 
 
 def test_what_somebody_accepts_passes_for_a_week_and_is_in_the_audit_log(world: World) -> None:

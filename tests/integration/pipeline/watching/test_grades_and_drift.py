@@ -181,7 +181,7 @@ def test_checks_name_the_company_and_its_figures(warehouse: Warehouse, company: 
 
     assert verdicts() == ({}, {}, {})
     with warehouse.connect() as conn:
-        assert broken_promises(conn, "churn").shown == {"acme": "nothing graded yet"}
+        assert broken_promises(conn, "churn").figures == {"acme": "nothing graded yet"}
     # Nobody left, though 42 percent were to.
     _label(warehouse, company, FIRST, set())
     grade_company(warehouse, CHURN, company, NOW)
@@ -283,9 +283,9 @@ def test_drift_is_measured_once_a_day_against_what_the_champion_learned_from_and
     assert nothing.status == "not_measured"
     assert "no feature rows" in nothing.note
 
-    shown = churn("drift", "--company", "acme", "--all").output
-    assert "acme · 2026-04-02" in shown
-    assert "Days since the last payment" in shown or "days_since_last_payment" in shown
+    output = churn("drift", "--company", "acme", "--all").output
+    assert "acme · 2026-04-02" in output
+    assert "Days since the last payment" in output or "days_since_last_payment" in output
     add_company("young")
     assert "young: not measured, it has no champion yet" in churn("drift", "--company", "young").output
     with pytest.raises(CompanyNotFound, match="acem"):
@@ -358,11 +358,11 @@ def test_grades_are_shown_by_command_with_challengers_below(
             [company.company_id, FIRST],
         )
     _label(warehouse, company, FIRST, {"c8", "c9"})
-    shown = churn("grade", "--company", "acme").output
-    assert re.search(r"2026-01 +all +10 +2 +42\.5% +20\.0%", shown)
-    assert re.search(r"churn-acme v2 +challenger +1 +1 +25\.0% +100\.0%", shown)
-    assert re.search(r"churn-acme v2 +champion +1 +1 +80\.0%", shown)
-    assert "10 graded now, 0 corrected." in shown
+    output = churn("grade", "--company", "acme").output
+    assert re.search(r"2026-01 +all +10 +2 +42\.5% +20\.0%", output)
+    assert re.search(r"churn-acme v2 +challenger +1 +1 +25\.0% +100\.0%", output)
+    assert re.search(r"churn-acme v2 +champion +1 +1 +80\.0%", output)
+    assert "10 graded now, 0 corrected." in output
     with pytest.raises(CompanyNotFound, match="acem"):
         churn("grade", "--company", "acem")
 

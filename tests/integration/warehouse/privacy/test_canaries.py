@@ -36,12 +36,12 @@ ID = "acme-000017"
 @pytest.fixture
 def companies(warehouse: Warehouse, add_company: Callable[..., Company]) -> list[Company]:
     """Two companies with a customer each that can be told, and a third whose customers cannot."""
-    found = [add_company(slug) for slug in ("acme", "other", "shorty")]
+    registered = [add_company(slug) for slug in ("acme", "other", "shorty")]
     with warehouse.connect() as conn:
-        customer(conn, found[0], ID, PERSON)
-        customer(conn, found[1], "other-00099", "Somebody Else")
-        customer(conn, found[2], "c1", None)
-    return found
+        customer(conn, registered[0], ID, PERSON)
+        customer(conn, registered[1], "other-00099", "Somebody Else")
+        customer(conn, registered[2], "c1", None)
+    return registered
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_what_two_companies_have_marks_neither(warehouse: Warehouse, companies: 
 
 def told_to_operators(warehouse: Warehouse) -> list[str]:
     with warehouse.connect() as conn:
-        return [alert.words for alert in alerts_of_the_warehouse(conn, Clock(None))]
+        return [alert.sentence for alert in alerts_of_the_warehouse(conn, Clock(None))]
 
 
 TABLES = [

@@ -99,11 +99,11 @@ def test_a_later_sync_does_not_bring_the_person_back_and_the_totals_agree(
     ]
     results = sync(warehouse, company, settings, days=2)
     assert anywhere(warehouse, company) == {}
-    assert {entity: (one.loaded, one.rejected) for entity, one in results.items()} == {
+    assert {entity: (result.loaded, result.rejected) for entity, result in results.items()} == {
         "customers": (1, 0),
         "payments": (1, 0),
     }
-    assert [one.unaccounted for one in results.values()] == [0, 0]
+    assert [result.unaccounted for result in results.values()] == [0, 0]
     with warehouse.connect() as conn:
         # What a company gives again from the beginning is kept out as well.
         conn.execute("delete from ops.sync_cursors")

@@ -69,7 +69,7 @@ def test_between_any_two_statements_readers_of_every_isolation_level_see_the_old
         with stepped(warehouse, look) as publisher:
             publish_staged_scores(publisher, CHURN, company.company_id, SECOND_DAY, at(SECOND_DAY))
         assert len(seen) > 30
-        assert all(found == before for found in seen)
+        assert all(state == before for state in seen)
         for reader in opened:
             assert {row[0]: row[2] for row in published(reader, company.company_id)[0]} == {
                 name: score.probability for name, score in NEW.items()

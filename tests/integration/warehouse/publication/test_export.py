@@ -85,15 +85,15 @@ def test_current_scores_are_the_same_in_every_format(
         "jsonl": [json.loads(line) for line in (tmp_path / "jsonl").read_text().splitlines()],
         "parquet": parquet.read_table(tmp_path / "parquet").to_pylist(),
     }
-    found = {
+    scores = {
         name: [
             (row["customer_id"], float(row["churn_probability"]), str(row["as_of_date"]), _first_reason(row["reasons"]))
             for row in exported
         ]
         for name, exported in rows.items()
     }
-    assert found["csv"] == found["jsonl"] == found["parquet"]
-    assert found["csv"] == [
+    assert scores["csv"] == scores["jsonl"] == scores["parquet"]
+    assert scores["csv"] == [
         (customer, score.probability, "2026-01-02", "tenure_days") for customer, score in sorted(DAYS[1].items())
     ]
 

@@ -88,17 +88,21 @@ def test_a_change_says_whether_behaviour_a_model_or_a_correction_made_it(warehou
     publish(warehouse, company_id, FIRST_DAY + DAY, {"a": Score(0.8), "c": Score(0.2)}, "m v2")
     publish(warehouse, company_id, FIRST_DAY + 2 * DAY, {"a": Score(0.1), "d": Score(0.2)}, "m v3")
     publish(warehouse, company_id, FIRST_DAY + 3 * DAY, {"a": Score(0.3), "d": Score(0.2)}, "m v3")
-    found = changes(warehouse, company_id)
-    assert sorted(found[:2]) == [("upsert", "a", "behaviour"), ("upsert", "b", "behaviour")]
-    assert found[2] == ("upsert", "a", "behaviour")
-    assert sorted(found[3:6]) == [
+    operations = changes(warehouse, company_id)
+    assert sorted(operations[:2]) == [("upsert", "a", "behaviour"), ("upsert", "b", "behaviour")]
+    assert operations[2] == ("upsert", "a", "behaviour")
+    assert sorted(operations[3:6]) == [
         ("delete", "b", "correction"),
         ("upsert", "a", "correction"),
         ("upsert", "c", "correction"),
     ]
-    assert found[6] == ("upsert", "a", "model")
-    assert sorted(found[7:10]) == [("delete", "c", "behaviour"), ("upsert", "a", "model"), ("upsert", "d", "behaviour")]
-    assert found[10:] == [("upsert", "a", "behaviour")]
+    assert operations[6] == ("upsert", "a", "model")
+    assert sorted(operations[7:10]) == [
+        ("delete", "c", "behaviour"),
+        ("upsert", "a", "model"),
+        ("upsert", "d", "behaviour"),
+    ]
+    assert operations[10:] == [("upsert", "a", "behaviour")]
 
 
 def test_a_customer_who_comes_back_is_sent_anew(warehouse: Warehouse, company_id: int) -> None:

@@ -186,10 +186,12 @@ def test_the_gate_names_what_is_wrong(warehouse: Warehouse, company: Company) ->
 
 def test_the_gate_adds_up_several_reasons_as_it_does_a_single_one(warehouse: Warehouse, company: Company) -> None:
     scores = _scores(company, FIRST_DAY, {"a": 0.5, "b": 0.5})
-    one, two, none = (f"[{', '.join(parts)}]" for parts in (['{"contribution": 1}'], ['{"contribution": 1}'] * 2, []))
-    for reasons, sums in ((one, 1.0), (two, 2.0), (none, 0.0)):
+    single, pair, none = (
+        f"[{', '.join(parts)}]" for parts in (['{"contribution": 1}'], ['{"contribution": 1}'] * 2, [])
+    )
+    for reasons, sums in ((single, 1.0), (pair, 2.0), (none, 0.0)):
         place = scores.schema.get_field_index("reasons")
-        given = scores.set_column(place, "reasons", pa.array([reasons, one]))
+        given = scores.set_column(place, "reasons", pa.array([reasons, single]))
         for missed in (0.0, 1.0):
             baseline = given.schema.get_field_index("baseline_log_odds")
             staged = given.set_column(baseline, "baseline_log_odds", pa.array([missed - sums, -1.0]))

@@ -175,9 +175,9 @@ def test_an_unknown_kind_is_refused() -> None:
 
 
 def test_fitting_twice_gives_the_same_model_with_any_number_of_threads(rows: FitRows) -> None:
-    one = fit_boosted_trees(rows).margins(rows.matrix)
-    two = fit_boosted_trees(FitRows(**{**rows.__dict__, "threads": 2})).margins(rows.matrix)
-    assert np.array_equal(one, two)
+    by_one_thread = fit_boosted_trees(rows).margins(rows.matrix)
+    by_two_threads = fit_boosted_trees(FitRows(**{**rows.__dict__, "threads": 2})).margins(rows.matrix)
+    assert np.array_equal(by_one_thread, by_two_threads)
 
 
 def test_contributions_are_tree_shap_values_by_their_definition(rows: FitRows) -> None:
@@ -190,8 +190,8 @@ def test_contributions_are_tree_shap_values_by_their_definition(rows: FitRows) -
     pair = FeatureEncoder(tuple(FEATURES[position] for position in keep), {})
     small = FitRows(np.nan_to_num(rows.matrix[:, keep]), rows.outcomes, pair, None, 7, 1)
     model = fit_boosted_trees(small, {"max_depth": 2, "subsample": 1.0, "colsample_bytree": 1.0})
-    one = BoostedTrees(model.booster[:1], model.column_types, 1, 1, model.parameters)
-    tree = json.loads(one.booster.get_dump(dump_format="json", with_stats=True)[0])
+    first_tree = BoostedTrees(model.booster[:1], model.column_types, 1, 1, model.parameters)
+    tree = json.loads(first_tree.booster.get_dump(dump_format="json", with_stats=True)[0])
 
     def expected(node: dict[str, Any], row: FloatArray, known: set[int]) -> float:
         if "leaf" in node:
@@ -203,11 +203,11 @@ def test_contributions_are_tree_shap_values_by_their_definition(rows: FitRows) -
         total = yes["cover"] + no["cover"]
         return sum(child["cover"] / total * expected(child, row, known) for child in (yes, no))
 
-    parts, _ = one.parts(small.matrix[:60])
-    for row, found in zip(small.matrix[:60], parts, strict=True):
+    parts, _ = first_tree.parts(small.matrix[:60])
+    for row, contributions in zip(small.matrix[:60], parts, strict=True):
         nothing, first, second, both = (expected(tree, row, known) for known in (set(), {0}, {1}, {0, 1}))
         by_hand = [(first - nothing + both - second) / 2, (second - nothing + both - first) / 2]
-        assert found == pytest.approx(by_hand, abs=1e-5)
+        assert contributions == pytest.approx(by_hand, abs=1e-5)
 
 
 def test_parts_that_miss_the_margin_by_more_than_rounding_are_an_error(

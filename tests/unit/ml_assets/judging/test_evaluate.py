@@ -85,8 +85,8 @@ def test_the_interval_of_single_rows_agrees_with_a_plain_bootstrap_by_scikit_lea
     probabilities = np.round(np.clip(0.3 + 0.1 * outcomes + random.normal(0, 0.15, 400), 0.01, 0.99), 2)
     draws = [random.integers(0, 400, 400) for _ in range(400)]
     plain = np.quantile([roc_auc_score(outcomes[draw], probabilities[draw]) for draw in draws], [0.025, 0.975])
-    found = metric_intervals(probabilities, outcomes, np.arange(400), seed=1, rounds=400)
-    assert (found["auc_low"], found["auc_high"]) == pytest.approx(tuple(plain), abs=0.012)
+    intervals = metric_intervals(probabilities, outcomes, np.arange(400), seed=1, rounds=400)
+    assert (intervals["auc_low"], intervals["auc_high"]) == pytest.approx(tuple(plain), abs=0.012)
 
 
 def test_each_draw_is_measured_as_scikit_learn_measures_weighted_rows() -> None:
@@ -99,7 +99,7 @@ def test_each_draw_is_measured_as_scikit_learn_measures_weighted_rows() -> None:
     customers = random.integers(0, 60, 300)
     (drawn,) = entity_draws(members(customers), 4, 1)
     weights = drawn[members(customers)]
-    found = metric_intervals(probabilities, outcomes, customers, seed=4, rounds=1)
+    intervals = metric_intervals(probabilities, outcomes, customers, seed=4, rounds=1)
     measures = {
         "auc": roc_auc_score,
         "average_precision": average_precision_score,
@@ -108,10 +108,10 @@ def test_each_draw_is_measured_as_scikit_learn_measures_weighted_rows() -> None:
     }
     for name, measure in measures.items():
         expected = measure(outcomes, probabilities, sample_weight=weights)
-        assert found[f"{name}_low"] == found[f"{name}_high"] == pytest.approx(expected), name
+        assert intervals[f"{name}_low"] == intervals[f"{name}_high"] == pytest.approx(expected), name
     bins = calibration_bins(probabilities)
     gaps = np.bincount(bins, weights * (probabilities - outcomes))
-    assert found["calibration_error_low"] == pytest.approx(np.abs(gaps).sum() / weights.sum())
+    assert intervals["calibration_error_low"] == pytest.approx(np.abs(gaps).sum() / weights.sum())
 
 
 def test_customers_seen_many_times_widen_every_interval() -> None:
@@ -127,8 +127,8 @@ def test_customers_seen_many_times_widen_every_interval() -> None:
 
 
 def test_one_class_has_no_interval_but_of_its_calibration() -> None:
-    found = metric_intervals(PROBABILITIES, np.zeros(4), np.arange(4), seed=1)
-    assert {name for name, end in found.items() if end is not None} == {
+    intervals = metric_intervals(PROBABILITIES, np.zeros(4), np.arange(4), seed=1)
+    assert {name for name, end in intervals.items() if end is not None} == {
         "brier_low",
         "brier_high",
         "calibration_error_low",

@@ -34,13 +34,13 @@ def _scores(customers: int = 400, dates: int = 3, seed: int = 1, promise: float 
 
 def _row(graded: pd.DataFrame, **key: object) -> pd.Series:
     wanted = {"as_of_month": None, "segment": "all", "model_version": "all", "evidence_level": "all"} | key
-    found = graded[
+    slices = graded[
         np.logical_and.reduce(
             [graded[name].isna() if value is None else graded[name] == value for name, value in wanted.items()]
         )
     ]
-    assert len(found) == 1
-    return found.iloc[0]
+    assert len(slices) == 1
+    return slices.iloc[0]
 
 
 def test_a_grade_has_the_measures_of_training_on_the_published_probabilities() -> None:
@@ -67,7 +67,7 @@ def test_grades_are_split_by_month_segment_model_and_rung() -> None:
     assert not graded.duplicated(grading.SLICE).any()
 
 
-def test_only_the_months_that_are_asked_for_are_graded_anew() -> None:
+def test_only_the_months_that_are_asked_for_are_graded_again() -> None:
     graded = grade(_scores(), months=[date(2026, 2, 1)])
     assert set(graded["as_of_month"].dropna()) == {date(2026, 2, 1)}
     assert _row(graded)["scores"] == 1200
@@ -75,10 +75,10 @@ def test_only_the_months_that_are_asked_for_are_graded_anew() -> None:
 
 def test_intervals_count_customers_and_not_rows() -> None:
     """The same customers on one date or on three tell the same; resampling rows would claim more."""
-    one, three = (_row(grade(_scores(dates=dates))) for dates in (1, 3))
+    one_date, three_dates = (_row(grade(_scores(dates=dates))) for dates in (1, 3))
     for name in ("auc", "average_precision", "log_loss", "kept"):
-        narrow = three[f"{name}_high"] - three[f"{name}_low"]
-        assert narrow == pytest.approx(one[f"{name}_high"] - one[f"{name}_low"], rel=0.05), name
+        narrow = three_dates[f"{name}_high"] - three_dates[f"{name}_low"]
+        assert narrow == pytest.approx(one_date[f"{name}_high"] - one_date[f"{name}_low"], rel=0.05), name
 
 
 def test_many_rows_give_nearly_the_interval_of_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,8 +92,8 @@ def test_many_rows_give_nearly_the_interval_of_all_of_them(monkeypatch: pytest.M
 
 def test_wilsons_interval_is_that_of_scipy() -> None:
     expected = binomtest(7, 40).proportion_ci(method="wilson")
-    found = wilson_interval(7 / 40, 40)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    interval = wilson_interval(7 / 40, 40)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_promises_that_are_not_kept_lie_outside_the_interval() -> None:

@@ -16,7 +16,7 @@ def reason(label: str, unit: str, value: Any, usual: Any = None, contribution: f
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "words"),
+    ("value", "unit", "text"),
     [
         (74.0, "days", "74 days"),
         (1.0, "days", "1 day"),
@@ -45,8 +45,8 @@ def reason(label: str, unit: str, value: Any, usual: Any = None, contribution: f
         ("pro", "name", "pro"),
     ],
 )
-def test_a_value_is_written_as_people_write_it(value: Any, unit: str, words: str) -> None:
-    assert reason("X", unit, value).fact == f"X: {words}"
+def test_a_value_is_written_as_people_write_it(value: Any, unit: str, text: str) -> None:
+    assert reason("X", unit, value).fact == f"X: {text}"
 
 
 @pytest.mark.parametrize(

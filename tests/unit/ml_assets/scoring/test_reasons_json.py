@@ -131,14 +131,14 @@ def test_the_families_of_a_row_add_up_to_its_parts_too(parts: np.ndarray) -> Non
 def test_scores_without_parts_still_add_up_by_one_reason_for_all() -> None:
     written = write_unexplained(np.array([0.25, -1.5, 0.0]), noun="risk")
     reasons = [json.loads(text) for text in written.json]
-    assert [[reason["feature"] for reason in one] for one in reasons] == [["other"]] * 3
-    assert [one[0]["contribution"] for one in reasons] == [0.25, -1.5, 0.0]
-    assert [one[0]["text"] for one in reasons] == [
+    assert [[reason["feature"] for reason in row] for row in reasons] == [["other"]] * 3
+    assert [row[0]["contribution"] for row in reasons] == [0.25, -1.5, 0.0]
+    assert [row[0]["text"] for row in reasons] == [
         "All other features together raise the risk",
         "All other features together lower the risk",
         "All other features together change nothing",
     ]
-    assert [one[0]["direction"] for one in reasons] == ["raises", "lowers", None]
+    assert [row[0]["direction"] for row in reasons] == ["raises", "lowers", None]
 
 
 def test_quotes_and_other_alphabets_in_values_stay_valid_json() -> None:

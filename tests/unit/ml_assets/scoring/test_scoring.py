@@ -118,7 +118,7 @@ def test_a_reason_compares_with_what_is_usual_in_its_own_company(model: TrainedM
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "words"),
+    ("change", "error", "message"),
     [
         ({"tenure_days": np.inf}, InfiniteValueError, "'tenure_days' is infinite in 20 of 20 rows"),
         ({"tenure_days": "long"}, FeatureTypeError, "'tenure_days' is a number and must hold numbers"),
@@ -127,9 +127,9 @@ def test_a_reason_compares_with_what_is_usual_in_its_own_company(model: TrainedM
     ],
 )
 def test_values_that_the_model_cannot_read_stop_scoring_and_name_the_feature(
-    model: TrainedModel, change: dict[str, object], error: type[Exception], words: str
+    model: TrainedModel, change: dict[str, object], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=message):
         build_score_rows(model, simulate(20, 1).assign(**change), CHURN, model_version="v")
 
 
@@ -166,8 +166,8 @@ def test_risk_is_judged_by_odds_against_the_base_rates_odds() -> None:
 
 
 def test_a_percentile_is_the_share_below_within_the_own_company() -> None:
-    found = percentiles(np.array([0.1, 0.2, 0.2, 0.9, 0.5]), np.array([1, 1, 1, 1, 2]))
-    assert found.tolist() == [12.5, 50.0, 50.0, 87.5, 50.0]
+    ranks = percentiles(np.array([0.1, 0.2, 0.2, 0.9, 0.5]), np.array([1, 1, 1, 1, 2]))
+    assert ranks.tolist() == [12.5, 50.0, 50.0, 87.5, 50.0]
 
 
 def test_the_hash_changes_with_level_whole_percent_and_leading_reasons_only() -> None:

@@ -58,11 +58,11 @@ def test_every_candidate_is_judged_on_the_same_rows_with_intervals(result: Train
 
 def test_the_report_holds_what_a_model_card_shows(result: TrainingResult) -> None:
     report = result.report
-    assert {one["segment"] for one in report["segments"]} == {"basic", "plus", "pro"}
-    assert sum(one["rows"] for one in report["calibration"]) == result.evaluations["rule"]["rows"]
-    assert sum(one["outcomes"] for one in report["lift"]) == result.evaluations["rule"]["outcomes"]
+    assert {segment["segment"] for segment in report["segments"]} == {"basic", "plus", "pro"}
+    assert sum(band["rows"] for band in report["calibration"]) == result.evaluations["rule"]["rows"]
+    assert sum(tenth["outcomes"] for tenth in report["lift"]) == result.evaluations["rule"]["outcomes"]
     assert report["lift"][0]["lift"] > 1 > report["lift"][-1]["lift"]
-    assert 0 < sum(one["share"] for one in report["drivers"]) <= 1 + 1e-9
+    assert 0 < sum(driver["share"] for driver in report["drivers"]) <= 1 + 1e-9
 
 
 def test_a_candidate_that_fails_is_named_and_stops_no_other(
@@ -73,13 +73,13 @@ def test_a_candidate_that_fails_is_named_and_stops_no_other(
 
     monkeypatch.setitem(candidates._FITTERS, "xgboost", broken)
     task = replace(TASK, candidates=("logistic", "xgboost", "blend"))
-    found = train(frame, FEATURES, task, **ARGUMENTS)
-    assert found.decision["failed"]["xgboost"] == "MemoryError: no room for trees"
-    assert "without xgboost" in found.decision["failed"]["blend"]
-    assert found.decision["chosen"] == "logistic"
+    training = train(frame, FEATURES, task, **ARGUMENTS)
+    assert training.decision["failed"]["xgboost"] == "MemoryError: no room for trees"
+    assert "without xgboost" in training.decision["failed"]["blend"]
+    assert training.decision["chosen"] == "logistic"
     monkeypatch.setitem(candidates._FITTERS, "logistic", broken)
-    found = train(frame, FEATURES, task, **ARGUMENTS)
-    assert (found.model.rung, found.decision["chosen"]) == ("rule", "rule")
+    training = train(frame, FEATURES, task, **ARGUMENTS)
+    assert (training.model.rung, training.decision["chosen"]) == ("rule", "rule")
 
 
 @pytest.mark.parametrize("kinds", [("logistic",), ("logistic", "xgboost", "blend"), ("lightgbm",)])
@@ -99,22 +99,22 @@ def test_a_recorded_model_is_repeated_bit_for_bit(frame: pd.DataFrame, kinds: tu
 def test_what_publishes_has_learned_from_the_calibration_dates_and_its_slope_is_of_a_fit_that_had_not(
     frame: pd.DataFrame,
 ) -> None:
-    found = train(frame, FEATURES, replace(TASK, candidates=("logistic",)), **ARGUMENTS)
+    training = train(frame, FEATURES, replace(TASK, candidates=("logistic",)), **ARGUMENTS)
     days = pd.to_datetime(frame["as_of_date"]).dt.strftime("%Y-%m-%d")
-    fit, calibrate = (days.isin(found.split[part]).to_numpy() for part in ("fit", "calibrate"))  # type: ignore[arg-type]
+    fit, calibrate = (days.isin(training.split[part]).to_numpy() for part in ("fit", "calibrate"))  # type: ignore[arg-type]
     outcomes = frame["outcome"].to_numpy(dtype=float)
 
     def fitted(learned: np.ndarray) -> tuple[Estimator, np.ndarray]:
-        encoder = FeatureEncoder.fit(frame[learned], found.model.encoder.features)
+        encoder = FeatureEncoder.fit(frame[learned], training.model.encoder.features)
         matrix = encoder.encode(frame)
         rows = FitRows(matrix[learned], outcomes[learned], encoder, None, 7, 1)
-        return fit_candidate("logistic", rows, found.model.estimator.settings()), matrix
+        return fit_candidate("logistic", rows, training.model.estimator.settings()), matrix
 
     (first, seen), (last, matrix) = fitted(fit), fitted(fit | calibrate)
-    published = found.model.score(frame, explain=False)
+    published = training.model.score(frame, explain=False)
     line = fit_calibrator(first.margins(seen[calibrate]), outcomes[calibrate])
-    assert found.model.calibrator.slope == pytest.approx(line.slope, abs=1e-9)
-    assert np.allclose(found.model.calibrator.log_odds(last.margins(matrix)), published.log_odds, atol=1e-9)
+    assert training.model.calibrator.slope == pytest.approx(line.slope, abs=1e-9)
+    assert np.allclose(training.model.calibrator.log_odds(last.margins(matrix)), published.log_odds, atol=1e-9)
     assert published.probability[calibrate].mean() == pytest.approx(outcomes[calibrate].mean(), abs=1e-6)
     assert not np.allclose(first.margins(seen), last.margins(matrix), atol=1e-3)
 
@@ -124,10 +124,10 @@ def test_a_model_with_features_left_out_is_repeated_bit_for_bit(
 ) -> None:
     monkeypatch.setattr(lessons, "select_features", lambda _: Selection(np.arange(3), 0.02))
     task = replace(TASK, candidates=("logistic",))
-    found = train(frame, FEATURES, task, **ARGUMENTS)
-    assert found.decision["features"]["kept"] == 3
-    again = repeat(found.model, found.split, frame, task)
-    assert np.array_equal(again.score(frame).probability, found.model.score(frame).probability)
+    training = train(frame, FEATURES, task, **ARGUMENTS)
+    assert training.decision["features"]["kept"] == 3
+    again = repeat(training.model, training.split, frame, task)
+    assert np.array_equal(again.score(frame).probability, training.model.score(frame).probability)
 
 
 def test_folds_roll_forward_with_a_gap_of_one_horizon(frame: pd.DataFrame) -> None:
@@ -145,16 +145,16 @@ def test_a_search_goes_on_where_it_stopped_and_its_record_is_plain_json(frame: p
     storage = optuna.storages.InMemoryStorage()
     stopped = train(frame, FEATURES, QUICK, budget=SearchBudget(trials=3, storage=storage), **ARGUMENTS)
     assert (stopped.decision["search"]["trials"], stopped.decision["search"]["resumed"]) == (3, 0)
-    found = train(frame, FEATURES, QUICK, budget=SearchBudget(trials=8, storage=storage), **ARGUMENTS)
-    record = found.decision["search"]
+    resumed = train(frame, FEATURES, QUICK, budget=SearchBudget(trials=8, storage=storage), **ARGUMENTS)
+    record = resumed.decision["search"]
     assert (record["trials"], record["resumed"]) == (8, 3)
     assert record["complete"] + record["pruned"] == 8
     assert len(record["folds"]) == 3
     for kind in ("logistic", "xgboost"):
         chosen = record["candidates"][kind]
-        assert found.decision["settings"][kind].items() >= chosen["settings"].items()
+        assert resumed.decision["settings"][kind].items() >= chosen["settings"].items()
         assert chosen["log_loss"] >= chosen["best_log_loss"]
-    json.dumps(found.decision, allow_nan=False)
+    json.dumps(resumed.decision, allow_nan=False)
     done = train(frame, FEATURES, QUICK, budget=SearchBudget(trials=8, storage=storage), **ARGUMENTS)
     assert done.decision["search"]["trials"] == 8
 
@@ -167,8 +167,8 @@ def test_a_search_without_time_gives_the_best_so_far_and_a_failing_trial_stops_n
 
     monkeypatch.setitem(candidates._FITTERS, "xgboost", broken)
     monkeypatch.setattr(search, "starting_point", lambda kind: {"candidate": kind})
-    found = train(frame, FEATURES, QUICK, budget=SearchBudget(trials=4), **ARGUMENTS)
-    record = found.decision["search"]
+    training = train(frame, FEATURES, QUICK, budget=SearchBudget(trials=4), **ARGUMENTS)
+    record = training.decision["search"]
     assert record["failed"] >= 1
     assert record["errors"] == ["ValueError: no trees today"]
     assert "logistic" in record["candidates"]
@@ -230,9 +230,9 @@ def test_a_gain_that_chance_explains_does_not_promote() -> None:
     random = np.random.default_rng(5)
     truth, rows = _judged(random, 600)
     shaken = 1 / (1 + np.exp(-(np.log(truth / (1 - truth)) + random.normal(0, 0.1, len(truth)))))
-    one, two = _verdict(truth, shaken, rows), _verdict(shaken, truth, rows)
-    assert one["log_loss_gain"] * two["log_loss_gain"] < 0
-    assert (one["promoted"], two["promoted"]) == (False, False)
+    forward, reverse = _verdict(truth, shaken, rows), _verdict(shaken, truth, rows)
+    assert forward["log_loss_gain"] * reverse["log_loss_gain"] < 0
+    assert (forward["promoted"], reverse["promoted"]) == (False, False)
 
 
 def test_weighted_average_precision_is_scikit_learns() -> None:
@@ -254,13 +254,15 @@ def test_of_candidates_near_the_best_the_blend_is_chosen_and_without_it_the_chea
         later = _CalibrationRows(identity(), np.zeros(0), losses + extra + noise - noise.mean())
         return Candidate(estimator, estimator, identity(), np.zeros(0), later)
 
-    found = {
+    contenders = {
         "logistic": candidate(0.0, 0.1),
         "xgboost": candidate(4032.0, 0.001),
         "blend": candidate(4032.0, 0.002),
         "random_forest": candidate(100.0, 0.003),
         "lightgbm": candidate(9000.0, 0.0),
     }
-    assert _pick_near("lightgbm", list(found), found, np.arange(400)) == "blend"
-    assert _pick_near("lightgbm", ["xgboost", "random_forest", "lightgbm"], found, np.arange(400)) == "random_forest"
-    assert _pick_near("lightgbm", ["xgboost", "lightgbm"], found, np.arange(400)) == "xgboost"
+    assert _pick_near("lightgbm", list(contenders), contenders, np.arange(400)) == "blend"
+    assert (
+        _pick_near("lightgbm", ["xgboost", "random_forest", "lightgbm"], contenders, np.arange(400)) == "random_forest"
+    )
+    assert _pick_near("lightgbm", ["xgboost", "lightgbm"], contenders, np.arange(400)) == "xgboost"

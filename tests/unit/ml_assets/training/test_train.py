@@ -51,7 +51,7 @@ def test_a_world_with_a_signal_gives_a_model_between_the_rule_and_the_truth(
     assert chosen["auc_low"] < chosen["auc"] < chosen["auc_high"]
 
 
-def test_what_training_found_is_plain_json(result: TrainingResult) -> None:
+def test_the_record_of_a_training_is_plain_json(result: TrainingResult) -> None:
     json.dumps([result.decision, result.split, result.evaluations], allow_nan=False)
 
 
@@ -112,32 +112,32 @@ def test_no_row_after_the_split_touches_what_is_learned(frame: pd.DataFrame, res
 
 
 def test_a_world_without_a_signal_has_an_auc_interval_that_contains_one_half() -> None:
-    found = train(simulate(1000, 16, rate=0.05, signal=0.0, seed=5), FEATURES, TASK, **ONE_THREAD)
+    training = train(simulate(1000, 16, rate=0.05, signal=0.0, seed=5), FEATURES, TASK, **ONE_THREAD)
     for candidate in ("xgboost", "logistic", "rule"):
-        metrics = found.evaluations[candidate]
+        metrics = training.evaluations[candidate]
         assert metrics["auc_low"] <= 0.5 <= metrics["auc_high"]
-    chosen = found.evaluations[found.decision["chosen"]]
-    assert abs(chosen["log_loss"] - found.evaluations["base_rate"]["log_loss"]) < 0.01
+    chosen = training.evaluations[training.decision["chosen"]]
+    assert abs(chosen["log_loss"] - training.evaluations["base_rate"]["log_loss"]) < 0.01
 
 
 @pytest.mark.parametrize(("churned", "word"), [(False, "hold fewer"), (True, "hold fewer")])
 def test_one_class_only_is_answered_by_the_rule_and_not_by_an_error(churned: bool, word: str) -> None:
     young = simulate(90, 6).assign(outcome=churned)
-    found = train(young, FEATURES, TASK, **ONE_THREAD)
-    assert (found.status, found.model.rung, found.evaluations) == ("too_few_outcomes", "rule", {})
-    assert word in found.decision["reason"]
-    probability = found.model.score(young).probability
+    training = train(young, FEATURES, TASK, **ONE_THREAD)
+    assert (training.status, training.model.rung, training.evaluations) == ("too_few_outcomes", "rule", {})
+    assert word in training.decision["reason"]
+    probability = training.model.score(young).probability
     assert np.all((probability > 0) & (probability < 1))
 
 
 def test_a_company_without_one_labelled_row_still_gets_the_rule() -> None:
     new = simulate(30, 1).assign(outcome=None)
-    found = train_rule(new, FEATURES, CHURN, feature_version="b.x", **ARGUMENTS)
-    assert (found.status, found.counts.rows) == ("too_few_outcomes", 0)
-    assert found.model.facts.last_seen_date is None
-    assert found.model.facts.feature_version == "b.x"
-    json.dumps(found.decision, allow_nan=False)
-    assert TrainedModel.from_files(found.model.to_files()).score(new).probability.max() < 0.2
+    training = train_rule(new, FEATURES, CHURN, feature_version="b.x", **ARGUMENTS)
+    assert (training.status, training.counts.rows) == ("too_few_outcomes", 0)
+    assert training.model.facts.last_seen_date is None
+    assert training.model.facts.feature_version == "b.x"
+    json.dumps(training.decision, allow_nan=False)
+    assert TrainedModel.from_files(training.model.to_files()).score(new).probability.max() < 0.2
 
 
 def test_the_same_data_again_keeps_the_champion_and_its_figures_stand_beside(
@@ -155,42 +155,42 @@ def test_a_better_challenger_replaces_a_champion_that_learned_from_noise(
 ) -> None:
     noise = frame.assign(outcome=frame["outcome"].sample(frac=1, random_state=3).to_numpy())
     weak = train(noise, FEATURES, TASK, **ONE_THREAD).model
-    found = train(frame, FEATURES, TASK, champion=weak, **ONE_THREAD)
-    assert found.status == "promoted"
-    assert found.decision["champion"]["log_loss_gain_low"] > 0
-    assert all(found.decision["champion"]["conditions"].values())
+    training = train(frame, FEATURES, TASK, champion=weak, **ONE_THREAD)
+    assert training.status == "promoted"
+    assert training.decision["champion"]["log_loss_gain_low"] > 0
+    assert all(training.decision["champion"]["conditions"].values())
 
 
 def test_a_champion_that_learned_from_the_test_dates_is_marked(frame: pd.DataFrame, result: TrainingResult) -> None:
     late = replace(result.model, facts=replace(result.model.facts, last_seen_date="2025-12-01"))
-    found = train(frame, FEATURES, TASK, champion=late, **ONE_THREAD)
-    assert found.decision["champion"]["champion_has_seen_these_rows"] is True
+    training = train(frame, FEATURES, TASK, champion=late, **ONE_THREAD)
+    assert training.decision["champion"]["champion_has_seen_these_rows"] is True
 
 
 def test_a_champion_of_other_features_is_replaced_and_the_reason_is_kept(
     frame: pd.DataFrame, result: TrainingResult
 ) -> None:
     narrower = [feature for feature in FEATURES if feature.name != "open_tickets"]
-    found = train(frame.drop(columns="open_tickets"), narrower, TASK, champion=result.model, **ONE_THREAD)
-    assert found.status == "promoted"
-    assert "open_tickets" in found.decision["champion"]["reason"]
+    training = train(frame.drop(columns="open_tickets"), narrower, TASK, champion=result.model, **ONE_THREAD)
+    assert training.status == "promoted"
+    assert "open_tickets" in training.decision["champion"]["reason"]
 
 
 def test_a_champion_of_another_feature_version_is_replaced_though_it_could_score(
     frame: pd.DataFrame, result: TrainingResult
 ) -> None:
-    found = train(frame.assign(feature_version="b.x"), FEATURES, TASK, champion=result.model, **ONE_THREAD)
-    assert found.status == "promoted"
-    assert found.model.facts.feature_version == "b.x"
-    assert "feature version" in found.decision["champion"]["reason"]
+    training = train(frame.assign(feature_version="b.x"), FEATURES, TASK, champion=result.model, **ONE_THREAD)
+    assert training.status == "promoted"
+    assert training.model.facts.feature_version == "b.x"
+    assert "feature version" in training.decision["champion"]["reason"]
 
 
 def test_a_candidate_that_does_not_pass_the_gate_leaves_the_one_column_rule(frame: pd.DataFrame) -> None:
     strict = replace(TASK, gate=Gate(log_loss_gain=10.0, average_precision_gain=1.0))
-    found = train(frame, FEATURES, strict, **ONE_THREAD)
-    assert (found.decision["chosen"], found.model.rung) == ("rule", "rule")
-    assert found.model.estimator.kind == "one_column_rule"
-    assert found.decision["gate"]["passed"] is False
+    training = train(frame, FEATURES, strict, **ONE_THREAD)
+    assert (training.decision["chosen"], training.model.rung) == ("rule", "rule")
+    assert training.model.estimator.kind == "one_column_rule"
+    assert training.decision["gate"]["passed"] is False
 
 
 def test_the_gate_opens_by_either_measure_and_not_by_equality() -> None:
@@ -213,16 +213,16 @@ def test_the_gate_stays_shut_for_a_candidate_that_may_be_a_coin(auc_low: float |
 
 
 def test_where_no_feature_tells_anything_the_rule_publishes() -> None:
-    found = train(simulate(600, 12, rate=0.08, signal=0.0, seed=5), FEATURES, TASK, **ONE_THREAD)
-    assert (found.decision["chosen"], found.model.rung) == ("rule", "rule")
-    assert found.decision["gate"]["passed_by"], "by its gains alone the candidate would have passed"
+    training = train(simulate(600, 12, rate=0.08, signal=0.0, seed=5), FEATURES, TASK, **ONE_THREAD)
+    assert (training.decision["chosen"], training.model.rung) == ("rule", "rule")
+    assert training.decision["gate"]["passed_by"], "by its gains alone the candidate would have passed"
 
 
 def test_a_short_history_trains_without_calibration_and_says_so() -> None:
-    found = train(simulate(600, 2, rate=0.1), FEATURES, TASK, **ONE_THREAD)
-    assert found.split["mode"] == "two_way"
-    assert "no calibration dates" in found.model.calibrator.reason
-    assert "test rows" in found.decision["candidate_chosen_on"]
+    training = train(simulate(600, 2, rate=0.1), FEATURES, TASK, **ONE_THREAD)
+    assert training.split["mode"] == "two_way"
+    assert "no calibration dates" in training.model.calibrator.reason
+    assert "test rows" in training.decision["candidate_chosen_on"]
 
 
 def test_rows_without_a_known_label_are_left_out(frame: pd.DataFrame, result: TrainingResult) -> None:
@@ -233,9 +233,9 @@ def test_rows_without_a_known_label_are_left_out(frame: pd.DataFrame, result: Tr
 
 def test_two_companies_with_the_same_customer_names_stay_apart() -> None:
     pool = pd.concat([simulate(300, 12, rate=0.08, seed=seed, company=seed) for seed in (1, 2)], ignore_index=True)
-    found = train(pool, FEATURES, TASK, rung="pooled_model", **ONE_THREAD)
-    assert found.counts.entities == 600
-    assert found.model.rung in ("pooled_model", "rule")
+    training = train(pool, FEATURES, TASK, rung="pooled_model", **ONE_THREAD)
+    assert training.counts.entities == 600
+    assert training.model.rung in ("pooled_model", "rule")
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_one_bad_record_rejects_itself_and_no_other() -> None:
     records[321]["amount"] = "n/a"
     chunk = validate_records(PAYMENTS, records, READING)
     assert chunk.accepted.num_rows == 499
-    assert [(one.record_id, json.loads(one.payload)["amount"]) for one in chunk.rejected] == [("p321", "n/a")]
+    assert [(record.record_id, json.loads(record.payload)["amount"]) for record in chunk.rejected] == [("p321", "n/a")]
 
 
 def test_all_that_is_wrong_with_a_record_stands_in_its_reason() -> None:
@@ -271,9 +271,9 @@ def test_whatever_json_comes_no_record_is_lost_and_none_is_both(case: tuple[Enti
     chunk = validate_records(entity, records, READING)
     assert chunk.received == len(records)
     repeats = chunk.received - chunk.accepted.num_rows - len(chunk.rejected)
-    one_by_one = [validate_records(entity, [record], READING) for record in records]
-    acceptable = sum(one.accepted.num_rows for one in one_by_one)
-    keys = {tuple(one.accepted.to_pylist()[0].values())[:2] for one in one_by_one if one.accepted.num_rows}
+    chunks = [validate_records(entity, [record], READING) for record in records]
+    acceptable = sum(chunk.accepted.num_rows for chunk in chunks)
+    keys = {tuple(chunk.accepted.to_pylist()[0].values())[:2] for chunk in chunks if chunk.accepted.num_rows}
     assert chunk.accepted.num_rows == len(keys)
     assert acceptable - len(keys) == repeats + len(chunk.rejected) - (len(records) - acceptable)
     for rejected in chunk.rejected:

@@ -31,9 +31,9 @@ def _manifest(meta: object, *, is_of_a_mart: bool = True) -> dict[str, Any]:
     return {
         "metadata": {"project_name": "churn_warehouse"},
         "macros": {
-            found[1]: {"name": found[1], "package_name": "churn_warehouse", "macro_sql": found[0]}
+            macro[1]: {"name": macro[1], "package_name": "churn_warehouse", "macro_sql": macro[0]}
             for text in texts
-            for found in _MACRO.finditer(text)
+            for macro in _MACRO.finditer(text)
         },
         "nodes": {"model.x": {"name": "payment_features", "resource_type": "model", "columns": columns}},
     }
@@ -50,7 +50,7 @@ def _without(key: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("feature", "words"),
+    ("feature", "message"),
     [
         (RIGHT | {"basis": "attribute"}, "basis is 'attribute'; use one of event_times, attributes"),
         (RIGHT | {"basis": None}, "basis is 'None'; use one of event_times, attributes"),
@@ -69,11 +69,11 @@ def _without(key: str) -> dict[str, str]:
         (None, "feature is no mapping of label, family, kind, basis, unit"),
     ],
 )
-def test_what_no_feature_may_say_is_refused_with_the_words_that_are_allowed(feature: object, words: str) -> None:
+def test_what_no_feature_may_say_is_refused_with_the_words_that_are_allowed(feature: object, message: str) -> None:
     said = _said({"feature": feature})
 
     assert "payment_features.refunds_30d: " in said
-    assert words in said
+    assert message in said
 
 
 def test_a_mistyped_feature_is_seen_in_a_mart_and_other_meta_is_free_elsewhere() -> None:

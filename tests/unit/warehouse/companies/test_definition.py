@@ -38,7 +38,7 @@ def test_an_attributes_label_and_unit_come_from_its_name_and_kind() -> None:
         {"name": "is_reseller", "kind": "flag", "label": None},
     ]
     definition = parse_definition(GOOD | {"custom_attributes": attributes, "segment_by": "industry"})
-    assert [(one.label, one.unit, one.is_fixed) for one in definition.custom_attributes] == [
+    assert [(attribute.label, attribute.unit, attribute.is_fixed) for attribute in definition.custom_attributes] == [
         ("Team size", "people", False),
         ("Line of business", "name", True),
         ("Is reseller", "yes or no", False),

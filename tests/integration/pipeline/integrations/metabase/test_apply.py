@@ -90,7 +90,7 @@ def test_a_plan_says_what_an_apply_does_and_writes_nothing(metabase: StandIn, ur
     kinds = ("collection", "group", "database", "card", "dashboard")
 
     def made(result: ApplyResult) -> list[str]:
-        return [str(one) for one in result.changes if one.action == "created" and one.kind in kinds]
+        return [str(change) for change in result.changes if change.action == "created" and change.kind in kinds]
 
     assert made(planned) == made(done)
 
@@ -125,7 +125,11 @@ def test_an_apply_killed_after_any_write_is_finished_by_the_next(
     definitions: Definitions, address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of those dashboards that have every kind of thing: mails, an alert, clicks that lead from one to another."""
-    some = [one for one in definitions.dashboards if one.key in {"overview", "at_risk", "customer", "operations"}]
+    some = [
+        dashboard
+        for dashboard in definitions.dashboards
+        if dashboard.key in {"overview", "at_risk", "customer", "operations"}
+    ]
     few = definitions.model_copy(update={"dashboards": some})
     monkeypatch.setattr("pipeline.integrations.metabase.apply.load_definitions", lambda _: few)
     tables = tables_of(definitions)
@@ -136,7 +140,11 @@ def test_an_apply_killed_after_any_write_is_finished_by_the_next(
             for store in (state.collections, state.databases, state.cards, state.dashboards, state.groups_by_id)
         ]
         locked = [sorted(level for level in levels.values()) for levels in state.collection_graph.values()]
-        return [*named_things, sorted(locked), sorted(len(one["dashcards"]) for one in state.dashboards.values())]
+        return [
+            *named_things,
+            sorted(locked),
+            sorted(len(dashboard["dashcards"]) for dashboard in state.dashboards.values()),
+        ]
 
     address.metabase = whole = StandIn(tables, WAREHOUSE_PASSWORD, polls_until_synced=0)
     apply(address.url, companies=[AMANI], run_cards=False)
@@ -195,8 +203,8 @@ def test_a_card_that_does_not_run_fails_the_apply_with_its_error(
 
 @pytest.mark.usefixtures("applied")
 def test_readers_and_the_next_apply_can_tell_what_is_ours(metabase: StandIn, url: str) -> None:
-    assert all(OWNERSHIP_NOTE in one["description"] for one in metabase.collections.values())
-    assert all(OWNERSHIP_NOTE in one["description"] for one in metabase.dashboards.values())
+    assert all(OWNERSHIP_NOTE in collection["description"] for collection in metabase.collections.values())
+    assert all(OWNERSHIP_NOTE in dashboard["description"] for dashboard in metabase.dashboards.values())
 
 
 def test_tabs_keep_their_ids_and_every_card_its_tab(
@@ -232,13 +240,15 @@ def test_tabs_keep_their_ids_and_every_card_its_tab(
 
 @pytest.mark.usefixtures("applied")
 def test_a_click_leads_to_the_same_readers_dashboard(metabase: StandIn, url: str) -> None:
-    at_risk = [one for one in metabase.dashboards.values() if one["name"] == "Customers at risk"]
+    at_risk = [dashboard for dashboard in metabase.dashboards.values() if dashboard["name"] == "Customers at risk"]
     customers = {
-        one["collection_id"]: one["id"] for one in metabase.dashboards.values() if one["name"] == "One customer"
+        dashboard["collection_id"]: dashboard["id"]
+        for dashboard in metabase.dashboards.values()
+        if dashboard["name"] == "One customer"
     }
     assert len(at_risk) == 3
     for dashboard in at_risk:
         sent = json.dumps(dashboard["dashcards"])
         assert set(re.findall(r'"targetId": (\d+)', sent)) == {str(customers[dashboard["collection_id"]])}
-    everybody = next(one for one in at_risk if len(one["parameters"]) == 6)
+    everybody = next(dashboard for dashboard in at_risk if len(dashboard["parameters"]) == 6)
     assert {parameter["id"] for parameter in everybody["parameters"]} >= {"company", "risk_level", "reason"}

@@ -33,8 +33,10 @@ def test_nobody_may_see_anything_before_it_is_locked(metabase: StandIn, url: str
     apply(url)
 
     for group in (ALL_USERS, marketing):
-        assert {metabase.collection_graph[group][str(one)] for one in metabase.collections} == {"none"}
-        assert {metabase.data_graph[group][str(one)]["create-queries"] for one in metabase.databases} == {"no"}
+        assert {metabase.collection_graph[group][str(collection)] for collection in metabase.collections} == {"none"}
+        assert {metabase.data_graph[group][str(database)]["create-queries"] for database in metabase.databases} == {
+            "no"
+        }
     writes = metabase.writes_to_content()
     graph = [place for place, write in enumerate(writes) if write == ("PUT", "/api/collection/graph")]
     made = [place for place, write in enumerate(writes) if write == ("POST", "/api/collection")]
@@ -49,10 +51,10 @@ def test_a_company_reads_its_own_collections_and_asks_its_own_connection_only(me
         return str(named(metabase.groups_by_id, name)["id"])
 
     def levels(name: str) -> dict[str, str]:
-        found = metabase.collection_graph[group(name)]
+        graph = metabase.collection_graph[group(name)]
         return {
             metabase.collections[int(number)]["name"]: level
-            for number, level in found.items()
+            for number, level in graph.items()
             if level != "none" and number != "root"
         }
 
@@ -123,7 +125,7 @@ def test_a_company_of_the_same_name_is_not_held_up_by_the_other(
 
     assert failed.value.result.failed_companies.keys() == {"Zawadi Stationers [zawadi]"}
     assert named(metabase.databases, "Churn Warehouse (Zawadi Stationers) [zawadi_two]")
-    assert sum(one["name"] == "Churn overview" for one in metabase.dashboards.values()) == 2
+    assert sum(dashboard["name"] == "Churn overview" for dashboard in metabase.dashboards.values()) == 2
 
 
 def test_a_company_whose_connection_fails_does_not_hold_up_the_others(

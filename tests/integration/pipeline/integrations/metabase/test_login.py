@@ -9,14 +9,16 @@ from pipeline.integrations.metabase.login import PASSWORD_FILE, kept_password
 
 
 def test_two_first_calls_at_once_agree_on_one_password(tmp_path: Path) -> None:
-    found: list[str] = []
-    threads = [threading.Thread(target=lambda: found.append(kept_password(tmp_path / PASSWORD_FILE))) for _ in range(8)]
+    passwords: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: passwords.append(kept_password(tmp_path / PASSWORD_FILE))) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert len(found) == 8
-    assert len(set(found)) == 1
-    assert len(found[0]) >= 32
+    assert len(passwords) == 8
+    assert len(set(passwords)) == 1
+    assert len(passwords[0]) >= 32
     assert [path.name for path in tmp_path.iterdir()] == [PASSWORD_FILE]

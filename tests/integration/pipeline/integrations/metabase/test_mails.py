@@ -31,10 +31,12 @@ def test_a_company_with_addresses_gets_its_overview_by_mail_and_admins_what_need
     (subscription,) = metabase.pulses.values()
     assert subscription["dashboard_id"] == overview["id"]
     places = {(card["id"], card["dashboard_card_id"]) for card in subscription["cards"]}
-    assert places == {(one["card_id"], one["id"]) for one in overview["dashcards"] if one["card_id"] is not None}
+    assert places == {
+        (dashcard["card_id"], dashcard["id"]) for dashcard in overview["dashcards"] if dashcard["card_id"] is not None
+    }
     (channel,) = subscription["channels"]
     assert [channel[f"schedule_{part}"] for part in ("type", "day", "hour")] == ["weekly", "mon", 7]
-    assert [one["email"] for one in channel["recipients"]] == ["boss@amani.test", "success@amani.test"]
+    assert [recipient["email"] for recipient in channel["recipients"]] == ["boss@amani.test", "success@amani.test"]
     assert channel["enabled"] is True
     (alert,) = metabase.alerts.values()
     assert metabase.cards[alert["payload"]["card_id"]]["name"] == "What needs somebody now?"
@@ -125,12 +127,12 @@ def test_a_subscription_that_nobody_gets_any_longer_is_archived_and_comes_back(
 def test_a_mail_that_does_what_is_wanted_is_taken_whoever_made_it_and_one_in_no_file_is_told(
     metabase: StandIn, url: str, logins: FakeLogins, tmp_path: Path
 ) -> None:
-    for one in (*metabase.pulses.values(), *metabase.alerts.values()):
-        one["creator_id"] = 77
+    for delivery in (*metabase.pulses.values(), *metabase.alerts.values()):
+        delivery["creator_id"] = 77
     assert apply(url, logins=logins).changes == []
 
-    for one in (*metabase.pulses.values(), *metabase.alerts.values()):
-        one["creator_id"] = 1
+    for delivery in (*metabase.pulses.values(), *metabase.alerts.values()):
+        delivery["creator_id"] = 1
     directory = Path(shutil.copytree(DASHBOARDS_DIRECTORY, tmp_path / "dashboards"))
     for file, key in (("overview/dashboard.yaml", "subscription"), ("operations/needs_somebody.yaml", "alert")):
         content = yaml.safe_load((directory / file).read_text())

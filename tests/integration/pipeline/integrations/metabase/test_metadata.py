@@ -96,9 +96,9 @@ def apply(url: str, manifest: Path, logins: FakeLogins, *, plan: bool = False) -
 
 
 def table_of(metabase: StandIn, database: str, table: tuple[str, str]) -> dict[str, Any]:
-    (number,) = [one["id"] for one in metabase.databases.values() if one["name"] == database]
-    found: dict[str, Any] = metabase.tables[(number, *table)]
-    return found
+    (number,) = [entry["id"] for entry in metabase.databases.values() if entry["name"] == database]
+    metadata: dict[str, Any] = metabase.tables[(number, *table)]
+    return metadata
 
 
 def column_of(metabase: StandIn, database: str, table: str, column: str) -> dict[str, Any]:

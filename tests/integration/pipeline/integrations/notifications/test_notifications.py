@@ -113,9 +113,9 @@ def test_quiet_hours_are_the_companys_own_and_what_waited_is_told_when_they_end(
 
 def test_operators_get_one_digest_over_all_companies(told: Warehouse, settings: Settings, post: Post) -> None:
     for number in range(12):
-        one = company(told, f"firm_{number}")
+        firm = company(told, f"firm_{number}")
         with told.connect() as conn:
-            _run(conn, one.company_id, "sync", "failed", "API key refused <b>")
+            _run(conn, firm.company_id, "sync", "failed", "API key refused <b>")
     with told.connect() as conn:
         _run(conn, None, "sync_and_score", "failed", "Postgres went away")
     settings = settings.model_copy(update={"operator_addresses": "ops@example.com, file:no-such-file"})

@@ -81,7 +81,7 @@ def test_ids_of_template_tags_are_the_same_every_time_and_differ_between_cards()
 def test_known_dashcards_keep_their_ids_and_new_ones_get_unique_negative_ids() -> None:
     dashboard = DEFINITIONS.dashboards[0]
     card_ids = {card.entity_id: number for number, card in enumerate(DEFINITIONS.cards(), start=1)}
-    dashboard_ids = {one.key: number for number, one in enumerate(DEFINITIONS.dashboards, start=9)}
+    dashboard_ids = {dashboard.key: number for number, dashboard in enumerate(DEFINITIONS.dashboards, start=9)}
     arguments: dict[str, Any] = {"reference": "churn/x", "card_ids": card_ids, "dashboard_ids": dashboard_ids}
     fresh = desired.dashboard_body(dashboard, existing={}, **arguments)
     ids = [dashcard["id"] for dashcard in fresh["dashcards"]]

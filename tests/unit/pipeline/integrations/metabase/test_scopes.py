@@ -30,12 +30,12 @@ def test_a_company_has_no_company_filter_in_sql_tags_parameters_words_or_clicks(
 
 def test_every_dashboard_of_a_company_has_the_data_date_and_says_what_its_words_mean() -> None:
     for dashboard in tailored_dashboards(DEFINITIONS, ACME):
-        shown = {dashcard.card for dashcard in dashboard.dashcards}
-        assert shown & {"data_date", "overview/data_date"}, dashboard.key
+        cards = {dashcard.card for dashcard in dashboard.dashcards}
+        assert cards & {"data_date", "overview/data_date"}, dashboard.key
         assert any("What the words mean" in (dashcard.text or "") for dashcard in dashboard.dashcards), dashboard.key
     (card,) = [card for card in DEFINITIONS.cards() if card.key == "data_date"]
     boards = tailored_dashboards(DEFINITIONS, Scope())
-    assert sum(card.entity_id in {one.entity_id for one in board.cards.values()} for board in boards) == 6
+    assert sum(card.entity_id in {placed.entity_id for placed in board.cards.values()} for board in boards) == 6
 
 
 def test_operations_are_for_those_who_run_the_warehouse_only() -> None:
@@ -56,8 +56,8 @@ def test_a_subscription_is_for_its_audience_and_an_alert_for_those_whose_roles_i
 def test_money_is_in_the_companys_currency_and_a_plain_number_over_companies() -> None:
     def column(scope: Scope) -> dict[str, object]:
         settings = tailored_dashboards(DEFINITIONS, scope)[0].cards["revenue_at_risk"].visualization_settings
-        found: dict[str, object] = settings["column_settings"]['["name","revenue_at_risk"]']
-        return found
+        column_settings: dict[str, object] = settings["column_settings"]['["name","revenue_at_risk"]']
+        return column_settings
 
     assert column(ACME)["number_style"] == "currency"
     assert column(ACME)["currency"] == "KES"

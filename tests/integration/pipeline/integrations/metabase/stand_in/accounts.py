@@ -115,10 +115,10 @@ class Accounts(Holdings):
         return new
 
     def list_memberships(self, _: Any) -> dict[str, list[Json]]:
-        found: dict[str, list[Json]] = {}
+        memberships: dict[str, list[Json]] = {}
         for membership in self.memberships:
-            found.setdefault(str(membership["user_id"]), []).append(membership)
-        return found
+            memberships.setdefault(str(membership["user_id"]), []).append(membership)
+        return memberships
 
     def add_membership(self, body: Json) -> list[Json]:
         need(body, "group_id", "user_id")

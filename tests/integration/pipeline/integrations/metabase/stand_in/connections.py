@@ -92,14 +92,14 @@ class Connections(Holdings):
         """What the connection's login sees; without a warehouse, what the test says."""
         if self.warehouse_password is not None:
             return self.warehouse_tables
-        found: dict[tuple[str, str], list[str]] = {}
+        columns: dict[tuple[str, str], list[str]] = {}
         with connected(details) as connection:
             for schema, table, column in connection.execute(
                 "select table_schema, table_name, column_name from information_schema.columns"
                 " where table_schema not in ('pg_catalog', 'information_schema') order by 1, 2, ordinal_position"
             ):
-                found.setdefault((schema, table), []).append(column)
-        return found
+                columns.setdefault((schema, table), []).append(column)
+        return columns
 
     def _sync_table(self, database_id: int, schema: str, table: str, columns: list[str]) -> None:
         key = (database_id, schema, table)

@@ -179,7 +179,7 @@ class Dashboards(Cards, Deliveries):
                 continue
             pulse["name"] = dashboard["name"]
             kept = [card for card in pulse["cards"] if card["id"] in places.values()]
-            new = [place for place, card in places.items() if card not in {one["id"] for one in kept}]
+            new = [place for place, card in places.items() if card not in {pulse_card["id"] for pulse_card in kept}]
             pulse["cards"] = kept + [self._pulse_card(places[place], place) for place in new]
 
     def _replace_tabs(self, dashboard: Json, tabs: list[Json]) -> dict[int, int]:

@@ -47,7 +47,9 @@ class Deliveries(Holdings):
             wanted = {"hourly": [], "daily": ["hour"], "weekly": ["hour", "day"], "monthly": ["hour", "frame"]}
             if any(channel.get(f"schedule_{part}") is None for part in wanted[channel["schedule_type"]]):
                 raise Refusal(400, {"errors": {"channels": "the schedule is not complete"}})
-            if not channel["recipients"] or any(not one.keys() & {"id", "email"} for one in channel["recipients"]):
+            if not channel["recipients"] or any(
+                not recipient.keys() & {"id", "email"} for recipient in channel["recipients"]
+            ):
                 raise Refusal(400, {"errors": {"channels": "recipients must have an id or an email"}})
 
     def _stored_pulse(self, pulse: Json) -> Json:
@@ -97,7 +99,7 @@ class Deliveries(Holdings):
         return alert
 
     def _parts_of_alert(self, alert: Json) -> list[Json]:
-        recipients = [one for handler in alert["handlers"] for one in handler["recipients"]]
+        recipients = [recipient for handler in alert["handlers"] for recipient in handler["recipients"]]
         return [*alert["subscriptions"], *alert["handlers"], *recipients]
 
     def _check_alert(self, body: Json) -> None:
