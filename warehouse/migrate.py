@@ -29,8 +29,9 @@ ADVISORY_LOCK = 4_711_002_026
 def migrate(warehouse: Warehouse, contracts: Sequence[Contract] = (), revision: str = "head") -> str:
     """Create the roles and bring the schema to a revision, the newest unless told, which is returned.
 
-    Then the relations of each contract are made where they are missing, and rights given where one is missing. All of it is one transaction. Two at once
-    wait for each other; a warehouse that is up to date is left alone. Raises MigrationError.
+    Then the relations of each contract are made where they are missing, and rights given back that are missing. All of
+    it is one transaction. Two at once wait for each other; a warehouse that is up to date is left alone. Raises
+    MigrationError.
     """
     engine = create_engine("postgresql+psycopg://", creator=warehouse.connect, poolclass=NullPool)
     try:

@@ -39,13 +39,15 @@ READ_LATER: Mapping[Role, tuple[str, ...]] = {Role.operator: _ALL_SCHEMAS, Role.
 CLOSED_TO_OPERATOR = (tables.ERASURE_KEY, tables.CANARIES)
 """What an operator may not read: with the key, hashes of erased customers could be told apart."""
 
+TableRights = Mapping[str, Mapping[Relation, tuple[LiteralString, ...]]]
+
 _READ: tuple[LiteralString, ...] = ("select",)
 _ADD: tuple[LiteralString, ...] = ("select", "insert")
 _KEEP: tuple[LiteralString, ...] = ("select", "insert", "update")
 _REPLACE: tuple[LiteralString, ...] = ("select", "insert", "delete")
 _OWN: tuple[LiteralString, ...] = ("select", "insert", "update", "delete")
 
-TABLES: Mapping[Role, Mapping[Relation, tuple[LiteralString, ...]]] = {
+TABLES: TableRights = {
     Role.loader: {
         **dict.fromkeys((tables.COMPANIES, tables.COMPANY_TASKS, tables.TASKS, tables.ERASURE_KEY), _READ),
         **dict.fromkeys((tables.LOAD_LOG, tables.RUN_LOG, tables.SYNC_CURSORS), _KEEP),
@@ -135,6 +137,12 @@ def ensure_rights(connection: Connection) -> None:
     _close_functions(connection)
 
 
+def ensure_table_rights(connection: Connection, rights: TableRights) -> None:
+    """Grant these rights on tables and views where they are missing. Needs the owner."""
+    for right in _missing(connection, [*_of_tables(rights)]):
+        connection.execute(right.grant())
+
+
 def _missing(connection: Connection, rights: Sequence[_Right]) -> list[_Right]:
     asked = {name: [getattr(right, name) for right in rights] for name in _Right._fields}
     return [rights[number - 1] for (number,) in connection.execute(_MISSING, asked).fetchall()]
@@ -144,14 +152,18 @@ def _declared() -> Iterator[_Right]:
     for role, schemas in SCHEMAS.items():
         for schema in schemas:
             yield _Right(role, "usage", schema)
-    for role, rights_by_table in TABLES.items():
-        for table, rights in rights_by_table.items():
-            for right in rights:
-                yield _Right(role, right, table.schema, table.name)
+    yield from _of_tables(TABLES)
     for role, columns_by_table in COLUMNS.items():
         for table, columns in columns_by_table.items():
             for column in columns:
                 yield _Right(role, "select", table.schema, table.name, column)
+
+
+def _of_tables(rights: TableRights) -> Iterator[_Right]:
+    for role, rights_by_table in rights.items():
+        for table, asked in rights_by_table.items():
+            for right in asked:
+                yield _Right(role, right, table.schema, table.name)
 
 
 def _for_operator(connection: Connection) -> Iterator[_Right]:

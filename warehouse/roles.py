@@ -113,14 +113,17 @@ def ensure_database_privileges(connection: Connection) -> None:
 
 def _grant_advisory_locks(connection: Connection) -> None:
     """To the roles that load, train and publish, which wait for each other by such locks."""
-    takers = sql.SQL(", ").join(sql.Identifier(role) for role in Role if role not in COMPANY_ROLES)
+    takers = [role for role in Role if role not in COMPANY_ROLES]
     rows = connection.execute(
         "select oid::regprocedure::text from pg_proc where pronamespace = 'pg_catalog'::regnamespace"
-        " and proname like '%advisory%' and has_function_privilege(oid, 'execute with grant option')"
+        " and proname like '%%advisory%%' and has_function_privilege(oid, 'execute with grant option')"
+        " and exists (select from unnest(%s::text[]) as role where not has_function_privilege(role, oid, 'execute'))",
+        [takers],
     ).fetchall()
     if rows:
         functions = sql.SQL(", ").join(sql.SQL(name) for (name,) in rows)
-        connection.execute(sql.SQL("grant execute on function {} to {}").format(functions, takers))
+        roles = sql.SQL(", ").join(map(sql.Identifier, takers))
+        connection.execute(sql.SQL("grant execute on function {} to {}").format(functions, roles))
 
 
 def ensure_company_logins(connection: Connection, company_id: int) -> None:

@@ -6,6 +6,7 @@ Churn's own relations were made by the migrations and are never touched here; a 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, LiteralString
@@ -15,8 +16,10 @@ from psycopg import sql
 
 from warehouse import relations
 from warehouse.relations import Relation
+from warehouse.rights import ensure_table_rights
 
 SCHEMA = "predictions"
+_WRITER = "churn_publisher"
 READERS = ("churn_ml", "churn_publisher", "churn_operator", "churn_company", "churn_company_sync")
 
 
@@ -117,7 +120,7 @@ class Contract:
 def ensure_contract(conn: psycopg.Connection[Any], contract: Contract) -> None:
     """Register the task, and make its relations where they are missing: churn's, under its own names.
 
-    What is there stays as it is. Needs the owner, in a transaction.
+    What is there stays as it is, but for rights and policies that it lacks. Needs the owner, in a transaction.
     """
     conn.execute(
         relations.compose("insert into {tasks} (task, entity) values (%s, %s) on conflict (task) do nothing"),
@@ -152,16 +155,13 @@ _VIEWS = (
     *("scores", "publications", "changes", "cursors"),
     *("current_v1", "current", "snapshot_v1", "snapshot"),
 )
-_POLICIES: tuple[LiteralString, ...] = (
-    "alter table {table} enable row level security",
-    "alter table {table} force row level security",
-    "create policy owner_sees_all on {table} to current_user using (true) with check (true)",
-    "create policy publisher_writes_all on {table} to churn_publisher using (true) with check (true)",
-    "create policy services_read_all on {table} for select to churn_ml, churn_operator using (true)",
-    "create policy company_reads_its_own on {table} for select to churn_company, churn_company_sync"
+_POLICIES: Mapping[str, LiteralString] = {
+    "owner_sees_all": "to current_user using (true) with check (true)",
+    "publisher_writes_all": "to churn_publisher using (true) with check (true)",
+    "services_read_all": "for select to churn_ml, churn_operator using (true)",
+    "company_reads_its_own": "for select to churn_company, churn_company_sync"
     " using (company_id = split_part(current_user, '_', 2)::int)",
-    "grant select, insert, update, delete on {table} to churn_publisher",
-)
+}
 
 
 def _make_table(conn: psycopg.Connection[Any], contract: Contract, name: str) -> None:
@@ -175,9 +175,29 @@ def _make_table(conn: psycopg.Connection[Any], contract: Contract, name: str) ->
                     table.identifier, sql.Identifier(before), sql.Identifier(after)
                 )
             )
-    for statement in _POLICIES:
-        conn.execute(sql.SQL(statement).format(table=table.identifier))
     _describe(conn, contract, "table", template, table)
+
+
+def _ensure_policies(conn: psycopg.Connection[Any], table: Relation) -> None:
+    """Row-level security, forced, and each policy that is not there."""
+    is_closed = "select relrowsecurity and relforcerowsecurity from pg_class where oid = %s::regclass"
+    if conn.execute(is_closed, [str(table)]).fetchone() != (True,):
+        conn.execute(sql.SQL("alter table {} enable row level security").format(table.identifier))
+        conn.execute(sql.SQL("alter table {} force row level security").format(table.identifier))
+    rows = conn.execute("select polname from pg_policy where polrelid = %s::regclass", [str(table)]).fetchall()
+    for name in sorted({*_POLICIES} - {name for (name,) in rows}):
+        conn.execute(
+            sql.SQL("create policy {} on {} {}").format(
+                sql.Identifier(name), table.identifier, sql.SQL(_POLICIES[name])
+            )
+        )
+
+
+def _ensure_grants(conn: psycopg.Connection[Any], relation: Relation, *, is_written: bool) -> None:
+    rights: dict[str, tuple[LiteralString, ...]] = dict.fromkeys(READERS, ("select",))
+    if is_written:
+        rights[_WRITER] = ("select", "insert", "update", "delete")
+    ensure_table_rights(conn, {role: {relation: asked} for role, asked in rights.items()})
 
 
 def _copy_storage(conn: psycopg.Connection[Any], template: Relation, table: Relation) -> None:
@@ -224,7 +244,7 @@ def _renamed_for(contract: Contract, definition: str) -> str:
 def _describe(
     conn: psycopg.Connection[Any], contract: Contract, kind: LiteralString, template: Relation, relation: Relation
 ) -> None:
-    """Comments and the right to read; what churn's comments say of customers is said of the entity."""
+    """Comments; what churn's comments say of customers is said of the entity."""
     texts = dict(
         conn.execute(
             "select coalesce(attribute.attname, ''), description.description from pg_description as description"
@@ -244,11 +264,6 @@ def _describe(
                 sql.Identifier(relation.schema, relation.name, str(own)), sql.Literal(_comment(contract, text))
             )
         )
-    conn.execute(
-        sql.SQL("grant select on {} to {}").format(
-            relation.identifier, sql.SQL(", ").join(map(sql.Identifier, READERS))
-        )
-    )
 
 
 def _comment(contract: Contract, text: str) -> str:
