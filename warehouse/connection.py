@@ -165,6 +165,20 @@ class Warehouse:
             row = connection.execute("select to_regclass(%s) is not null", [str(COMPANIES)]).fetchone()
         return bool(row and row[0])
 
+    def beside(self, database: str) -> Warehouse:
+        """The same owner in another database of the same server."""
+        return Warehouse(_render(self._url.set(database=database)), threads=self._threads)
+
+    @property
+    def database(self) -> str:
+        """The name of its database."""
+        return self._url.database or ""
+
+    @property
+    def user(self) -> str:
+        """The owner's name."""
+        return self._url.username or ""
+
     @property
     def place(self) -> str:
         """Host, port and database, without user or password, for messages."""

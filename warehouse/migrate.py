@@ -52,6 +52,11 @@ def newest_revision() -> str:
     return head
 
 
+def knows_revision(revision: str) -> bool:
+    """Whether this code can bring a schema of that revision up to date: a newer release's it cannot."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def current_revision(warehouse: Warehouse) -> str | None:
     """The revision that the warehouse is at; None where it was never migrated."""
     with warehouse.connect() as connection:

@@ -77,7 +77,7 @@ def ensure_roles(connection: Connection) -> None:
     where a role exists that somebody else created and did not hand over.
     """
     for role in Role:
-        _create_role(connection, role)
+        make_role(connection, role)
         _let_owner_take_on(connection, role)
 
 
@@ -133,7 +133,7 @@ def ensure_company_logins(connection: Connection, company_id: int) -> None:
     """
     for role in COMPANY_ROLES:
         login = company_login(company_id, role)
-        if _create_role(connection, login):
+        if make_role(connection, login):
             connection.execute(
                 sql.SQL("grant {} to {} with inherit true, set false").format(
                     sql.Identifier(role), sql.Identifier(login)
@@ -232,8 +232,11 @@ def relations_open_to_all_companies(connection: Connection) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _create_role(connection: Connection, name: str) -> bool:
-    """True when it was created here. Roles belong to the whole server, so another database may be first."""
+def make_role(connection: Connection, name: str) -> bool:
+    """Create a role that cannot log in, if there is none; true when it was created here.
+
+    Roles belong to the whole server, so another database may be first.
+    """
     exists = connection.execute("select from pg_roles where rolname = %s", (name,)).fetchone()
     if exists is not None:
         return False

@@ -34,6 +34,10 @@ COMMANDS = {
         f"{CLI}.jobs:backfill",
         "Build the features and labels of some past dates from scratch, all companies, in one run.",
     ),
+    "backup": Place(
+        f"{CLI}.backup:backup", "Write the whole warehouse into one file: database, models, Dagster's history."
+    ),
+    "restore": Place(f"{CLI}.backup:restore", "Fill an empty warehouse from a backup, or rehearse that beside it."),
     "psql": Place(
         f"{CLI}.server:psql",
         "Open psql on the warehouse; arguments pass through, as in `churn psql -c 'select 1'`.",

@@ -14,6 +14,8 @@ from rich.markup import escape
 from orchestration.cli.terminal import CommandFailed, console, open_warehouse, read_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from warehouse.connection import Warehouse
     from warehouse.settings import Settings
 
@@ -71,8 +73,6 @@ def status() -> None:
 
 def migrate() -> None:
     """Bring the warehouse's schema to this version, and write Dagster's and dbt's configuration."""
-    from orchestration import dagster_home
-    from pipeline.features.dbt import prepare_manifest, profiles_directory
     from warehouse.migrate import newest_revision
     from warehouse.role_check import roles_out_of_order
 
@@ -80,22 +80,32 @@ def migrate() -> None:
         with warehouse.connect() as conn:
             for line in roles_out_of_order(conn):
                 console.print(f"[yellow]To look at: {escape(line)}[/yellow]")
-        home = dagster_home.write(settings, warehouse)
-        warehouse.write_dbt_profile(profiles_directory(settings))
-        prepare_manifest(settings)
+        home = configure_tools(settings, warehouse)
     console.print(f"The warehouse is at revision {newest_revision()}; Dagster's home is {home}.")
+
+
+def configure_tools(settings: Settings, warehouse: Warehouse) -> Path:
+    """Write what Dagster and dbt read of the warehouse, and return Dagster's home."""
+    from orchestration import dagster_home
+    from pipeline.features.dbt import prepare_manifest, profiles_directory
+
+    home = dagster_home.write(settings, warehouse)
+    warehouse.write_dbt_profile(profiles_directory(settings))
+    prepare_manifest(settings)
+    return home
 
 
 def psql(context: typer.Context) -> None:
     """Open psql on the warehouse; arguments pass through, as in `churn psql -c 'select 1'`."""
+    from warehouse.client_programs import client_environment, client_program
     from warehouse.connection import Warehouse
 
     settings = read_settings()
     with Warehouse.open(settings) as warehouse:
         try:
             done = subprocess.run(  # noqa: S603 - psql from our own wheel, or the one on PATH
-                [_psql(settings), *context.args],
-                env={**os.environ, **_libpq_environment(warehouse)},
+                [client_program("psql"), *context.args],
+                env={**os.environ, **client_environment(warehouse)},
                 check=False,
             )
         except FileNotFoundError:
@@ -137,23 +147,3 @@ def ui(
             dagster.send_signal(signal.SIGINT)
             dagster.wait()
     raise typer.Exit(max(code, 0))
-
-
-def _psql(settings: Settings) -> str:
-    from warehouse.embedded.server import EmbeddedServer
-
-    return "psql" if settings.database_url else str(EmbeddedServer.program("psql"))
-
-
-def _libpq_environment(warehouse: Warehouse) -> dict[str, str]:
-    """How libpq finds the warehouse, without a password among the arguments that other users can list."""
-    from sqlalchemy.engine import make_url
-
-    url = make_url(warehouse.url(driver="postgresql"))
-    return {
-        "PGHOST": url.host or "",
-        "PGPORT": str(url.port or 5432),
-        "PGUSER": url.username or "",
-        "PGPASSWORD": str(url.password or ""),
-        "PGDATABASE": url.database or "",
-    }

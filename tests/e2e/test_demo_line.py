@@ -21,6 +21,10 @@ pytestmark = pytest.mark.xdist_group("demo")
 COMPANIES = ("brightdesk", "marketlane", "seedling")
 DOCS = Path(__file__).parents[2] / "docs"
 FIRST_DAY = date(2026, 10, 1)
+EVERYTHING_PUBLISHED = (
+    "select company_id, as_of_date, customer_id, churn_probability, reasons::text from predictions.churn_scores"
+    " order by 1, 2, 3"
+)
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "published_by_release_0_1_0.csv"
 
 
@@ -364,6 +368,27 @@ def test_without_the_model_registry_a_command_ends_in_one_message(
     assert done.stderr.count("in the model registry (MLflow, schema mlflow at") == tasks, done.stderr
     assert "`churn model list --company brightdesk`" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_backup_restored_elsewhere_lives_on_as_the_warehouse_does(
+    line: ChurnHome, kept_up: None, tmp_path: Path
+) -> None:
+    """The next day is run on both, and what they publish is the same."""
+    elsewhere = ChurnHome(tmp_path / "elsewhere")
+    made = line.churn("backup", str(tmp_path / "churn.backup"))
+    assert made.returncode == 0, made.stderr
+    restored = elsewhere.churn("restore", str(tmp_path / "churn.backup"))
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert elsewhere.ask(EVERYTHING_PUBLISHED) == line.ask(EVERYTHING_PUBLISHED)
+
+    for home in (line, elsewhere):
+        for command in (("demo", "advance"), ("sync",), ("score",)):
+            done = home.churn(*command)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    published = line.ask(EVERYTHING_PUBLISHED)
+    assert max(row[1] for row in published) == FIRST_DAY + timedelta(days=2)
+    assert elsewhere.ask(EVERYTHING_PUBLISHED) == published
 
 
 def test_status_says_how_each_company_stands_and_down_leaves_no_process_behind(line: ChurnHome, kept_up: None) -> None:
