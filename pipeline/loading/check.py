@@ -40,7 +40,7 @@ STALE_AFTER = timedelta(days=60)
 """Data whose newest change is older than this looks like an export: the company needs a clock of its own."""
 
 LITTLE_HISTORY = timedelta(days=365)
-NOT_A_FEATURE = {"is_deleted", "updated_at", "is_test"}
+NOT_A_FEATURE = {"is_deleted", "updated_at", "is_test", "paused_at", "resumes_at"}
 
 _VALUES = re.compile(r"\"[^\"]*\"|'[^']*'|\d{4}-\d\d-\d\d[T ][\d:.+Z-]*")
 """Texts and moments in the reason of a rejection: without them alike reasons are counted as one."""
