@@ -122,7 +122,7 @@ def check_company(
     now = clock.for_company(tried)
     entities = tuple(_entity_check(ENTITIES[name], sample) for name, sample in samples.items())
     churn_settings = churn_settings_of(tried)
-    churn = churn_check(churn_settings, samples, now) if churn_settings else None
+    churn = churn_check(churn_settings, samples, now, tried.time_zone) if churn_settings else None
     decision, task = None, task_named("churn").with_ladder(settings).task
     if churn is not None:
         pooled = _pooled(tried, churn.outcomes, pool)

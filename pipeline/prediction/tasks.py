@@ -30,7 +30,7 @@ class UnknownTask(ChurnError):
 
 
 def _billing_period(value: Any) -> str:
-    """"12 months" or "30 days", from such words or from a number of days. Raises ValueError."""
+    """ "12 months" or "30 days", from such words or from a number of days. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = f"{value} days"
     match = _BILLING_PERIOD.fullmatch(str(value).strip().lower())
@@ -74,8 +74,8 @@ class ChurnSettings(TaskSettings):
     expected_every: dict[str, BillingPeriod] | None = Field(
         default=None,
         min_length=1,
-        description="how often customers of a plan pay, by the plan's name, such as {Yearly: 12 months, Weekly: 7 days}; "
-        "with kind inactivity, and only then",
+        description="how often customers of a plan pay, by the plan's name, such as {Yearly: 12 months, Weekly: 7 "
+        "days}; with kind inactivity, and only then",
     )
     counts_pauses: bool | None = Field(
         default=None,
@@ -109,10 +109,10 @@ class ChurnSettings(TaskSettings):
         if self.inactivity_days is None or self.horizon_days >= self.inactivity_days:
             return None
         return (
-            f"horizon_days ({self.horizon_days}) is shorter than inactivity_days ({self.inactivity_days}): only who has "
-            f"been silent for {self.inactivity_days - self.horizon_days} days already can churn within it, and everybody "
-            f"else is expected to stay. With horizon_days: {self.inactivity_days} it is asked of every customer who is "
-            "there whether their next payment comes in time."
+            f"horizon_days ({self.horizon_days}) is shorter than inactivity_days ({self.inactivity_days}): only who "
+            f"has been silent for {self.inactivity_days - self.horizon_days} days already can churn within it, and all "
+            f"others count as staying. With horizon_days: {self.inactivity_days} it is asked of every customer who is "
+            "there whether the next payment comes in time."
         )
 
 

@@ -20,4 +20,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.get_bind().exec_driver_sql("alter table raw.customers drop column paused_at cascade, drop column resumes_at cascade")
+    op.get_bind().exec_driver_sql(
+        "alter table raw.customers drop column paused_at cascade, drop column resumes_at cascade"
+    )

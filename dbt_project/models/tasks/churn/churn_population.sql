@@ -102,12 +102,16 @@ bills_as_known as (
 
 ),
 
+-- As in the matrix, nothing that the CRM can overwrite counts up to the first load.
 versions_as_known as (
 
     select
         versions.*,
         customers_who_have_not_paid.as_of_date
     from customers_who_have_not_paid
+    inner join clocks
+        on customers_who_have_not_paid.company_id = clocks.company_id
+        and customers_who_have_not_paid.as_of_at > clocks.first_loaded_at
     inner join versions
         on customers_who_have_not_paid.company_id = versions.company_id
         and customers_who_have_not_paid.customer_id = versions.customer_id
@@ -135,8 +139,8 @@ spells_as_known as (
 
 ),
 
--- What the first load says of contracts and pauses counts from its versions' own times, and before them it is not known
--- who was under contract: such customers may have been there, and their label knows whether they were.
+-- Up to the first load it is not known who was under contract or paused: where it spoke of either, customers may have
+-- been there, and their label knows whether they were.
 companies_with_terms as (
 
     select versions.company_id
