@@ -82,12 +82,12 @@ def _records(churn: ChurnSettings, sample: EntitySample, customers: EntitySample
         bills = bills_of(sample.table)
         # Of a part of the customers it cannot be told who is missing: whoever has paid counts as there.
         all_are_read = customers is not None and customers.is_complete and customers.table.num_rows
-        versions = _versions(customers.table) if customers is not None and all_are_read else _payers(bills)
+        versions = versions_of(customers.table) if customers is not None and all_are_read else _payers(bills)
         spells = paying_spells(churn, bills, versions)
         silences = _silences(spells, versions)
         leavings = pd.concat([_leavings(versions).assign(is_silence=False, is_cut_short=False), silences])
         return _Records(versions, leavings, paying_spells=spells)
-    versions = _versions(sample.table)
+    versions = versions_of(sample.table)
     return _Records(
         versions,
         _leavings(versions).assign(is_silence=False, is_cut_short=False),
@@ -95,7 +95,7 @@ def _records(churn: ChurnSettings, sample: EntitySample, customers: EntitySample
     )
 
 
-def _versions(table: pa.Table) -> pd.DataFrame:
+def versions_of(table: pa.Table) -> pd.DataFrame:
     """All versions of the customers in order, each in force after `known_from` up to `known_to`, inclusive.
 
     The first reaches back to the customer's creation (known_from NaT), the last has no end (known_to NaT). deleted_at:

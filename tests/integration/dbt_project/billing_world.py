@@ -37,7 +37,7 @@ COMPANIES: tuple[dict[str, Any], ...] = (
         "churn": {"inactivity_days": 45, "horizon_days": 31, "counts_pauses": True},
     },
 )
-PLANS = {"yearly": 12, "half-yearly": 6, "quarterly": 3, "monthly": 1, "irregular": None}
+PLANS = {"yearly": 12, "half-yearly": 6, "quarterly": 3, "monthly": 1, "irregular": None, "month's end": 0}
 
 
 def register(connection: psycopg.Connection[Any]) -> list[Company]:
@@ -126,6 +126,9 @@ class _Customer:
         rng = self.history.random
         if months is None:
             return at + timedelta(days=1 + rng.expovariate(1 / 40))
+        if months == 0:
+            following = (at + 4 * DAY).replace(day=1) + 31 * DAY
+            return following - following.day * DAY
         late = timedelta(hours=rng.choice([0, 0, 5, 50, 100]))
         return at + timedelta(days=30.4375 * months) + late
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from ml_assets.training.ladder import OutcomeCounts
 from pipeline.connectors.contract import ENTITIES
-from pipeline.loading.outcomes import ChurnCheck, churn_check
+from pipeline.loading.outcomes import churn_check, versions_of
 from pipeline.loading.sample import EntitySample
-from pipeline.prediction.tasks import churn_settings_of
+from pipeline.loading.silence import FOREVER, bills_of, paying_spells
+from pipeline.prediction.tasks import ChurnSettings, churn_settings_of
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, History
 from tests.integration.dbt_project.billing_world import COMPANIES, generate, register
@@ -54,21 +56,36 @@ def _company(warehouse: Warehouse, slug: str) -> Company:
         return next(company for company in companies_with(connection, "churn") if company.slug == slug)
 
 
-def _check(company: Company, history: History) -> ChurnCheck:
-    samples = {}
-    for entity in ("customers", "payments"):
-        schema = ENTITIES[entity].schema
-        rows = [
-            {name: row.get(name) for name in schema.names}
-            for row in history.rows[entity]
-            if row["company_id"] == company.company_id
-        ]
-        samples[entity] = EntitySample(pa.Table.from_pylist(rows, schema), received=len(rows), is_complete=True)
+def _settings(company: Company) -> ChurnSettings:
     settings = churn_settings_of(company)
     assert settings is not None
-    check = churn_check(settings, samples, END, company.time_zone)
-    assert check is not None
-    return check
+    return settings
+
+
+def _records(company: Company, history: History, entity: str) -> pa.Table:
+    schema = ENTITIES[entity].schema
+    rows = [row for row in history.rows[entity] if row["company_id"] == company.company_id]
+    return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_the_check_finds_the_spells_of_the_warehouse_to_the_second(
+    warehouse: Warehouse, history: History, slug: str
+) -> None:
+    company = _company(warehouse, slug)
+    versions = versions_of(_records(company, history, "customers"))
+    bills = bills_of(_records(company, history, "payments"))
+    frame = paying_spells(_settings(company), bills, versions)
+    with warehouse.connect() as connection:
+        spells = connection.execute(
+            "select customer_id, begins_at, case when ends_at < '2200-01-01' then ends_at end"
+            " from intermediate.int_customers__paying_spells where company_id = %s",
+            [company.company_id],
+        ).fetchall()
+    rows = frame.assign(ends_at=frame["ends_at"].where(frame["ends_at"] < FOREVER)).itertuples(index=False)
+    checked = {(row[0], row[1].to_pydatetime(), None if row[2] is pd.NaT else row[2].to_pydatetime()) for row in rows}
+    assert checked == set(spells)
+    assert len(spells) > 100
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -112,7 +129,12 @@ def test_each_label_is_the_end_of_the_spell_in_which_the_date_lies(
 @pytest.mark.parametrize("slug", SLUGS)
 def test_the_check_counts_what_labels_and_reports_hold(warehouse: Warehouse, history: History, slug: str) -> None:
     company = _company(warehouse, slug)
-    check = _check(company, history)
+    samples = {
+        entity: EntitySample(_records(company, history, entity), received=1, is_complete=True)
+        for entity in ("customers", "payments")
+    }
+    check = churn_check(_settings(company), samples, END, company.time_zone)
+    assert check is not None
     with warehouse.connect() as connection:
         rows, entities, outcomes = connection.execute(
             "select count(*), count(distinct customer_id), count(distinct customer_id) filter (where is_churned)"
