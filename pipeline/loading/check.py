@@ -232,6 +232,7 @@ def _on_the_source(
     customers = samples.get("customers")
     if customers is None or not customers.table.num_rows:
         return
+    yield from _on_plans(churn_settings_of(company), customers.table)
     present = _attribute_names(customers.table)
     for attribute in company.custom_attributes:
         if attribute.name not in present:
@@ -241,6 +242,14 @@ def _on_the_source(
         one.never_filled for one in entities if one.entity == "customers"
     ):
         yield f"segment_by is {company.segment_by}, which no customer has: choose another, or map it."
+
+
+def _on_plans(settings: ChurnSettings | None, customers: pa.Table) -> Iterator[str]:
+    named = (settings.expected_every if settings else None) or {}
+    plans = set(customers["plan"].drop_null().to_pylist())
+    if unknown := [plan for plan in named if plan not in plans]:
+        there = ", ".join(sorted(plans)) or "none"
+        yield f"No customer has the plan {', '.join(unknown)} of expected_every; plans there: {there}."
 
 
 def _on_the_evidence(
@@ -253,6 +262,8 @@ def _on_the_evidence(
 ) -> Iterator[str]:
     if settings is None:
         return
+    if caution := settings.caution():
+        yield f"{caution[0].upper()}{caution[1:]}"
     if churn is None or decision is None:
         if not any(one.error for one in entities) and entities:
             needed = "payments" if settings.kind == "inactivity" else "customers"
