@@ -263,7 +263,7 @@ def _on_the_evidence(
     if settings is None:
         return
     if caution := settings.caution():
-        yield f"{caution[0].upper()}{caution[1:]}"
+        yield caution
     if churn is None or decision is None:
         if not any(one.error for one in entities) and entities:
             needed = "payments" if settings.kind == "inactivity" else "customers"

@@ -109,7 +109,7 @@ class ChurnSettings(TaskSettings):
         if self.inactivity_days is None or self.horizon_days >= self.inactivity_days:
             return None
         return (
-            f"horizon_days ({self.horizon_days}) is shorter than inactivity_days ({self.inactivity_days}): only who "
+            f"A horizon of {self.horizon_days} days is shorter than the silence of {self.inactivity_days}: only who "
             f"has been silent for {self.inactivity_days - self.horizon_days} days already can churn within it, and all "
             f"others count as staying. With horizon_days: {self.inactivity_days} it is asked of every customer who is "
             "there whether the next payment comes in time."
