@@ -40,20 +40,20 @@ COMPANIES: tuple[dict[str, Any], ...] = (
 PLANS = {"yearly": 12, "half-yearly": 6, "quarterly": 3, "monthly": 1, "irregular": None, "month's end": 0}
 
 
-def register(connection: psycopg.Connection[Any]) -> list[Company]:
-    """The companies, as if their first load had been made before their last."""
+def register(connection: psycopg.Connection[Any], now: datetime = END) -> list[Company]:
+    """The companies, as if their first load had been made before their last, which was made now."""
     companies = []
     for company in COMPANIES:
         definition = parse_definition(
             {
                 **{"slug": company["slug"], "name": company["slug"], "connector": "files", "currency": "EUR"},
-                **{"clock_at": END, "entities": ENTITIES, "time_zone": company["time_zone"]},
+                **{"clock_at": now, "entities": ENTITIES, "time_zone": company["time_zone"]},
                 "tasks": {"churn": {"kind": "inactivity", **company["churn"]}},
             }
         )
         companies.append(add_company(connection, definition, "tests"))
         record_load(connection, companies[-1].company_id, FIRST_LOAD, is_backfill=True)
-        record_load(connection, companies[-1].company_id, END, is_backfill=False)
+        record_load(connection, companies[-1].company_id, now, is_backfill=False)
     return companies
 
 
