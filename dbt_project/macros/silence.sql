@@ -132,8 +132,9 @@
 
       bills: has the columns of per, payment_id, issued_at, due_at and paid_at
       terms, pauses: what the macros of these names make; settings: int_churn__settings
-      per: what tells customers apart, and as_of_dates where each has its own knowledge -#}
-{% macro paying_spells(bills, terms, pauses, settings, per) -%}
+      per: what tells customers apart, and as_of_dates where each has its own knowledge
+      plan_may_be_unknown: whoever has no terms may have the plan that is paid least often -#}
+{% macro paying_spells(bills, terms, pauses, settings, per, plan_may_be_unknown=false) -%}
     with
 
     silence_settings as (
@@ -236,7 +237,9 @@
             rhythms.*,
             coalesce(
                 (rhythms.expected_every ->> terms.plan_name)::interval,
+                {%- if plan_may_be_unknown %}
                 case when terms.company_id is null then rhythms.longest_expected_every end,
+                {%- endif %}
                 rhythms.rhythm
             ) as every,
             -- No contract is known to end after five years: such a date stands for none.

@@ -1,3 +1,6 @@
+-- A table, for a view would go whenever the table that it stands on is made again.
+{{ config(materialized='table', post_hook='analyze {{ this }}') }}
+
 with
 
 settings as (

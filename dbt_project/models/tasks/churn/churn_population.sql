@@ -134,7 +134,8 @@ pauses_as_known as (
 spells_as_known as (
 
     {{ paying_spells(
-        'bills_as_known', 'terms_as_known', 'pauses_as_known', 'settings', ['company_id', 'customer_id', 'as_of_date']
+        'bills_as_known', 'terms_as_known', 'pauses_as_known', 'settings', ['company_id', 'customer_id', 'as_of_date'],
+        plan_may_be_unknown=true
     ) }}
 
 ),
