@@ -1,4 +1,4 @@
-{#- What came of customers and payments, read from their version history. Each macro is a query on a relation of
+{#- What came of customers, read from their version history. Each macro is a query on a relation of
     versions, so that the same rule can be laid over today's versions and over those of an earlier load. -#}
 
 
@@ -95,34 +95,4 @@
         previous_at is null
         or monthly_price is distinct from previous_price
         or currency is distinct from previous_currency
-{%- endmacro %}
-
-
-{#- Charges that were paid, by the newest version of each payment.
-
-        charges as ({{ successful_charges(ref('stg_crm__payment_versions')) }})
-
-      versions: has company_id, payment_id, customer_id, kind, paid_at, voided_at, updated_at and is_deleted -#}
-{% macro successful_charges(versions) -%}
-    select
-        company_id,
-        customer_id,
-        payment_id,
-        paid_at
-    from (
-        select distinct on (company_id, payment_id) *
-        from {{ versions }}
-        order by company_id asc, payment_id asc, updated_at desc
-    ) as newest
-    where not is_deleted and {{ is_successful_charge('newest') }}
-{%- endmacro %}
-
-
-{#- Whether a payment is a charge that was paid and is not void.
-
-        where {{ is_successful_charge('payments') }} -#}
-{% macro is_successful_charge(payments) -%}
-    {{ payments }}.kind = 'charge'
-    and {{ payments }}.paid_at is not null
-    and {{ payments }}.voided_at is null
 {%- endmacro %}

@@ -20,6 +20,14 @@
 {%- endmacro %}
 
 
+{#- The moment at which a date begins, by the UTC calendar.
+
+        {{ midnight_of('payments.due_date') }} as due_at -#}
+{% macro midnight_of(date) -%}
+    {{ date }}::timestamp at time zone 'UTC'
+{%- endmacro %}
+
+
 {#- Whole days from an earlier moment to a later one, both by the UTC calendar.
 
         {{ days_between('customers.created_at', 'customers.cancelled_at') }} as days_as_customer -#}

@@ -3,8 +3,9 @@
 A customer buys at a rate that is set at each month's first moment from what has happened before it. Silence
 feeds on itself: past one and a half of the company's usual gaps, the rate falls with every further gap.
 
-The truth is the probability of no successful payment in the horizon, along the path on which nothing is
-bought: recency goes on, and everything else stays as it stands, for tickets arise only from purchases.
+A customer leaves at the moment at which no successful payment has come for as many days as the horizon has.
+The truth is the probability that none comes until then, along the path on which nothing is bought: recency goes
+on, and everything else stays as it stands, for tickets arise only from purchases.
 """
 
 from dataclasses import dataclass, field
@@ -157,10 +158,12 @@ def _forgetting(company: Company, state: _State, at: int) -> Floats:
 
 
 def _silence_probability(company: Company, state: _State, log_rate: Floats, start: int) -> Floats:
-    """Probability of no successful payment in the horizon, as things stand at the month's start."""
+    """Probability of no successful payment until the silence is up, as things stand at the month's start."""
     expected = np.zeros(len(log_rate))
+    days_left = company.horizon_days - (start - state.last_bought_at) / DAY
     for month in range(company.horizon_days // 30):
-        expected += 30 * np.exp(log_rate - _forgetting(company, state, start + month * 30 * DAY))
+        days = np.clip(days_left - 30 * month, 0, 30)
+        expected += days * np.exp(log_rate - _forgetting(company, state, start + month * 30 * DAY))
     return np.exp(-expected * (1 - state.fail_share * (1 - RETRIED_SHARE)))
 
 
@@ -238,7 +241,7 @@ def _drift(state: _State, rng: np.random.Generator) -> None:
 
 
 def _with_outcomes(rows: Truth, payments: Payments, horizon_days: int) -> Truth:
-    """Keep the rows of customers who paid in the window before, and add whether they paid in the one after.
+    """Keep the rows of customers whose silence was not up, and add whether it was before they paid again, and when.
 
     Rows whose window ends after the world are left out: their outcome is not known.
     """
@@ -248,8 +251,6 @@ def _with_outcomes(rows: Truth, payments: Payments, horizon_days: int) -> Truth:
     kept = np.flatnonzero((last >= rows["as_of"] - window) & (rows["as_of"] + window <= month_starts()[-1]))
     chosen = {name: values[kept] for name, values in rows.items()}
     following = first_event_after(paid.customer, paid.paid_at, chosen["customer"], chosen["as_of"])
-    is_churned = following >= chosen["as_of"] + window
-    return chosen | {
-        "churned": is_churned,
-        "churned_at": np.where(is_churned, chosen["as_of"] + window, NEVER),
-    }
+    silent_at = last[kept] + window
+    is_churned = following >= silent_at
+    return chosen | {"churned": is_churned, "churned_at": np.where(is_churned, silent_at, NEVER)}

@@ -88,7 +88,7 @@ def company_change(
     ],
 ) -> None:
     """Change single fields of a company; the rest stays."""
-    from orchestration.cli.company_file import print_moved_fields, read_assignment
+    from orchestration.cli.company_file import print_caution, print_moved_fields, read_assignment
     from pipeline.companies import parse_definition
     from warehouse.companies import plan as company_plan
     from warehouse.companies import registry
@@ -99,6 +99,7 @@ def company_change(
         changed = company_plan.field_changes(before, definition, is_active=None)
         registry.change_company(conn, slug, changes, getpass.getuser(), parse_definition)
     print_moved_fields(slug, changes)
+    print_caution(definition)
     if not changed:
         console.print(f"{slug} is so already.")
     for change in changed:

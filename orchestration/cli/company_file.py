@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from orchestration.cli.terminal import CommandFailed, console
 from pipeline.companies import parse_definition
+from pipeline.prediction.tasks import churn_settings_of
 from warehouse.companies.definition import CompanyDefinition
 from warehouse.companies.plan import WantedCompany, parse_companies
 from warehouse.companies.task_settings import MOVED_TO_CHURN, moved_fields
@@ -55,9 +56,18 @@ def print_moved_fields(slug: str, fields: Mapping[str, Any]) -> None:
         )
 
 
+def print_caution(definition: CompanyDefinition) -> None:
+    """Say what the company's settings of churn ask less than they seem to, if anything."""
+    churn = churn_settings_of(definition)
+    caution = churn.caution() if churn else None
+    if caution:
+        console.print(f"[yellow]{escape(definition.slug)}: {escape(caution)}[/yellow]")
+
+
 def _parse_with_note(fields: Mapping[str, Any]) -> CompanyDefinition:
     definition = parse_definition(fields)
     print_moved_fields(definition.slug, fields)
+    print_caution(definition)
     return definition
 
 

@@ -78,7 +78,7 @@ def _print_churn(check: CompanyCheck, console: Console) -> None:
         return
     meaning = {
         "cancellation": "cancellation",
-        "inactivity": f"{churn.inactivity_days} days of silence",
+        "inactivity": f"{churn.inactivity_days} days of silence after a payment was due, or cancellation",
         "downgrade": f"losing {churn.downgrade_share or 0:.0%} of the monthly price",
     }[churn.kind]
     months = check.churn.by_month

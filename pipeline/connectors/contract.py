@@ -114,7 +114,7 @@ CUSTOMERS = Entity(
         *_text("signup_channel", fixed=True),
         Field("is_test", FieldKind.boolean, default=False),
         Field("created_at", FieldKind.timestamp, required=True, fixed=True),
-        *_times("cancelled_at", "contract_end_at"),
+        *_times("cancelled_at", "contract_end_at", "paused_at", "resumes_at"),
     ),
 )
 

@@ -40,7 +40,7 @@ STALE_AFTER = timedelta(days=60)
 """Data whose newest change is older than this looks like an export: the company needs a clock of its own."""
 
 LITTLE_HISTORY = timedelta(days=365)
-NOT_A_FEATURE = {"is_deleted", "updated_at", "is_test"}
+NOT_A_FEATURE = {"is_deleted", "updated_at", "is_test", "paused_at", "resumes_at"}
 
 _VALUES = re.compile(r"\"[^\"]*\"|'[^']*'|\d{4}-\d\d-\d\d[T ][\d:.+Z-]*")
 """Texts and moments in the reason of a rejection: without them alike reasons are counted as one."""
@@ -122,7 +122,7 @@ def check_company(
     now = clock.for_company(tried)
     entities = tuple(_entity_check(ENTITIES[name], sample) for name, sample in samples.items())
     churn_settings = churn_settings_of(tried)
-    churn = churn_check(churn_settings, samples, now) if churn_settings else None
+    churn = churn_check(churn_settings, samples, now, tried.time_zone) if churn_settings else None
     decision, task = None, task_named("churn").with_ladder(settings).task
     if churn is not None:
         pooled = _pooled(tried, churn.outcomes, pool)
@@ -232,6 +232,7 @@ def _on_the_source(
     customers = samples.get("customers")
     if customers is None or not customers.table.num_rows:
         return
+    yield from _on_plans(churn_settings_of(company), customers.table)
     present = _attribute_names(customers.table)
     for attribute in company.custom_attributes:
         if attribute.name not in present:
@@ -241,6 +242,14 @@ def _on_the_source(
         check.never_filled for check in entities if check.entity == "customers"
     ):
         yield f"segment_by is {company.segment_by}, which no customer has: choose another, or map it."
+
+
+def _on_plans(settings: ChurnSettings | None, customers: pa.Table) -> Iterator[str]:
+    named = (settings.expected_every if settings else None) or {}
+    plans = set(customers["plan"].drop_null().to_pylist())
+    if unknown := [plan for plan in named if plan not in plans]:
+        there = ", ".join(sorted(plans)) or "none"
+        yield f"No customer has the plan {', '.join(unknown)} of expected_every; plans there: {there}."
 
 
 def _on_the_evidence(
@@ -253,6 +262,8 @@ def _on_the_evidence(
 ) -> Iterator[str]:
     if settings is None:
         return
+    if caution := settings.caution():
+        yield caution
     if churn is None or decision is None:
         if not any(check.error for check in entities) and entities:
             needed = "payments" if settings.kind == "inactivity" else "customers"

@@ -14,7 +14,10 @@ import pyarrow as pa
 
 from ml_assets.training.ladder import OutcomeCounts
 from pipeline.loading.sample import EntitySample
+from pipeline.loading.silence import FOREVER, bills_of, paying_spells
 from pipeline.prediction.tasks import ChurnSettings
+
+_EVER = pd.Timestamp("1900-01-01", tz="UTC")
 
 HISTORY_MONTHS = 36
 """`history_months` of dbt_project.yml: how far back the monthly grid goes."""
@@ -22,7 +25,7 @@ HISTORY_MONTHS = 36
 
 @dataclass(frozen=True)
 class ChurnCheck:
-    """Churners by month ("2025-03", UTC) and the outcomes that models would learn from.
+    """Churners by month ("2025-03", by the company's own calendar) and the outcomes that models would learn from.
 
     by_month holds all who are known to have churned, those too of whom no date of the grid can say so yet.
 
@@ -36,16 +39,20 @@ class ChurnCheck:
 
 @dataclass(frozen=True)
 class _Records:
-    """What tells of churn. charges: where it is a silence. price_spells: where it is a downgrade."""
+    """What tells of churn. paying_spells: where it is a silence. price_spells: where it is a downgrade."""
 
     versions: pd.DataFrame
     leavings: pd.DataFrame
-    charges: pd.DataFrame | None = None
+    paying_spells: pd.DataFrame | None = None
     price_spells: pd.DataFrame | None = None
 
 
-def churn_check(churn: ChurnSettings, samples: Mapping[str, EntitySample], now: datetime) -> ChurnCheck | None:
+def churn_check(
+    churn: ChurnSettings, samples: Mapping[str, EntitySample], now: datetime, time_zone: str = "UTC"
+) -> ChurnCheck | None:
     """The churn in the samples by entity; None where the records that tell of it could not be read, or none came.
+
+    time_zone: the company's, whose calendar the months are of.
 
     Equal to what the warehouse counts, where each version was loaded as it was made. A version that a load brings late
     is late there, which a source does not tell. Nor does it count a lower price up to its first load, when it knew no
@@ -66,24 +73,29 @@ def churn_check(churn: ChurnSettings, samples: Mapping[str, EntitySample], now: 
         scale = sample.total / sample.received
         counted = OutcomeCounts(*(round(value * scale) for value in vars(counted).values()))
     moments = _churn_moments(churn, records, until)
-    months = moments.dt.strftime("%Y-%m").value_counts().sort_index()
+    months = moments.dt.tz_convert(time_zone).dt.strftime("%Y-%m").value_counts().sort_index()
     return ChurnCheck(tuple((str(month), int(count)) for month, count in months.items()), counted, scale)
 
 
 def _records(churn: ChurnSettings, sample: EntitySample, customers: EntitySample | None) -> _Records:
     if churn.kind == "inactivity":
-        charges = _charges(sample.table)
+        bills = bills_of(sample.table)
         # Of a part of the customers it cannot be told who is missing: whoever has paid counts as there.
         all_are_read = customers is not None and customers.is_complete and customers.table.num_rows
-        versions = _versions(customers.table) if customers is not None and all_are_read else _payers(charges)
-        return _Records(versions, _leavings(versions), charges=charges)
-    versions = _versions(sample.table)
+        versions = versions_of(customers.table) if customers is not None and all_are_read else _payers(bills)
+        spells = paying_spells(churn, bills, versions)
+        silences = _silences(spells, versions)
+        leavings = pd.concat([_leavings(versions).assign(is_silence=False, is_cut_short=False), silences])
+        return _Records(versions, leavings, paying_spells=spells)
+    versions = versions_of(sample.table)
     return _Records(
-        versions, _leavings(versions), price_spells=_price_spells(versions) if churn.kind == "downgrade" else None
+        versions,
+        _leavings(versions).assign(is_silence=False, is_cut_short=False),
+        price_spells=_price_spells(versions) if churn.kind == "downgrade" else None,
     )
 
 
-def _versions(table: pa.Table) -> pd.DataFrame:
+def versions_of(table: pa.Table) -> pd.DataFrame:
     """All versions of the customers in order, each in force after `known_from` up to `known_to`, inclusive.
 
     The first reaches back to the customer's creation (known_from NaT), the last has no end (known_to NaT). deleted_at:
@@ -91,7 +103,7 @@ def _versions(table: pa.Table) -> pd.DataFrame:
     """
     frame: pd.DataFrame = table.to_pandas().sort_values(["customer_id", "updated_at"], kind="stable")
     frame = frame.drop_duplicates(["customer_id", "updated_at"], keep="last").reset_index(drop=True)
-    for name in ("created_at", "cancelled_at", "updated_at"):
+    for name in ("created_at", "cancelled_at", "contract_end_at", "paused_at", "resumes_at", "updated_at"):
         frame[name] = pd.to_datetime(frame[name], utc=True)
     for name in ("is_deleted", "is_test"):
         frame[name] = frame[name].eq(True)
@@ -105,23 +117,20 @@ def _versions(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _payers(charges: pd.DataFrame) -> pd.DataFrame:
+def _payers(bills: pd.DataFrame) -> pd.DataFrame:
     """A version for each who has paid, who is there from the first charge on."""
-    first = charges.groupby("customer_id")["paid_at"].min().rename("created_at").reset_index()
+    first = bills.groupby("customer_id")["paid_at"].min().dropna().rename("created_at").reset_index()
     never = pd.Series(pd.NaT, index=first.index, dtype=first["created_at"].dtype)
-    moments = dict.fromkeys(("cancelled_at", "known_from", "known_to", "deleted_at"), never)
-    payers: pd.DataFrame = first.assign(updated_at=first["created_at"], is_deleted=False, is_test=False, **moments)
+    unknown = ("cancelled_at", "known_from", "known_to", "deleted_at", "contract_end_at", "paused_at", "resumes_at")
+    payers: pd.DataFrame = first.assign(
+        updated_at=first["created_at"],
+        is_deleted=False,
+        is_test=False,
+        plan=None,
+        status=None,
+        **dict.fromkeys(unknown, never),
+    )
     return payers
-
-
-def _charges(table: pa.Table) -> pd.DataFrame:
-    """Charges that were paid and are not void, by the newest version of each payment."""
-    frame: pd.DataFrame = table.to_pandas().sort_values("updated_at", kind="stable")
-    frame = frame.drop_duplicates("payment_id", keep="last")
-    is_void = frame["status"].str.lower().eq("void") if frame["status"].notna().any() else False
-    is_paid = frame["kind"].eq("charge") & frame["paid_at"].notna() & ~frame["is_deleted"].eq(True)
-    charges = frame[is_paid & ~pd.Series(is_void, index=frame.index)]
-    return charges.assign(paid_at=pd.to_datetime(charges["paid_at"], utc=True)).sort_values(["customer_id", "paid_at"])
 
 
 def _leavings(versions: pd.DataFrame) -> pd.DataFrame:
@@ -140,6 +149,22 @@ def _leavings(versions: pd.DataFrame) -> pd.DataFrame:
     is_withdrawn = leavings["left_at"] >= leavings["returned_at"]
     kept: pd.DataFrame = leavings[~is_withdrawn]
     return kept
+
+
+def _silences(spells: pd.DataFrame, versions: pd.DataFrame) -> pd.DataFrame:
+    """When customers were not there for lack of a payment, as leavings, before the first one too.
+
+    is_cut_short: the customer was deleted before the silence was up, so that nobody can know.
+    """
+    begins = spells.groupby("customer_id")["begins_at"]
+    after = spells.rename(columns={"ends_at": "left_at"}).assign(returned_at=begins.shift(-1))
+    before = pd.DataFrame({"customer_id": versions["customer_id"].unique(), "left_at": _EVER})
+    before["returned_at"] = before["customer_id"].map(begins.min())
+    silences = pd.concat([before, after[["customer_id", "left_at", "returned_at"]]])
+    deleted_at = silences["customer_id"].map(
+        versions.drop_duplicates("customer_id").set_index("customer_id")["deleted_at"]
+    )
+    return silences.assign(is_silence=True, is_cut_short=deleted_at <= silences["left_at"])
 
 
 def _price_spells(versions: pd.DataFrame) -> pd.DataFrame:
@@ -165,27 +190,22 @@ def _monthly_grid(versions: pd.DataFrame, horizon: pd.Timedelta, until: pd.Times
 
 def _labels(churn: ChurnSettings, records: _Records, day: pd.Timestamp, horizon_end: pd.Timestamp) -> pd.Series:
     """Whether each customer who can churn on that day did, by customer_id; who has no outcome is left out."""
-    versions, leavings, charges = records.versions, records.leavings, records.charges
+    versions, leavings = records.versions, records.leavings
     is_in_force = ~(versions["known_from"] >= day) & ~(versions["known_to"] < day) & ~versions["is_deleted"]
     is_there = (versions["created_at"] < day) & ~(versions["cancelled_at"] < day) & ~versions["is_test"]
     present = versions[is_in_force & is_there].set_index("customer_id")
     is_gone = (leavings["left_at"] < day) & ~(leavings["returned_at"] < day)
     left_before = present.index.isin(leavings.loc[is_gone, "customer_id"]) | (present["deleted_at"] < day)
-    if charges is not None:
-        is_recent = charges["paid_at"].between(day - pd.Timedelta(days=churn.inactivity_days or 0), day, "left")
-        in_horizon = charges["paid_at"].between(day, horizon_end, "left")
-        pays = present.index.isin(charges.loc[is_recent, "customer_id"])
-        has_churned = ~present.index.isin(charges.loc[in_horizon, "customer_id"])
-        is_censored = has_churned & (present["deleted_at"] < horizon_end)
-        left_before |= ~pays
-    else:
-        leave = leavings["left_at"].between(day, horizon_end, "left")
-        has_churned = present.index.isin(leavings.loc[leave, "customer_id"])
-        if records.price_spells is not None:
-            lower = _lower_prices(present, records.price_spells, churn.downgrade_share or 1.0, day, horizon_end)
-            left_before |= present.index.isin(lower.loc[lower["begins_at"] < day, "customer_id"])
-            has_churned |= present.index.isin(lower.loc[lower["begins_at"] >= day, "customer_id"])
-        is_censored = ~has_churned & (present["deleted_at"] < horizon_end)
+    leave = leavings["left_at"].between(day, horizon_end, "left")
+    has_churned = present.index.isin(leavings.loc[leave & ~leavings["is_cut_short"], "customer_id"])
+    if records.price_spells is not None:
+        lower = _lower_prices(present, records.price_spells, churn.downgrade_share or 1.0, day, horizon_end)
+        left_before |= present.index.isin(lower.loc[lower["begins_at"] < day, "customer_id"])
+        has_churned |= present.index.isin(lower.loc[lower["begins_at"] >= day, "customer_id"])
+    is_censored = ~has_churned & (present["deleted_at"] < horizon_end)
+    if records.paying_spells is not None:
+        # A customer who had paid for long enough stayed through the horizon, deleted in it or not.
+        is_censored &= present.index.isin(leavings.loc[leave & leavings["is_cut_short"], "customer_id"])
     labels = pd.Series(has_churned, index=present.index, dtype=bool)
     return labels[~left_before & ~is_censored]
 
@@ -212,20 +232,36 @@ def _outcomes(labels: Sequence[pd.Series]) -> OutcomeCounts:
 
 def _churn_moments(churn: ChurnSettings, records: _Records, until: pd.Timestamp) -> pd.Series:
     """When the customers who are not deleted and no test accounts churned, before `until`; several times if so."""
-    charges, spells = records.charges, records.price_spells
+    spells = records.price_spells
     newest = records.versions.drop_duplicates("customer_id", keep="last")
-    counted = newest.loc[~newest["is_deleted"] & ~newest["is_test"], "customer_id"]
-    if charges is not None:
-        following = charges.groupby("customer_id")["paid_at"].shift(-1)
-        silent_at = charges["paid_at"] + pd.Timedelta(days=churn.inactivity_days or 0)
-        moments = charges.assign(at=silent_at)[~(following < silent_at)]
-    else:
-        moments = records.leavings.rename(columns={"left_at": "at"})
+    newest = newest[~newest["is_deleted"] & ~newest["is_test"]]
+    moments = _stays(records, newest).rename(columns={"ends_at": "at"})
     if spells is not None:
         before = spells.groupby("customer_id")[["currency", "monthly_price"]].shift(1)
         limit = (before["monthly_price"] * (1 - (churn.downgrade_share or 1.0))).round(6)
         is_drop = (spells["monthly_price"] <= limit) & (before["monthly_price"] > 0)
         drops = spells[is_drop & (spells["currency"] == before["currency"])].rename(columns={"begins_at": "at"})
         moments = pd.concat([moments[["customer_id", "at"]], drops[["customer_id", "at"]]])
-    at: pd.Series = moments.loc[moments["customer_id"].isin(counted) & (moments["at"] < until), "at"]
+    at: pd.Series = moments.loc[moments["customer_id"].isin(newest["customer_id"]) & (moments["at"] <= until), "at"]
     return at
+
+
+def _stays(records: _Records, newest: pd.DataFrame) -> pd.DataFrame:
+    """From when to when each customer was there, as `int_customers__spells` has it; ends_at is FOREVER while there.
+
+    newest: a row per customer that counts. Where churn is silence, there is whoever pays and has not cancelled.
+    """
+    cancelled = records.leavings[~records.leavings["is_silence"]].sort_values("left_at")
+    still_there = newest[["customer_id"]].assign(left_at=FOREVER)
+    ends: pd.DataFrame = pd.concat([cancelled, still_there])
+    back_at = ends.groupby("customer_id")["returned_at"].shift(1)
+    created_at = ends["customer_id"].map(newest.set_index("customer_id")["created_at"])
+    is_first = ~ends["customer_id"].duplicated()
+    stays = ends.assign(begins_at=created_at.where(is_first, back_at), ends_at=ends["left_at"])
+    stays = stays.loc[stays["begins_at"].notna(), ["customer_id", "begins_at", "ends_at"]]
+    if records.paying_spells is not None:
+        both = stays.merge(records.paying_spells, on="customer_id", suffixes=("", "_paid"))
+        begins_at = both["begins_at"].where(both["begins_at"] > both["begins_at_paid"], both["begins_at_paid"])
+        ends_at = both["ends_at"].where(both["ends_at"] < both["ends_at_paid"], both["ends_at_paid"])
+        stays = both.assign(begins_at=begins_at, ends_at=ends_at)[["customer_id", "begins_at", "ends_at"]]
+    return stays[stays["begins_at"] < stays["ends_at"]]

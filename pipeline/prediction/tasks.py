@@ -6,11 +6,12 @@ weekly report, `churn company check`, and the dashboards of customers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from foundation.errors import ChurnError
 from ml_assets.task import Gate, LadderThresholds, PredictionTask, RulePrior
@@ -28,15 +29,57 @@ class UnknownTask(ChurnError):
     advice = "`churn company show SLUG` shows the tasks of a company; `tasks:` in its definition switches them on."
 
 
+def _billing_period(value: Any) -> str:
+    """ "12 months" or "30 days", from such words or from a number of days. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f"{value} days"
+    match = _BILLING_PERIOD.fullmatch(str(value).strip().lower())
+    if match is None or int(match["number"] or 1) == 0:
+        raise ValueError("must be a number of days, or such as 1 month, 3 months, 1 year or 2 weeks")
+    unit, factor = _PERIOD_UNITS[match["unit"]]
+    return f"{int(match['number'] or 1) * factor} {unit}"
+
+
+BillingPeriod = Annotated[str, BeforeValidator(_billing_period)]
+"""How long it is from one payment to the next, as Postgres reads an interval."""
+
+_PERIOD_UNITS = {
+    "day": ("days", 1),
+    "week": ("days", 7),
+    "month": ("months", 1),
+    "quarter": ("months", 3),
+    "year": ("months", 12),
+}
+
+_BILLING_PERIOD = re.compile(rf"(?:(?P<number>\d{{1,4}}) )?(?P<unit>{'|'.join(_PERIOD_UNITS)})s?", re.ASCII)
+
+_KIND_OF_SETTING = {
+    "inactivity_days": "inactivity",
+    "expected_every": "inactivity",
+    "counts_pauses": "inactivity",
+    "downgrade_share": "downgrade",
+}
+
+
 class ChurnSettings(TaskSettings):
     """What a company says of churn: what it means by it, and within how many days."""
 
     kind: Literal["cancellation", "inactivity", "downgrade"] = Field(
-        description="cancellation, inactivity (no payment for inactivity_days) or downgrade (downgrade_share of the "
-        "monthly price lost)"
+        description="cancellation, inactivity (no payment for inactivity_days after one was due) or downgrade "
+        "(downgrade_share of the monthly price lost)"
     )
     inactivity_days: int | None = Field(
         default=None, gt=0, description="a whole number above 0; with kind inactivity, and only then"
+    )
+    expected_every: dict[str, BillingPeriod] | None = Field(
+        default=None,
+        min_length=1,
+        description="how often customers of a plan pay, by the plan's name, such as {Yearly: 12 months, Weekly: 7 "
+        "days}; with kind inactivity, and only then",
+    )
+    counts_pauses: bool | None = Field(
+        default=None,
+        description="true where the days of a pause count as silence; with kind inactivity, and only then",
     )
     downgrade_share: float | None = Field(
         default=None, gt=0, le=1, description="a share above 0 to 1; with kind downgrade, and only then"
@@ -45,17 +88,32 @@ class ChurnSettings(TaskSettings):
     @model_validator(mode="after")
     def _kind_has_its_measure(self) -> Self:
         for kind, name in (("inactivity", "inactivity_days"), ("downgrade", "downgrade_share")):
-            value = getattr(self, name)
-            if self.kind == kind and value is None:
+            if self.kind == kind and getattr(self, name) is None:
                 raise ValueError(f"{name} is needed when kind is {kind}")
-            if self.kind != kind and value is not None:
+        for name, kind in _KIND_OF_SETTING.items():
+            if self.kind != kind and getattr(self, name) is not None:
                 raise ValueError(f"{name} must be left out when kind is {self.kind}")
         return self
 
     def meaning(self) -> str:
-        """As inactivity-60-30d: companies of one meaning may share a model."""
+        """As inactivity-60-30d: companies of one meaning may share a model.
+
+        Which plan is paid how often is not part of it: in each company silence counts from when a payment was due.
+        """
         measure = self.downgrade_share if self.inactivity_days is None else self.inactivity_days
-        return f"{self.kind}{'' if measure is None else f'-{measure:g}'}-{self.horizon_days}d"
+        pauses = "-pauses" if self.counts_pauses else ""
+        return f"{self.kind}{'' if measure is None else f'-{measure:g}'}{pauses}-{self.horizon_days}d"
+
+    def caution(self) -> str | None:
+        """What a person should know of settings that are allowed and ask less than they seem to; None if nothing."""
+        if self.inactivity_days is None or self.horizon_days >= self.inactivity_days:
+            return None
+        return (
+            f"A horizon of {self.horizon_days} days is shorter than the silence of {self.inactivity_days}: only who "
+            f"has been silent for {self.inactivity_days - self.horizon_days} days already can churn within it, and all "
+            f"others count as staying. With horizon_days: {self.inactivity_days} it is asked of every customer who is "
+            "there whether the next payment comes in time."
+        )
 
 
 class SupportSettings(TaskSettings):

@@ -26,6 +26,8 @@ def test_the_example_is_a_file_of_companies() -> None:
     churn = churn_settings_of(shop.definition)
     assert churn is not None
     assert (churn.inactivity_days, shop.is_active) == (90, False)
+    assert churn.expected_every == {"Club": "12 months"}
+    assert churn.caution() is None
 
 
 def test_every_field_is_in_the_example_or_beside_it() -> None:

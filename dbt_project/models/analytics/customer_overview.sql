@@ -41,6 +41,12 @@ scores as (
 
 ),
 
+spells as (
+
+    select * from {{ ref('int_customers__spells') }}
+
+),
+
 customer_features as (
 
     select * from {{ ref('customer_features') }}
@@ -130,6 +136,17 @@ reasons_per_customer as (
 
 ),
 
+customers_who_are_there as (
+
+    select
+        company_id,
+        customer_id
+    from spells
+    where ends_at is null
+    group by company_id, customer_id
+
+),
+
 customers_with_status as (
 
     select
@@ -141,13 +158,7 @@ customers_with_status as (
         coalesce(payments_per_customer.revenue_90d, 0) as revenue_90d,
         case
             when customers.cancelled_at <= clocks.now_at then 'cancelled'
-            when
-                settings.churn_kind = 'inactivity'
-                and coalesce(
-                    payments_per_customer.last_paid_at < clocks.now_at - {{ days_long('settings.inactivity_days') }},
-                    true
-                )
-                then 'inactive'
+            when settings.churn_kind = 'inactivity' and customers_who_are_there.customer_id is null then 'inactive'
             else 'active'
         end as customer_status
     from customers
@@ -157,6 +168,9 @@ customers_with_status as (
         on customers.company_id = clocks.company_id
     left join settings
         on customers.company_id = settings.company_id
+    left join customers_who_are_there
+        on customers.company_id = customers_who_are_there.company_id
+        and customers.customer_id = customers_who_are_there.customer_id
     left join payments_per_customer
         on customers.company_id = payments_per_customer.company_id
         and customers.customer_id = payments_per_customer.customer_id
@@ -209,7 +223,7 @@ final as (
     left join scores
         on customers_with_status.company_id = scores.company_id
         and customers_with_status.customer_id = scores.customer_id
-        and customers_with_status.customer_status <> 'cancelled'
+        and customers_with_status.customer_status = 'active'
     left join customer_features
         on scores.company_id = customer_features.company_id
         and scores.customer_id = customer_features.customer_id
@@ -217,7 +231,7 @@ final as (
     left join reasons_per_customer
         on customers_with_status.company_id = reasons_per_customer.company_id
         and customers_with_status.customer_id = reasons_per_customer.customer_id
-        and customers_with_status.customer_status <> 'cancelled'
+        and customers_with_status.customer_status = 'active'
     left join tickets_per_customer
         on customers_with_status.company_id = tickets_per_customer.company_id
         and customers_with_status.customer_id = tickets_per_customer.customer_id

@@ -28,13 +28,9 @@ leavings as (
 
 ),
 
-payments as (
+paying_spells as (
 
-    select * from {{ ref('stg_crm__payments') }}
-    where
-        kind = 'charge'
-        and paid_at is not null
-        and voided_at is null
+    select * from {{ ref('int_customers__paying_spells') }}
 
 ),
 
@@ -87,52 +83,20 @@ spells_until_cancelled as (
 
 ),
 
-charges as (
-
-    select
-        payments.company_id,
-        payments.customer_id,
-        payments.paid_at,
-        payments.paid_at + {{ days_long('settings.inactivity_days') }} as silent_at,
-        lag(payments.paid_at + {{ days_long('settings.inactivity_days') }}) over (
-            partition by payments.company_id, payments.customer_id
-            order by payments.paid_at
-        ) as silent_before_at
-    from payments
-    inner join clocks
-        on payments.company_id = clocks.company_id
-    inner join settings
-        on payments.company_id = settings.company_id
-    inner join customers
-        on payments.company_id = customers.company_id
-        and payments.customer_id = customers.customer_id
-    where
-        settings.churn_kind = 'inactivity'
-        and payments.paid_at <= clocks.observed_until
-
-),
-
-numbered_charges as (
-
-    select
-        *,
-        count(*) filter (where silent_before_at is null or silent_before_at <= paid_at) over (
-            partition by company_id, customer_id
-            order by paid_at
-        ) as spell_number
-    from charges
-
-),
-
+-- There is whoever pays and has not cancelled.
 spells_until_silent as (
 
     select
-        company_id,
-        customer_id,
-        min(paid_at) as begins_at,
-        max(silent_at) as ends_at
-    from numbered_charges
-    group by company_id, customer_id, spell_number
+        spells_until_cancelled.company_id,
+        spells_until_cancelled.customer_id,
+        greatest(spells_until_cancelled.begins_at, paying_spells.begins_at) as begins_at,
+        least(spells_until_cancelled.ends_at, paying_spells.ends_at) as ends_at
+    from spells_until_cancelled
+    inner join paying_spells
+        on spells_until_cancelled.company_id = paying_spells.company_id
+        and spells_until_cancelled.customer_id = paying_spells.customer_id
+        and spells_until_cancelled.begins_at < paying_spells.ends_at
+        and spells_until_cancelled.ends_at > paying_spells.begins_at
 
 ),
 

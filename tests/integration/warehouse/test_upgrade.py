@@ -120,6 +120,8 @@ def _upgraded(relation: str, row: Row) -> Row:
         return {name: value for name, value in row.items() if name not in SETTINGS.values()}
     if relation == "ops.alembic_version":
         return {"version_num": newest_revision()}
+    if relation == "raw.customers":
+        return row | {"paused_at": None, "resumes_at": None}
     if not relation.startswith("ml."):
         return row
     changed = {RENAMED.get(name, name): value for name, value in row.items()}

@@ -19,6 +19,8 @@ select
     created_at,
     cancelled_at,
     contract_end_at,
+    paused_at,
+    resumes_at,
     updated_at,
     {{ known_at() }}
 from {{ source('raw', 'customers') }}

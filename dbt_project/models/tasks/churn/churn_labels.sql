@@ -44,15 +44,35 @@ as_of_dates as (
 
 ),
 
-leavings as (
-
-    select * from {{ ref('int_customers__leavings') }}
-
-),
-
 deletions as (
 
     select * from {{ ref('int_customers__deletions') }}
+
+),
+
+-- Whom the CRM deleted before the silence was up cannot be known to have fallen silent.
+leavings as (
+
+    select
+        company_id,
+        customer_id,
+        left_at,
+        returned_at,
+        false as is_cut_short
+    from {{ ref('int_customers__leavings') }}
+
+    union all
+
+    select
+        silences.company_id,
+        silences.customer_id,
+        silences.left_at,
+        silences.returned_at,
+        coalesce(deletions.deleted_at <= silences.left_at, false) as is_cut_short
+    from {{ ref('int_customers__silences') }} as silences
+    left join deletions
+        on silences.company_id = deletions.company_id
+        and silences.customer_id = deletions.customer_id
 
 ),
 
@@ -89,18 +109,6 @@ price_spells as (
 
 ),
 
--- Read once, not once per date.
-successful_charges as materialized (
-
-    select
-        payments.company_id,
-        payments.customer_id,
-        payments.paid_at
-    from {{ ref('stg_crm__payments') }} as payments
-    where {{ is_successful_charge('payments') }}
-
-),
-
 horizons as (
 
     select
@@ -130,7 +138,9 @@ leavings_around_the_date as (
         active_customers.customer_id,
         active_customers.as_of_date,
         bool_or(leavings.left_at < horizons.as_of_at and leavings.returned_at >= horizons.as_of_at) as has_left_before,
-        min(leavings.left_at) filter (where leavings.left_at >= horizons.as_of_at) as left_at
+        min(leavings.left_at) filter (where leavings.left_at >= horizons.as_of_at and not leavings.is_cut_short)
+            as left_at,
+        bool_or(leavings.is_cut_short) as is_cut_short
     from active_customers
     inner join horizons
         on active_customers.company_id = horizons.company_id
@@ -186,24 +196,6 @@ downgrades_around_the_date as (
 
 ),
 
-charges_around_the_date as (
-
-    select
-        horizons.company_id,
-        horizons.as_of_date,
-        successful_charges.customer_id,
-        max(successful_charges.paid_at) filter (where successful_charges.paid_at < horizons.as_of_at) as last_paid_at,
-        bool_or(successful_charges.paid_at >= horizons.as_of_at) as has_paid_in_horizon
-    from horizons
-    inner join successful_charges
-        on horizons.company_id = successful_charges.company_id
-        and successful_charges.paid_at >= horizons.as_of_at - {{ days_long('horizons.inactivity_days') }}
-        and successful_charges.paid_at < horizons.horizon_end_at
-    where horizons.churn_kind = 'inactivity'
-    group by horizons.company_id, horizons.as_of_date, successful_charges.customer_id
-
-),
-
 customers_with_outcomes as (
 
     select
@@ -219,17 +211,10 @@ customers_with_outcomes as (
         coalesce(leavings_around_the_date.has_left_before, false)
         or coalesce(deletions.deleted_at < horizons.as_of_at, false)
         or coalesce(downgrades_around_the_date.has_paid_less_before, false) as has_left_before,
-        coalesce(deletions.deleted_at < horizons.horizon_end_at, false) as is_deleted_in_horizon,
-        case
-            when horizons.churn_kind = 'inactivity'
-                then not coalesce(charges_around_the_date.has_paid_in_horizon, false)
-            else coalesce(leavings_around_the_date.left_at, downgrades_around_the_date.downgraded_at) is not null
-        end as has_churned,
-        case
-            when horizons.churn_kind = 'inactivity'
-                then charges_around_the_date.last_paid_at + {{ days_long('horizons.inactivity_days') }}
-            else least(leavings_around_the_date.left_at, downgrades_around_the_date.downgraded_at)
-        end as churn_moment_at
+        -- A customer who had paid for long enough stayed through the horizon, deleted in it or not.
+        coalesce(deletions.deleted_at < horizons.horizon_end_at, false)
+        and (horizons.churn_kind <> 'inactivity' or leavings_around_the_date.is_cut_short) as is_deleted_in_horizon,
+        least(leavings_around_the_date.left_at, downgrades_around_the_date.downgraded_at) as churn_moment_at
     from active_customers
     inner join horizons
         on active_customers.company_id = horizons.company_id
@@ -245,10 +230,6 @@ customers_with_outcomes as (
         on active_customers.company_id = downgrades_around_the_date.company_id
         and active_customers.customer_id = downgrades_around_the_date.customer_id
         and active_customers.as_of_date = downgrades_around_the_date.as_of_date
-    left join charges_around_the_date
-        on active_customers.company_id = charges_around_the_date.company_id
-        and active_customers.customer_id = charges_around_the_date.customer_id
-        and active_customers.as_of_date = charges_around_the_date.as_of_date
 
 ),
 
@@ -259,10 +240,8 @@ customers_with_status as (
         case
             when has_left_before then 'left_before'
             when not is_mature then 'immature'
-            when churn_kind <> 'inactivity' and has_churned then 'churned'
-            when churn_kind = 'inactivity' and not has_churned then 'retained'
+            when churn_moment_at is not null then 'churned'
             when is_deleted_in_horizon then 'censored'
-            when has_churned then 'churned'
             else 'retained'
         end as label_status
     from customers_with_outcomes

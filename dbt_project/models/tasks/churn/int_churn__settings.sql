@@ -24,8 +24,10 @@ final as (
         settings ->> 'kind' as churn_kind,
         settings_version,
         (settings ->> 'inactivity_days')::integer as inactivity_days,
+        settings -> 'expected_every' as expected_every,
         horizon_days,
-        (settings ->> 'downgrade_share')::double precision as downgrade_share
+        (settings ->> 'downgrade_share')::double precision as downgrade_share,
+        coalesce((settings ->> 'counts_pauses')::boolean, false) as counts_pauses
     from company_tasks
 
 )

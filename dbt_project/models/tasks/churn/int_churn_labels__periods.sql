@@ -64,7 +64,6 @@ companies_with_new_loads as (
     select
         companies_to_look_at.company_id,
         settings.churn_kind,
-        settings.inactivity_days,
         companies_to_look_at.labelled_until_load_id
     from companies_to_look_at
     inner join settings
@@ -147,15 +146,52 @@ payments_with_new_versions as materialized (
 
 ),
 
+-- A deleted payment comes without its customer: an earlier version says whose it was.
+customers_who_may_be_silent as materialized (
+
+    select
+        payment_versions.company_id,
+        payment_versions.customer_id
+    from payment_versions
+    inner join payments_with_new_versions
+        on payment_versions.company_id = payments_with_new_versions.company_id
+        and payment_versions.payment_id = payments_with_new_versions.payment_id
+    where
+        payment_versions.customer_id is not null
+        and (select new_loads.companies_that_count_silence from new_loads) > 0
+
+    union
+
+    select
+        company_id,
+        customer_id
+    from their_versions
+    where churn_kind = 'inactivity'
+
+),
+
+payments_of_customers as materialized (
+
+    select distinct
+        payment_versions.company_id,
+        payment_versions.payment_id
+    from payment_versions
+    inner join customers_who_may_be_silent
+        on payment_versions.company_id = customers_who_may_be_silent.company_id
+        and payment_versions.customer_id = customers_who_may_be_silent.customer_id
+    where (select new_loads.companies_that_count_silence from new_loads) > 0
+
+),
+
 versions_of_payments as materialized (
 
     select
         payment_versions.*,
         payment_versions.load_id <= companies_with_new_loads.labelled_until_load_id as was_labelled
     from payment_versions
-    inner join payments_with_new_versions
-        on payment_versions.company_id = payments_with_new_versions.company_id
-        and payment_versions.payment_id = payments_with_new_versions.payment_id
+    inner join payments_of_customers
+        on payment_versions.company_id = payments_of_customers.company_id
+        and payment_versions.payment_id = payments_of_customers.payment_id
     inner join companies_with_new_loads
         on payment_versions.company_id = companies_with_new_loads.company_id
     where (select new_loads.companies_that_count_silence from new_loads) > 0
@@ -169,11 +205,62 @@ labelled_versions_of_payments as (
 
 ),
 
-{% for name, versions, prices, payments in [
-    ('outcomes_now', 'their_versions', 'priced_versions', 'versions_of_payments'),
-    ('outcomes_labelled', 'their_labelled_versions', 'labelled_priced_versions', 'labelled_versions_of_payments'),
+versions_of_terms as materialized (
+
+    select
+        customer_versions.*,
+        customer_versions.load_id <= companies_with_new_loads.labelled_until_load_id as was_labelled
+    from customer_versions
+    inner join customers_who_may_be_silent
+        on customer_versions.company_id = customers_who_may_be_silent.company_id
+        and customer_versions.customer_id = customers_who_may_be_silent.customer_id
+    inner join companies_with_new_loads
+        on customer_versions.company_id = companies_with_new_loads.company_id
+    where (select new_loads.companies_that_count_silence from new_loads) > 0
+
+),
+
+labelled_versions_of_terms as (
+
+    select * from versions_of_terms
+    where was_labelled
+
+),
+
+{% for moment, versions, prices, payments, terms_versions in [
+    ('now', 'their_versions', 'priced_versions', 'versions_of_payments', 'versions_of_terms'),
+    (
+        'labelled', 'their_labelled_versions', 'labelled_priced_versions', 'labelled_versions_of_payments',
+        'labelled_versions_of_terms'
+    ),
 ] %}
-{{ name }} as (
+bills_{{ moment }} as (
+
+    {{ bills(payments) }}
+
+),
+
+terms_{{ moment }} as (
+
+    {{ terms(terms_versions, ['company_id', 'customer_id']) }}
+
+),
+
+pauses_{{ moment }} as (
+
+    {{ pauses(terms_versions, ['company_id', 'customer_id']) }}
+
+),
+
+paying_spells_{{ moment }} as (
+
+    {{ paying_spells(
+        'bills_' ~ moment, 'terms_' ~ moment, 'pauses_' ~ moment, 'settings', ['company_id', 'customer_id']
+    ) }}
+
+),
+
+outcomes_{{ moment }} as (
 
     select
         company_id,
@@ -226,12 +313,20 @@ labelled_versions_of_payments as (
     select
         company_id,
         customer_id,
-        'paid ' || payment_id as outcome,
+        'pays' as outcome,
         null::numeric as monthly_price,
-        paid_at as happened_at
-    from (
-        {{ successful_charges(payments) }}
-    ) as charges
+        begins_at as happened_at
+    from paying_spells_{{ moment }}
+
+    union all
+
+    select
+        company_id,
+        customer_id,
+        'silent' as outcome,
+        null::numeric as monthly_price,
+        ends_at as happened_at
+    from paying_spells_{{ moment }}
 
 ),
 
@@ -254,20 +349,14 @@ changes as (
 
 ),
 
--- A payment counts for as long as its company waits for the next; a customer who has left is gone at every later date.
+-- A customer who has left is gone at every later date.
 days_of_changes as (
 
     select distinct
-        changes.company_id,
-        {{ utc_date('changes.happened_at') }} as happened_date,
-        case
-            when changes.outcome like 'paid %'
-                then {{ utc_date('changes.happened_at') }} + companies_with_new_loads.inactivity_days
-            else 'infinity'::date
-        end as felt_until_date
+        company_id,
+        {{ utc_date('happened_at') }} as happened_date,
+        'infinity'::date as felt_until_date
     from changes
-    inner join companies_with_new_loads
-        on changes.company_id = companies_with_new_loads.company_id
 
 ),
 

@@ -213,6 +213,15 @@ def test_what_is_shown_can_be_applied_again(
     assert registered(warehouse) == before
 
 
+def test_a_horizon_shorter_than_the_silence_is_taken_and_said(churn: Churn, file: Callable[..., str]) -> None:
+    said = "shop: A horizon of 30 days is shorter than the silence of 90: only who has been silent for 60 days already"
+    assert said in " ".join(churn("company", "add", file(SHOP)).output.split())
+    longer = churn("company", "change", "shop", "tasks.churn.horizon_days=90").output
+    assert "is shorter than" not in longer
+    shorter = churn("company", "change", "shop", "tasks.churn.horizon_days=30").output
+    assert said in " ".join(shorter.split())
+
+
 def test_a_company_is_removed_after_its_slug_is_typed(
     churn: Churn, file: Callable[..., str], warehouse: Warehouse
 ) -> None:

@@ -206,6 +206,35 @@ def test_silence_is_read_from_payments_and_an_export_that_ended_wants_its_own_cl
     assert "clock_at" in "\n".join(late.advice)
 
 
+def test_yearly_payers_are_not_silent_and_settings_that_ask_little_are_pointed_out(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "customers.csv").write_text(
+        "customer_id,created_at,updated_at,plan\n1,2024-01-01,2024-01-01,Gold\n2,2024-01-01,2024-01-01,Basic\n"
+    )
+    (tmp_path / "payments.csv").write_text(
+        "payment_id,customer_id,kind,amount,issued_at,paid_at,updated_at\n"
+        "1,1,charge,10,2024-01-10,2024-01-10,2024-01-10\n2,2,charge,10,2024-01-10,2024-01-10,2024-01-10\n"
+    )
+    churn: dict[str, Any] = {"kind": "inactivity", "inactivity_days": 60, "horizon_days": 30}
+    company = {
+        "churn_kind": None,
+        "time_zone": "America/New_York",
+        "entities": ["customers", "payments"],
+        "connector_settings": files_of(tmp_path, "customers", "payments"),
+    }
+    unsaid = check_company(definition(tasks={"churn": churn}, **company), settings, CLOCK)
+    assert unsaid.churn is not None
+    assert unsaid.churn.by_month == (("2024-03", 2),)
+    assert any("only who has been silent for 30 days already" in line for line in unsaid.advice)
+    every = {"Gold": "1 year", "Silver": "1 month"}
+    said = check_company(definition(tasks={"churn": churn | {"expected_every": every}}, **company), settings, CLOCK)
+    assert said.churn is not None
+    # Due on 2025-01-10, and silent from 00:00 UTC of 2025-03-11 on, which in New York is the evening before.
+    assert said.churn.by_month == (("2024-03", 1), ("2025-03", 1))
+    assert "No customer has the plan Silver of expected_every; plans there: Basic, Gold." in said.advice
+
+
 def test_downgrades_are_seen_where_the_source_remembers_prices(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "customers.csv").write_text(
         "customer_id,created_at,updated_at,monthly_price\n"

@@ -1,0 +1,58 @@
+"""Labels of silence that are made load by load equal those that are made at once: what a load moves is made again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.integration.crm_history import END
+from tests.integration.dbt_project.billing_world import generate, register
+from tests.integration.dbt_project.dbt_runs import (
+    FEATURES_AND_TASKS,
+    PROJECT,
+    VIEWS_STAND,
+    DbtRuns,
+    differing_rows,
+    snapshot,
+)
+from tests.integration.dbt_project.dbt_world import record_load
+from warehouse.connection import Warehouse
+
+pytestmark = pytest.mark.xdist_group("dbt_silence")
+
+BUILT = ("churn_population", "churn_labels")
+
+
+def test_plans_pauses_and_bills_that_come_later_move_the_labels_that_rest_on_them(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    warehouse.write_dbt_profile(tmp_path)
+    dbt = DbtRuns(PROJECT, tmp_path)
+    first_run = END - timedelta(days=100)
+    with warehouse.connect() as connection:
+        companies = register(connection, now=first_run)
+        history = generate(companies, customers=60, seed=2)
+        # Some bills and versions come weeks after they were made.
+        for rows in history.rows.values():
+            for row in rows:
+                if not row["is_backfill"] and history.random.random() < 0.2:
+                    row["known_at"] += timedelta(days=30)
+        history.write(connection, known_before=first_run)
+    dbt.run("build", "--select", *FEATURES_AND_TASKS, "--exclude-resource-type", "test", "unit_test")
+    with warehouse.connect() as connection:
+        for company in companies:
+            record_load(connection, company.company_id, END, is_backfill=False)
+        history.write(connection, known_before=END)
+
+    written = dbt.run("run", "--select", *FEATURES_AND_TASKS, *VIEWS_STAND)
+
+    with warehouse.connect() as connection:
+        snapshot(connection, "step_by_step", BUILT)
+        labels = connection.execute("select count(*) from features.churn_labels").fetchone()
+        assert labels is not None
+        assert 0 < (written["churn_labels"] or 0) < labels[0]
+    dbt.run("run", "--select", "int_churn_labels__periods", *BUILT, "--full-refresh")
+    with warehouse.connect() as connection:
+        assert differing_rows(connection, "step_by_step", BUILT) == {}
