@@ -1,7 +1,7 @@
 """The version log: record versions land exactly once, together with the cursor of their sync.
 
-One transaction per chunk copies the rows to a temporary table, inserts those whose version
-key is new, keeps the rejected records, moves the cursor and counts. A kill anywhere leaves
+One transaction per chunk copies the rows to a temporary table, inserts those that are new
+(insertion.py), keeps the rejected records, moves the cursor and counts. A kill anywhere leaves
 data and cursor agreeing; a repeat adds nothing. Where records come from, and what makes one
 acceptable, does not belong here.
 """
@@ -19,13 +19,12 @@ import pyarrow as pa
 from psycopg import sql
 
 from warehouse.errors import WarehouseError
-from warehouse.frames import copy_arrow
 from warehouse.landing.erased import Erased, read_erased, withhold
+from warehouse.landing.insertion import insert_new_versions
 from warehouse.landing.records import Cursor, RecordCounts, RejectedRecord
 from warehouse.relations import ENTITY_RELATIONS, LOAD_LOG, REJECTED_RECORDS, SYNC_CURSORS, WITHHELD_RECORDS
 
 LOCK_WAIT_SECONDS = 30
-_INCOMING = "incoming_versions"
 
 
 class VersionLogError(WarehouseError):
@@ -70,7 +69,8 @@ class VersionLog:
         self._company_id = company_id
         self._entity = entity
         self._relation = ENTITY_RELATIONS[entity]
-        self._key = sql.Identifier(f"{entity.removesuffix('s')}_id")
+        self._key_name = f"{entity.removesuffix('s')}_id"
+        self._key = sql.Identifier(self._key_name)
 
     @contextmanager
     def lock(self, wait_seconds: int = LOCK_WAIT_SECONDS) -> Iterator[None]:
@@ -142,10 +142,12 @@ class VersionLog:
         received: int,
         cursor: datetime | None,
         reject_limit: float,
+        is_stamped: bool = True,
     ) -> None:
         """Land a chunk in one transaction and add it to the load's counts.
 
-        accepted: columns as in the raw table, without those that the warehouse itself fills.
+        accepted: columns as in the raw table, without those that the warehouse itself fills, in the source's order.
+        is_stamped: updated_at is the source's own; without it versions come from comparing with what is known.
         cursor: the newest updated_at of the chunk; it never passes the load's known_at nor goes back.
         Raises RejectLimitExceeded when the load's share of rejected records passes reject_limit (0 to 1):
         the rejected records are then on record, the chunk's other rows and the cursor are not. A
@@ -166,7 +168,17 @@ class VersionLog:
             if not too_many:
                 if withheld:
                     withhold(self._connection, self._company_id, self._entity, withheld)
-                loaded = self._insert_versions(database, load, accepted)
+                loaded = insert_new_versions(
+                    database,
+                    self._relation,
+                    self._key_name,
+                    accepted,
+                    company_id=self._company_id,
+                    load_id=load.load_id,
+                    known_at=load.known_at,
+                    is_backfill=load.is_backfill,
+                    is_stamped=is_stamped,
+                )
                 load.loaded += loaded
                 load.unchanged += received - len(rejected) - loaded
                 if cursor is not None:
@@ -223,7 +235,7 @@ class VersionLog:
         newest = sql.SQL(
             "select count(*) filter (where not is_deleted), count(*) filter (where is_deleted) from ("
             "select distinct on ({key}) is_deleted from {raw} where company_id = %s"
-            " order by {key}, updated_at desc) as newest"
+            " order by {key}, updated_at desc, revision desc) as newest"
         ).format(key=self._key, raw=self._relation.identifier)
         standing = sql.SQL(
             "select count(distinct coalesce(rejected.record_id, rejected.payload_hash))"
@@ -238,35 +250,6 @@ class VersionLog:
         )
         (withheld,) = self._connection.execute(held_back, (self._company_id, self._entity)).fetchone() or (0,)
         return RecordCounts(live=live, deleted=deleted, rejected=rejected, withheld=withheld)
-
-    def _insert_versions(self, database: psycopg.Cursor[Any], load: Load, accepted: pa.Table) -> int:
-        if accepted.num_rows == 0:
-            return 0
-        columns = sql.SQL(", ").join(map(sql.Identifier, accepted.column_names))
-        raw = self._relation.identifier
-        incoming = sql.Identifier(_INCOMING)
-        database.execute(
-            sql.SQL("create temporary table {} on commit drop as select {} from {} with no data").format(
-                incoming, columns, raw
-            )
-        )
-        copy_arrow(database, accepted, _INCOMING, json_columns=("attributes",))
-        known_at = sql.SQL("least(updated_at, %(known_at)s)" if load.is_backfill else "%(known_at)s")
-        insert = sql.SQL(
-            "insert into {raw} (company_id, known_at, is_backfill, load_id, {columns})"
-            " select %(company_id)s, {known_at}, %(is_backfill)s, %(load_id)s, {columns} from {incoming}"
-            " on conflict do nothing"
-        ).format(raw=raw, columns=columns, known_at=known_at, incoming=incoming)
-        database.execute(
-            insert,
-            {
-                "company_id": self._company_id,
-                "known_at": load.known_at,
-                "is_backfill": load.is_backfill,
-                "load_id": load.load_id,
-            },
-        )
-        return database.rowcount
 
     def _keep_rejected(self, database: psycopg.Cursor[Any], load: Load, rejected: Sequence[RejectedRecord]) -> int:
         """Put rejected records on record; returns how many a successful load had left behind already."""

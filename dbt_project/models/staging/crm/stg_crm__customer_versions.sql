@@ -19,6 +19,6 @@ select
     created_at,
     cancelled_at,
     contract_end_at,
-    updated_at,
+    {{ made_at() }} as updated_at,
     {{ known_at() }}
 from {{ source('raw', 'customers') }}
