@@ -146,8 +146,9 @@ def insert_new_versions(
         names["same_moment"] = sql.SQL("true")
         names["placed_at"] = sql.SQL("greatest(%(known_at)s, front_updated_at)")
     database.execute(
-        sql.SQL("create temporary table {} on commit drop as select {}, 0::bigint as given_order from {} with no data")
-        .format(names["incoming"], sql.SQL(", ").join(map(sql.Identifier, accepted.column_names)), names["raw"])
+        sql.SQL(
+            "create temporary table {} on commit drop as select {}, 0::bigint as given_order from {} with no data"
+        ).format(names["incoming"], sql.SQL(", ").join(map(sql.Identifier, accepted.column_names)), names["raw"])
     )
     numbered = accepted.append_column("given_order", pa.array(range(accepted.num_rows), pa.int64()))
     copy_arrow(database, numbered, _INCOMING, json_columns=("attributes",))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,8 +18,8 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from warehouse.errors import WarehouseError
 from warehouse.landing.erased import Erased, read_erased, withhold
+from warehouse.landing.errors import LoadInProgress, RejectLimitExceeded
 from warehouse.landing.insertion import insert_new_versions
 from warehouse.landing.records import Cursor, RecordCounts, RejectedRecord
 from warehouse.relations import ENTITY_RELATIONS, LOAD_LOG, REJECTED_RECORDS, SYNC_CURSORS, WITHHELD_RECORDS
@@ -27,22 +27,11 @@ from warehouse.relations import ENTITY_RELATIONS, LOAD_LOG, REJECTED_RECORDS, SY
 LOCK_WAIT_SECONDS = 30
 
 
-class VersionLogError(WarehouseError):
-    """Base of what can go wrong while landing."""
-
-
-class LoadInProgress(VersionLogError):
-    """Another load of the same company and entity is running."""
-
-
-class RejectLimitExceeded(VersionLogError):
-    """More of a load's records broke the contract than the settings allow."""
-
-
 @dataclass
 class Load:
     """A load under way, with what it counted so far, and the cursor that it started from.
 
+    `late`: of loaded, what earlier loads had passed over; `vanished`: records that the source no longer lists.
     `known_before` is how many of its rejected records an earlier, successful load had
     already left behind: they do not count towards the limit again.
     """
@@ -55,8 +44,15 @@ class Load:
     loaded: int = 0
     unchanged: int = 0
     rejected: int = 0
+    late: int = 0
+    vanished: int = 0
     known_before: int = field(default=0, repr=False)
     erased: Erased | None = field(default=None, repr=False)
+
+    def take(self, after: Load) -> None:
+        """Take over the counts of a chunk that has landed; one that did not land counts nothing."""
+        self.received, self.loaded, self.unchanged = after.received, after.loaded, after.unchanged
+        self.rejected, self.known_before = after.rejected, after.known_before
 
 
 class VersionLog:
@@ -161,10 +157,13 @@ class VersionLog:
             withheld += named
         with self._connection.transaction(), self._connection.cursor() as database:
             known_before = self._keep_rejected(database, load, rejected)
-            load.received += received
-            load.rejected += len(rejected)
-            load.known_before += known_before
-            too_many = _too_many(load, reject_limit)
+            after = replace(
+                load,
+                received=load.received + received,
+                rejected=load.rejected + len(rejected),
+                known_before=load.known_before + known_before,
+            )
+            too_many = _too_many(after, reject_limit)
             if not too_many:
                 if withheld:
                     withhold(self._connection, self._company_id, self._entity, withheld)
@@ -179,11 +178,12 @@ class VersionLog:
                     is_backfill=load.is_backfill,
                     is_stamped=is_stamped,
                 )
-                load.loaded += loaded
-                load.unchanged += received - len(rejected) - loaded
+                after.loaded += loaded
+                after.unchanged += received - len(rejected) - loaded
                 if cursor is not None:
                     self._move_cursor(database, min(cursor, load.known_at))
-            self._write_counts(database, load)
+            self._write_counts(database, after)
+        load.take(after)
         if too_many:
             raise RejectLimitExceeded(
                 f"Company {self._company_id}, {self._entity}: {load.rejected} of {load.received} records"
@@ -198,7 +198,8 @@ class VersionLog:
         """Close a load that read its source to the end; later loads are then no backfill."""
         finish = sql.SQL(
             "update {} set status = 'succeeded', finished_at = clock_timestamp(), source_live = %s,"
-            " source_deleted = %s, warehouse_live = %s, warehouse_deleted = %s where load_id = %s"
+            " source_deleted = %s, warehouse_live = %s, warehouse_deleted = %s, late = %s, vanished = %s"
+            " where load_id = %s"
         ).format(LOAD_LOG.identifier)
         complete = sql.SQL(
             "insert into {cursors} as known (company_id, entity, backfill_completed_at, moved_at)"
@@ -208,7 +209,8 @@ class VersionLog:
         ).format(cursors=SYNC_CURSORS.identifier)
         live, deleted = (warehouse.live, warehouse.deleted) if warehouse else (None, None)
         with self._connection.transaction():
-            self._connection.execute(finish, (source_live, source_deleted, live, deleted, load.load_id))
+            figures = (source_live, source_deleted, live, deleted, load.late, load.vanished, load.load_id)
+            self._connection.execute(finish, figures)
             self._connection.execute(
                 complete, {"company": self._company_id, "entity": self._entity, "known_at": load.known_at}
             )
@@ -233,8 +235,8 @@ class VersionLog:
     def count_records(self) -> RecordCounts:
         """What the warehouse holds, to lay beside the source's own totals."""
         newest = sql.SQL(
-            "select count(*) filter (where not is_deleted), count(*) filter (where is_deleted) from ("
-            "select distinct on ({key}) is_deleted from {raw} where company_id = %s"
+            "select count(*) filter (where not is_deleted), count(*) filter (where is_deleted and not is_vanished) from ("
+            "select distinct on ({key}) is_deleted, is_vanished from {raw} where company_id = %s"
             " order by {key}, updated_at desc, revision desc) as newest"
         ).format(key=self._key, raw=self._relation.identifier)
         standing = sql.SQL(

@@ -20,10 +20,12 @@ UP = """
 alter table raw.{table}
     add column revision int not null default 0 check (revision >= 0),
     add column made_at timestamptz,
+    add column is_vanished boolean not null default false,
     drop constraint {table}_pkey,
     add primary key (company_id, {key}, updated_at, revision);
 comment on column raw.{table}.revision is 'Counts the versions that share an updated_at, as they became known; from 0.';
 comment on column raw.{table}.made_at is 'When the version was made, where that is not updated_at.';
+comment on column raw.{table}.is_vanished is 'A tombstone that is ours: the source no longer listed the record.';
 """
 
 DOWN = """
@@ -32,7 +34,8 @@ alter table raw.{table}
     drop constraint {table}_pkey,
     add primary key (company_id, {key}, updated_at),
     drop column revision,
-    drop column made_at;
+    drop column made_at,
+    drop column is_vanished;
 """
 
 UP_OPS = """
