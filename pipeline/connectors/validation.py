@@ -91,9 +91,11 @@ def validate_table(entity: Entity, table: pa.Table, reading: Reading) -> Chunk:
     taken = set(names.values()) | reading.ignored
     rest = [name for name in table.column_names if name not in taken]
     objects = table.select(rest).to_pylist() if rest else [{} for _ in range(table.num_rows)]
-    for name in reading.json_kinds.keys() & set(rest):
-        for record in objects:
-            record[name] = read_json_value(reading.json_kinds[name], record[name])
+    for name in rest:
+        kind = reading.json_kinds.get(name)
+        if kind is not None or _holds_infinity(table[name]):
+            for record in objects:
+                record[name] = read_json_value(kind, record[name])
     attributes, bad_attributes = attributes_by_row(objects, set(), reading.spread)
     page = _Page(
         entity,
@@ -282,6 +284,10 @@ def _without_repeats(table: pa.Table, entity: Entity) -> tuple[pa.Table, int]:
     last = {content: row for row, content in enumerate(zip(*(column.to_pylist() for column in table), strict=True))}
     moments = {content[:2] for content in last}
     return table.take(pa.array(sorted(last.values()), pa.int64())), len(last) - len(moments)
+
+
+def _holds_infinity(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_floating(column.type) and bool(pc.any(pc.is_inf(column)).as_py())
 
 
 def _has_value(column: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -174,9 +175,14 @@ class JsonKind(StrEnum):
     json = "json"
 
 
-def read_json_value(kind: JsonKind, value: object) -> object:
-    """A value as its JSON kind; one that is not of that kind stays as it came, so that it is seen and counted."""
-    if not isinstance(value, str):
+def read_json_value(kind: JsonKind | None, value: object) -> object:
+    """A value as its JSON kind; one that is not of that kind stays as it came, so that it is seen and counted.
+
+    Infinity, which is no number in JSON, is a text there and not null.
+    """
+    if isinstance(value, float) and math.isinf(value):
+        return repr(value)
+    if kind is None or not isinstance(value, str):
         return value
     text = value.strip()
     if kind is JsonKind.number:

@@ -235,8 +235,8 @@ class VersionLog:
     def count_records(self) -> RecordCounts:
         """What the warehouse holds, to lay beside the source's own totals."""
         newest = sql.SQL(
-            "select count(*) filter (where not is_deleted), count(*) filter (where is_deleted and not is_vanished) from ("
-            "select distinct on ({key}) is_deleted, is_vanished from {raw} where company_id = %s"
+            "select count(*) filter (where not is_deleted), count(*) filter (where is_deleted and not is_vanished)"
+            " from (select distinct on ({key}) is_deleted, is_vanished from {raw} where company_id = %s"
             " order by {key}, updated_at desc, revision desc) as newest"
         ).format(key=self._key, raw=self._relation.identifier)
         standing = sql.SQL(
