@@ -22,7 +22,11 @@ _INCOMING = "incoming_versions"
 
 _INSERT = """
 with given as (
-    select *, lead(true, 1, false) over (partition by {same} order by given_order) as is_followed from {incoming}
+    select
+        *,
+        lead(true, 1, false) over (partition by {same} order by given_order) as is_followed,
+        not lead(true, 1, false) over (partition by {key} order by updated_at, given_order) as is_last
+    from {incoming}
 ),
 compared as (
     select
@@ -30,7 +34,14 @@ compared as (
         front.updated_at as front_updated_at,
         front.revision as front_revision,
         front.load_id as front_load_id,
+        newest.updated_at as newest_updated_at,
+        newest.revision as newest_revision,
+        -- Listed again after it had vanished: it stands in front of its tombstone, whatever its updated_at.
+        coalesce(given.is_last and newest.is_vanished, false) as is_returned,
         case
+            when given.is_last and newest.is_vanished then true
+            when given.is_last and newest.updated_at >= given.updated_at
+                and ({newest_content}) is not distinct from ({given_content}) then false
             when front.updated_at is null then true
             -- Only the last one given stands; one before it is new where nobody has ever seen its like.
             when given.is_followed then not exists (
@@ -41,6 +52,12 @@ compared as (
             else ({front_content}) is distinct from ({given_content})
         end as is_unknown
     from given
+    left join lateral (
+        select * from {raw} as known
+        where known.company_id = %(company_id)s and known.{key} = given.{key}
+        order by known.updated_at desc, known.revision desc
+        limit 1
+    ) as newest on true
     left join lateral (
         select * from {raw} as known
         where known.company_id = %(company_id)s and known.{key} = given.{key} and {same_moment}
@@ -60,6 +77,7 @@ neighbours as (
     select
         placed.*,
         placed.nth + case
+            when placed.is_returned and placed.newest_updated_at = placed.placed_at then placed.newest_revision + 1
             when placed.front_updated_at = placed.placed_at then placed.front_revision + 1 else 0
         end as revision,
         least(placed.placed_at, %(known_at)s) as first_known_at,
@@ -136,11 +154,14 @@ def insert_new_versions(
         "given_content": _qualified("given", content),
         "known_content": _qualified("known", content),
         "front_content": _qualified("front", content),
+        "newest_content": _qualified("newest", content),
     }
     if is_stamped:
         names["same"] = sql.SQL("{}, updated_at").format(names["key"])
         names["same_moment"] = sql.SQL("known.updated_at = given.updated_at")
-        names["placed_at"] = sql.SQL("updated_at")
+        names["placed_at"] = sql.SQL(
+            "case when is_returned then greatest(updated_at, newest_updated_at) else updated_at end"
+        )
     else:
         names["same"] = names["key"]
         names["same_moment"] = sql.SQL("true")
