@@ -32,13 +32,15 @@
 
       attribute: one element of the company's custom_attributes, {name, kind, ...} -#}
 {% macro is_of_its_kind(attributes, attribute) -%}
-    nullif(jsonb_typeof({{ attributes }} -> ({{ attribute }} ->> 'name')), 'null')
-    = case {{ attribute }} ->> 'kind' when 'number' then 'number' when 'flag' then 'boolean' else 'string' end
-    and case
-        when jsonb_typeof({{ attributes }} -> ({{ attribute }} ->> 'name')) = 'number'
-            then abs(({{ attributes }} ->> ({{ attribute }} ->> 'name'))::numeric) < 1e38
-        else true
-    end
+    (
+        nullif(jsonb_typeof({{ attributes }} -> ({{ attribute }} ->> 'name')), 'null')
+        = case {{ attribute }} ->> 'kind' when 'number' then 'number' when 'flag' then 'boolean' else 'string' end
+        and case
+            when jsonb_typeof({{ attributes }} -> ({{ attribute }} ->> 'name')) = 'number'
+                then abs(({{ attributes }} ->> ({{ attribute }} ->> 'name'))::numeric) < 1e38
+            else true
+        end
+    )
 {%- endmacro %}
 
 
