@@ -61,16 +61,27 @@ class Field:
 
 @dataclass(frozen=True)
 class Entity:
-    """A kind of record: its name, its key column and its fields (the key and updated_at first)."""
+    """A kind of record: its name, its key column and its fields (the key and updated_at first).
+
+    never_changes: a record stays what it was when it happened, or is deleted.
+    """
 
     name: str
     key: str
     fields: tuple[Field, ...]
+    never_changes: bool = False
 
     @cached_property
     def schema(self) -> pa.Schema:
         """Arrow schema of accepted records: every field, then `attributes` as JSON text."""
         return pa.schema([(field.name, ARROW_TYPES[field.kind]) for field in self.fields] + [ATTRIBUTES])
+
+    @cached_property
+    def began_at(self) -> str:
+        """The field that says when the record came to be."""
+        return next(
+            field.name for field in self.fields if field.kind is FieldKind.timestamp and field.fixed and field.required
+        )
 
     @cached_property
     def field_names(self) -> tuple[str, ...]:
@@ -159,6 +170,7 @@ EVENTS = Entity(
         Field("amount", FieldKind.money),
         Field("occurred_at", FieldKind.timestamp, required=True, fixed=True),
     ),
+    never_changes=True,
 )
 
 ENTITIES: dict[str, Entity] = {entity.name: entity for entity in (CUSTOMERS, TICKETS, PAYMENTS, EVENTS)}

@@ -76,8 +76,8 @@ class SqlDatabase:
         there is none, the whole table is read and put in order here, for text need not sort as time does.
         """
         table, reading = self._opened(entity)
-        updated_at = table.c.get(reading.source_name("updated_at"))
-        if updated_at is not None and self._is_sortable(updated_at):
+        updated_at = self._order_of_change(entity, table, reading)
+        if updated_at is not None:
             since = None if updated_since is None else self._since(updated_at, updated_since)
             order = [updated_at, table.c[reading.source_name(entity.key)]]
             newer = None if since is None else sa.or_(updated_at >= since, updated_at.is_(None))
@@ -93,9 +93,7 @@ class SqlDatabase:
 
     def reads_whole(self, entity: Entity) -> bool:
         """See `ListedSource.reads_whole`."""
-        table, reading = self._opened(entity)
-        updated_at = table.c.get(reading.source_name("updated_at"))
-        return updated_at is None or not self._is_sortable(updated_at)
+        return self._order_of_change(entity, *self._opened(entity)) is None
 
     def listing(self, entity: Entity, chunk_rows: int) -> Iterator[pa.Table]:
         """See `IndexedSource.listing`."""
@@ -227,6 +225,14 @@ class SqlDatabase:
                         yield rows
             except ResourceExtractionError as error:
                 raise (error.__cause__ or error) from None
+
+    def _order_of_change(self, entity: Entity, table: sa.Table, reading: Reading) -> sa.Column[Any] | None:
+        """The column by which what has changed can be asked for. When a record came to be tells no later change."""
+        name = reading.source_name("updated_at")
+        column = table.c.get(name)
+        if column is None or (name == reading.source_name(entity.began_at) and not entity.never_changes):
+            return None
+        return column if self._is_sortable(column) else None
 
     def _is_sortable(self, column: sa.Column[Any]) -> bool:
         return self._url.get_backend_name() != "sqlite" and isinstance(column.type, sa.DateTime | sa.Date)

@@ -9,7 +9,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -333,7 +333,8 @@ class _EntitySync:
             log.error("syncing %s of %s failed\n%s", self._entity.name, self._company.slug, self._told(trace))
             self._fail(load, f"{type(error).__name__}: {error}")
         except BaseException:
-            self._fail(load, "The load was cancelled; the next one goes on from its cursor.")
+            with suppress(psycopg.Error):  # The connection may have been cut with it.
+                self._fail(load, "The load was cancelled; the next one goes on from its cursor.")
             raise
 
     def _fail(self, load: Load, error: str, *, rewind: bool = False) -> None:

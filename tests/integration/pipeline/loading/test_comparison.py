@@ -142,6 +142,13 @@ def test_a_table_without_an_updated_at_is_compared_row_by_row(database: Database
     assert (result.unaccounted, database.live()) == (0, {"1", "2", "3", "4"})
 
 
+def test_a_table_whose_updated_at_is_the_day_of_signup_is_compared_row_by_row_too(database: Database) -> None:
+    columns = {"customer_id": "id", "created_at": "signed_up", "updated_at": "signed_up"}
+    assert database.sync(0, columns=columns).loaded == 5
+    database.run("update public.accounts set industry = 'new' where id = 2")
+    assert database.sync(1, columns=columns).loaded == 1
+
+
 def test_attributes_keep_the_types_of_their_columns(database: Database) -> None:
     database.sync(0)
     with database.warehouse.connect(Role.operator) as connection:
