@@ -246,8 +246,8 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class ListedSource(Protocol):
-    """What a source may also say of what it lists, so that vanished records are noticed."""
+class ListedSource(Source, Protocol):
+    """A source that also says what its lists are worth, so that vanished records are noticed."""
 
     def is_complete(self, entity: Entity) -> bool:
         """Whether what the source lists is all there is, so that a record which it lacks was deleted."""
@@ -259,8 +259,8 @@ class ListedSource(Protocol):
 
 
 @runtime_checkable
-class IndexedSource(Protocol):
-    """What a source may also do where ids cost less than records: list them, and look records up by them."""
+class IndexedSource(ListedSource, Protocol):
+    """One in which ids cost less than records: it lists them, and looks records up by them."""
 
     def listing(self, entity: Entity, chunk_rows: int) -> Iterator[pa.Table]:
         """Columns record_id and updated_at of all versions, in any order. Raises ConnectorError."""

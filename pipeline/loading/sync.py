@@ -183,9 +183,12 @@ class _EntitySync:
             listing = Listing(self._connection, *self._place)
             unnamed = self._land(source, personal_data, load, since, chunk_rows, listing)
             totals = source.totals(self._entity)
-            if isinstance(source, ListedSource):
-                self._compare(source, personal_data, load, chunk_rows, listing, totals, unnamed)
             counts = None if totals is None else self._versions.count_records()
+            if isinstance(source, ListedSource):
+                difference = unaccounted(totals, counts)
+                if self._compare(source, personal_data, load, chunk_rows, listing, totals, difference, unnamed):
+                    counts = None if totals is None else self._versions.count_records()
+                    self._note_comparison(load, unaccounted(totals, counts))
             self._versions.complete_load(
                 load,
                 source_live=totals.live if totals else None,
@@ -243,27 +246,26 @@ class _EntitySync:
 
     def _compare(
         self,
-        source: Source | ListedSource,
+        source: ListedSource,
         personal_data: PersonalData,
         load: Load,
         chunk_rows: int,
         listing: Listing,
         totals: Totals | None,
+        difference: int | None,
         unnamed: int,
-    ) -> None:
-        """Lay the ids that the source lists beside ours where that is due; land what came late, bury what is gone."""
-        assert isinstance(source, ListedSource)  # noqa: S101 asked by the caller
-        difference = unaccounted(totals, self._versions.count_records() if totals else None)
-        if not source.reads_whole(self._entity):
-            last = read_comparison(self._connection, *self._place)
-            has_given_all = load.is_backfill and not difference
-            if not has_given_all:
-                if not is_comparison_due(last, load.known_at, difference):
-                    return
-                unnamed = self._land_late(source, personal_data, load, chunk_rows, listing)
+    ) -> bool:
+        """Lay the ids that the source lists beside ours: land what came late, bury what is gone. Whether it was due."""
+        has_given_all = source.reads_whole(self._entity) or (load.is_backfill and not difference)
+        if not has_given_all:
+            if not is_comparison_due(read_comparison(self._connection, *self._place), load.known_at, difference):
+                return False
+            unnamed = self._land_late(source, personal_data, load, chunk_rows, listing)
         if source.is_complete(self._entity) and is_whole(listing.count(), unnamed, totals):
             load.vanished = listing.bury_vanished(load_id=load.load_id, known_at=load.known_at)
-        remaining = unaccounted(totals, self._versions.count_records() if totals else None)
+        return True
+
+    def _note_comparison(self, load: Load, remaining: int | None) -> None:
         note_comparison(self._connection, *self._place, compared_at=load.known_at, unaccounted=remaining)
         if load.late or load.vanished:
             log.warning(
@@ -276,7 +278,7 @@ class _EntitySync:
             )
 
     def _land_late(
-        self, source: object, personal_data: PersonalData, load: Load, chunk_rows: int, listing: Listing
+        self, source: ListedSource, personal_data: PersonalData, load: Load, chunk_rows: int, listing: Listing
     ) -> int:
         """Land every version that is listed and not known; returns how many records have no readable id."""
         loaded, unnamed = load.loaded, 0
@@ -286,7 +288,7 @@ class _EntitySync:
                 unnamed += records["record_id"].null_count
             chunks = source.fetch(self._entity, listing.unknown_ids())
         else:
-            chunks = source.read(self._entity, None, chunk_rows)  # type: ignore[attr-defined]
+            chunks = source.read(self._entity, None, chunk_rows)
         for given in chunks:
             self._land_chunk(personal_data, load, given)
             if not isinstance(source, IndexedSource):
