@@ -25,14 +25,22 @@
 {%- endmacro %}
 
 
-{#- Whether a customer's value is of the kind that the company declared; null where the customer has no such value.
+{#- Whether a customer's value is of the kind that the company declared; null where the customer has no such value. A
+    number that no model can reckon with (1e38 and more) is of no kind.
 
         where {{ is_of_its_kind('customers.attributes', 'chosen.attribute') }}
 
       attribute: one element of the company's custom_attributes, {name, kind, ...} -#}
 {% macro is_of_its_kind(attributes, attribute) -%}
-    nullif(jsonb_typeof({{ attributes }} -> ({{ attribute }} ->> 'name')), 'null')
-    = case {{ attribute }} ->> 'kind' when 'number' then 'number' when 'flag' then 'boolean' else 'string' end
+    (
+        nullif(jsonb_typeof({{ attributes }} -> ({{ attribute }} ->> 'name')), 'null')
+        = case {{ attribute }} ->> 'kind' when 'number' then 'number' when 'flag' then 'boolean' else 'string' end
+        and case
+            when jsonb_typeof({{ attributes }} -> ({{ attribute }} ->> 'name')) = 'number'
+                then abs(({{ attributes }} ->> ({{ attribute }} ->> 'name'))::numeric) < 1e38
+            else true
+        end
+    )
 {%- endmacro %}
 
 

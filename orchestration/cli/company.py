@@ -210,6 +210,35 @@ def company_check(
     console.print("[dim]Nothing was written.[/dim]")
 
 
+@company_app.command("accept")
+def company_accept(
+    slug: str,
+    entity: Annotated[str, typer.Argument(help="customers, tickets, payments or events.")],
+    columns: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[COLUMN...]", help="Columns that may be missing, as the source calls them."),
+    ] = None,
+    deletions: Annotated[
+        bool, typer.Option("--deletions", help="What the next sync misses was deleted, however much it is.")
+    ] = False,
+) -> None:
+    """Say that what a sync refused is right: a column is gone for good, or many records were deleted at once."""
+    from warehouse.landing import expectations
+
+    if bool(columns) == deletions:
+        raise CommandFailed("Name the columns that may be missing, or give --deletions.")
+    with open_company(slug) as (_, warehouse, company), warehouse.connect() as conn:
+        if entity not in company.entities:
+            raise CommandFailed(f"{slug} has no {entity}; it has {', '.join(company.entities)}.")
+        if columns:
+            expectations.accept_missing(conn, company.company_id, entity, columns)
+            told = f"{', '.join(columns)} may be missing from {entity}"
+        else:
+            expectations.accept_deletions(conn, company.company_id, entity)
+            told = f"the {entity} that the next sync misses were deleted"
+    console.print(f"{slug}: {told}. `churn sync --company {slug}` goes on.")
+
+
 @company_app.command("password")
 def company_password(
     slug: str,

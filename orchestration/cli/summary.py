@@ -109,7 +109,7 @@ def _print_loads(conn: psycopg.Connection[Any], console: Console, run_id: str) -
         TASKS[0].relations.contract,
         """
         select company.slug, load.entity, load.received, load.loaded, load.rejected, load.source_live,
-            load.warehouse_live, load.status, load.error
+            load.warehouse_live, load.late, load.vanished, load.status, load.error
         from {load_log} as load inner join {companies} as company using (company_id)
         where load.dagster_run_id = %s order by company.slug, load.load_id
         """,
@@ -133,9 +133,15 @@ def _print_loads(conn: psycopg.Connection[Any], console: Console, run_id: str) -
             load["slug"],
             load["entity"],
             *(_count(load[name]) for name in ("received", "loaded", "rejected", "source_live", "warehouse_live")),
-            "" if load["status"] == "succeeded" else f"[red]{load['status']}: {load['error'] or ''}[/red]",
+            _repairs(load) if load["status"] == "succeeded" else f"[red]{load['status']}: {load['error'] or ''}[/red]",
         )
     console.print(table, "")
+
+
+def _repairs(load: dict[str, Any]) -> str:
+    """What comparing ids with the source brought."""
+    told = [(load["late"], "came late"), (load["vanished"], "no longer listed: marked deleted")]
+    return "; ".join(f"{number:,} {words}" for number, words in told if number)
 
 
 def _print_quality(conn: psycopg.Connection[Any], console: Console, binding: TaskBinding) -> None:

@@ -7,12 +7,12 @@ does not belong here, nor how a record is checked (validation.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -61,16 +61,27 @@ class Field:
 
 @dataclass(frozen=True)
 class Entity:
-    """A kind of record: its name, its key column and its fields (the key and updated_at first)."""
+    """A kind of record: its name, its key column and its fields (the key and updated_at first).
+
+    never_changes: a record stays what it was when it happened, or is deleted.
+    """
 
     name: str
     key: str
     fields: tuple[Field, ...]
+    never_changes: bool = False
 
     @cached_property
     def schema(self) -> pa.Schema:
         """Arrow schema of accepted records: every field, then `attributes` as JSON text."""
         return pa.schema([(field.name, ARROW_TYPES[field.kind]) for field in self.fields] + [ATTRIBUTES])
+
+    @cached_property
+    def began_at(self) -> str:
+        """The field that says when the record came to be."""
+        return next(
+            field.name for field in self.fields if field.kind is FieldKind.timestamp and field.fixed and field.required
+        )
 
     @cached_property
     def field_names(self) -> tuple[str, ...]:
@@ -159,19 +170,40 @@ EVENTS = Entity(
         Field("amount", FieldKind.money),
         Field("occurred_at", FieldKind.timestamp, required=True, fixed=True),
     ),
+    never_changes=True,
 )
 
 ENTITIES: dict[str, Entity] = {entity.name: entity for entity in (CUSTOMERS, TICKETS, PAYMENTS, EVENTS)}
 
 
 @dataclass(frozen=True)
+class SeenColumns:
+    """Which columns a run of records had.
+
+    filled: contract columns in which any record had a value. absent: contract columns that no record had, with the
+    name that the source would give them. unmapped: the source's columns that become attributes. has_header: every
+    record had the same columns, as in a table, so that one that is absent is not merely left empty.
+    has_attribute_header: so for what becomes attributes.
+    """
+
+    filled: frozenset[str]
+    absent: Mapping[str, str]
+    unmapped: frozenset[str]
+    has_header: bool = True
+    has_attribute_header: bool = True
+
+
+@dataclass(frozen=True)
 class Chunk:
     """A run of records as a source gave them, ordered by updated_at from chunk to chunk.
 
-    accepted: a table of the entity's schema. rejected: what broke the contract, with reasons.
-    received: records that came, repeated and rejected ones included. ahead: records newer than the
-    company's own clock, left for a later load. cursor: the newest updated_at that was read,
-    whether accepted or not; None where no record of the chunk had a readable one.
+    accepted: a table of the entity's schema, of one moment in the source's order. rejected: what broke the contract,
+    with reasons. received: records that came, repeated and rejected ones included. ahead: records newer than the
+    company's own clock, left for a later load. cursor: the newest updated_at that was read, whether accepted or not;
+    None where no record of the chunk had a readable one. is_stamped: updated_at is the source's own; else it is the
+    company's now. listed: the ids of all records, of rejected ones and of those ahead too. unnamed: records whose id
+    cannot be read. clashing: records that say otherwise than one before them of the same id and updated_at.
+    columns: one for each table or page that the chunk was made from.
     """
 
     accepted: pa.Table
@@ -179,6 +211,11 @@ class Chunk:
     received: int
     cursor: datetime | None
     ahead: int = 0
+    is_stamped: bool = True
+    listed: pa.Array | None = None
+    unnamed: int = 0
+    clashing: int = 0
+    columns: tuple[SeenColumns, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,7 +230,7 @@ class Source(Protocol):
     """Where a company's records come from."""
 
     def read(self, entity: Entity, updated_since: datetime | None, chunk_rows: int) -> Iterator[Chunk]:
-        """The newest version of every record with `updated_at >= updated_since` (None: all).
+        """The newest version of every record with `updated_at >= updated_since` (None: all); older ones may come too.
 
         Ordered by updated_at; a chunk holds about `chunk_rows` records. Raises ConnectorError.
         """
@@ -205,4 +242,30 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of connections and memory."""
+        ...
+
+
+@runtime_checkable
+class ListedSource(Source, Protocol):
+    """A source that also says what its lists are worth, so that vanished records are noticed."""
+
+    def is_complete(self, entity: Entity) -> bool:
+        """Whether what the source lists is all there is, so that a record which it lacks was deleted."""
+        ...
+
+    def reads_whole(self, entity: Entity) -> bool:
+        """Whether `read` hands over all records in any case."""
+        ...
+
+
+@runtime_checkable
+class IndexedSource(ListedSource, Protocol):
+    """One in which ids cost less than records: it lists them, and looks records up by them."""
+
+    def listing(self, entity: Entity, chunk_rows: int) -> Iterator[pa.Table]:
+        """Columns record_id and updated_at of all versions, in any order. Raises ConnectorError."""
+        ...
+
+    def fetch(self, entity: Entity, record_ids: Sequence[str]) -> Iterator[Chunk]:
+        """All versions of these records, in any order. Raises ConnectorError."""
         ...

@@ -46,5 +46,9 @@ class OutOfOrder(UnexpectedResponse):
     """Records came that are older than those before them: the cursor may have passed some."""
 
 
+class IdsRepeat(UnexpectedResponse):
+    """Most records share their id and moment with others that say otherwise: the id cannot be one."""
+
+
 class Unreadable(ValueError):
     """A value that cannot be read as its field's kind; the text says why, without the field's name."""

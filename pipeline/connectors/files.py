@@ -97,11 +97,16 @@ class Files:
         """Let go of the tables in memory."""
         self._database.close()
 
-    def read(self, entity: Entity, updated_since: datetime | None, chunk_rows: int) -> Iterator[Chunk]:
-        """See `Source.read`."""
+    def read(
+        self,
+        entity: Entity,
+        updated_since: datetime | None,  # noqa: ARG002
+        chunk_rows: int,
+    ) -> Iterator[Chunk]:
+        """See `Source.read`. All records in any case: a line that comes late has an old updated_at."""
         parts = self._parts(entity)
         self._counts[entity.name] = _count(entity, parts)
-        yield from in_order(entity, parts, updated_since, chunk_rows)
+        yield from in_order(entity, parts, chunk_rows)
 
     def totals(self, entity: Entity) -> Totals | None:
         """See `Source.totals`. Counts the ids in the files as last read, acceptable or not."""
@@ -109,7 +114,15 @@ class Files:
             self._counts[entity.name] = _count(entity, self._parts(entity))
         return self._counts[entity.name]
 
-    def _parts(self, entity: Entity) -> list[Chunk]:
+    def is_complete(self, entity: Entity) -> bool:
+        """See `ListedSource.is_complete`: only where the mapping says so, for files may be put beside others."""
+        return bool(self._mapping(entity).complete)
+
+    def reads_whole(self, _: Entity) -> bool:
+        """See `ListedSource.reads_whole`."""
+        return True
+
+    def _mapping(self, entity: Entity) -> FileMapping:
         mapping = self._settings.files.get(entity.name)
         if mapping is None:
             raise MappingError(
@@ -118,14 +131,18 @@ class Files:
                 f"connector_settings.files says nothing about {entity.name}.",
                 "Add it, or leave the entity out of the company's entities.",
             )
-        reading = mapping.applied_to(self._reading)
+        return mapping
+
+    def _parts(self, entity: Entity) -> list[Chunk]:
+        mapping = self._mapping(entity)
         if mapping.query is not None:
-            return [self._queried(entity, mapping, mapping.query, reading)]
+            return [self._queried(entity, mapping, mapping.query)]
         files = mapping.file_set()
         rows = list(self._rows(files))
         names = {name for part in rows for name in _names(part)}
         if names:
             mapping.check(entity, names, self._company, self._place(files), "files")
+        reading = mapping.applied_to(self._reading, names)
         return [
             validate_table(entity, part, reading)
             if isinstance(part, pa.Table)
@@ -133,7 +150,7 @@ class Files:
             for part in rows
         ]
 
-    def _queried(self, entity: Entity, mapping: FileMapping, query: str, reading: Reading) -> Chunk:
+    def _queried(self, entity: Entity, mapping: FileMapping, query: str) -> Chunk:
         place = f"connector_settings.files.{entity.name}.query"
         for name, files in self._settings.tables.items():
             if name not in self._loaded and _speaks_of(name, query):
@@ -154,7 +171,7 @@ class Files:
         finally:
             self._database.set_authorizer(None)
         mapping.check(entity, names, self._company, f"files in {self._directory}, {place}", "files")
-        return validate_records(entity, records, reading)
+        return validate_records(entity, records, mapping.applied_to(self._reading, names))
 
     def _load_table(self, name: str, files: FileSet) -> list[str]:
         """Load what the queries speak of into SQLite; returns all columns that the files have."""

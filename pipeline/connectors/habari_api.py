@@ -144,6 +144,14 @@ class HabariApi:
             self._surprise(f"its totals of {entity.name} are no counts")
         return Totals(live=live, deleted=deleted)
 
+    def is_complete(self, _: Entity) -> bool:
+        """See `ListedSource.is_complete`: a list of the CRM has every record, deleted ones too."""
+        return True
+
+    def reads_whole(self, _: Entity) -> bool:
+        """See `ListedSource.reads_whole`."""
+        return False
+
     def close(self) -> None:
         """Close the connections to the CRM."""
         self._client.session.close()

@@ -46,7 +46,7 @@ def _spread(rest: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _attributes_json(value: dict[str, Any]) -> str:
     try:
-        text = orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
+        text = orjson.dumps(value, default=_number_kept, option=orjson.OPT_NON_STR_KEYS).decode()
     except (TypeError, ValueError, RecursionError):
         return _unusual_json(value)
     if "\\u0000" in text and _holds_nul(value):
@@ -57,7 +57,7 @@ def _attributes_json(value: dict[str, Any]) -> str:
 def _unusual_json(value: object) -> str:
     """What orjson cannot write: numbers past 64 bits are fine, broken Unicode is not."""
     try:
-        text = json.dumps(value, ensure_ascii=False, default=_plain, allow_nan=False)
+        text = json.dumps(value, ensure_ascii=False, default=_number_or_plain, allow_nan=False)
         text.encode()
     except (TypeError, ValueError, RecursionError):
         raise Unreadable("cannot be kept as JSON") from None
@@ -74,6 +74,17 @@ def _holds_nul(value: object) -> bool:
     if isinstance(value, list | tuple):
         return any(_holds_nul(part) for part in value)
     return False
+
+
+def _number_kept(value: object) -> object:
+    """A decimal as a JSON number with all its digits; the rest as `_plain` has it."""
+    if isinstance(value, Decimal) and value.is_finite():
+        return orjson.Fragment(str(value))
+    return _plain(value)
+
+
+def _number_or_plain(value: object) -> object:
+    return float(value) if isinstance(value, Decimal) and value.is_finite() else _plain(value)
 
 
 def _plain(value: object) -> object:

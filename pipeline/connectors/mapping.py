@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,16 +32,25 @@ class ColumnMapping(BaseModel):
     ignored: list[str] = Field(
         default_factory=list, description="Source columns that must not be kept, not even as attributes."
     )
+    complete: bool | None = Field(
+        default=None,
+        description="Whether a record that is not listed was deleted. Left out: true for a table, false for files.",
+    )
 
-    def applied_to(self, reading: Reading) -> Reading:
-        """The reading of this table or file."""
+    def applied_to(self, reading: Reading, present: Collection[str]) -> Reading:
+        """The reading of this table or file, whose columns are `present`."""
         return replace(
             reading,
             columns=self.columns,
             constants=self.constants,
             values=self.values,
             ignored=frozenset(self.ignored),
+            is_stamped=self.is_stamped(present),
         )
+
+    def is_stamped(self, present: Collection[str]) -> bool:
+        """Whether the source says when it changed a record."""
+        return self.columns.get("updated_at", "updated_at") in present or "updated_at" in self.constants
 
     def check(self, entity: Entity, present: Collection[str], company: str, source: str, setting: str) -> None:
         """Raise MappingError where a name of the mapping is in neither the contract nor the source."""
@@ -76,7 +84,7 @@ class ColumnMapping(BaseModel):
                 )
         for field in entity.fields:
             is_mapped = self.columns.get(field.name, field.name) in present or field.name in self.constants
-            if field.required and not is_mapped:
+            if field.required and field.name != "updated_at" and not is_mapped:
                 raise MappingError(
                     company,
                     source,
@@ -85,25 +93,60 @@ class ColumnMapping(BaseModel):
                 )
 
 
-def in_order(
-    entity: Entity, parts: Sequence[Chunk], updated_since: datetime | None, chunk_rows: int
-) -> Iterator[Chunk]:
-    """Chunks in order of updated_at, from parts in any order; rejected records are spread evenly."""
-    accepted = pa.concat_tables([part.accepted for part in parts]) if parts else entity.schema.empty_table()
+def in_order(entity: Entity, parts: Sequence[Chunk], chunk_rows: int) -> Iterator[Chunk]:
+    """Chunks in order of updated_at, from parts in any order; rejected records are spread evenly.
+
+    Versions of one record and moment stay together, in the order in which the parts gave them.
+    """
+    if not parts:
+        yield Chunk(entity.schema.empty_table(), (), 0, None)
+        return
+    accepted = _sorted(entity, pa.concat_tables([part.accepted for part in parts]))
     repeats = sum(part.received - part.accepted.num_rows - len(part.rejected) for part in parts)
-    if updated_since is not None:
-        accepted = accepted.filter(pc.field("updated_at") >= updated_since)
-    accepted = accepted.sort_by([("updated_at", "ascending"), (entity.key, "ascending")])
     rejected = [record for part in parts for record in part.rejected]
-    ahead = sum(part.ahead for part in parts)
-    count = max(1, -(-accepted.num_rows // chunk_rows))
-    for number in range(count):
-        rows = accepted.slice(number * chunk_rows, chunk_rows)
-        mine = tuple(rejected[number::count])
-        yield Chunk(
+    starts = _starts(entity, accepted, chunk_rows)
+    for number, start in enumerate(starts):
+        end = starts[number + 1] if number + 1 < len(starts) else accepted.num_rows
+        rows = accepted.slice(start, end - start)
+        mine = tuple(rejected[number :: len(starts)])
+        is_stamped = all(part.is_stamped for part in parts)
+        chunk = Chunk(
             accepted=rows,
             rejected=mine,
-            received=rows.num_rows + len(mine) + (repeats if number == 0 else 0),
-            cursor=pc.max(rows["updated_at"]).as_py(),
-            ahead=ahead if number == 0 else 0,
+            received=rows.num_rows + len(mine),
+            cursor=pc.max(rows["updated_at"]).as_py() if is_stamped else None,
+            is_stamped=is_stamped,
         )
+        yield chunk if number else _with_what_holds_for_all(chunk, parts, repeats)
+
+
+def _with_what_holds_for_all(first: Chunk, parts: Sequence[Chunk], repeats: int) -> Chunk:
+    return replace(
+        first,
+        received=first.received + repeats,
+        ahead=sum(part.ahead for part in parts),
+        listed=pa.concat_arrays([part.listed for part in parts if part.listed is not None] or [pa.array([], "string")]),
+        unnamed=sum(part.unnamed for part in parts),
+        clashing=sum(part.clashing for part in parts),
+        columns=tuple(columns for part in parts for columns in part.columns),
+    )
+
+
+def _sorted(entity: Entity, accepted: pa.Table) -> pa.Table:
+    numbered = accepted.append_column("given_order", pa.array(range(accepted.num_rows), pa.int64()))
+    keys = [("updated_at", "ascending"), (entity.key, "ascending"), ("given_order", "ascending")]
+    return numbered.sort_by(keys).drop_columns(["given_order"])
+
+
+def _starts(entity: Entity, accepted: pa.Table, chunk_rows: int) -> list[int]:
+    """Where chunks begin, the first at 0: never between two versions of one record and moment."""
+    keys = accepted.select([entity.key, "updated_at"])
+    starts = [0]
+    while (start := starts[-1] + chunk_rows) < accepted.num_rows:
+        while start < accepted.num_rows and keys.slice(start, 1).equals(keys.slice(start - 1, 1)):
+            start += 1
+        if start < accepted.num_rows:
+            starts.append(start)
+        else:
+            break
+    return starts

@@ -45,6 +45,28 @@ def source_for(company: Company, settings: Settings, clock: Clock) -> Source:
     return connector.open(_parse(company, connector.settings), access)
 
 
+class SourceOnDemand:
+    """A company's source, opened when first asked for, so that a failure is a load's failure."""
+
+    def __init__(self, company: Company, settings: Settings, clock: Clock) -> None:
+        self._company = company
+        self._settings = settings
+        self._clock = clock
+        self._source: Source | None = None
+
+    def __enter__(self) -> SourceOnDemand:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._source is not None:
+            self._source.close()
+
+    def get(self) -> Source:
+        if self._source is None:
+            self._source = source_for(self._company, self._settings, self._clock)
+        return self._source
+
+
 def _parse(company: Company, model: type[BaseModel]) -> BaseModel:
     try:
         return model.model_validate(company.connector_settings)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
@@ -13,16 +14,20 @@ from dlt.extract.exceptions import ResourceExtractionError
 from dlt.sources.sql_database import sql_table
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.connectors.columns import convert, plain_column
 from pipeline.connectors.contract import Chunk, Entity, FieldKind, Totals
 from pipeline.connectors.errors import MappingError, SourceNotFound, SourceUnreachable, UnexpectedResponse, Unreadable
 from pipeline.connectors.mapping import ColumnMapping, in_order
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_table
-from pipeline.connectors.values import read_value
+from pipeline.connectors.values import JsonKind, read_value
 
 ISO_TEXT_DIALECTS = {"sqlite", "postgresql"}
 """Databases in which the text of every value is unambiguous. There each value is fetched as text, so
 that one that no driver can read (a date that is none, infinity) rejects a record and not the load."""
+
+IDS_AT_ONCE = 500
+"""Records that are looked up by one query; some databases take no more than 999 values."""
 
 REPEATED_HOUR = timedelta(hours=1)
 
@@ -67,36 +72,62 @@ class SqlDatabase:
     def read(self, entity: Entity, updated_since: datetime | None, chunk_rows: int) -> Iterator[Chunk]:
         """See `Source.read`.
 
-        Where updated_at is a date or timestamp column, the database filters and orders; where it is text
-        the whole table is read and put in order here, for text need not sort as time does.
+        Where updated_at is a date or timestamp column, the database filters and orders; where it is text, or
+        there is none, the whole table is read and put in order here, for text need not sort as time does.
         """
-        mapping = self._mapping(entity)
-        with self._translated():
-            table = self._reflect(entity, mapping)
-        reading = mapping.applied_to(self._reading)
-        updated_at = table.c[reading.source_name("updated_at")]
-        if self._is_sortable(updated_at):
+        table, reading = self._opened(entity)
+        updated_at = self._order_of_change(entity, table, reading)
+        if updated_at is not None:
             since = None if updated_since is None else self._since(updated_at, updated_since)
-            for rows in self._rows(table, updated_at, since, chunk_rows):
+            order = [updated_at, table.c[reading.source_name(entity.key)]]
+            newer = None if since is None else sa.or_(updated_at >= since, updated_at.is_(None))
+            for rows in self._rows(table, newer, order, chunk_rows):
                 yield validate_table(entity, rows, reading)
             return
-        parts = [validate_table(entity, rows, reading) for rows in self._rows(table, None, None, chunk_rows)]
-        yield from in_order(entity, parts, updated_since, chunk_rows)
+        parts = [validate_table(entity, rows, reading) for rows in self._rows(table, None, [], chunk_rows)]
+        yield from in_order(entity, parts, chunk_rows)
+
+    def is_complete(self, entity: Entity) -> bool:
+        """See `ListedSource.is_complete`: so is a table, unless the mapping says that it shows a part."""
+        return self._mapping(entity).complete is not False
+
+    def reads_whole(self, entity: Entity) -> bool:
+        """See `ListedSource.reads_whole`."""
+        return self._order_of_change(entity, *self._opened(entity)) is None
+
+    def listing(self, entity: Entity, chunk_rows: int) -> Iterator[pa.Table]:
+        """See `IndexedSource.listing`."""
+        table, reading = self._opened(entity)
+        names = [reading.source_name(entity.key), reading.source_name("updated_at")]
+        key, updated_at = (
+            next(field for field in entity.fields if field.name == name) for name in (entity.key, "updated_at")
+        )
+        for rows in self._rows(table, None, [], chunk_rows, only=names):
+            ids, _ = convert(key, plain_column(rows[names[0]].combine_chunks()), reading.time_zone)
+            moments, _ = convert(updated_at, plain_column(rows[names[1]].combine_chunks()), reading.time_zone)
+            yield pa.table({"record_id": ids, "updated_at": moments})
+
+    def fetch(self, entity: Entity, record_ids: Sequence[str]) -> Iterator[Chunk]:
+        """See `IndexedSource.fetch`."""
+        table, reading = self._opened(entity)
+        key = sa.cast(table.c[reading.source_name(entity.key)], sa.String)
+        for start in range(0, len(record_ids), IDS_AT_ONCE):
+            chosen = key.in_(record_ids[start : start + IDS_AT_ONCE])
+            for rows in self._rows(table, chosen, [], IDS_AT_ONCE):
+                yield validate_table(entity, rows, reading)
 
     def totals(self, entity: Entity) -> Totals | None:
         """See `Source.totals`. None for a table that holds several versions of a record.
 
         A company with a clock of its own counts what lies before it, where the database can tell.
         """
-        mapping = self._mapping(entity)
+        table, reading = self._opened(entity)
         with self._translated():
-            table = self._reflect(entity, mapping)
-            reading = mapping.applied_to(self._reading)
             key = table.c[reading.source_name(entity.key)]
-            updated_at = table.c[reading.source_name("updated_at")]
+            updated_at = table.c.get(reading.source_name("updated_at"))
             flag = table.c.get(reading.source_name("is_deleted"), sa.literal(False))
             seen: Any = sa.true()
-            if self._reading.has_own_clock:
+            if self._reading.has_own_clock and updated_at is not None:
                 if not self._is_sortable(updated_at):
                     return None
                 seen = updated_at <= self._in_column_terms(updated_at, self._reading.now)
@@ -123,6 +154,15 @@ class SqlDatabase:
             )
         return mapping
 
+    def _opened(self, entity: Entity) -> tuple[sa.Table, Reading]:
+        """The entity's table, and how its rows are read."""
+        mapping = self._mapping(entity)
+        with self._translated():
+            table = self._reflect(entity, mapping)
+        reading = mapping.applied_to(self._reading, table.columns.keys())
+        kinds = {column.name: kind for column in table.columns if (kind := _json_kind(column.type)) is not None}
+        return table, replace(reading, json_kinds=kinds)
+
     def _reflect(self, entity: Entity, mapping: TableMapping) -> sa.Table:
         place = f"{mapping.schema_name}.{mapping.table}" if mapping.schema_name else mapping.table
         try:
@@ -146,16 +186,22 @@ class SqlDatabase:
         return table
 
     def _rows(
-        self, table: sa.Table, updated_at: sa.Column[Any] | None, since: Any, chunk_rows: int
+        self,
+        table: sa.Table,
+        condition: sa.ColumnElement[bool] | None,
+        order: Sequence[sa.Column[Any]],
+        chunk_rows: int,
+        only: Sequence[str] | None = None,
     ) -> Iterator[pa.Table]:
         texts = self._url.get_backend_name() in ISO_TEXT_DIALECTS
 
         def query(select: Any, *_: object) -> Any:
+            columns = [column for column in table.columns if only is None or column.name in only]
             if texts:
-                select = sa.select(*(sa.cast(column, sa.Text).label(column.name) for column in table.columns))
-            if updated_at is not None and since is not None:
-                select = select.where(sa.or_(updated_at >= since, updated_at.is_(None)))
-            return select if updated_at is None else select.order_by(updated_at)
+                select = sa.select(*(sa.cast(column, sa.Text).label(column.name) for column in columns))
+            if condition is not None:
+                select = select.where(condition)
+            return select.order_by(*order)
 
         def as_text(data_type: Any) -> Any:
             return sa.Text() if texts else data_type
@@ -168,6 +214,7 @@ class SqlDatabase:
             backend="pyarrow",
             chunk_size=chunk_rows,
             reflection_level="full",
+            included_columns=None if only is None else list(only),
             type_adapter_callback=as_text,
             query_adapter_callback=query,
         )
@@ -178,6 +225,14 @@ class SqlDatabase:
                         yield rows
             except ResourceExtractionError as error:
                 raise (error.__cause__ or error) from None
+
+    def _order_of_change(self, entity: Entity, table: sa.Table, reading: Reading) -> sa.Column[Any] | None:
+        """The column by which what has changed can be asked for. When a record came to be tells no later change."""
+        name = reading.source_name("updated_at")
+        column = table.c.get(name)
+        if column is None or (name == reading.source_name(entity.began_at) and not entity.never_changes):
+            return None
+        return column if self._is_sortable(column) else None
 
     def _is_sortable(self, column: sa.Column[Any]) -> bool:
         return self._url.get_backend_name() != "sqlite" and isinstance(column.type, sa.DateTime | sa.Date)
@@ -227,6 +282,15 @@ class SqlDatabase:
         original = getattr(error, "orig", None) or error
         text = " ".join(str(original).split())[:300]
         return text.replace(str(self._url.password), "***") if self._url.password else text
+
+
+def _json_kind(data_type: sa.types.TypeEngine[Any]) -> JsonKind | None:
+    """What a column's values are in JSON; None for what is text there."""
+    if isinstance(data_type, sa.Boolean):
+        return JsonKind.flag
+    if isinstance(data_type, sa.Integer | sa.Numeric):
+        return JsonKind.number
+    return JsonKind.json if isinstance(data_type, sa.JSON) else None
 
 
 def _listed(names: list[str], most: int = 30) -> str:

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.connectors.columns import convert, fill, out_of_bounds, plain_column, translate, without
-from pipeline.connectors.contract import Chunk, Entity, Field
+from pipeline.connectors.contract import ARROW_TYPES, Chunk, Entity, Field, FieldKind, SeenColumns
 from pipeline.connectors.json_text import attributes_by_row, payload_json, storable
-from pipeline.connectors.values import LONGEST_IDENTIFIER
+from pipeline.connectors.values import LONGEST_IDENTIFIER, JsonKind, read_json_value
 from warehouse.landing.records import RejectedRecord
 
 CLOCK_TOLERANCE = timedelta(days=1)
@@ -37,7 +37,9 @@ class Reading:
     columns maps contract names to the source's names, where they differ. constants stand in for
     values that a record lacks. values translates the source's words, by contract name.
     ignored names source columns that must not be kept. spread names a source field that holds an
-    object whose members are attributes.
+    object whose members are attributes. json_kinds: what unmapped source columns are, that come as text.
+    is_stamped: the source says when it changed a record; where it
+    does not, `now` stands for updated_at.
     """
 
     time_zone: ZoneInfo
@@ -48,6 +50,8 @@ class Reading:
     values: Mapping[str, Mapping[str, str]] = dataclass_field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
     spread: str | None = None
+    json_kinds: Mapping[str, JsonKind] = dataclass_field(default_factory=dict)
+    is_stamped: bool = True
 
     def source_name(self, column: str) -> str:
         """The name that the source gives a contract column."""
@@ -68,7 +72,9 @@ def validate_records(entity: Entity, records: Sequence[object], reading: Reading
     columns = {name: [record.get(source) for record in objects] for name, source in names.items()}
     taken = set(names.values()) | reading.ignored
     attributes, bad_attributes = attributes_by_row(objects, taken, reading.spread)
-    page = _Page(entity, len(objects), columns, attributes, lambda row: objects[row])
+    page = _Page(
+        entity, len(objects), columns, attributes, lambda row: objects[row], _KeysOfObjects(objects, reading.spread)
+    )
     for row, reason in bad_attributes.items():
         page.reject(row, reason)
     return page.finish(reading, tuple(strays))
@@ -85,11 +91,55 @@ def validate_table(entity: Entity, table: pa.Table, reading: Reading) -> Chunk:
     taken = set(names.values()) | reading.ignored
     rest = [name for name in table.column_names if name not in taken]
     objects = table.select(rest).to_pylist() if rest else [{} for _ in range(table.num_rows)]
+    for name in rest:
+        kind = reading.json_kinds.get(name)
+        if kind is not None or _holds_infinity(table[name]):
+            for record in objects:
+                record[name] = read_json_value(kind, record[name])
     attributes, bad_attributes = attributes_by_row(objects, set(), reading.spread)
-    page = _Page(entity, table.num_rows, columns, attributes, lambda row: table.slice(row, 1).to_pylist()[0])
+    page = _Page(
+        entity,
+        table.num_rows,
+        columns,
+        attributes,
+        lambda row: table.slice(row, 1).to_pylist()[0],
+        _KeysOfTable(frozenset(table.column_names)),
+    )
     for row, reason in bad_attributes.items():
         page.reject(row, reason)
     return page.finish(reading, ())
+
+
+@dataclass(frozen=True)
+class _KeysOfTable:
+    """The columns of a table: every row has them all."""
+
+    names: frozenset[str]
+
+    def of(self, _: Sequence[int]) -> tuple[frozenset[str], frozenset[str], bool, bool]:
+        return self.names, self.names, True, True
+
+
+@dataclass(frozen=True)
+class _KeysOfObjects:
+    """The fields of objects, and those of the object that is spread among the attributes."""
+
+    objects: Sequence[dict[str, Any]]
+    spread: str | None
+
+    def of(self, rows: Sequence[int]) -> tuple[frozenset[str], frozenset[str], bool, bool]:
+        """The fields, those that may become attributes, and whether each of both sets is the same in these rows."""
+        chosen = [self.objects[row] for row in rows]
+        names = frozenset().union(*chosen)
+        is_same = all(record.keys() == names for record in chosen)
+        if self.spread is None:
+            return names, names, is_same, is_same
+        inside = frozenset().union(*(record[self.spread] for record in chosen if _is_object(record, self.spread)))
+        return names, (names - {self.spread}) | inside, is_same, False
+
+
+def _is_object(record: dict[str, Any], name: str) -> bool:
+    return isinstance(record.get(name), dict)
 
 
 class _Page:
@@ -102,7 +152,9 @@ class _Page:
         columns: dict[str, Any],
         attributes: list[str | None],
         payload: Callable[[int], object],
+        keys: _KeysOfTable | _KeysOfObjects,
     ) -> None:
+        self._keys = keys
         self._entity = entity
         self._size = size
         self._columns = columns
@@ -127,18 +179,43 @@ class _Page:
             [arrays[name] for name in self._entity.field_names] + [pa.array(self._attributes, type=pa.string())],
             schema=self._entity.schema,
         )
-        self._reject_contradictions(table, ahead)
         kept = [row for row in range(self._size) if row not in self._reasons and row not in ahead]
         accepted = table if len(kept) == self._size else table.take(pa.array(kept, type=pa.int64()))
+        accepted, clashing = _without_repeats(accepted, self._entity)
+        listed = arrays[self._entity.key].drop_null()
         return Chunk(
-            accepted=_without_repeats(accepted, self._entity),
+            accepted=accepted,
             rejected=strays + tuple(self._rejected(row) for row in sorted(self._reasons) if row not in ahead),
             received=self._size + len(strays) - len(ahead),
-            cursor=cursor,
+            cursor=cursor if reading.is_stamped else None,
             ahead=len(ahead),
+            is_stamped=reading.is_stamped,
+            listed=listed,
+            unnamed=self._size - len(listed) + len(strays),
+            clashing=clashing,
+            columns=self._seen_columns(reading, deleted),
+        )
+
+    def _seen_columns(self, reading: Reading, deleted: list[bool | None]) -> tuple[SeenColumns, ...]:
+        """What the records had that are not tombstones, which need have nothing."""
+        live = [row for row, is_deleted in enumerate(deleted) if not is_deleted]
+        if not live:
+            return ()
+        names, attributes, has_header, has_attribute_header = self._keys.of(live)
+        sources = {field.name: reading.source_name(field.name) for field in self._entity.fields}
+        return (
+            SeenColumns(
+                filled=frozenset(name for name in sources if _has_value(self._columns[name])),
+                absent={name: source for name, source in sources.items() if source not in names},
+                unmapped=attributes - set(sources.values()) - reading.ignored,
+                has_header=has_header,
+                has_attribute_header=has_attribute_header,
+            ),
         )
 
     def _read(self, field: Field, reading: Reading) -> tuple[pa.Array, dict[int, str]]:
+        if field.name == "updated_at" and not reading.is_stamped:
+            return pa.repeat(pa.scalar(reading.now, ARROW_TYPES[FieldKind.timestamp]), self._size), {}
         column = plain_column(self._columns[field.name])
         translation = reading.values.get(field.name)
         if translation:
@@ -177,19 +254,6 @@ class _Page:
             self.reject(row, f"updated_at {moment} lies after now ({reading.now.isoformat()})")
         return set()
 
-    def _reject_contradictions(self, table: pa.Table, ahead: set[int]) -> None:
-        """Of versions that share id and updated_at but differ, the first stays."""
-        first: dict[tuple[Any, Any], int] = {}
-        if not _has_repeats(table, self._entity):
-            return
-        keys = zip(table[self._entity.key].to_pylist(), table["updated_at"].to_pylist(), strict=True)
-        for row, key in enumerate(keys):
-            if row in self._reasons or row in ahead:
-                continue
-            earlier = first.setdefault(key, row)
-            if earlier != row and not table.slice(row, 1).equals(table.slice(earlier, 1)):
-                self.reject(row, "another record of the same id and updated_at says otherwise; the first stays")
-
     def _rejected(self, row: int) -> RejectedRecord:
         payload = self._payload(row)
         identifier = _at(self._columns[self._entity.key], row)
@@ -210,15 +274,26 @@ def _has_repeats(table: pa.Table, entity: Entity) -> bool:
     return bool(keys.group_by([entity.key, "updated_at"]).aggregate([]).num_rows < table.num_rows)
 
 
-def _without_repeats(table: pa.Table, entity: Entity) -> pa.Table:
-    """Drop exact repeats of a version; `received` still counts them, as unchanged records."""
+def _without_repeats(table: pa.Table, entity: Entity) -> tuple[pa.Table, int]:
+    """The table without exact repeats, which `received` still counts as unchanged; and how many records clash.
+
+    Of repeats the last stays: between two that are alike another may say otherwise, and the last one given counts.
+    """
     if not _has_repeats(table, entity):
-        return table
-    numbered = table.select([entity.key, "updated_at"]).append_column(
-        "row", pa.array(range(table.num_rows), type=pa.int64())
-    )
-    first = numbered.group_by([entity.key, "updated_at"]).aggregate([("row", "min")])["row_min"]
-    return table.take(first.combine_chunks().sort())
+        return table, 0
+    last = {content: row for row, content in enumerate(zip(*(column.to_pylist() for column in table), strict=True))}
+    moments = {content[:2] for content in last}
+    return table.take(pa.array(sorted(last.values()), pa.int64())), len(last) - len(moments)
+
+
+def _holds_infinity(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_floating(column.type) and bool(pc.any(pc.is_inf(column)).as_py())
+
+
+def _has_value(column: Any) -> bool:
+    if isinstance(column, pa.Array):
+        return bool(column.null_count < len(column))
+    return any(value is not None and value != "" for value in column)
 
 
 def _at(column: Any, row: int) -> Any:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from enum import StrEnum
 from zoneinfo import ZoneInfo
+
+import orjson
 
 from pipeline.connectors.contract import FieldKind
 from pipeline.connectors.errors import Unreadable
@@ -161,3 +165,31 @@ _ONE_BY_ONE: dict[FieldKind, Callable[[object, ZoneInfo], object]] = {
     FieldKind.boolean: _read_boolean,
     FieldKind.timestamp: _read_timestamp,
 }
+
+
+class JsonKind(StrEnum):
+    """What an unmapped value is in JSON, where the source's type says so and its text no longer does."""
+
+    number = "number"
+    flag = "flag"
+    json = "json"
+
+
+def read_json_value(kind: JsonKind | None, value: object) -> object:
+    """A value as its JSON kind; one that is not of that kind stays as it came, so that it is seen and counted.
+
+    Infinity, which is no number in JSON, is a text there and not null.
+    """
+    if isinstance(value, float) and math.isinf(value):
+        return repr(value)
+    if kind is None or not isinstance(value, str):
+        return value
+    text = value.strip()
+    if kind is JsonKind.number:
+        return Decimal(text) if _NUMBER.fullmatch(text) else value
+    if kind is JsonKind.flag:
+        return _TRUTH.get(text.lower(), value)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return value

@@ -9,19 +9,25 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
-from pipeline.connectors.contract import ENTITIES, Entity, Source, Totals
-from pipeline.connectors.errors import ConnectorError, OutOfOrder
-from pipeline.connectors.source import source_for
+import psycopg
+
+from pipeline.connectors.contract import ENTITIES, Chunk, Entity, IndexedSource, ListedSource, Source, Totals
+from pipeline.connectors.errors import ConnectorError, IdsRepeat, OutOfOrder
+from pipeline.connectors.source import SourceOnDemand
+from pipeline.loading.comparison import is_comparison_due, is_whole, unaccounted
+from pipeline.loading.expected_columns import filled_columns, refuse_gone_columns
 from pipeline.loading.personal_data import PersonalData
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
+from warehouse.landing.expectations import expect, read_expected
+from warehouse.landing.listing import Listing, note_comparison, read_comparison
 from warehouse.landing.records import RecordCounts
 from warehouse.landing.version_log import Load, VersionLog, analyze
 from warehouse.redaction import secrets_in, without_secrets
@@ -34,6 +40,9 @@ OVERLAP = timedelta(minutes=5)
 CHUNK_ROWS = 25_000
 """Rows per transaction: enough to be quick, few enough that a kill costs little."""
 
+LARGEST_CLASHING_SHARE = 0.5
+"""Where more of a chunk's records clash with one of the same id and moment, the id is not one."""
+
 log = logging.getLogger(__name__)
 
 
@@ -41,9 +50,10 @@ log = logging.getLogger(__name__)
 class LoadResult:
     """What became of one entity's load; while it is running, how far it is.
 
-    ahead: records newer than the company's own clock, left for later. unaccounted: by how many
-    records warehouse and source differ beyond what rejected records explain; None where the source
-    cannot count, or the load failed.
+    received is loaded, unchanged and rejected together. ahead: records newer than the company's own clock, left for
+    later. late: of loaded, those that earlier loads had passed over. vanished: records that the source no longer
+    lists, which got a tombstone. unaccounted: by how many records warehouse and source differ beyond what rejected
+    records explain; None where the source cannot count, or the load failed.
     """
 
     company: str
@@ -57,6 +67,8 @@ class LoadResult:
     unchanged: int = 0
     rejected: int = 0
     ahead: int = 0
+    late: int = 0
+    vanished: int = 0
     source_live: int | None = None
     source_deleted: int | None = None
     warehouse_live: int | None = None
@@ -90,11 +102,10 @@ def sync_company(
     chosen = _chosen(company, entities)
     report = progress or _ignore
     results = []
-    with _CompanySource(company, settings, clock) as source:
+    with SourceOnDemand(company, settings, clock) as source:
         for entity in chosen:
             with warehouse.connect(Role.loader, autocommit=True) as connection:
-                versions = VersionLog(connection, company.company_id, entity.name)
-                sync = _EntitySync(company, entity, source, versions, clock, settings, dagster_run_id, report)
+                sync = _EntitySync(company, entity, source, connection, clock, settings, dagster_run_id, report)
                 results.append(sync.run(chunk_rows))
     _analyze_first_loads(warehouse, results)
     return results
@@ -107,28 +118,6 @@ def _analyze_first_loads(warehouse: Warehouse, results: Sequence[LoadResult]) ->
         with warehouse.connect() as connection:
             for entity in first:
                 analyze(connection, entity)
-
-
-class _CompanySource:
-    """The company's source, opened when first asked for, so that a failure is a load's failure."""
-
-    def __init__(self, company: Company, settings: Settings, clock: Clock) -> None:
-        self._company = company
-        self._settings = settings
-        self._clock = clock
-        self._source: Source | None = None
-
-    def __enter__(self) -> _CompanySource:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._source is not None:
-            self._source.close()
-
-    def get(self) -> Source:
-        if self._source is None:
-            self._source = source_for(self._company, self._settings, self._clock)
-        return self._source
 
 
 def _ignore(_: LoadResult) -> None:
@@ -150,8 +139,8 @@ class _EntitySync:
         self,
         company: Company,
         entity: Entity,
-        source: _CompanySource,
-        versions: VersionLog,
+        source: SourceOnDemand,
+        connection: psycopg.Connection[Any],
         clock: Clock,
         settings: Settings,
         dagster_run_id: str | None,
@@ -160,7 +149,8 @@ class _EntitySync:
         self._company = company
         self._entity = entity
         self._source = source
-        self._versions = versions
+        self._connection = connection
+        self._versions = VersionLog(connection, company.company_id, entity.name)
         self._clock = clock
         self._settings = settings
         self._dagster_run_id = dagster_run_id
@@ -190,9 +180,15 @@ class _EntitySync:
         with self._failure_on_record(load):
             personal_data = PersonalData(self._company, self._company.company_id, self._settings)
             source = self._source.get()
-            self._land(source, personal_data, load, since, chunk_rows)
+            listing = Listing(self._connection, *self._place)
+            unnamed = self._land(source, personal_data, load, since, chunk_rows, listing)
             totals = source.totals(self._entity)
             counts = None if totals is None else self._versions.count_records()
+            if isinstance(source, ListedSource):
+                difference = unaccounted(totals, counts)
+                if self._compare(source, personal_data, load, chunk_rows, listing, totals, difference, unnamed):
+                    counts = None if totals is None else self._versions.count_records()
+                    self._note_comparison(load, unaccounted(totals, counts))
             self._versions.complete_load(
                 load,
                 source_live=totals.live if totals else None,
@@ -201,30 +197,124 @@ class _EntitySync:
             )
             self._finish("succeeded", load, totals=totals, counts=counts)
 
-    def _land(
-        self, source: Source, personal_data: PersonalData, load: Load, since: datetime | None, chunk_rows: int
-    ) -> None:
-        newest: datetime | None = None
-        for given in source.read(self._entity, since, chunk_rows):
-            chunk = personal_data.applied_to(self._entity, given)
-            self._refuse_disorder(newest, chunk.accepted["updated_at"])
-            self._ahead += chunk.ahead
-            self._versions.land_chunk(
-                load,
-                chunk.accepted,
-                chunk.rejected,
-                received=chunk.received,
-                cursor=chunk.cursor,
-                reject_limit=self._settings.reject_limit,
-            )
-            newest = chunk.cursor or newest
-            self._report(self._counted(load))
+    @property
+    def _place(self) -> tuple[int, str]:
+        return self._company.company_id, self._entity.name
 
-    def _refuse_disorder(self, newest: datetime | None, updated_at: object) -> None:
+    def _land(
+        self,
+        source: Source,
+        personal_data: PersonalData,
+        load: Load,
+        since: datetime | None,
+        chunk_rows: int,
+        listing: Listing,
+    ) -> int:
+        """Land what the source gives, and note what it lists; returns how many records have no readable id."""
+        newest: datetime | None = None
+        unnamed = 0
+        for given in source.read(self._entity, since, chunk_rows):
+            self._refuse_disorder(newest, given)
+            self._ahead += given.ahead
+            self._land_chunk(personal_data, load, given, cursor=given.cursor)
+            newest = given.cursor or newest
+            unnamed += given.unnamed
+            if given.listed is not None:
+                listing.add(given.listed)
+            self._report(self._counted(load))
+        return unnamed
+
+    def _land_chunk(
+        self, personal_data: PersonalData, load: Load, given: Chunk, *, cursor: datetime | None = None
+    ) -> None:
+        self._refuse_repeated_ids(given)
+        expected = read_expected(self._connection, *self._place)
+        refuse_gone_columns(self._company, self._entity, given.columns, expected)
+        chunk = personal_data.applied_to(self._entity, given)
+        self._versions.land_chunk(
+            load,
+            chunk.accepted,
+            chunk.rejected,
+            received=chunk.received,
+            cursor=cursor,
+            reject_limit=self._settings.reject_limit,
+            is_stamped=chunk.is_stamped,
+        )
+        filled = filled_columns(self._company, self._entity, given.columns)
+        if not filled <= expected.filled:
+            expect(self._connection, *self._place, filled)
+
+    def _compare(
+        self,
+        source: ListedSource,
+        personal_data: PersonalData,
+        load: Load,
+        chunk_rows: int,
+        listing: Listing,
+        totals: Totals | None,
+        difference: int | None,
+        unnamed: int,
+    ) -> bool:
+        """Lay the ids that the source lists beside ours: land what came late, bury what is gone. Whether it was due."""
+        has_given_all = source.reads_whole(self._entity) or (load.is_backfill and not difference)
+        if not has_given_all:
+            if not is_comparison_due(read_comparison(self._connection, *self._place), load.known_at, difference):
+                return False
+            unnamed = self._land_late(source, personal_data, load, chunk_rows, listing)
+        if source.is_complete(self._entity) and is_whole(listing.count(), unnamed, totals):
+            load.vanished = listing.bury_vanished(load_id=load.load_id, known_at=load.known_at)
+        return True
+
+    def _note_comparison(self, load: Load, remaining: int | None) -> None:
+        note_comparison(self._connection, *self._place, compared_at=load.known_at, unaccounted=remaining)
+        if load.late or load.vanished:
+            log.warning(
+                "%s of %s: %d record(s) that earlier loads had passed over were fetched, and %d that the source no"
+                " longer lists were marked deleted",
+                self._entity.name,
+                self._company.slug,
+                load.late,
+                load.vanished,
+            )
+
+    def _land_late(
+        self, source: ListedSource, personal_data: PersonalData, load: Load, chunk_rows: int, listing: Listing
+    ) -> int:
+        """Land every version that is listed and not known; returns how many records have no readable id."""
+        loaded, unnamed = load.loaded, 0
+        if isinstance(source, IndexedSource):
+            for records in source.listing(self._entity, chunk_rows):
+                listing.add(records["record_id"], records["updated_at"])
+                unnamed += records["record_id"].null_count
+            chunks = source.fetch(self._entity, listing.unknown_ids())
+        else:
+            chunks = source.read(self._entity, None, chunk_rows)
+        for given in chunks:
+            self._land_chunk(personal_data, load, given)
+            if not isinstance(source, IndexedSource):
+                unnamed += given.unnamed
+                if given.listed is not None:
+                    listing.add(given.listed)
+        load.late = load.loaded - loaded
+        return unnamed
+
+    def _refuse_repeated_ids(self, given: Chunk) -> None:
+        """An id that most records share with others is none: each would be taken for a version of one record."""
+        if given.clashing > LARGEST_CLASHING_SHARE * given.received:
+            raise IdsRepeat(
+                self._company.slug,
+                f"connector {self._company.connector}",
+                f"{given.clashing:,} of {given.received:,} {self._entity.name} have the {self._entity.key} of another"
+                " and say otherwise, at one time.",
+                f"Map {self._entity.key} to a column that tells them apart. If they are versions of one record, map"
+                " updated_at to when each was made.",
+            )
+
+    def _refuse_disorder(self, newest: datetime | None, given: Chunk) -> None:
         """A source out of order would let the cursor pass records that a kill then loses."""
         import pyarrow.compute as pc
 
-        oldest = pc.min(updated_at).as_py()
+        oldest = pc.min(given.accepted["updated_at"]).as_py()
         if newest is not None and oldest is not None and oldest < newest:
             raise OutOfOrder(
                 self._company.slug,
@@ -244,6 +334,10 @@ class _EntitySync:
             trace = "".join(traceback.format_exception(error)).rstrip()
             log.error("syncing %s of %s failed\n%s", self._entity.name, self._company.slug, self._told(trace))
             self._fail(load, f"{type(error).__name__}: {error}")
+        except BaseException:
+            with suppress(psycopg.Error):  # The connection may have been cut with it.
+                self._fail(load, "The load was cancelled; the next one goes on from its cursor.")
+            raise
 
     def _fail(self, load: Load, error: str, *, rewind: bool = False) -> None:
         told = self._told(error)
@@ -262,6 +356,8 @@ class _EntitySync:
             unchanged=load.unchanged,
             rejected=load.rejected,
             ahead=self._ahead,
+            late=load.late,
+            vanished=load.vanished,
             seconds=time.monotonic() - self._started,
         )
 
@@ -287,11 +383,3 @@ class _EntitySync:
             error=error,
         )
         self._report(self._result)
-
-
-def unaccounted(totals: Totals | None, counts: RecordCounts | None) -> int | None:
-    """By how many records source and warehouse differ beyond what rejected and withheld records can explain."""
-    if totals is None or counts is None:
-        return None
-    difference = abs(totals.live - counts.live) + abs(totals.deleted - counts.deleted)
-    return max(0, difference - counts.rejected - counts.withheld)

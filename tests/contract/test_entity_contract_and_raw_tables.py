@@ -16,7 +16,7 @@ POSTGRES_TYPES = {
     FieldKind.boolean: "boolean",
     FieldKind.timestamp: "timestamp with time zone",
 }
-OURS = {"company_id", "known_at", "is_backfill", "load_id"}
+OURS = {"company_id", "known_at", "is_backfill", "load_id", "revision", "made_at", "is_vanished"}
 
 
 @pytest.mark.parametrize("entity", ENTITIES.values(), ids=lambda entity: entity.name)

@@ -31,7 +31,10 @@ class Cursor:
 
 @dataclass(frozen=True)
 class RecordCounts:
-    """Records by their newest version, rejected records that no later load has mended, and those of the forgotten."""
+    """Records by their newest version, rejected records that no later load has mended, and those of the forgotten.
+
+    deleted: those that the source says are, not those that it no longer lists.
+    """
 
     live: int
     deleted: int

@@ -1,7 +1,7 @@
 """The version log: record versions land exactly once, together with the cursor of their sync.
 
-One transaction per chunk copies the rows to a temporary table, inserts those whose version
-key is new, keeps the rejected records, moves the cursor and counts. A kill anywhere leaves
+One transaction per chunk copies the rows to a temporary table, inserts those that are new
+(insertion.py), keeps the rejected records, moves the cursor and counts. A kill anywhere leaves
 data and cursor agreeing; a repeat adds nothing. Where records come from, and what makes one
 acceptable, does not belong here.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,32 +18,20 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from warehouse.errors import WarehouseError
-from warehouse.frames import copy_arrow
 from warehouse.landing.erased import Erased, read_erased, withhold
+from warehouse.landing.errors import LoadInProgress, RejectLimitExceeded
+from warehouse.landing.insertion import insert_new_versions
 from warehouse.landing.records import Cursor, RecordCounts, RejectedRecord
 from warehouse.relations import ENTITY_RELATIONS, LOAD_LOG, REJECTED_RECORDS, SYNC_CURSORS, WITHHELD_RECORDS
 
 LOCK_WAIT_SECONDS = 30
-_INCOMING = "incoming_versions"
-
-
-class VersionLogError(WarehouseError):
-    """Base of what can go wrong while landing."""
-
-
-class LoadInProgress(VersionLogError):
-    """Another load of the same company and entity is running."""
-
-
-class RejectLimitExceeded(VersionLogError):
-    """More of a load's records broke the contract than the settings allow."""
 
 
 @dataclass
 class Load:
     """A load under way, with what it counted so far, and the cursor that it started from.
 
+    `late`: of loaded, what earlier loads had passed over; `vanished`: records that the source no longer lists.
     `known_before` is how many of its rejected records an earlier, successful load had
     already left behind: they do not count towards the limit again.
     """
@@ -56,8 +44,15 @@ class Load:
     loaded: int = 0
     unchanged: int = 0
     rejected: int = 0
+    late: int = 0
+    vanished: int = 0
     known_before: int = field(default=0, repr=False)
     erased: Erased | None = field(default=None, repr=False)
+
+    def take(self, after: Load) -> None:
+        """Take over the counts of a chunk that has landed; one that did not land counts nothing."""
+        self.received, self.loaded, self.unchanged = after.received, after.loaded, after.unchanged
+        self.rejected, self.known_before = after.rejected, after.known_before
 
 
 class VersionLog:
@@ -70,7 +65,8 @@ class VersionLog:
         self._company_id = company_id
         self._entity = entity
         self._relation = ENTITY_RELATIONS[entity]
-        self._key = sql.Identifier(f"{entity.removesuffix('s')}_id")
+        self._key_name = f"{entity.removesuffix('s')}_id"
+        self._key = sql.Identifier(self._key_name)
 
     @contextmanager
     def lock(self, wait_seconds: int = LOCK_WAIT_SECONDS) -> Iterator[None]:
@@ -142,10 +138,12 @@ class VersionLog:
         received: int,
         cursor: datetime | None,
         reject_limit: float,
+        is_stamped: bool = True,
     ) -> None:
         """Land a chunk in one transaction and add it to the load's counts.
 
-        accepted: columns as in the raw table, without those that the warehouse itself fills.
+        accepted: columns as in the raw table, without those that the warehouse itself fills, in the source's order.
+        is_stamped: updated_at is the source's own; without it versions come from comparing with what is known.
         cursor: the newest updated_at of the chunk; it never passes the load's known_at nor goes back.
         Raises RejectLimitExceeded when the load's share of rejected records passes reject_limit (0 to 1):
         the rejected records are then on record, the chunk's other rows and the cursor are not. A
@@ -159,19 +157,33 @@ class VersionLog:
             withheld += named
         with self._connection.transaction(), self._connection.cursor() as database:
             known_before = self._keep_rejected(database, load, rejected)
-            load.received += received
-            load.rejected += len(rejected)
-            load.known_before += known_before
-            too_many = _too_many(load, reject_limit)
+            after = replace(
+                load,
+                received=load.received + received,
+                rejected=load.rejected + len(rejected),
+                known_before=load.known_before + known_before,
+            )
+            too_many = _too_many(after, reject_limit)
             if not too_many:
                 if withheld:
                     withhold(self._connection, self._company_id, self._entity, withheld)
-                loaded = self._insert_versions(database, load, accepted)
-                load.loaded += loaded
-                load.unchanged += received - len(rejected) - loaded
+                loaded = insert_new_versions(
+                    database,
+                    self._relation,
+                    self._key_name,
+                    accepted,
+                    company_id=self._company_id,
+                    load_id=load.load_id,
+                    known_at=load.known_at,
+                    is_backfill=load.is_backfill,
+                    is_stamped=is_stamped,
+                )
+                after.loaded += loaded
+                after.unchanged += received - len(rejected) - loaded
                 if cursor is not None:
                     self._move_cursor(database, min(cursor, load.known_at))
-            self._write_counts(database, load)
+            self._write_counts(database, after)
+        load.take(after)
         if too_many:
             raise RejectLimitExceeded(
                 f"Company {self._company_id}, {self._entity}: {load.rejected} of {load.received} records"
@@ -186,7 +198,8 @@ class VersionLog:
         """Close a load that read its source to the end; later loads are then no backfill."""
         finish = sql.SQL(
             "update {} set status = 'succeeded', finished_at = clock_timestamp(), source_live = %s,"
-            " source_deleted = %s, warehouse_live = %s, warehouse_deleted = %s where load_id = %s"
+            " source_deleted = %s, warehouse_live = %s, warehouse_deleted = %s, late = %s, vanished = %s"
+            " where load_id = %s"
         ).format(LOAD_LOG.identifier)
         complete = sql.SQL(
             "insert into {cursors} as known (company_id, entity, backfill_completed_at, moved_at)"
@@ -196,7 +209,8 @@ class VersionLog:
         ).format(cursors=SYNC_CURSORS.identifier)
         live, deleted = (warehouse.live, warehouse.deleted) if warehouse else (None, None)
         with self._connection.transaction():
-            self._connection.execute(finish, (source_live, source_deleted, live, deleted, load.load_id))
+            figures = (source_live, source_deleted, live, deleted, load.late, load.vanished, load.load_id)
+            self._connection.execute(finish, figures)
             self._connection.execute(
                 complete, {"company": self._company_id, "entity": self._entity, "known_at": load.known_at}
             )
@@ -221,9 +235,9 @@ class VersionLog:
     def count_records(self) -> RecordCounts:
         """What the warehouse holds, to lay beside the source's own totals."""
         newest = sql.SQL(
-            "select count(*) filter (where not is_deleted), count(*) filter (where is_deleted) from ("
-            "select distinct on ({key}) is_deleted from {raw} where company_id = %s"
-            " order by {key}, updated_at desc) as newest"
+            "select count(*) filter (where not is_deleted), count(*) filter (where is_deleted and not is_vanished)"
+            " from (select distinct on ({key}) is_deleted, is_vanished from {raw} where company_id = %s"
+            " order by {key}, updated_at desc, revision desc) as newest"
         ).format(key=self._key, raw=self._relation.identifier)
         standing = sql.SQL(
             "select count(distinct coalesce(rejected.record_id, rejected.payload_hash))"
@@ -238,35 +252,6 @@ class VersionLog:
         )
         (withheld,) = self._connection.execute(held_back, (self._company_id, self._entity)).fetchone() or (0,)
         return RecordCounts(live=live, deleted=deleted, rejected=rejected, withheld=withheld)
-
-    def _insert_versions(self, database: psycopg.Cursor[Any], load: Load, accepted: pa.Table) -> int:
-        if accepted.num_rows == 0:
-            return 0
-        columns = sql.SQL(", ").join(map(sql.Identifier, accepted.column_names))
-        raw = self._relation.identifier
-        incoming = sql.Identifier(_INCOMING)
-        database.execute(
-            sql.SQL("create temporary table {} on commit drop as select {} from {} with no data").format(
-                incoming, columns, raw
-            )
-        )
-        copy_arrow(database, accepted, _INCOMING, json_columns=("attributes",))
-        known_at = sql.SQL("least(updated_at, %(known_at)s)" if load.is_backfill else "%(known_at)s")
-        insert = sql.SQL(
-            "insert into {raw} (company_id, known_at, is_backfill, load_id, {columns})"
-            " select %(company_id)s, {known_at}, %(is_backfill)s, %(load_id)s, {columns} from {incoming}"
-            " on conflict do nothing"
-        ).format(raw=raw, columns=columns, known_at=known_at, incoming=incoming)
-        database.execute(
-            insert,
-            {
-                "company_id": self._company_id,
-                "known_at": load.known_at,
-                "is_backfill": load.is_backfill,
-                "load_id": load.load_id,
-            },
-        )
-        return database.rowcount
 
     def _keep_rejected(self, database: psycopg.Cursor[Any], load: Load, rejected: Sequence[RejectedRecord]) -> int:
         """Put rejected records on record; returns how many a successful load had left behind already."""

@@ -16,6 +16,7 @@ from warehouse.companies.definition import CustomAttribute
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.frames import arrow_chunks, read_arrow
+from warehouse.prediction.bounds import within_bounds
 from warehouse.prediction.task_relations import TaskRelations
 from warehouse.relations import Relation
 from warehouse.roles import Role
@@ -129,13 +130,13 @@ def labelled_rows(
     attributes: Sequence[CustomAttribute] = (),
 ) -> pa.Table:
     """Rows whose label is mature: outcome, company_id, entity_id, as_of_date, feature_version, then ``features`` and
-    ``attributes``.
+    ``attributes``. A number out of bounds is null.
 
     Only dates of the monthly grid count: a daily scoring date would weigh recent days more than others.
     Rows are ordered by company, date and entity, so that a training can be repeated.
     """
     query = _query(_LABELLED, task, task.matrix, features, attributes, companies=list(company_ids))
-    return read_arrow(warehouse, query, role=Role.ml)
+    return within_bounds(read_arrow(warehouse, query, role=Role.ml))
 
 
 def rows_at(
@@ -150,7 +151,7 @@ def rows_at(
 ) -> pa.Table:
     """Whom the task may be asked about, of one company at one date: company_id, entity_id, as_of_date,
     feature_version, then ``features`` and ``attributes``; or those from the first of ``entities`` to the last.
-    ``matrix`` may be one that was built beside the stored one.
+    ``matrix`` may be one that was built beside the stored one. A number out of bounds is null.
 
     Raises FeaturesNotBuilt when the matrix has no such row.
     """
@@ -161,7 +162,7 @@ def rows_at(
     rows = read_arrow(warehouse, query, role=Role.ml)
     if rows.num_rows == 0:
         raise _not_built(task, company_id, as_of_date, entities)
-    return rows
+    return within_bounds(rows)
 
 
 def chunks_at(
@@ -181,7 +182,7 @@ def chunks_at(
     is_empty = True
     for chunk in arrow_chunks(warehouse, query, Role.ml, rows):
         is_empty = False
-        yield chunk
+        yield within_bounds(chunk)
     if is_empty:
         raise _not_built(task, company_id, as_of_date, None)
 

@@ -72,7 +72,7 @@ def _mark(conn: Connection, company_id: int, wanted: int) -> int:
         with newest as (
             select distinct on (customer_id) customer_id, array[customer_id, name, email, phone] as words
             from {customers} where company_id = %(company)s
-            order by customer_id, updated_at desc
+            order by customer_id, updated_at desc, revision desc
         ),
         candidates as (
             select customer_id, word from (

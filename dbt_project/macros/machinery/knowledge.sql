@@ -3,13 +3,22 @@
     these make, the models int_<entity>__as_known, and none of these. -#}
 
 
+{#- When a version was made. Versions of a record are in order of it, and no two have the same: of those that the
+    source gave one updated_at, the one that was known later was made later, when it became known (raw's made_at).
+
+        select {{ made_at() }} as updated_at from source -#}
+{% macro made_at() -%}
+    coalesce(made_at, updated_at)
+{%- endmacro %}
+
+
 {#- When the warehouse could first know a version. With `as_the_source_said` a load that came late does not count:
     a version is known from when the source made it. Only a replay after an outage is built so, beside the stored rows.
 
-        select updated_at, {{ known_at() }} from source -#}
+        select {{ made_at() }} as updated_at, {{ known_at() }} from source -#}
 {% macro known_at() -%}
     {%- if var('as_the_source_said') -%}
-        case when is_backfill then known_at else least(known_at, updated_at) end as known_at
+        case when is_backfill then known_at else least(known_at, {{ made_at() }}) end as known_at
     {%- else -%}
         known_at
     {%- endif -%}

@@ -55,6 +55,28 @@ def test_an_event_shows_its_newest_version_unless_it_was_deleted(warehouse: Ware
         assert connection.execute("select count(*) from staging.stg_crm__event_versions").fetchall() == [(4,)]
 
 
+def test_of_versions_with_one_updated_at_the_one_known_later_stands_in_front_and_was_made_when_it_was_known(
+    warehouse: Warehouse, dbt: DbtRuns
+) -> None:
+    left_at = AT.replace(day=9)
+    with warehouse.connect() as connection:
+        for revision, made_at, known_at, cancelled_at in (
+            (0, None, AT, None),
+            (1, AT.replace(day=10), AT.replace(day=10), left_at),
+        ):
+            connection.execute(
+                "insert into raw.customers (company_id, customer_id, updated_at, revision, made_at, known_at, is_backfill,"
+                " is_deleted, load_id, created_at, cancelled_at) values (1, 'anna', %s, %s, %s, %s, %s, false, 1, %s, %s)",
+                [AT, revision, made_at, known_at, revision == 0, AT, cancelled_at],
+            )
+        connection.commit()
+        dbt.run("run", "--select", "stg_crm__customer_versions", "stg_crm__customers", "int_customers__leavings")
+        newest = connection.execute("select cancelled_at, updated_at from staging.stg_crm__customers").fetchall()
+        assert newest == [(left_at, AT.replace(day=10))]
+        leavings = connection.execute("select left_at from intermediate.int_customers__leavings").fetchall()
+        assert leavings == [(left_at,)]
+
+
 def test_freshness_is_asked_of_the_tables_that_a_company_has(warehouse: Warehouse, dbt: DbtRuns) -> None:
     definition = {"slug": "acme", "name": "Acme", "connector": "files", "churn_kind": "cancellation", "currency": "EUR"}
     with warehouse.connect() as connection:

@@ -21,6 +21,6 @@ select
     contract_end_at,
     paused_at,
     resumes_at,
-    updated_at,
+    {{ made_at() }} as updated_at,
     {{ known_at() }}
 from {{ source('raw', 'customers') }}

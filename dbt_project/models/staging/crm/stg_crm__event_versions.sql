@@ -10,6 +10,6 @@ select
     is_backfill,
     is_deleted,
     occurred_at,
-    updated_at,
+    {{ made_at() }} as updated_at,
     {{ known_at() }}
 from {{ source('raw', 'events') }}

@@ -18,7 +18,7 @@ select
     paid_at,
     failed_at,
     -- The version that says so is the only trace of when a payment was made void.
-    case when lower(status) = 'void' then updated_at end as voided_at,
-    updated_at,
+    case when lower(status) = 'void' then {{ made_at() }} end as voided_at,
+    {{ made_at() }} as updated_at,
     {{ known_at() }}
 from {{ source('raw', 'payments') }}

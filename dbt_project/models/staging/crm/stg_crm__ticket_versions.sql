@@ -16,6 +16,6 @@ select
     first_response_at,
     resolved_at,
     reopened_at,
-    updated_at,
+    {{ made_at() }} as updated_at,
     {{ known_at() }}
 from {{ source('raw', 'tickets') }}

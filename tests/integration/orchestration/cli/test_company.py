@@ -302,3 +302,15 @@ def test_disabled_and_enabled_by_command(churn: Churn, file: Callable[..., str],
         assert not get_company(connection, "acme").is_active
     churn("company", "enable", "acme")
     assert registered(warehouse)["acme"].is_active
+
+
+def test_accepting_names_what_is_accepted_and_of_which_table(churn: Churn, file: Callable[..., str]) -> None:
+    churn("company", "apply", file(ACME), "--yes")
+    for arguments, told in (
+        (("customers",), "Name the columns that may be missing, or give --deletions."),
+        (("customers", "fax", "--deletions"), "Name the columns that may be missing, or give --deletions."),
+        (("events", "fax"), "acme has no events; it has customers, tickets, payments."),
+    ):
+        refused = churn("company", "accept", "acme", *arguments)
+        assert (refused.exit_code, str(refused.exception)) == (1, told)
+    assert "fax may be missing from customers" in churn("company", "accept", "acme", "customers", "fax").output

@@ -177,13 +177,18 @@ def test_rejected_records_explain_what_the_warehouse_lacks(warehouse: Warehouse,
     assert (again.status, again.unaccounted) == ("succeeded", 0)
 
 
-def test_a_record_that_vanished_at_the_source_without_a_tombstone_shows_in_the_reconciliation(
-    stand_in: StandIn, sync: Sync
+def test_a_record_that_vanished_at_the_source_without_a_tombstone_gets_one(
+    warehouse: Warehouse, stand_in: StandIn, sync: Sync
 ) -> None:
     sync()
     del stand_in.records["payments"][7]
-    result = sync()
-    assert (result.status, result.source_live, result.warehouse_live, result.unaccounted) == ("succeeded", 59, 60, 1)
+    later = NOW + timedelta(days=1)
+    result = sync(now=later)
+    assert (result.status, result.vanished, result.late, result.unaccounted) == ("succeeded", 1, 0, 0)
+    assert query(
+        warehouse,
+        "select payment_id, revision, made_at, known_at, customer_id from raw.payments where is_deleted",
+    ) == [("p7", 1, later, later, "c0")]
 
 
 def test_past_the_share_of_rejects_the_load_fails_and_the_cursor_stays(

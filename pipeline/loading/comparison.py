@@ -1,0 +1,34 @@
+"""When a sync compares ids with its source, and when it believes what it sees."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pipeline.connectors.contract import Totals
+from warehouse.landing.listing import Comparison
+from warehouse.landing.records import RecordCounts
+
+COMPARED_EVERY = timedelta(days=7)
+
+
+def unaccounted(totals: Totals | None, counts: RecordCounts | None) -> int | None:
+    """By how many records source and warehouse differ beyond what rejected and withheld records can explain."""
+    if totals is None or counts is None:
+        return None
+    difference = abs(totals.live - counts.live) + abs(totals.deleted - counts.deleted)
+    return max(0, difference - counts.rejected - counts.withheld)
+
+
+def is_comparison_due(last: Comparison, now: datetime, difference: int | None) -> bool:
+    """Whether the last comparison is a week old, or counts differ in a way that it did not leave behind."""
+    if last.compared_at is None or now - last.compared_at >= COMPARED_EVERY:
+        return True
+    return bool(difference) and difference != last.still_unaccounted
+
+
+def is_whole(listed: int, unnamed: int, totals: Totals | None) -> bool:
+    """Whether a list has every record, so that one that it lacks is gone.
+
+    Paging may pass over a record, and one whose id cannot be read might be any.
+    """
+    return unnamed == 0 and (totals is None or listed >= totals.live + totals.deleted)
