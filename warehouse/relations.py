@@ -25,6 +25,8 @@ class Relation(NamedTuple):
 COMPANIES = Relation("ops", "companies")
 COMPANY_TASKS = Relation("ops", "company_tasks")
 TASKS = Relation("ops", "tasks")
+QUARANTINES = Relation("ops", "quarantines")
+COMPANIES_AT_WORK = Relation("ops", "companies_at_work")
 SYNC_CURSORS = Relation("ops", "sync_cursors")
 LOAD_LOG = Relation("ops", "load_log")
 RUN_LOG = Relation("ops", "run_log")

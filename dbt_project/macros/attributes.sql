@@ -25,14 +25,22 @@
 {%- endmacro %}
 
 
-{#- Whether a customer's value is of the kind that the company declared; null where the customer has no such value.
+{#- Whether a customer's value is of the kind that the company declared; null where the customer has no such value. A
+    text that is longer than a name, and a number that no double holds, are of none.
 
         where {{ is_of_its_kind('customers.attributes', 'chosen.attribute') }}
 
       attribute: one element of the company's custom_attributes, {name, kind, ...} -#}
 {% macro is_of_its_kind(attributes, attribute) -%}
-    nullif(jsonb_typeof({{ attributes }} -> ({{ attribute }} ->> 'name')), 'null')
-    = case {{ attribute }} ->> 'kind' when 'number' then 'number' when 'flag' then 'boolean' else 'string' end
+    {%- set value = attributes ~ ' -> (' ~ attribute ~ " ->> 'name')" -%}
+    {%- set kind = attribute ~ " ->> 'kind'" -%}
+    case nullif(jsonb_typeof({{ value }}), 'null')
+        when 'number' then {{ kind }} = 'number' and abs(({{ value }})::numeric) < 1e100
+        when 'boolean' then {{ kind }} = 'flag'
+        when 'string' then {{ kind }} = 'category' and length(({{ value }}) #>> '{}') <= 200
+        when 'array' then false
+        when 'object' then false
+    end
 {%- endmacro %}
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from foundation.errors import ChurnError
 from ml_assets.task import Gate, LadderThresholds, PredictionTask, RulePrior
 from warehouse.companies.definition import CompanyDefinition
-from warehouse.companies.task_settings import TaskSettings
+from warehouse.companies.task_settings import LONGEST_DAYS, TaskSettings
 from warehouse.prediction.task_relations import TaskRelations
 from warehouse.publication.contract import Contract
 from warehouse.relations import CUSTOMERS_SEGMENTS, Relation
@@ -36,7 +36,9 @@ class ChurnSettings(TaskSettings):
         "monthly price lost)"
     )
     inactivity_days: int | None = Field(
-        default=None, gt=0, description="a whole number above 0; with kind inactivity, and only then"
+        default=None,
+        gt=0,
+        description=f"a whole number, 1 to {LONGEST_DAYS}; with kind inactivity, and only then",
     )
     downgrade_share: float | None = Field(
         default=None, gt=0, le=1, description="a share above 0 to 1; with kind downgrade, and only then"
@@ -62,7 +64,9 @@ class SupportSettings(TaskSettings):
     """What a company says of support: within how many days a ticket counts."""
 
     horizon_days: int = Field(
-        default=14, gt=0, description="a whole number above 0: the days after as_of_date in which a ticket counts"
+        default=14,
+        gt=0,
+        description=f"a whole number, 1 to {LONGEST_DAYS}: the days after as_of_date in which a ticket counts",
     )
 
 

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from warehouse.companies import limits
 from warehouse.companies.task_settings import MOVED_TO_CHURN, Offer, checked_tasks, with_moved_fields
 from warehouse.errors import CompanyDefinitionError
 from warehouse.settings import SECRET_REFERENCES
@@ -329,10 +330,13 @@ def parse_definition(data: Mapping[str, Any], offer: Offer) -> CompanyDefinition
     allowed, and shows no value.
     """
     try:
-        return CompanyDefinition.model_validate(dict(data), context=offer)
+        definition = CompanyDefinition.model_validate(dict(data), context=offer)
+        problems = limits.problems(definition.model_dump())
     except ValidationError as error:
-        problems = "; ".join(map(_problem, error.errors(include_input=False, include_url=False)))
-        raise CompanyDefinitionError(f"Company {data.get('slug', '(no slug)')}: {problems}.") from None
+        problems = [_problem(problem) for problem in error.errors(include_input=False, include_url=False)]
+    if problems:
+        raise CompanyDefinitionError(f"Company {data.get('slug', '(no slug)')}: {'; '.join(problems)}.")
+    return definition
 
 
 def _problem(problem: ErrorDetails) -> str:

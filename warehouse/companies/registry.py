@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from warehouse import relations
 from warehouse.companies.definition import Company, CompanyDefinition, ParseDefinition
+from warehouse.companies.server_limits import refuse_time_zone_unknown_to_server
 from warehouse.companies.task_settings import MOVED_TO_CHURN
 from warehouse.errors import CompanyDefinitionError, CompanyNotFound
 from warehouse.logs.operations import record_audit, say_who
@@ -67,10 +68,12 @@ def add_company(
 
     is_active: whether it is active afterwards; None leaves a registered one as it is, and a new one active.
     The same definition again changes nothing and is not audited. A clock that the definition does not
-    speak of stays as it is.
+    speak of stays as it is. Raises CompanyDefinitionError where the server cannot work with its time zone.
     """
     with connection.transaction():
         before = _find(connection, definition.slug, for_update=True)
+        if before is None or before.time_zone != definition.time_zone:
+            refuse_time_zone_unknown_to_server(connection, definition.slug, definition.time_zone)
         if before is None:
             return _insert(connection, definition, actor, is_active=is_active)
         return _change(connection, before, company_changes(before, definition, is_active=is_active), actor)

@@ -22,3 +22,4 @@ select
     updated_at,
     {{ known_at() }}
 from {{ source('raw', 'customers') }}
+where {{ is_at_work() }}
