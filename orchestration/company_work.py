@@ -12,7 +12,7 @@ from foundation.errors import ChurnError
 from orchestration import error_reports
 from warehouse.companies.definition import Company
 from warehouse.companies.quarantine import open_quarantines
-from warehouse.companies.registry import list_companies
+from warehouse.companies.registry import list_companies, refuse_unreadable
 from warehouse.connection import Warehouse
 from warehouse.logs.operations import record_run
 
@@ -57,8 +57,10 @@ def for_each_company(
         left_out = {} if quarantined_too else {each.company_id: each for each in open_quarantines(conn)}
         asked_for = [
             company
-            for company in list_companies(conn)
-            if company.slug in context.partition_keys and (task is None or task in company.tasks)
+            for company in list_companies(conn, active_only=False)
+            if company.is_active
+            and (company.slug in context.partition_keys or company.unreadable)
+            and (task is None or task in company.tasks)
         ]
     chosen = [company for company in asked_for if company.company_id not in left_out]
     stage = stage if task is None else f"{stage} {task}"
@@ -69,6 +71,7 @@ def for_each_company(
         started_at = datetime.now(UTC)
         try:
             context.log.info(f"{stage} · {company.slug}: begins")
+            refuse_unreadable(company)
             result = outcomes.results[company.slug] = work(company)
             error = failure(result)
             if error:
@@ -140,7 +143,10 @@ def _report(
     # A page shows the newest materialization, which is one company's: each says what all of the run came to.
     for key in context.selected_asset_keys:
         context.add_asset_metadata({WHOLE_RUN: whole_run}, key)
-    for slug, error in outcomes.failures.items():
+    # One whose definition cannot be read has no partition.
+    for slug, error in (
+        (slug, outcomes.failures[slug]) for slug in context.partition_keys if slug in outcomes.failures
+    ):
         for key in context.selected_asset_keys:
             context.add_asset_metadata({"status": "failed", "error": error}, key, slug)
     if len(outcomes.failures) > LARGEST_SHARE_OF_FAILURES * len(chosen):

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import orjson
+import psycopg
 from dagster_dbt import DbtCliInvocation, DbtCliResource
 
 from orchestration.dbt_assets import asset_events
@@ -22,6 +23,7 @@ from warehouse.companies.quarantine import (
     end_outdated_quarantines,
     open_quarantines,
 )
+from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.logs.operations import failed_runs, record_run
 from warehouse.settings import Settings
@@ -88,10 +90,20 @@ class CompaniesBuild:
     def _try_again_what_changed(self) -> None:
         with self.warehouse.connect() as conn:
             again = end_outdated_quarantines(conn, made_by=project_fingerprint())
+            self._leave_out_unreadable(conn)
             left_out = open_quarantines(conn)
         for slug in again:
             self.context.log.info(f"{slug} was left out, and is tried again.")
         self._tell(left_out)
+
+    def _leave_out_unreadable(self, conn: psycopg.Connection[Any]) -> None:
+        """What the registry cannot say of a company, no step can work with."""
+        reasons = {
+            company.company_id: ("reading its definition", "; ".join(company.unreadable.values()))
+            for company in list_companies(conn, active_only=False)
+            if company.is_active and company.unreadable
+        }
+        begin_quarantines(conn, reasons, made_by=project_fingerprint(), dagster_run_id=self.context.run_id)
 
     def _leave_out_culprits(self, failed: Sequence[FailedNode]) -> bool:
         """Whether somebody is left out of the next attempt who was in this one, and somebody is still there."""

@@ -116,11 +116,11 @@ def _halved(companies: Sequence[int], reason_of_failure: Callable[[Sequence[int]
 
 
 def _compiled(settings: Settings, nodes: Sequence[FailedNode], variables: Mapping[str, object]) -> Mapping[str, Any]:
-    """dbt's manifest with these nodes compiled as they are built from scratch."""
+    """dbt's manifest with these nodes, and the views that they read, compiled as they are built from scratch."""
     # A folder of its own, so that the next ordinary run finds its own parse.
     target = target_directory(settings).with_name("target_trial")
-    names = sorted({node.name for node in nodes})
-    run_dbt(settings, ["compile", "--full-refresh", "--select", *names], target_path=target, variables=variables)
+    with_views = sorted({f"+{node.name}" for node in nodes})
+    run_dbt(settings, ["compile", "--full-refresh", "--select", *with_views], target_path=target, variables=variables)
     manifest: dict[str, Any] = orjson.loads((target / "manifest.json").read_bytes())
     return manifest
 
@@ -130,9 +130,11 @@ class Trial:
 
     def __init__(self, connection: Connection, manifest: Mapping[str, Any], unique_id: str) -> None:
         self._connection = connection
-        self._node = manifest["nodes"][unique_id]
+        self._nodes = {**manifest["nodes"], **manifest["sources"]}
+        self._node = self._nodes[unique_id]
+        self._narrowed: dict[str, str] = {}
         connection.execute("create temporary table companies_on_trial (company_id int primary key)")
-        self._query = self._narrowed(manifest)
+        self._query = self._narrow(self._node)
 
     def reason_of_failure(self, companies: Sequence[int]) -> str | None:
         """Why the node fails on these companies together; None where it does not."""
@@ -149,27 +151,40 @@ class Trial:
                 raise
             return error.diag.message_primary or str(error)
 
-    def _narrowed(self, manifest: Mapping[str, Any]) -> str:
-        """The node's SQL, reading of each relation the rows of companies on trial only."""
-        query = str(self._node["compiled_code"])
-        nodes = {**manifest["nodes"], **manifest["sources"]}
-        for number, parent in enumerate(nodes[name] for name in self._node["depends_on"]["nodes"] if name in nodes):
+    def _narrow(self, node: Mapping[str, Any]) -> str:
+        """The node's SQL, reading of each table the rows of companies on trial only, through however many views."""
+        query = str(node["compiled_code"])
+        for parent in (self._nodes[name] for name in node["depends_on"]["nodes"] if name in self._nodes):
             relation = parent.get("relation_name")
-            if relation is None or relation not in query or not self._has_companies(relation):
+            if relation is None or relation not in query:
                 continue
-            # Of the same name, for the query may qualify columns by it; numbered schemas there are not.
-            name = parent.get("identifier") or parent.get("alias") or parent["name"]
-            if self._connection.execute("select to_regclass(%s)", [f'pg_temp."{name}"']).fetchone() != (None,):
-                name = f"{name}_{number}"
-            source = sql.Identifier(parent["schema"], parent.get("identifier") or parent.get("alias") or parent["name"])
-            self._connection.execute(
-                sql.SQL(
-                    "create temporary view {} as select * from {}"
-                    " where company_id in (select company_id from companies_on_trial)"
-                ).format(sql.Identifier(name), source)
-            )
-            query = query.replace(relation, f'"pg_temp"."{name}"')
+            if relation not in self._narrowed:
+                self._narrowed[relation] = self._narrowed_view(parent)
+            query = query.replace(relation, self._narrowed[relation])
         return query
+
+    def _narrowed_view(self, node: Mapping[str, Any]) -> str:
+        """What is read in place of a relation: its name as SQL."""
+        relation = str(node["relation_name"])
+        if node["config"].get("materialized") == "view":
+            query = sql.SQL("create temporary view {} as {}")
+            body: sql.Composable = _written_by_dbt(self._narrow(node))
+        elif self._has_companies(relation):
+            # A barrier: no condition of the query sees a row before its company is known to be on trial.
+            query = sql.SQL("create temporary view {} with (security_barrier) as select * from {}")
+            body = sql.SQL("{} where company_id in (select company_id from companies_on_trial)").format(
+                _written_by_dbt(relation)
+            )
+        else:
+            return relation
+        # Of the same name, by which the query may qualify columns.
+        name = self._free_name(node.get("identifier") or node.get("alias") or node["name"])
+        self._connection.execute(query.format(sql.Identifier(name), body))
+        return f'"pg_temp"."{name}"'
+
+    def _free_name(self, name: str) -> str:
+        row = self._connection.execute("select to_regclass(format('pg_temp.%%I', %s::text))", [name]).fetchone()
+        return name if row == (None,) else f"{name}_{len(self._narrowed)}"
 
     def _has_companies(self, relation: str) -> bool:
         row = self._connection.execute(

@@ -29,30 +29,21 @@ from warehouse.settings import SECRET_REFERENCES
 
 EntityName = Literal["customers", "tickets", "payments", "events"]
 
-
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-
 
 AttributeKind = Literal["number", "category", "flag"]
 
-
 AlertName = Literal["high_risk", "held_publication", "late_source", "shrinking_source", "failed_run", "model"]
-
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 
-
 _EMAIL = re.compile(r"[^@\s/:]+@[^@\s/:]+\.[^@\s/:]+")
-
 
 _SECRET_SETTING = re.compile(
     r"(^|_)((api|access|secret|private)_?key|password|passwd|secret|token|credentials?)$", re.IGNORECASE
 )
-
-
 _URL_WITH_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 
 
@@ -307,10 +298,33 @@ class CompanyDefinition(BaseModel):
 
 
 class Company(CompanyDefinition):
-    """A registered company."""
+    """A registered company.
+
+    `unreadable` has the fields of its row that are not what they should be, with what is wrong: written by hand, or by
+    a release of other rules. Such a field has its default here, and no run works on the company.
+    """
 
     company_id: int
     is_active: bool
+    unreadable: dict[str, str] = Field(default_factory=dict, exclude=True)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """A company as the registry has it. Raises CompanyDefinitionError where it cannot even be named."""
+        try:
+            return cls.model_validate(dict(row))
+        except ValidationError as error:
+            problems = error.errors(include_input=False, include_url=False)
+        # What no one field is to blame for is about the segment.
+        unreadable = {
+            str(problem["loc"][0]) if problem["loc"] else "segment_by": _problem(problem) for problem in problems
+        }
+        readable = {field: value for field, value in row.items() if field not in unreadable}
+        try:
+            return cls.model_validate(readable | {"unreadable": unreadable})
+        except ValidationError:
+            words = "; ".join(unreadable.values())
+            raise CompanyDefinitionError(f"Company {row.get('slug')}: {words}.") from None
 
 
 ParseDefinition = Callable[[Mapping[str, Any]], CompanyDefinition]

@@ -27,7 +27,8 @@
 
         +post-hook: "{{ keep_rows_of_companies_left_out() }}" -#}
 {% macro keep_rows_of_companies_left_out() %}
-    {%- set before = load_relation(make_backup_relation(this, 'table')) if execute and model.resource_type == 'model' -%}
+    {%- set is_table = execute and model.resource_type == 'model' and config.get('materialized') != 'view' -%}
+    {%- set before = load_relation(make_backup_relation(this, 'table')) if is_table -%}
     {%- if before and run_query(companies_left_out()) | length > 0 -%}
         {%- set kept = adapter.get_columns_in_relation(this) | map(attribute='name')
             | select('in', adapter.get_columns_in_relation(before) | map(attribute='name') | list) | list -%}
