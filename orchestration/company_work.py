@@ -144,9 +144,9 @@ def _report(
     for key in context.selected_asset_keys:
         context.add_asset_metadata({WHOLE_RUN: whole_run}, key)
     # One whose definition cannot be read has no partition.
-    for slug, error in (
-        (slug, outcomes.failures[slug]) for slug in context.partition_keys if slug in outcomes.failures
-    ):
+    failed = [slug for slug in context.partition_keys if slug in outcomes.failures]
+    for slug in failed:
+        error = outcomes.failures[slug]
         for key in context.selected_asset_keys:
             context.add_asset_metadata({"status": "failed", "error": error}, key, slug)
     if len(outcomes.failures) > LARGEST_SHARE_OF_FAILURES * len(chosen):

@@ -47,6 +47,7 @@ REJECTED_RECORDS = Relation("raw", "rejected_records")
 
 CUSTOMER_FEATURE_MATRIX = Relation("features", "customer_feature_matrix")
 FEATURE_CATALOGUE = Relation("features", "feature_catalogue")
+COMPANY_CLOCKS = Relation("intermediate", "int_companies__clocks")
 CUSTOMERS_SEGMENTS = Relation("intermediate", "int_customers__segments")
 
 TRAINING_RUNS = Relation("ml", "training_runs")

@@ -311,20 +311,18 @@ class Company(CompanyDefinition):
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """A company as the registry has it. Raises CompanyDefinitionError where it cannot even be named."""
-        try:
-            return cls.model_validate(dict(row))
-        except ValidationError as error:
-            problems = error.errors(include_input=False, include_url=False)
-        # What no one field is to blame for is about the segment.
-        unreadable = {
-            str(problem["loc"][0]) if problem["loc"] else "segment_by": _problem(problem) for problem in problems
-        }
-        readable = {field: value for field, value in row.items() if field not in unreadable}
-        try:
-            return cls.model_validate(readable | {"unreadable": unreadable})
-        except ValidationError:
-            words = "; ".join(unreadable.values())
-            raise CompanyDefinitionError(f"Company {row.get('slug')}: {words}.") from None
+        unreadable: dict[str, str] = {}
+        while True:
+            readable = {field: value for field, value in row.items() if field not in unreadable}
+            try:
+                return cls.model_validate(readable | {"unreadable": unreadable})
+            except ValidationError as error:
+                problems = error.errors(include_input=False, include_url=False)
+            # What no one field is to blame for is about the segment; it is looked at last.
+            wrong = {str(each["loc"][0]) if each["loc"] else "segment_by": _problem(each) for each in problems}
+            if wrong.keys() <= unreadable.keys():
+                raise CompanyDefinitionError(f"Company {row.get('slug')}: {'; '.join(unreadable.values())}.")
+            unreadable = wrong | unreadable
 
 
 ParseDefinition = Callable[[Mapping[str, Any]], CompanyDefinition]
