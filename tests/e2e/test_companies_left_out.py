@@ -21,13 +21,10 @@ BREAKAGES = {
     " where company_id = {company_id}",
     "wrong_hours": 'update ops.companies set business_hours = \'{{"monday": ["9 o clock", "17:00"]}}\','
     " entities = entities || '{{tickets}}' where company_id = {company_id}",
-    "many_seats": "with versions as (select *, generate_series(1, 4) as version from raw.customers"
-    " where company_id = {company_id})"
-    " insert into raw.customers (company_id, customer_id, created_at, updated_at, known_at, is_backfill, is_deleted,"
-    " load_id, seats)"
-    " select company_id, customer_id, created_at, updated_at + version * interval '100 days', known_at, is_backfill,"
-    " false, load_id, case version % 2 when 0 then 0 else 2000000000 end * (case version when 1 then -1 else 1 end)"
-    " from versions",
+    "less_than_no_seats": "insert into raw.customers (company_id, customer_id, created_at, updated_at, known_at,"
+    " is_backfill, is_deleted, load_id, seats)"
+    " select company_id, customer_id, created_at, updated_at + interval '1 day', known_at, is_backfill, is_deleted,"
+    " load_id, -5 from raw.customers where company_id = {company_id}",
 }
 
 
