@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,3 +84,12 @@ def write_definitions(home: Path, definitions: Iterable[Mapping[str, Any]]) -> P
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump({"companies": [dict(each) for each in definitions]}))
     return path
+
+
+def write_lines(home: Path, slug: str, entities: Mapping[str, Iterable[Record]]) -> None:
+    """The company's files as JSON lines: of records that hold what CSV cannot."""
+    folder = home / "imports" / slug
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, records in entities.items():
+        lines = [json.dumps(record, ensure_ascii=False) for record in records]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
