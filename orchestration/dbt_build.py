@@ -25,7 +25,7 @@ from warehouse.companies.quarantine import (
 )
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
-from warehouse.logs.operations import failed_runs, record_run
+from warehouse.logs.operations import companies_failed_last, failed_runs, record_run
 from warehouse.settings import Settings
 
 STAGE = "transform"
@@ -69,6 +69,7 @@ class CompaniesBuild:
             yield from checks
             if failed:
                 raise DbtFailed("\n".join(f"{node.step}: {node.cause}" for node in failed))
+            self._tell_who_is_in_again()
             return
 
     @property
@@ -95,6 +96,21 @@ class CompaniesBuild:
         for slug in again:
             self.context.log.info(f"{slug} was left out, and is tried again.")
         self._tell(left_out)
+
+    def _tell_who_is_in_again(self) -> None:
+        """So that the next failure of such a company is news again."""
+        now = datetime.now(UTC)
+        with self.warehouse.connect() as conn:
+            for company_id in companies_failed_last(conn, STAGE):
+                record_run(
+                    conn,
+                    stage=STAGE,
+                    status="succeeded",
+                    started_at=now,
+                    finished_at=now,
+                    company_id=company_id,
+                    dagster_run_id=self.context.run_id,
+                )
 
     def _leave_out_unreadable(self, conn: psycopg.Connection[Any]) -> None:
         """What the registry cannot say of a company, no step can work with."""
