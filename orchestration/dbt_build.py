@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ import orjson
 import psycopg
 from dagster_dbt import DbtCliInvocation, DbtCliResource
 
+from orchestration import keys
 from orchestration.dbt_assets import asset_events
 from pipeline.features.catalogue import target_directory
 from pipeline.features.culprits import FailedNode, failed_nodes, find_culprits
@@ -30,6 +32,8 @@ from warehouse.settings import Settings
 
 STAGE = "transform"
 RELEASE_ADVICE = "It is tried again once its records or settings have changed, or after `churn company release {slug}`."
+FIRST_MODEL = keys.dbt_model("intermediate", "int_companies__clocks")
+"""What every other model of a company rests on."""
 _RESULTS = "run_results.json"
 
 
@@ -73,11 +77,11 @@ class CompaniesBuild:
             return
 
     @property
-    def _target(self) -> Any:
+    def _target(self) -> Path:
         return target_directory(self.settings)
 
     @property
-    def _results(self) -> Any:
+    def _results(self) -> Path:
         return self._target / _RESULTS
 
     def _failed(self, invocation: DbtCliInvocation) -> list[FailedNode]:
@@ -89,8 +93,10 @@ class CompaniesBuild:
         return failed
 
     def _try_again_what_changed(self) -> None:
+        # A step that begins further down would read of such a company what no step above has built.
+        begins_at_the_top = FIRST_MODEL in self.context.selected_asset_keys
         with self.warehouse.connect() as conn:
-            again = end_outdated_quarantines(conn, made_by=project_fingerprint())
+            again = end_outdated_quarantines(conn, made_by=project_fingerprint()) if begins_at_the_top else []
             self._leave_out_unreadable(conn)
             left_out = open_quarantines(conn)
         for slug in again:
