@@ -180,6 +180,17 @@ def test_one_that_was_mended_is_let_in_by_the_next_run_and_a_disabled_one_is_not
     assert quarantines == [("less_than_no_seats", True), ("long_country", True), ("unknown_zone", False)]
 
 
+def test_a_company_is_exported_reported_on_and_removed(line: Line, tmp_path: Path) -> None:
+    assert line.churn("export", "--company", "extremes", "--output", str(tmp_path / "scores.csv")).returncode == 0
+    assert line.churn("report", "--company", "extremes", "--output", str(tmp_path / "report.html")).returncode == 0
+
+    removed = line.churn("company", "remove", "extremes", "--yes")
+
+    assert removed.returncode == 0, removed.stderr
+    assert line.ask("select * from ops.companies where slug = 'extremes'") == []
+    assert GOOD in line.published()
+
+
 @pytest.mark.nightly
 def test_of_fifty_companies_five_are_broken_in_five_ways_and_forty_five_are_published(
     tmp_path: Path,

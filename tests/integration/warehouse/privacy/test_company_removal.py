@@ -26,7 +26,7 @@ from warehouse.privacy.company_removal import company_rows, erase_rows, remove_c
 from warehouse.publication.export import Format, reading_as_company
 from warehouse.publication.feed import PublisherBusy, hold_publications, publishing_lock
 from warehouse.role_check import roles_out_of_order
-from warehouse.roles import Role
+from warehouse.roles import Role, take_on_company_login
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -177,9 +177,13 @@ def test_what_a_late_writer_left_is_erased_by_a_second_look(
         assert erase_rows(connection, gone.company_id) == {"analytics.some_mart": 1}
 
 
-def test_a_company_that_was_exported_can_be_removed(warehouse: Warehouse, companies: tuple[Company, Company]) -> None:
+def test_a_company_that_was_exported_and_reported_on_can_be_removed(
+    warehouse: Warehouse, companies: tuple[Company, Company]
+) -> None:
     """Reading as a company takes on its login, without its rights; that much stood in the way of dropping it."""
     gone, _ = companies
+    with warehouse.connect() as connection:
+        take_on_company_login(connection, gone.company_id, Role.company)
     for contract in CONTRACTS:
         with reading_as_company(warehouse, contract, gone.company_id) as reader:
             reader.write_current(BytesIO(), Format.csv)
