@@ -8,7 +8,7 @@ UV = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-by
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-python check-sql hooks ui bench docs down lock wheel
+.PHONY: help run test test-nightly check check-python check-sql hooks ui bench docs down lock wheel
 
 help: ## List what make can do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,6 +23,9 @@ ui: $(INSTALLED) ## Dagster's UI on the same warehouse
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV_INSTALLED) ## Every test
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --no-loadscope-reorder
+
+test-nightly: $(DEV_INSTALLED) ## The tests that take many minutes each
+	@$(BIN)/python -m pytest -m nightly
 
 check: $(DEV_INSTALLED) ## ruff, mypy, deptry, import-linter and sqlfluff
 	@$(MAKE) --no-print-directory -j 2 check-python check-sql

@@ -14,6 +14,8 @@ create database churn owner churn_owner;
 create role metabase login password :'metabase_password';
 create database metabase owner metabase;
 revoke connect on database churn from public;
+revoke connect on database postgres, template1 from public;
+grant connect on database postgres, template1 to churn_owner;
 revoke connect on database metabase from public;
 \connect churn
 -- By advisory locks a company's login could hold up everybody's publications, and fill the disk with large objects.

@@ -11,7 +11,8 @@ import dagster as dg
 from foundation.errors import ChurnError
 from orchestration import error_reports
 from warehouse.companies.definition import Company
-from warehouse.companies.registry import list_companies
+from warehouse.companies.quarantine import open_quarantines
+from warehouse.companies.registry import list_companies, refuse_unreadable
 from warehouse.connection import Warehouse
 from warehouse.logs.operations import record_run
 
@@ -39,11 +40,13 @@ def for_each_company(
     work: Callable[[Company], Result],
     counts: Callable[[Result], Mapping[str, int]],
     failure: Callable[[Result], str | None] = lambda _: None,
+    quarantined_too: bool = False,
 ) -> CompanyOutcomes[Result]:
     """Do ``work`` for every company of this run's partitions, and keep what each did in ``ops.run_log``.
 
     With a ``task``, for those that have it, and the stage is called by both: "train churn".
 
+    A company in quarantine is passed over, since nothing was built for it today, unless ``quarantined_too``.
     ``failure`` says what went wrong in a result that came back all the same, or None. A company that fails
     is logged with its error and the others go on. Raises ``dagster.Failure`` when more than
     LARGEST_SHARE_OF_FAILURES of the companies failed.
@@ -51,16 +54,24 @@ def for_each_company(
     outcomes: CompanyOutcomes[Result] = CompanyOutcomes()
     begun_at = datetime.now(UTC)
     with warehouse.connect() as conn:
-        chosen = [
+        left_out = {} if quarantined_too else {each.company_id: each for each in open_quarantines(conn)}
+        asked_for = [
             company
-            for company in list_companies(conn)
-            if company.slug in context.partition_keys and (task is None or task in company.tasks)
+            for company in list_companies(conn, active_only=False)
+            if company.is_active
+            and (company.slug in context.partition_keys or company.unreadable)
+            and (task is None or task in company.tasks)
         ]
+    chosen = [company for company in asked_for if company.company_id not in left_out]
     stage = stage if task is None else f"{stage} {task}"
+    for company in asked_for:
+        if company.company_id in left_out:
+            context.log.warning(f"{stage} · {left_out[company.company_id]}")
     for company in chosen:
         started_at = datetime.now(UTC)
         try:
             context.log.info(f"{stage} · {company.slug}: begins")
+            refuse_unreadable(company)
             result = outcomes.results[company.slug] = work(company)
             error = failure(result)
             if error:
@@ -132,7 +143,10 @@ def _report(
     # A page shows the newest materialization, which is one company's: each says what all of the run came to.
     for key in context.selected_asset_keys:
         context.add_asset_metadata({WHOLE_RUN: whole_run}, key)
-    for slug, error in outcomes.failures.items():
+    # One whose definition cannot be read has no partition.
+    failed = [slug for slug in context.partition_keys if slug in outcomes.failures]
+    for slug in failed:
+        error = outcomes.failures[slug]
         for key in context.selected_asset_keys:
             context.add_asset_metadata({"status": "failed", "error": error}, key, slug)
     if len(outcomes.failures) > LARGEST_SHARE_OF_FAILURES * len(chosen):

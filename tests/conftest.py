@@ -54,6 +54,7 @@ def pytest_configure() -> None:
 LONGEST = (
     "demo",
     "real_input",
+    "companies_left_out",
     "wheel",
     "mlflow",
     "two_companies",

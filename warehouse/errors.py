@@ -63,3 +63,9 @@ class CompaniesMoved(WarehouseError):
 
 class CompanyStillActive(WarehouseError):
     """A company that is active cannot be removed."""
+
+
+class CompanyLoginHeld(WarehouseError):
+    """Something that is not the warehouse's keeps a company's login from being dropped."""
+
+    advice = "`churn company remove SLUG` goes on from there."

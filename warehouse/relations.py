@@ -25,6 +25,8 @@ class Relation(NamedTuple):
 COMPANIES = Relation("ops", "companies")
 COMPANY_TASKS = Relation("ops", "company_tasks")
 TASKS = Relation("ops", "tasks")
+QUARANTINES = Relation("ops", "quarantines")
+COMPANIES_AT_WORK = Relation("ops", "companies_at_work")
 SYNC_CURSORS = Relation("ops", "sync_cursors")
 LOAD_LOG = Relation("ops", "load_log")
 RUN_LOG = Relation("ops", "run_log")
@@ -45,6 +47,7 @@ REJECTED_RECORDS = Relation("raw", "rejected_records")
 
 CUSTOMER_FEATURE_MATRIX = Relation("features", "customer_feature_matrix")
 FEATURE_CATALOGUE = Relation("features", "feature_catalogue")
+COMPANY_CLOCKS = Relation("intermediate", "int_companies__clocks")
 CUSTOMERS_SEGMENTS = Relation("intermediate", "int_customers__segments")
 
 TRAINING_RUNS = Relation("ml", "training_runs")

@@ -60,6 +60,29 @@ _OF_THEIR_OWN: LiteralString = """
     order by 1, 3
 """
 
+_IN_OTHER_DATABASES: LiteralString = """
+    select distinct refobjid::regrole::text, quote_ident(datname)
+    from pg_shdepend
+    inner join pg_database on pg_database.oid = pg_shdepend.dbid
+    where refclassid = 'pg_authid'::regclass
+        and refobjid::regrole::text = any(%(logins)s)
+        and datname <> current_database()
+    order by 1, 2
+"""
+
+# Databases of the owner's own are the owner's to open; the current one is where companies belong.
+_OPEN_DATABASES: LiteralString = """
+    select quote_ident(datname)
+    from pg_database
+    where datallowconn
+        and datdba <> (select datdba from pg_database where datname = current_database())
+        and exists (
+            select from aclexplode(coalesce(datacl, acldefault('d', datdba)))
+            where grantee = 0 and privilege_type = 'CONNECT'
+        )
+    order by 1
+"""
+
 # As migrations and dbt's hooks write it, with and without a `select` around; brackets and blanks are the catalog's.
 _OWN_ROWS_ONLY = "company_id=split_partCURRENT_USER::text,'_'::text,2::integer"
 _WIDE_POLICIES: LiteralString = """
@@ -94,6 +117,7 @@ def roles_out_of_order(connection: Connection) -> list[str]:
         *_in_other_groups(connection, asked, groups_of),
         *_taken_on_by_others(connection, asked),
         *_with_rights_of_their_own(connection, asked),
+        *_at_home_elsewhere(connection, asked),
         *_with_wide_policies(connection, asked),
         *(f"{name} is open to all companies" for name in relations_open_to_all_companies(connection)),
     ]
@@ -129,6 +153,17 @@ def _taken_on_by_others(connection: Connection, asked: Mapping[str, object]) -> 
 def _with_rights_of_their_own(connection: Connection, asked: Mapping[str, object]) -> Iterator[str]:
     for role, is_owner, thing in connection.execute(_OF_THEIR_OWN, asked):
         yield f"{role} {'owns' if is_owner else 'has rights of its own on'} {thing}, and should have its group's alone"
+
+
+def _at_home_elsewhere(connection: Connection, asked: Mapping[str, object]) -> Iterator[str]:
+    """What a login makes in another database keeps its company from being removed."""
+    for role, database in connection.execute(_IN_OTHER_DATABASES, asked):
+        yield f"{role} owns something, or has rights, in the database {database}: in it, drop owned by {role}"
+    for (database,) in connection.execute(_OPEN_DATABASES):
+        yield (
+            f"every login may connect to the database {database}, companies' too: "
+            f"revoke connect on database {database} from public"
+        )
 
 
 def _with_wide_policies(connection: Connection, asked: Mapping[str, object]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from warehouse.errors import MigrationError
+from warehouse.errors import CompanyLoginHeld, MigrationError
 
 Connection = psycopg.Connection[Any]
 
@@ -167,20 +167,74 @@ def company_logins(company_id: int) -> list[str]:
     return [*(company_login(company_id, role) for role in COMPANY_ROLES), company_metabase_login(company_id)]
 
 
+_OTHER_DATABASES: LiteralString = """
+    select distinct datname
+    from pg_shdepend
+    inner join pg_database on pg_database.oid = pg_shdepend.dbid
+    where refclassid = 'pg_authid'::regclass
+        and refobjid in (select oid from pg_roles where rolname = any(%s))
+        and datname <> current_database()
+    order by datname
+"""
+
+
+def clear_other_databases(connection: Connection, company_id: int) -> list[str]:
+    """Drop what a company's logins made in other databases of the server, and return these databases.
+
+    Each is a transaction of its own, before the one that drops the logins. The logins are locked first, so that they
+    make nothing more. Raises CompanyLoginHeld where the owner may not enter such a database.
+    """
+    logins = company_logins(company_id)
+    databases = [name for (name,) in connection.execute(_OTHER_DATABASES, [logins])]
+    for database in databases:
+        address = connection.info.get_parameters() | {"dbname": database, "password": connection.info.password}
+        try:
+            with psycopg.connect(**address, autocommit=True) as other:
+                for login in logins:
+                    if other.execute("select from pg_roles where rolname = %s", [login]).fetchone() is not None:
+                        _drop_owned(other, login)
+        except psycopg.Error as error:
+            raise CompanyLoginHeld(
+                f"A login of company {company_id} owns something in the database {database}, which the warehouse's "
+                f"owner cannot clear: {str(error).strip()}. As an administrator, in {database}: "
+                f"drop owned by {logins[0]}, and the same of its other logins."
+            ) from error
+    return databases
+
+
 def drop_company_logins(connection: Connection, company_id: int) -> list[str]:
-    """Drop a company's roles, Metabase's included, and return those; sessions that use them are ended."""
+    """Drop a company's roles, Metabase's included, and return those; sessions that use them are ended.
+
+    Raises CompanyLoginHeld where something in another database still belongs to one: `clear_other_databases` first.
+    """
     dropped = []
     for login in company_logins(company_id):
         if connection.execute("select from pg_roles where rolname = %s", (login,)).fetchone() is None:
             continue
-        connection.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(login)))
-        connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(login)))
-        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (login,))
-        # Large objects and default privileges are what every login can make, and what would keep it from going.
-        connection.execute(sql.SQL("drop owned by {}").format(sql.Identifier(login)))
-        connection.execute(sql.SQL("drop role {}").format(sql.Identifier(login)))
+        _drop_owned(connection, login)
+        try:
+            connection.execute(sql.SQL("drop role {}").format(sql.Identifier(login)))
+        except psycopg.errors.DependentObjectsStillExist as error:
+            raise CompanyLoginHeld(
+                f"The login {login} cannot be dropped: {error.diag.message_detail or error}"
+            ) from error
         dropped.append(login)
     return dropped
+
+
+def _drop_owned(connection: Connection, login: str) -> None:
+    """Lock a login, end its sessions, and drop what it owns and may in the connection's database.
+
+    Large objects and default privileges are what every login can make, and what would keep it from going.
+    """
+    name = sql.Identifier(login)
+    connection.execute(sql.SQL("alter role {} nologin").format(name))
+    # To drop what a login owns takes its rights, which the right to take it on does not give: `churn export` has that.
+    connection.execute(sql.SQL("grant {} to current_user with inherit true, set true").format(name))
+    connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (login,))
+    connection.execute(sql.SQL("drop owned by {}").format(name))
+    # No longer than that: policies for companies would be the owner's, too.
+    connection.execute(sql.SQL("grant {} to current_user with inherit false").format(name))
 
 
 def set_company_password(

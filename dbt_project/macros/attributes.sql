@@ -26,21 +26,21 @@
 
 
 {#- Whether a customer's value is of the kind that the company declared; null where the customer has no such value. A
-    number that no model can reckon with (1e38 and more) is of no kind.
+    number that no model can reckon with (1e38 and more) and a text that is longer than a name are of none.
 
         where {{ is_of_its_kind('customers.attributes', 'chosen.attribute') }}
 
       attribute: one element of the company's custom_attributes, {name, kind, ...} -#}
 {% macro is_of_its_kind(attributes, attribute) -%}
-    (
-        nullif(jsonb_typeof({{ attributes }} -> ({{ attribute }} ->> 'name')), 'null')
-        = case {{ attribute }} ->> 'kind' when 'number' then 'number' when 'flag' then 'boolean' else 'string' end
-        and case
-            when jsonb_typeof({{ attributes }} -> ({{ attribute }} ->> 'name')) = 'number'
-                then abs(({{ attributes }} ->> ({{ attribute }} ->> 'name'))::numeric) < 1e38
-            else true
-        end
-    )
+    {%- set value = attributes ~ ' -> (' ~ attribute ~ " ->> 'name')" -%}
+    {%- set kind = attribute ~ " ->> 'kind'" -%}
+    case nullif(jsonb_typeof({{ value }}), 'null')
+        when 'number' then {{ kind }} = 'number' and abs(({{ value }})::numeric) < 1e38
+        when 'boolean' then {{ kind }} = 'flag'
+        when 'string' then {{ kind }} = 'category' and length(({{ value }}) #>> '{}') <= 200
+        when 'array' then false
+        when 'object' then false
+    end
 {%- endmacro %}
 
 

@@ -22,6 +22,7 @@ by_month as (
         company_id,
         sum(customers_churned + customers_joined_and_churned) as customers
     from {{ ref('churn_by_month') }}
+    where {{ is_at_work() }}
     group by company_id
 
 )

@@ -46,6 +46,7 @@ at_end as (
         month,
         sum(customers_at_end) as customers
     from {{ ref('churn_by_month') }}
+    where {{ is_at_work() }}
     group by company_id, month
 
 )

@@ -11,6 +11,7 @@ months as (
         sum(customers_at_start) as customers_at_start,
         sum(customers_at_end) as customers_at_end
     from {{ ref('churn_by_month') }}
+    where {{ is_at_work() }}
     group by company_id, month
 
 )

@@ -8,7 +8,7 @@ payments as (
     select
         payments.company_id,
         count(*) as payments,
-        coalesce(sum(payments.amount), 0)::numeric(18, 2) as amount
+        coalesce(sum(payments.amount), 0)::numeric(38, 2) as amount
     from {{ ref('int_payments__current') }} as payments
     inner join {{ ref('stg_crm__customers') }} as customers
         on payments.company_id = customers.company_id

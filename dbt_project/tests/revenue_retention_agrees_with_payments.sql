@@ -11,6 +11,7 @@ quarters as (
         sum(closing_revenue) as closing_revenue,
         count(*) as segments
     from {{ ref('revenue_retention_by_quarter') }}
+    where {{ is_at_work() }}
     group by company_id, quarter_start
 
 ),

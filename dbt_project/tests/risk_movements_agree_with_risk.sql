@@ -11,7 +11,7 @@ movements as (
         to_level as risk_level,
         sum(customers) as customers
     from {{ ref('risk_movements_by_month') }}
-    where to_level <> 'left'
+    where to_level <> 'left' and {{ is_at_work() }}
     group by company_id, month, to_level
 
 )

@@ -111,9 +111,10 @@ def company_list() -> None:
     """Every registered company, active or not."""
     from orchestration.cli.summary import print_companies
     from warehouse.companies import registry
+    from warehouse.companies.quarantine import open_quarantines
 
     with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
-        print_companies(registry.list_companies(conn, active_only=False), console)
+        print_companies(registry.list_companies(conn, active_only=False), open_quarantines(conn), console)
 
 
 @company_app.command("show")
@@ -148,6 +149,16 @@ def company_enable(slug: str) -> None:
     with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
         registry.enable_company(conn, slug, actor=getpass.getuser())
     console.print(f"{slug} is enabled: the next sync goes on from where the last one stopped.")
+
+
+@company_app.command("release")
+def company_release(slug: str) -> None:
+    """Let the next run try a company again that is left out since a step for all companies failed on it."""
+    from warehouse.companies import quarantine
+
+    with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
+        is_ended = quarantine.end_quarantine(conn, slug, actor=getpass.getuser())
+    console.print(f"{slug} is in the next run again." if is_ended else f"{slug} is not left out.")
 
 
 @company_app.command("remove")

@@ -12,6 +12,7 @@ from rich.table import Table
 from ml_assets.scoring.reasons import OTHER, Reason
 from pipeline.prediction.tasks import TASKS, TaskBinding, tasks_of
 from warehouse.companies.definition import Company
+from warehouse.companies.quarantine import Quarantine, open_quarantines
 from warehouse.companies.registry import list_companies
 from warehouse.publication.contract import Contract
 
@@ -27,8 +28,9 @@ def print_summary(conn: psycopg.Connection[Any], console: Console, run_id: str) 
             _print_most_at_risk(conn, console, binding)
 
 
-def print_companies(companies: Sequence[Company], console: Console) -> None:
-    """The registry, a line each."""
+def print_companies(companies: Sequence[Company], left_out: Sequence[Quarantine], console: Console) -> None:
+    """The registry, a line each; below it, why companies in quarantine are left out."""
+    quarantined = {quarantine.company_id for quarantine in left_out}
     table = _table("Companies", "id>", "slug", "name", "CRM", "tasks", "active", "pools")
     for company in companies:
         table.add_row(
@@ -37,10 +39,24 @@ def print_companies(companies: Sequence[Company], console: Console) -> None:
             company.name,
             company.connector.replace("_", " "),
             ", ".join(f"{task.name} {task.settings_of(company).meaning()}" for task in tasks_of(company)),
-            "yes" if company.is_active else "[dim]no[/dim]",
+            "[red]left out[/red]"
+            if company.company_id in quarantined
+            else "yes"
+            if company.is_active
+            else "[dim]no[/dim]",
             "yes" if company.shares_training else "no",
         )
     console.print(table)
+    print_quarantines(left_out, console)
+
+
+def print_quarantines(left_out: Sequence[Quarantine], console: Console) -> None:
+    """A line for each company in quarantine: what fails on it, and what lets it in again."""
+    for quarantine in left_out:
+        console.print(
+            f"[red]{escape(str(quarantine))}[/red] (since {quarantine.begun_at:%Y-%m-%d}; "
+            f"`churn company release {quarantine.slug}` tries it again)"
+        )
 
 
 def print_status(conn: psycopg.Connection[Any], console: Console) -> None:
@@ -58,6 +74,7 @@ def print_status(conn: psycopg.Connection[Any], console: Console) -> None:
                 f"[yellow]{row['held']}[/yellow]" if row["held"] else "–",
             )
     console.print(table)
+    print_quarantines(open_quarantines(conn), console)
 
 
 _STATUS: LiteralString = """

@@ -124,6 +124,8 @@ def sync_crm(
             work=sync,
             counts=lambda loads: {load.entity: load.loaded for load in loads},
             failure=failed_loads,
+            # What comes of it may be what mends the company.
+            quarantined_too=True,
         )
     for slug, loads in outcomes.results.items():
         for load in loads:

@@ -9,9 +9,9 @@ from dagster_dbt import DbtCliResource, dbt_assets
 from pydantic import Field
 
 from orchestration.automation import TRANSFORM_RETRIES
-from orchestration.dbt_assets import LayeredTranslator, asset_events, dbt_project
+from orchestration.dbt_assets import LayeredTranslator, dbt_project
+from orchestration.dbt_build import CompaniesBuild
 from orchestration.resources import WarehouseResource
-from pipeline.features.catalogue import target_directory
 from pipeline.features.dbt import dbt_vars, prepare_manifest, vars_argument
 from warehouse.settings import load_settings
 
@@ -46,14 +46,11 @@ class TransformConfig(dg.Config):
 def dbt_models(
     context: dg.AssetExecutionContext, config: TransformConfig, dbt: DbtCliResource, warehouse: WarehouseResource
 ) -> Iterator[Any]:
-    """Build and test the selected models for the dates that are missing."""
+    """Build and test the selected models for the dates that are missing; a company that this fails on is left out."""
     settings = warehouse.settings()
     with warehouse.open() as opened:
         opened.write_dbt_profile(_project.profiles_dir)
-        build = [
-            "build",
-            "--no-write-json",
-            *WITHOUT_UNIT_TESTS,
-            *vars_argument({**dbt_vars(settings), **config.variables()}),
-        ]
-        yield from asset_events(dbt.cli(build, context=context, target_path=target_directory(settings)))
+        variables = config.variables()
+        arguments = vars_argument({**dbt_vars(settings), **variables})
+        build = ["build", *WITHOUT_UNIT_TESTS, *arguments]
+        yield from CompaniesBuild(context, settings, opened, dbt, build, variables).events()

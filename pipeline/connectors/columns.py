@@ -215,6 +215,9 @@ def out_of_bounds(field: Field, array: pa.Array) -> dict[int, str]:
         reason = f"is unknown; it must be one of {', '.join(field.choices)}"
     else:
         wrong, reason = pa.array([False] * len(array), pa.bool_()), ""
+        if field.longest is not None:
+            wrong = pc.greater(pc.utf8_length(array), pa.scalar(field.longest))
+            reason = f"is longer than {field.longest:,} characters"
         if field.minimum is not None:
             wrong = pc.less(array, pa.scalar(field.minimum))
             reason = f"is less than {field.minimum}"

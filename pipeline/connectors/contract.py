@@ -45,8 +45,8 @@ class Field:
     """One column of an entity.
 
     `required`: a record without it is rejected, tombstones excepted. `fixed`: it counts from the
-    record's creation on (see the rule of time). `minimum` and `maximum` are inclusive.
-    `default` stands for a missing boolean.
+    record's creation on (see the rule of time). `minimum` and `maximum` are inclusive, and `longest` is how
+    many characters a text may have. `default` stands for a missing boolean.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Field:
     choices: tuple[str, ...] | None = None
     minimum: int | None = None
     maximum: int | None = None
+    longest: int | None = None
     default: bool | None = None
 
 
@@ -91,13 +92,21 @@ class Entity:
 
 ATTRIBUTES = pa.field("attributes", pa.string())
 
+LONGEST_WORD = 200
+"""Characters of a text that records are grouped by: an index takes no more than 2,704 bytes."""
+LONGEST_LINE = 2_000
+"""Characters of a text that is only read."""
+MOST_SEATS = 10_000_000
+MOST_ATTEMPTS = 10_000
+"""What is added up over a customer's records stays within an integer."""
+
 
 def _identifier(name: str) -> Field:
     return Field(name, FieldKind.identifier, required=True)
 
 
-def _text(*names: str, fixed: bool = False) -> tuple[Field, ...]:
-    return tuple(Field(name, FieldKind.text, fixed=fixed) for name in names)
+def _text(*names: str, fixed: bool = False, longest: int = LONGEST_WORD) -> tuple[Field, ...]:
+    return tuple(Field(name, FieldKind.text, fixed=fixed, longest=longest) for name in names)
 
 
 def _times(*names: str) -> tuple[Field, ...]:
@@ -117,8 +126,9 @@ CUSTOMERS = Entity(
     "customer_id",
     (
         *_version("customer_id"),
-        *_text("name", "email", "phone", "status", "plan"),
-        Field("seats", FieldKind.integer, minimum=0),
+        *_text("name", "email", longest=LONGEST_LINE),
+        *_text("phone", "status", "plan"),
+        Field("seats", FieldKind.integer, minimum=0, maximum=MOST_SEATS),
         Field("monthly_price", FieldKind.money, minimum=0),
         *_text("country", fixed=True),
         *_text("currency", "time_zone"),
@@ -135,7 +145,8 @@ TICKETS = Entity(
     (
         *_version("ticket_id"),
         Field("customer_id", FieldKind.identifier, required=True, fixed=True),
-        *_text("subject", "category", "priority", "status", "channel"),
+        *_text("subject", longest=LONGEST_LINE),
+        *_text("category", "priority", "status", "channel"),
         Field("satisfaction", FieldKind.integer, minimum=1, maximum=5),
         Field("opened_at", FieldKind.timestamp, required=True, fixed=True),
         *_times("first_response_at", "resolved_at", "reopened_at"),
@@ -153,7 +164,7 @@ PAYMENTS = Entity(
         Field("amount", FieldKind.money, required=True, minimum=0),
         Field("discount_amount", FieldKind.money, minimum=0),
         *_text("currency", "method"),
-        Field("failed_attempts", FieldKind.integer, minimum=0),
+        Field("failed_attempts", FieldKind.integer, minimum=0, maximum=MOST_ATTEMPTS),
         Field("issued_at", FieldKind.timestamp, required=True, fixed=True),
         *_times("due_at", "paid_at", "failed_at"),
     ),
@@ -165,7 +176,7 @@ EVENTS = Entity(
     (
         *_version("event_id"),
         Field("customer_id", FieldKind.identifier, required=True, fixed=True),
-        Field("name", FieldKind.text, required=True, fixed=True),
+        Field("name", FieldKind.text, required=True, fixed=True, longest=LONGEST_WORD),
         # A measure of whatever the event counts, so that it may be negative, unlike a payment's.
         Field("amount", FieldKind.money),
         Field("occurred_at", FieldKind.timestamp, required=True, fixed=True),

@@ -75,7 +75,7 @@ def prepare_manifest(settings: Settings) -> Path:
     feature's YAML says what no feature may say.
     """
     manifest = manifest_path(settings)
-    parsed, fingerprint = manifest.with_name("parsed_project"), _fingerprint()
+    parsed, fingerprint = manifest.with_name("parsed_project"), project_fingerprint()
     if not manifest.exists() or not parsed.exists() or parsed.read_text() != fingerprint:
         # With a build's own variables: with others the build would parse everything once more.
         run_dbt(settings, ["parse"])
@@ -93,7 +93,7 @@ def _refuse_unknown_feature_meta(manifest: Path) -> None:
         raise
 
 
-def _fingerprint() -> str:
+def project_fingerprint() -> str:
     """Changes with every file of the project that is edited, added or removed, and with where the project stands.
 
     Newer than the manifest is not enough: an installer may keep the times of a release that is older than that.

@@ -34,7 +34,14 @@ from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.frames import Encoded, ahead
-from warehouse.prediction.feature_store import FeaturesNotBuilt, FeaturesReplaced, chunks_at, keep_missing, rows_at
+from warehouse.prediction.feature_store import (
+    FeaturesNotBuilt,
+    FeaturesReplaced,
+    NobodyToAsk,
+    chunks_at,
+    keep_missing,
+    rows_at,
+)
 from warehouse.prediction.model_log import chosen_model
 from warehouse.prediction.score_history import (
     clear_moves,
@@ -69,7 +76,11 @@ class NoModel(WarehouseError):
 
 @dataclass(frozen=True)
 class Staged:
-    """What scoring staged for a company. ``rows`` is 0 where the published set is already of this date and model."""
+    """What scoring staged for a company.
+
+    ``rows`` is 0 where the published set is already of this date and model, or where there is nobody to score, which
+    ``note`` says.
+    """
 
     as_of_date: date
     model_version: str
@@ -77,6 +88,7 @@ class Staged:
     rows: int
     average_probability: float | None = None
     high_risk: int = 0
+    note: str | None = None
 
 
 class Scorer:
@@ -124,7 +136,11 @@ class Scorer:
         readers = [partial(_vouched_margins, self._task, model)]
         if standing is not None and standing.model is not None and standing.model is not model:
             readers.append(partial(_readable_margins, standing.model))
-        scored = Scored(self._task, company, model, version, now, self._read(company, now.date(), readers), explain)
+        try:
+            read = self._read(company, now.date(), readers)
+        except NobodyToAsk as nobody:
+            return Staged(now.date(), str(version), model.rung, 0, note=str(nobody))
+        scored = Scored(self._task, company, model, version, now, read, explain)
         earlier = None if standing is None else self._earlier(scored, standing)
         with self._warehouse.connect(Role.ml) as conn, conn.transaction():
             staged = stage_scores(conn, company.company_id, self._task.name, self._chunks(conn, scored, earlier))

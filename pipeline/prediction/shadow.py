@@ -15,7 +15,7 @@ from pipeline.prediction.tasks import TaskBinding
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
-from warehouse.prediction.feature_store import rows_at
+from warehouse.prediction.feature_store import NobodyToAsk, rows_at
 from warehouse.prediction.model_log import chosen_model, newest_challenger
 from warehouse.prediction.shadow_grades import forget_shadow_scores, replace_shadow_scores
 from warehouse.roles import Role
@@ -81,7 +81,10 @@ class ShadowScorer:
             return Shadowed(now.date(), None)
         model = self._registry.load(challenger)
         place = (self._warehouse, self._binding.relations, company.company_id, now.date())
-        frame = rows_at(*place, self._names, company.custom_attributes).to_pandas()
+        try:
+            frame = rows_at(*place, self._names, company.custom_attributes).to_pandas()
+        except NobodyToAsk:
+            return Shadowed(now.date(), str(challenger))
         try:
             model.check_frame(frame, self._binding.task)
         except FeatureVersionError:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from foundation.errors import ChurnError
 from ml_assets.task import Gate, LadderThresholds, PredictionTask, RulePrior
 from warehouse.companies.definition import CompanyDefinition
-from warehouse.companies.task_settings import TaskSettings
+from warehouse.companies.task_settings import LONGEST_DAYS, TaskSettings
 from warehouse.prediction.task_relations import TaskRelations
 from warehouse.publication.contract import Contract
 from warehouse.relations import CUSTOMERS_SEGMENTS, Relation
@@ -69,7 +69,9 @@ class ChurnSettings(TaskSettings):
         "(downgrade_share of the monthly price lost)"
     )
     inactivity_days: int | None = Field(
-        default=None, gt=0, description="a whole number above 0; with kind inactivity, and only then"
+        default=None,
+        gt=0,
+        description=f"a whole number, 1 to {LONGEST_DAYS}; with kind inactivity, and only then",
     )
     expected_every: dict[str, BillingPeriod] | None = Field(
         default=None,
@@ -120,7 +122,9 @@ class SupportSettings(TaskSettings):
     """What a company says of support: within how many days a ticket counts."""
 
     horizon_days: int = Field(
-        default=14, gt=0, description="a whole number above 0: the days after as_of_date in which a ticket counts"
+        default=14,
+        gt=0,
+        description=f"a whole number, 1 to {LONGEST_DAYS}: the days after as_of_date in which a ticket counts",
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from foundation.errors import ChurnError
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import companies_with, get_company
@@ -41,11 +42,16 @@ def run_gates(warehouse: Warehouse, settings: Settings, task: TaskRelations) -> 
     with warehouse.connect() as conn:
         companies = companies_with(conn, task.name)
     for company in companies:
-        with warehouse.connect(Role.ml) as conn:
-            date = staged_date(conn, company.company_id, task.name)
-            if date is None:
-                continue
-            checks = run_gate(conn, task, company, date, clock.for_company(company))
+        try:
+            with warehouse.connect(Role.ml) as conn:
+                date = staged_date(conn, company.company_id, task.name)
+                if date is None:
+                    continue
+                checks = run_gate(conn, task, company, date, clock.for_company(company))
+        except (ChurnError, psycopg.Error) as error:
+            # Whoever cannot be judged is held back, and the next one is judged.
+            verdicts.failed[company.slug] = f"it cannot be judged: {error}"
+            continue
         failed = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
         if failed:
             verdicts.failed[company.slug] = "; ".join(failed)

@@ -22,36 +22,28 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from warehouse.companies import limits
 from warehouse.companies.task_settings import MOVED_TO_CHURN, Offer, checked_tasks, with_moved_fields
 from warehouse.errors import CompanyDefinitionError
 from warehouse.settings import SECRET_REFERENCES
 
 EntityName = Literal["customers", "tickets", "payments", "events"]
 
-
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-
 
 AttributeKind = Literal["number", "category", "flag"]
 
-
 AlertName = Literal["high_risk", "held_publication", "late_source", "shrinking_source", "failed_run", "model"]
-
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 
-
 _EMAIL = re.compile(r"[^@\s/:]+@[^@\s/:]+\.[^@\s/:]+")
-
 
 _SECRET_SETTING = re.compile(
     r"(^|_)((api|access|secret|private)_?key|password|passwd|secret|token|credentials?)$", re.IGNORECASE
 )
-
-
 _URL_WITH_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 
 
@@ -306,10 +298,31 @@ class CompanyDefinition(BaseModel):
 
 
 class Company(CompanyDefinition):
-    """A registered company."""
+    """A registered company.
+
+    `unreadable` has the fields of its row that are not what they should be, with what is wrong: written by hand, or by
+    a release of other rules. Such a field has its default here, and no run works on the company.
+    """
 
     company_id: int
     is_active: bool
+    unreadable: dict[str, str] = Field(default_factory=dict, exclude=True)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """A company as the registry has it. Raises CompanyDefinitionError where it cannot even be named."""
+        unreadable: dict[str, str] = {}
+        while True:
+            readable = {field: value for field, value in row.items() if field not in unreadable}
+            try:
+                return cls.model_validate(readable | {"unreadable": unreadable})
+            except ValidationError as error:
+                problems = error.errors(include_input=False, include_url=False)
+            # What no one field is to blame for is about the segment; it is looked at last.
+            wrong = {str(each["loc"][0]) if each["loc"] else "segment_by": _problem(each) for each in problems}
+            if wrong.keys() <= unreadable.keys():
+                raise CompanyDefinitionError(f"Company {row.get('slug')}: {'; '.join(unreadable.values())}.")
+            unreadable = wrong | unreadable
 
 
 ParseDefinition = Callable[[Mapping[str, Any]], CompanyDefinition]
@@ -329,10 +342,13 @@ def parse_definition(data: Mapping[str, Any], offer: Offer) -> CompanyDefinition
     allowed, and shows no value.
     """
     try:
-        return CompanyDefinition.model_validate(dict(data), context=offer)
+        definition = CompanyDefinition.model_validate(dict(data), context=offer)
+        problems = limits.problems(definition.model_dump())
     except ValidationError as error:
-        problems = "; ".join(map(_problem, error.errors(include_input=False, include_url=False)))
-        raise CompanyDefinitionError(f"Company {data.get('slug', '(no slug)')}: {problems}.") from None
+        problems = [_problem(problem) for problem in error.errors(include_input=False, include_url=False)]
+    if problems:
+        raise CompanyDefinitionError(f"Company {data.get('slug', '(no slug)')}: {'; '.join(problems)}.")
+    return definition
 
 
 def _problem(problem: ErrorDetails) -> str:

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from warehouse import relations
 from warehouse.companies.definition import Company, CompanyDefinition, ParseDefinition
+from warehouse.companies.server_limits import refuse_time_zone_unknown_to_server
 from warehouse.companies.task_settings import MOVED_TO_CHURN
 from warehouse.errors import CompanyDefinitionError, CompanyNotFound
 from warehouse.logs.operations import record_audit, say_who
@@ -39,11 +40,21 @@ _COLUMNS = sql.SQL(", ").join(
 
 
 def list_companies(connection: Connection, *, active_only: bool = True) -> list[Company]:
-    """The companies by id; those switched off only when asked for."""
+    """The companies by id; those switched off, and those whose row cannot be read, only when asked for."""
     condition = sql.SQL("where is_active") if active_only else sql.SQL("")
     query = sql.SQL("select {} from {} {} order by company_id").format(_COLUMNS, COMPANIES.identifier, condition)
     with connection.cursor(row_factory=dict_row) as cursor:
-        return [_company(row) for row in cursor.execute(query)]
+        companies = [Company.from_row(row) for row in cursor.execute(query)]
+    return [company for company in companies if not (active_only and company.unreadable)]
+
+
+def refuse_unreadable(company: Company) -> None:
+    """Raises CompanyDefinitionError where the company's row in the registry is not what a definition may be."""
+    if company.unreadable:
+        raise CompanyDefinitionError(
+            f"Company {company.slug}: {'; '.join(company.unreadable.values())}. `churn company change {company.slug}`"
+            f" mends {', '.join(company.unreadable)}."
+        )
 
 
 def companies_with(connection: Connection, task: str) -> list[Company]:
@@ -67,10 +78,12 @@ def add_company(
 
     is_active: whether it is active afterwards; None leaves a registered one as it is, and a new one active.
     The same definition again changes nothing and is not audited. A clock that the definition does not
-    speak of stays as it is.
+    speak of stays as it is. Raises CompanyDefinitionError where the server cannot work with its time zone.
     """
     with connection.transaction():
         before = _find(connection, definition.slug, for_update=True)
+        if before is None or before.time_zone != definition.time_zone:
+            refuse_time_zone_unknown_to_server(connection, definition.slug, definition.time_zone)
         if before is None:
             return _insert(connection, definition, actor, is_active=is_active)
         return _change(connection, before, company_changes(before, definition, is_active=is_active), actor)
@@ -114,7 +127,9 @@ def company_changes(before: Company, definition: CompanyDefinition, *, is_active
     }
     if is_active is not None:
         wanted["is_active"] = is_active
-    return {field: value for field, value in wanted.items() if value != getattr(before, field)}
+    return {
+        field: value for field, value in wanted.items() if value != getattr(before, field) or field in before.unreadable
+    }
 
 
 def disable_company(connection: Connection, slug: str, actor: str) -> Company:
@@ -164,7 +179,7 @@ def _find(connection: Connection, slug: str, *, for_update: bool = False) -> Com
     query = sql.SQL("select {} from {} where slug = %s {}").format(_COLUMNS, COMPANIES.identifier, lock)
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(query, (slug,)).fetchone()
-    return None if row is None else _company(row)
+    return None if row is None else Company.from_row(row)
 
 
 def _insert(connection: Connection, definition: CompanyDefinition, actor: str, *, is_active: bool | None) -> Company:
@@ -181,14 +196,15 @@ def _insert(connection: Connection, definition: CompanyDefinition, actor: str, *
         row = cursor.execute(query, values).fetchone()
     if row is None:  # Somebody else registered it just now: bring theirs in line.
         return add_company(connection, definition, actor, is_active=is_active)
-    company = _company(row).model_copy(update={"tasks": definition.tasks})
+    company = Company.from_row(row).model_copy(update={"tasks": definition.tasks})
     _write_tasks(connection, company)
     ensure_company_logins(connection, company.company_id)
     return company
 
 
 def _change(connection: Connection, before: Company, changes: Mapping[str, Any], actor: str) -> Company:
-    after = before.model_copy(update=dict(changes))
+    unreadable = {field: problem for field, problem in before.unreadable.items() if field not in changes}
+    after = before.model_copy(update={**changes, "unreadable": unreadable})
     if after == before:
         return before
     say_who(connection, actor)
@@ -225,10 +241,6 @@ def _write_tasks(connection: Connection, company: Company) -> None:
         ),
         [company.company_id, list(company.tasks)],
     )
-
-
-def _company(row: Mapping[str, Any]) -> Company:
-    return Company.model_validate(dict(row))
 
 
 def _adapt(definition: CompanyDefinition, field: str) -> object:

@@ -9,7 +9,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+LONGEST_DAYS = 730
+"""Of a horizon or a silence: with a longer one hardly a date of the three years that are built is mature."""
 
 MOVED_TO_CHURN = {
     "churn_kind": "kind",
@@ -26,8 +29,18 @@ class TaskSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     horizon_days: int = Field(
-        default=30, gt=0, description="a whole number above 0: the days after as_of_date in which the outcome counts"
+        default=30,
+        gt=0,
+        description=f"a whole number, 1 to {LONGEST_DAYS}: the days after as_of_date in which the outcome counts",
     )
+
+    @field_validator("horizon_days", "inactivity_days", check_fields=False)
+    @classmethod
+    def _not_too_long(cls, days: int | None, checked: ValidationInfo) -> int | None:
+        """What stands in the registry was checked when it came, by the limits of its time."""
+        if checked.context is not None and days is not None and days > LONGEST_DAYS:
+            raise ValueError(f"must be at most {LONGEST_DAYS}")
+        return days
 
     def meaning(self) -> str:
         """What must be the same for two companies to learn from each other, as part of a model's name."""
@@ -54,7 +67,7 @@ def checked_tasks(tasks: Mapping[str, Mapping[str, Any]], offer: Offer) -> dict[
 
 def _checked(task: str, settings: Mapping[str, Any], model: type[TaskSettings]) -> dict[str, Any]:
     try:
-        return model.model_validate(dict(settings)).model_dump(mode="json", exclude_none=True)
+        return model.model_validate(dict(settings), context=LONGEST_DAYS).model_dump(mode="json", exclude_none=True)
     except ValidationError as error:
         problems = []
         for problem in error.errors(include_input=False, include_url=False):

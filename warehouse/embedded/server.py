@@ -301,6 +301,10 @@ class EmbeddedServer:
                 )
             if not has_database:
                 connection.execute(sql.SQL("create database {} owner {}").format(database, owner))
+            # A company's login has no business there: what it made in them would keep it from being removed.
+            for beside in ("postgres", "template1"):
+                connection.execute(sql.SQL("revoke connect on database {} from public").format(sql.Identifier(beside)))
+                connection.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(beside), owner))
         self.keep_shared_means_for_owner(DATABASE)
 
     def _answer(self) -> psycopg.Connection:

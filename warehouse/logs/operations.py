@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from warehouse.publication.contract import Contract
-from warehouse.relations import AUDIT_LOG, COMPANIES, RUN_LOG
+from warehouse.relations import AUDIT_LOG, COMPANIES, RUN_LOG, compose
 
 RunStatus = Literal["running", "succeeded", "failed"]
 
@@ -66,6 +66,20 @@ def failed_runs(connection: psycopg.Connection[Any], dagster_run_id: str) -> lis
     ).format(RUN_LOG.identifier, COMPANIES.identifier)
     with connection.cursor(row_factory=class_row(FailedRun)) as cursor:
         return cursor.execute(query, [dagster_run_id]).fetchall()
+
+
+def companies_failed_last(connection: psycopg.Connection[Any], stage: str) -> list[int]:
+    """The companies at work whose last row of a stage says that it failed, by id."""
+    query = compose("""
+        select company_id from (
+            select distinct on (company_id) company_id, status
+            from {run_log} where stage = %s and company_id is not null
+            order by company_id, run_log_id desc
+        ) as newest
+        where status = 'failed' and company_id in (select company_id from {companies_at_work})
+        order by company_id
+    """)
+    return [company_id for (company_id,) in connection.execute(query, [stage])]
 
 
 def companies_without_scores(

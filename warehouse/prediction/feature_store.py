@@ -51,6 +51,12 @@ class FeaturesNotBuilt(WarehouseError):
     advice = "`churn run` builds the features of today, `churn backfill DATE` those of a past date."
 
 
+class NobodyToAsk(FeaturesNotBuilt):
+    """The features were built, and the task may be asked about nobody: everybody left, or nobody ever came."""
+
+    advice = ""
+
+
 class FeaturesReplaced(FeaturesNotBuilt):
     """The features were built again while they were being read."""
 
@@ -161,7 +167,7 @@ def rows_at(
     )
     rows = read_arrow(warehouse, query, role=Role.ml)
     if rows.num_rows == 0:
-        raise _not_built(task, company_id, as_of_date, entities)
+        raise _not_built(warehouse, task, company_id, as_of_date, entities)
     return within_bounds(rows)
 
 
@@ -184,7 +190,7 @@ def chunks_at(
         is_empty = False
         yield within_bounds(chunk)
     if is_empty:
-        raise _not_built(task, company_id, as_of_date, None)
+        raise _not_built(warehouse, task, company_id, as_of_date, None)
 
 
 def _between(task: TaskRelations, entities: tuple[str, str]) -> sql.Composed:
@@ -192,17 +198,29 @@ def _between(task: TaskRelations, entities: tuple[str, str]) -> sql.Composed:
     return sql.SQL("and matrix.{} between {} and {}").format(sql.Identifier(task.contract.entity_id), first, last)
 
 
+_BUILT: LiteralString = """
+    select exists (
+        select from {clocks} where company_id = %s and is_on_the_grid and scoring_date = %s
+    )
+"""
+
+
 def _not_built(
-    task: TaskRelations, company_id: int, as_of_date: date, entities: tuple[str, str] | None
+    warehouse: Warehouse, task: TaskRelations, company_id: int, as_of_date: date, entities: tuple[str, str] | None
 ) -> FeaturesNotBuilt:
     entity = task.contract.entity
     if entities is not None:
         low, high = entities
         who = f"{entity} {low!r}" if low == high else f"{entity} from {low!r} to {high!r}"
         return FeaturesNotBuilt(f"Company {company_id} has no active {who} with features for {as_of_date}.")
+    with warehouse.connect() as conn:
+        query = sql.SQL(_BUILT).format(clocks=relations.COMPANY_CLOCKS.identifier)
+        (is_built,) = conn.execute(query, [company_id, as_of_date]).fetchone() or (False,)
+    if is_built:
+        return NobodyToAsk(f"Company {company_id} has no active {entity} on {as_of_date}: there is nothing to score.")
     return FeaturesNotBuilt(
-        f"Company {company_id} has no feature rows for {as_of_date}: its first load is not complete, its "
-        f"features were not built for that date (`churn run`), or it has no active {entity}."
+        f"Company {company_id} has no feature rows for {as_of_date}: its first load is not complete, or its features "
+        "were not built for that date."
     )
 
 

@@ -17,7 +17,7 @@ from warehouse.landing.version_log import hold_off_loads
 from warehouse.logs.operations import record_audit, say_who
 from warehouse.publication.feed import hold_publications
 from warehouse.relations import AUDIT_LOG, COMPANIES, ENTITY_RELATIONS, Relation
-from warehouse.roles import drop_company_logins
+from warehouse.roles import clear_other_databases, drop_company_logins
 
 _OF_COMPANIES: LiteralString = """
     select pg_namespace.nspname, pg_class.relname
@@ -59,16 +59,17 @@ def company_rows(connection: Connection, company_id: int) -> dict[str, int]:
 def remove_company(connection: Connection, slug: str, actor: str) -> dict[str, int]:
     """Erase a disabled company; returns how many rows went, by table.
 
-    One transaction: all or nothing. A load that is under way is waited for half a minute, a publication as long as
-    another publication would wait. The company's id is never given again. Raises CompanyNotFound,
-    CompanyStillActive, LoadInProgress and PublisherBusy.
+    One transaction: all or nothing, but for what its logins made in other databases, which goes first. A load that is
+    under way is waited for half a minute, a publication as long as another publication would wait. The company's id is
+    never given again. Raises CompanyNotFound, CompanyStillActive, LoadInProgress, PublisherBusy and CompanyLoginHeld.
     """
+    company = get_company(connection, slug)
+    if company.is_active:
+        raise CompanyStillActive(
+            f"{slug} is active: `churn company disable {slug}` first, so that no run begins with it."
+        )
+    clear_other_databases(connection, company.company_id)
     with connection.transaction():
-        company = get_company(connection, slug)
-        if company.is_active:
-            raise CompanyStillActive(
-                f"{slug} is active: `churn company disable {slug}` first, so that no run begins with it."
-            )
         hold_off_loads(connection, company.company_id, list(ENTITY_RELATIONS))
         say_who(connection, actor)
         erased = erase_rows(connection, company.company_id)

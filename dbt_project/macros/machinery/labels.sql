@@ -114,7 +114,7 @@
         is_recorded = is_recorded and not is_due
         {%- endif %}
     where
-        true
+        {{ is_at_work() }}
         {%- if not should_full_refresh() %}
         {%- if var('company_ids') %}
         and company_id in ({{ var('company_ids') | map('int') | join(', ') }})
@@ -132,5 +132,5 @@
 {% macro note_recorded_periods(periods) -%}
     update {{ ref(periods) }}
     set is_recorded = true
-    where not is_recorded
+    where not is_recorded and {{ is_at_work() }}
 {%- endmacro %}

@@ -77,6 +77,9 @@
     {%- elif var('schema_suffix') -%}
         company_id in ({{ var('company_ids') | map('int') | join(', ') }})
         and as_of_date in ({{ dates_as_sql(var('as_of_dates')) }})
+    {%- elif execute and model.resource_type == 'model' -%}
+        {#- The grid keeps the dates of companies that are left out. -#}
+        {{ is_at_work() }}
     {%- else -%}
         true
     {%- endif -%}

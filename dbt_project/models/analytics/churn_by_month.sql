@@ -85,7 +85,7 @@ final as (
         )::integer as customers_at_end,
         customers_per_month.customers_churned::double precision
         / nullif(customers_per_month.customers_at_start, 0) as churn_rate,
-        coalesce(revenue_per_month.revenue_90d, 0)::numeric(18, 2) as churned_revenue_90d,
+        coalesce(revenue_per_month.revenue_90d, 0)::numeric(38, 2) as churned_revenue_90d,
         customers_per_month.month
     from customers_per_month
     inner join companies

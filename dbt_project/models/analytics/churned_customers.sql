@@ -142,7 +142,7 @@ final as (
         warnings.risk_level as last_risk_level,
         warnings.churn_probability as last_churn_probability,
         {{ days_between('past_departures.begins_at', 'past_departures.ends_at') }} as days_as_customer,
-        coalesce(revenue_before.revenue_90d, 0)::numeric(18, 2) as revenue_90d,
+        coalesce(revenue_before.revenue_90d, 0)::numeric(38, 2) as revenue_90d,
         past_departures.returned_at is not null as has_returned,
         past_departures.ends_month as month,
         warnings.as_of_date as last_score_date

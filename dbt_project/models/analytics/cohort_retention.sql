@@ -99,7 +99,7 @@ final as (
         cohorts.customers::integer as customers,
         coalesce(present.customers_retained, 0)::integer as customers_retained,
         coalesce(present.customers_retained, 0)::double precision / cohorts.customers as retention_rate,
-        coalesce(paid.net_revenue, 0)::numeric(18, 2) as net_revenue,
+        coalesce(paid.net_revenue, 0)::numeric(38, 2) as net_revenue,
         cohorts.cohort_month,
         months.month
     from cohorts

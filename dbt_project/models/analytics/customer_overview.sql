@@ -203,15 +203,15 @@ final as (
         coalesce(tickets_per_customer.tickets_open, 0)::integer as tickets_open,
         scores.churn_probability,
         scores.percentile as risk_percentile,
-        customers_with_status.revenue_90d::numeric(18, 2) as revenue_90d,
-        (scores.churn_probability::numeric * greatest(customers_with_status.revenue_90d, 0))::numeric(18, 2)
+        customers_with_status.revenue_90d::numeric(38, 2) as revenue_90d,
+        (scores.churn_probability::numeric * greatest(customers_with_status.revenue_90d, 0))::numeric(38, 2)
             as value_at_stake,
         ({{ monthly_revenue(
             'customer_features.monthly_price_in_company_currency', 'customers_with_status.revenue_90d'
-        ) }})::numeric(18, 2) as monthly_revenue,
+        ) }})::numeric(38, 2) as monthly_revenue,
         (scores.churn_probability * {{ monthly_revenue(
             'customer_features.monthly_price_in_company_currency', 'customers_with_status.revenue_90d'
-        ) }})::numeric(18, 2) as monthly_revenue_at_risk,
+        ) }})::numeric(38, 2) as monthly_revenue_at_risk,
         scores.as_of_date as score_date,
         customers_with_status.created_at as signed_up_at,
         customers_with_status.cancelled_at,

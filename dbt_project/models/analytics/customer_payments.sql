@@ -48,7 +48,7 @@ final as (
             when payments.paid_at is null then null
             else greatest({{ days_between('payments.due_at', 'payments.paid_at') }}, 0)
         end as days_late,
-        payments.revenue::numeric(18, 2) as amount,
+        payments.revenue::numeric(38, 2) as amount,
         payments.issued_at,
         payments.due_at,
         payments.paid_at,

@@ -2,27 +2,27 @@
 
 with
 
-company_entities as (
-
-    select * from {{ ref('stg_ops__company_entities') }}
-
-),
-
 companies as (
 
-    select * from {{ ref('stg_ops__companies') }}
-
-),
-
-clocks as (
-
-    select * from {{ ref('int_companies__clocks') }}
+    select * from {{ ref('stg_ops__registered_companies') }}
 
 ),
 
 loads as (
 
     select * from {{ ref('stg_ops__loads') }}
+
+),
+
+company_entities as (
+
+    select
+        company_id,
+        company_name,
+        unnest(entities) as entity,
+        is_active,
+        coalesce(clock_at, {{ now_as_sql() }}) as now_at
+    from companies
 
 ),
 
@@ -52,18 +52,15 @@ final as (
     select
         company_entities.company_id,
         company_entities.entity,
-        companies.company_name,
+        company_entities.company_name,
         coalesce(newest_loads.status, 'never') as last_status,
         newest_loads.records_rejected as last_records_rejected,
-        extract(epoch from clocks.now_at - newest_good_loads.loaded_until)::double precision / 3600 as hours_behind,
-        companies.is_active,
+        extract(epoch from company_entities.now_at - newest_good_loads.loaded_until)::double precision / 3600
+            as hours_behind,
+        company_entities.is_active,
         newest_good_loads.loaded_until,
         newest_good_loads.finished_at as last_loaded_at
     from company_entities
-    inner join companies
-        on company_entities.company_id = companies.company_id
-    inner join clocks
-        on company_entities.company_id = clocks.company_id
     left join newest_loads
         on company_entities.company_id = newest_loads.company_id
         and company_entities.entity = newest_loads.entity

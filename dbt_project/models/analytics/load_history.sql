@@ -10,7 +10,7 @@ loads as (
 
 companies as (
 
-    select * from {{ ref('stg_ops__companies') }}
+    select * from {{ ref('stg_ops__registered_companies') }}
 
 ),
 

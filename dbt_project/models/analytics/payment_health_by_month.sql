@@ -65,10 +65,10 @@ final as (
             as payments_late,
         (count(*) filter (where payments_with_states.is_failed))::integer as payments_failed,
         (count(*) filter (where payments_with_states.is_overdue))::integer as payments_overdue,
-        coalesce(sum(payments_with_states.amount), 0)::numeric(18, 2) as amount_due,
-        coalesce(sum(payments_with_states.amount) filter (where payments_with_states.is_failed), 0)::numeric(18, 2)
+        coalesce(sum(payments_with_states.amount), 0)::numeric(38, 2) as amount_due,
+        coalesce(sum(payments_with_states.amount) filter (where payments_with_states.is_failed), 0)::numeric(38, 2)
             as amount_failed,
-        coalesce(sum(payments_with_states.amount) filter (where payments_with_states.is_overdue), 0)::numeric(18, 2)
+        coalesce(sum(payments_with_states.amount) filter (where payments_with_states.is_overdue), 0)::numeric(38, 2)
             as amount_overdue,
         payments_with_states.month
     from payments_with_states

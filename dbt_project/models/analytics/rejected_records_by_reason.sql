@@ -10,7 +10,7 @@ rejected_records as (
 
 companies as (
 
-    select * from {{ ref('stg_ops__companies') }}
+    select * from {{ ref('stg_ops__registered_companies') }}
 
 ),
 
@@ -19,7 +19,8 @@ final as (
     select
         rejected_records.company_id,
         rejected_records.entity,
-        rejected_records.reason,
+        -- As much of it as an index takes.
+        left(rejected_records.reason, 500) as reason,
         companies.company_name,
         count(*)::integer as records,
         min(rejected_records.rejected_at) as first_rejected_at,
@@ -30,7 +31,7 @@ final as (
     group by
         rejected_records.company_id,
         rejected_records.entity,
-        rejected_records.reason,
+        left(rejected_records.reason, 500),
         companies.company_name
 
 )

@@ -117,22 +117,22 @@ final as (
         movements.segment,
         companies.company_name,
         companies.currency,
-        sum(movements.opening)::numeric(18, 2) as opening_revenue,
+        sum(movements.opening)::numeric(38, 2) as opening_revenue,
         coalesce(sum(movements.opening) filter (where movements.closing <= 0 and movements.opening > 0), 0)
-        ::numeric(18, 2) as churned_revenue,
+        ::numeric(38, 2) as churned_revenue,
         coalesce(
             sum(movements.opening - movements.closing) filter (
                 where movements.closing > 0 and movements.closing < movements.opening
             ), 0
-        )::numeric(18, 2) as contraction_revenue,
+        )::numeric(38, 2) as contraction_revenue,
         coalesce(
             sum(movements.closing - movements.opening) filter (
                 where movements.opening > 0 and movements.closing > movements.opening
             ), 0
-        )::numeric(18, 2) as expansion_revenue,
+        )::numeric(38, 2) as expansion_revenue,
         coalesce(sum(movements.closing) filter (where movements.opening <= 0 and movements.closing > 0), 0)
-        ::numeric(18, 2) as new_revenue,
-        sum(movements.closing)::numeric(18, 2) as closing_revenue,
+        ::numeric(38, 2) as new_revenue,
+        sum(movements.closing)::numeric(38, 2) as closing_revenue,
         (
             sum(least(movements.opening, greatest(movements.closing, 0))) filter (where movements.opening > 0)
             / nullif(sum(movements.opening) filter (where movements.opening > 0), 0)

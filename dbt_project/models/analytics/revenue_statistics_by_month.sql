@@ -93,10 +93,10 @@ final as (
         coalesce(failed.failed_payments, 0)::integer as failed_payments,
         coalesce(paid.paying_customers, 0)::integer as paying_customers,
         coalesce(paid.payments_without_rate, 0)::integer as payments_without_rate,
-        coalesce(paid.charged_amount, 0)::numeric(18, 2) as charged_amount,
-        coalesce(paid.refunded_amount, 0)::numeric(18, 2) as refunded_amount,
-        coalesce(paid.charged_amount - paid.refunded_amount, 0)::numeric(18, 2) as net_revenue,
-        ((paid.charged_amount - paid.refunded_amount) / nullif(paid.paying_customers, 0))::numeric(18, 2)
+        coalesce(paid.charged_amount, 0)::numeric(38, 2) as charged_amount,
+        coalesce(paid.refunded_amount, 0)::numeric(38, 2) as refunded_amount,
+        coalesce(paid.charged_amount - paid.refunded_amount, 0)::numeric(38, 2) as net_revenue,
+        ((paid.charged_amount - paid.refunded_amount) / nullif(paid.paying_customers, 0))::numeric(38, 2)
             as net_revenue_per_paying_customer,
         months.month
     from months

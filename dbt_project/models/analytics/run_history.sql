@@ -15,7 +15,7 @@ runs as (
 
 companies as (
 
-    select * from {{ ref('stg_ops__companies') }}
+    select * from {{ ref('stg_ops__registered_companies') }}
 
 ),
 

@@ -46,8 +46,13 @@ def register(connection: psycopg.Connection[Any], now: datetime = END) -> list[C
     for company in COMPANIES:
         definition = parse_definition(
             {
-                **{"slug": company["slug"], "name": company["slug"], "connector": "files", "currency": "EUR"},
-                **{"clock_at": now, "entities": ENTITIES, "time_zone": company["time_zone"]},
+                "slug": company["slug"],
+                "name": company["slug"],
+                "connector": "files",
+                "currency": "EUR",
+                "clock_at": now,
+                "entities": ENTITIES,
+                "time_zone": company["time_zone"],
                 "tasks": {"churn": {"kind": "inactivity", **company["churn"]}},
             }
         )
@@ -97,7 +102,10 @@ class _Customer:
         has_contract = self.company.slug == "contracts" and rng.random() < 0.5
         self.versions.append(
             {
-                **{"created_at": created_at, "plan": plan, "status": "active", "updated_at": moment},
+                "created_at": created_at,
+                "plan": plan,
+                "status": "active",
+                "updated_at": moment,
                 "contract_end_at": moment + timedelta(days=rng.choice([200, 365, 99999])) if has_contract else None,
                 **more,
             }
@@ -148,8 +156,13 @@ class _Customer:
 
     def _charge(self, at: datetime, due_at: datetime | None) -> Row:
         return {
-            **{"customer_id": self.customer_id, "kind": "charge", "amount": 10, "status": "pending"},
-            **{"issued_at": at, "due_at": due_at, "updated_at": at},
+            "customer_id": self.customer_id,
+            "kind": "charge",
+            "amount": 10,
+            "status": "pending",
+            "issued_at": at,
+            "due_at": due_at,
+            "updated_at": at,
         }
 
     def _write(self, entity: str, record_id: str, versions: list[Row]) -> None:
@@ -159,8 +172,12 @@ class _Customer:
         for version in [*first, *later]:
             self.history.rows[entity].append(
                 {
-                    **{"company_id": self.company.company_id, KEYS[entity]: record_id, "load_id": 1},
-                    **{"known_at": version["updated_at"], "is_backfill": version in first, "is_deleted": False},
+                    "company_id": self.company.company_id,
+                    KEYS[entity]: record_id,
+                    "load_id": 1,
+                    "known_at": version["updated_at"],
+                    "is_backfill": version in first,
+                    "is_deleted": False,
                     **version,
                 }
             )

@@ -12,17 +12,21 @@ from pipeline.companies import parse_definition
 from pipeline.connectors.contract import ENTITIES
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
-from warehouse.companies.registry import add_company
+from warehouse.companies.quarantine import begin_quarantines
+from warehouse.companies.registry import add_company, disable_company, enable_company
 from warehouse.connection import Warehouse
 
 pytestmark = pytest.mark.xdist_group("dbt_staging")
 
 AT = datetime(2025, 1, 3, tzinfo=UTC)
+ACME = {"slug": "acme", "name": "Acme", "connector": "files", "churn_kind": "cancellation", "currency": "EUR"}
 
 
 @pytest.fixture(scope="module")
 def warehouse(postgres: TestServer, template_database: str) -> Iterator[Warehouse]:
     with warehouse_for_a_module(postgres, template_database) as warehouse:
+        with warehouse.connect() as connection:
+            assert add_company(connection, parse_definition(ACME), "tests").company_id == 1
         yield warehouse
 
 
@@ -78,17 +82,39 @@ def test_of_versions_with_one_updated_at_the_one_known_later_stands_in_front_and
 
 
 def test_freshness_is_asked_of_the_tables_that_a_company_has(warehouse: Warehouse, dbt: DbtRuns) -> None:
-    definition = {"slug": "acme", "name": "Acme", "connector": "files", "churn_kind": "cancellation", "currency": "EUR"}
     with warehouse.connect() as connection:
-        add_company(connection, parse_definition(definition | {"entities": ["customers"]}), "tests")
+        add_company(connection, parse_definition(ACME | {"entities": ["customers"]}), "tests")
         connection.execute(
             "insert into ops.load_log (company_id, entity, is_backfill, known_at, finished_at, status)"
             " select company_id, 'customers', true, now(), now(), 'succeeded' from ops.companies"
         )
         connection.commit()
         assert set(dbt.run("source", "freshness", "--select", "source:raw.*")) == set(ENTITIES)
-        add_company(connection, parse_definition(definition | {"entities": ["customers", "events"]}), "tests")
+        add_company(connection, parse_definition(ACME | {"entities": ["customers", "events"]}), "tests")
         connection.commit()
     with pytest.raises(AssertionError) as late:
         dbt.run("source", "freshness", "--select", "source:raw.*")
     assert [line.split(":")[0] for line in str(late.value).splitlines() if ": " in line][:1] == ["events"]
+
+
+def test_who_is_disabled_or_left_out_is_not_worked_on(warehouse: Warehouse, dbt: DbtRuns) -> None:
+    customer = (
+        "insert into raw.customers (company_id, customer_id, updated_at, known_at, is_backfill, is_deleted, load_id)"
+        " values (1, 'c1', now(), now(), true, false, 1)"
+    )
+    with warehouse.connect() as connection:
+        connection.execute(customer)
+        connection.commit()
+        dbt.run("run", "--select", "stg_crm__customer_versions", "stg_ops__companies", "stg_ops__registered_companies")
+
+        def seen() -> tuple[object, ...]:
+            views = ("stg_crm__customer_versions", "stg_ops__companies", "stg_ops__registered_companies")
+            counts = [connection.execute(f"select count(*) from staging.{view}").fetchone() for view in views]
+            return tuple(count for (count,) in filter(None, counts))
+
+        assert seen() == (1, 1, 1)
+        disable_company(connection, "acme", "tests")
+        assert seen() == (0, 0, 1)
+        enable_company(connection, "acme", "tests")
+        begin_quarantines(connection, {1: ("a step", "a reason")}, made_by="sql", dagster_run_id=None)
+        assert seen() == (0, 0, 1)

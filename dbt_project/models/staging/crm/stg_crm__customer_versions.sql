@@ -24,3 +24,4 @@ select
     {{ made_at() }} as updated_at,
     {{ known_at() }}
 from {{ source('raw', 'customers') }}
+where {{ is_at_work() }}

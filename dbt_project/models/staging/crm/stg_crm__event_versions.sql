@@ -13,3 +13,4 @@ select
     {{ made_at() }} as updated_at,
     {{ known_at() }}
 from {{ source('raw', 'events') }}
+where {{ is_at_work() }}

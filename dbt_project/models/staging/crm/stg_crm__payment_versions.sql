@@ -22,3 +22,4 @@ select
     {{ made_at() }} as updated_at,
     {{ known_at() }}
 from {{ source('raw', 'payments') }}
+where {{ is_at_work() }}

@@ -19,3 +19,4 @@ select
     {{ made_at() }} as updated_at,
     {{ known_at() }}
 from {{ source('raw', 'tickets') }}
+where {{ is_at_work() }}

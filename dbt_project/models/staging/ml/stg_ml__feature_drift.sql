@@ -3,6 +3,7 @@ with
 source as (
 
     select * from {{ source('ml', 'feature_drift') }}
+    where {{ is_at_work() }}
 
 ),
 

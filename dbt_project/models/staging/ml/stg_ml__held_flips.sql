@@ -3,6 +3,7 @@ with
 source as (
 
     select * from {{ source('ml', 'held_flips') }}
+    where {{ is_at_work() }}
 
 ),
 

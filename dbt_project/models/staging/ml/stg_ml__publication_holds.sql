@@ -3,6 +3,7 @@ with
 source as (
 
     select * from {{ source('ml', 'publication_holds') }}
+    where {{ is_at_work() }}
 
 ),
 

@@ -3,7 +3,7 @@ with
 source as (
 
     select * from {{ source('ml', 'training_runs') }}
-    where company_id is not null
+    where {{ is_at_work() }}
 
 ),
 

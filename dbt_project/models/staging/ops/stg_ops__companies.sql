@@ -3,6 +3,7 @@ with
 source as (
 
     select * from {{ source('ops', 'companies') }}
+    where {{ is_at_work() }}
 
 ),
 

@@ -3,6 +3,7 @@ with
 source as (
 
     select * from {{ source('ops', 'company_tasks') }}
+    where {{ is_at_work() }}
 
 ),
 

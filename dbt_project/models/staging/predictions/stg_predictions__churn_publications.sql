@@ -3,6 +3,7 @@ with
 source as (
 
     select * from {{ source('predictions', 'churn_publications') }}
+    where {{ is_at_work() }}
 
 ),
 

@@ -217,7 +217,7 @@ def add_parsed_project(home: Path, manifest: Path) -> None:
     target = home / "dbt" / "target" / "manifest.json"
     target.parent.mkdir(parents=True)
     shutil.copyfile(manifest, target)
-    target.with_name("parsed_project").write_text(dbt._fingerprint())
+    target.with_name("parsed_project").write_text(dbt.project_fingerprint())
 
 
 @pytest.fixture(scope="module")

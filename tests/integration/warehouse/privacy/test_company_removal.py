@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from pipeline.prediction.tasks import CONTRACTS
+from tests.conftest import TestServer
 from tests.integration.company_ids import take_ids_of_no_other_test
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import disable_company, get_company, issue_company_password
@@ -18,8 +23,10 @@ from warehouse.errors import CompanyNotFound, CompanyStillActive
 from warehouse.landing import version_log
 from warehouse.landing.version_log import LoadInProgress, VersionLog
 from warehouse.privacy.company_removal import company_rows, erase_rows, remove_company
+from warehouse.publication.export import Format, reading_as_company
 from warehouse.publication.feed import PublisherBusy, hold_publications, publishing_lock
-from warehouse.roles import Role
+from warehouse.role_check import roles_out_of_order
+from warehouse.roles import Role, take_on_company_login
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -168,3 +175,70 @@ def test_what_a_late_writer_left_is_erased_by_a_second_look(
         remove_company(connection, "gone", "operator")
         connection.execute("insert into analytics.some_mart values (%s, 'late')", (gone.company_id,))
         assert erase_rows(connection, gone.company_id) == {"analytics.some_mart": 1}
+
+
+def test_a_company_that_was_exported_and_reported_on_can_be_removed(
+    warehouse: Warehouse, companies: tuple[Company, Company]
+) -> None:
+    """Reading as a company takes on its login, without its rights; that much stood in the way of dropping it."""
+    gone, _ = companies
+    with warehouse.connect() as connection:
+        take_on_company_login(connection, gone.company_id, Role.company)
+    for contract in CONTRACTS:
+        with reading_as_company(warehouse, contract, gone.company_id) as reader:
+            reader.write_current(BytesIO(), Format.csv)
+    with warehouse.connect() as connection:
+        disable_company(connection, "gone", "operator")
+        remove_company(connection, "gone", "operator")
+        assert _logins(connection, gone) == []
+
+
+def test_what_its_logins_made_in_other_databases_goes_too(
+    warehouse: Warehouse, companies: tuple[Company, Company], postgres: TestServer
+) -> None:
+    gone, _ = companies
+    with warehouse.connect() as connection:
+        login, password = issue_company_password(connection, "gone", Role.company, "operator")
+    for database in ("postgres", "template1"):
+        with _open_to(postgres, database, login):
+            address = make_conninfo(warehouse.url("postgresql"), user=login, password=password, dbname=database)
+            with psycopg.connect(address, autocommit=True) as session:
+                session.execute("set default_transaction_read_only = off")
+                session.execute("select lo_from_bytea(0, 'something')")
+                session.execute("alter default privileges grant select on tables to public")
+    with warehouse.connect() as connection:
+        told = [line for line in roles_out_of_order(connection) if line.startswith(login)]
+        assert {line.split(": ")[0] for line in told} == {
+            f"{login} owns something, or has rights, in the database {database}"
+            for database in ("postgres", "template1")
+        }
+        disable_company(connection, "gone", "operator")
+        remove_company(connection, "gone", "operator")
+        assert _logins(connection, gone) == []
+
+
+def test_a_companys_login_may_enter_no_database_beside_the_warehouse(
+    warehouse: Warehouse, companies: tuple[Company, Company]
+) -> None:
+    with warehouse.connect() as connection:
+        login, password = issue_company_password(connection, "gone", Role.company, "operator")
+    for database in ("postgres", "template1"):
+        address = make_conninfo(warehouse.url("postgresql"), user=login, password=password, dbname=database)
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(address)
+
+
+def _logins(connection: psycopg.Connection[Any], company: Company) -> list[tuple[str]]:
+    pattern = f"company\\_{company.company_id}%"
+    return connection.execute("select rolname from pg_roles where rolname like %s", [pattern]).fetchall()
+
+
+@contextmanager
+def _open_to(postgres: TestServer, database: str, login: str) -> Iterator[None]:
+    """As a server is where nobody took the right to connect from public."""
+    names = sql.Identifier(database), sql.Identifier(login)
+    postgres.administrator.execute(sql.SQL("grant connect on database {} to {}").format(*names))
+    try:
+        yield
+    finally:
+        postgres.administrator.execute(sql.SQL("revoke connect on database {} from {}").format(*names))

@@ -103,7 +103,7 @@ def test_an_events_amount_measures_whatever_it_counts(amount: object) -> None:
         ({"updated_at": "2031-01-01T00:00:00Z"}, "lies after now"),
         ({"failed_attempts": 1.5}, "is not a whole number"),
         ({"failed_attempts": "0x10"}, "is not a number"),
-        ({"failed_attempts": -1}, "is less than 0"),
+        ({"failed_attempts": -1}, "is not between 0 and 10000"),
         ({"failed_attempts": 2**40}, "is too large"),
         ({"is_deleted": "maybe"}, "is neither true nor false"),
         ({"note": "a\0b"}, "an unmapped field holds a NUL character"),

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.features.catalogue import PROJECT_DIRECTORY
 
-CALLED_BY_DBT = re.compile(r"postgres__|get_incremental_|generate_schema_name")
+CALLED_BY_DBT = re.compile("postgres__|get_incremental_|get_where_subquery|generate_schema_name")
 """By names that dbt gives."""
 
 
