@@ -153,11 +153,12 @@ def _failed_checks(result: dg.ExecuteInProcessResult) -> Iterator[str]:
     newest = {check.asset_check_key: check for check in result.get_asset_check_evaluations()}
     for key, check in newest.items():
         if not check.passed:
-            words = check.description or _failures(check) or "failed"
-            yield f"{key.asset_key.to_user_string()} · {key.name}: {words}"
+            yield check.description or broken_rule(".".join(key.asset_key.path), key.name, check.metadata)
 
 
-def _failures(check: dg.AssetCheckEvaluation) -> str:
-    """What dbt counted, as it says it in a check's metadata."""
-    rows = check.metadata.get("dagster_dbt/failed_row_count")
-    return f"{rows.value} rows" if rows else ""
+def broken_rule(table: str, test: str, metadata: Mapping[str, dg.MetadataValue]) -> str:
+    """A failed dbt test as a failure, in words: which table, how many rows, which rule."""
+    counted = metadata.get("dagster_dbt/failed_row_count")
+    number = counted.value if counted else None
+    rows = "rows break" if number is None else "1 row breaks" if number == 1 else f"{number:,} rows break"
+    return f"{table}: {rows} the rule “{test.replace('_', ' ')}”"
