@@ -84,8 +84,12 @@ def replay(company: CompanySlug, date: Day = None, task: TaskName = "churn") -> 
     from pipeline.features.dbt import prepare_manifest
     from pipeline.prediction.scoring import Scorer
     from pipeline.publication.replay import replay_held_dates
+    from warehouse.one_writer import one_writer
 
-    with open_task(company, task) as (settings, warehouse, repaired, binding):
+    with (
+        open_task(company, task) as (settings, warehouse, repaired, binding),
+        one_writer(warehouse, f"churn replay --company {company}", say=console.print),
+    ):
         prepare_manifest(settings)
         scorer = Scorer.from_settings(binding, warehouse, settings)
         done = replay_held_dates(settings, warehouse, binding, scorer, repaired, date.date() if date else None)
