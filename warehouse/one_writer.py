@@ -2,7 +2,7 @@
 
 Two runs at once build the same tables, and each renames the other's away. The lock belongs to a Postgres session of
 its own, so a killed holder loses it; that session's application_name says who holds it. Loads do not take it: each of
-them holds its own company and entity. dbt that is run by hand takes it by `dbt_one_writer`.
+them holds its own company and entity. dbt that is run by hand takes it by `dbt_warehouse`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""dbt's plugin by which dbt run by hand is the warehouse's one writer, too: it waits for a run, and a run for it.
+"""dbt's plugins in this warehouse: its sessions rest on what ours do, and whoever builds by hand is the one writer, too.
 
-dbt loads every module whose name begins with dbt_ and hands control to its ``plugins``. A hook of the project could not
-do this: dbt closes the session of its hooks before the first model is built.
+dbt loads every module whose name begins with dbt_ and makes its ``plugins``. A hook of the project could do neither:
+dbt closes the session of its hooks before the first model is built, and each model has a session of its own.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from typing import Any
@@ -15,11 +16,25 @@ from dbt.flags import get_flags
 from dbt.plugins.manager import dbtPlugin
 from sqlalchemy import URL
 
+from warehouse import sessions
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseUnreachable
 from warehouse.one_writer import LONGEST_WAIT, one_writer
 
 WRITING = {"build", "clone", "retry", "run", "seed", "snapshot"}
+
+
+class SessionSettings(dbtPlugin):  # type: ignore[misc]  # dbt has no types
+    """Gives dbt's sessions the settings of ours, by the variable that libpq reads; a profile has no place for them."""
+
+    def initialize(self) -> None:
+        """For as long as dbt's command runs. What PGOPTIONS says already goes before."""
+        context = click.get_current_context(silent=True)
+        if context is None:
+            return
+        before = os.environ.get("PGOPTIONS")
+        os.environ["PGOPTIONS"] = f"{sessions.options()} {before or ''}".strip()
+        context.call_on_close(lambda: _restore("PGOPTIONS", before))
 
 
 class OneWriter(dbtPlugin):  # type: ignore[misc]  # dbt has no types
@@ -39,6 +54,13 @@ class OneWriter(dbtPlugin):  # type: ignore[misc]  # dbt has no types
         except WarehouseUnreachable:
             # dbt says so itself, with its own retries.
             return
+
+
+def _restore(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
 
 
 def _is_beside(variables: dict[str, Any]) -> bool:
@@ -64,4 +86,4 @@ def _say(words: str) -> None:
     sys.stderr.write(f"{words}\n")
 
 
-plugins = [OneWriter]
+plugins = [SessionSettings, OneWriter]
