@@ -1,4 +1,4 @@
-"""dbt's plugins in this warehouse: its sessions rest on what ours do, and whoever builds by hand is the one writer, too.
+"""dbt's plugins in this warehouse: its sessions rest on what ours do, and a build by hand is the one writer, too.
 
 dbt loads every module whose name begins with dbt_ and makes its ``plugins``. A hook of the project could do neither:
 dbt closes the session of its hooks before the first model is built, and each model has a session of its own.

@@ -85,7 +85,7 @@ class Warehouse:
         except psycopg.OperationalError as error:
             raise self._unreachable("Cannot connect to", error) from error
         connection.lost = partial(self._unreachable, "Lost")
-        connection.held_up = self._held_up
+        connection.held_up = self.lock_held
         try:
             self._refuse_pooler(connection.execute(sessions.LOOK).fetchone(), role)
             connection.autocommit = autocommit
@@ -204,10 +204,10 @@ class Warehouse:
                 "connection pooler such as PgBouncer does; its sessions would read and write as the wrong role."
             )
 
-    def _held_up(self, waited: psycopg.Connection[Any]) -> LockHeld:
+    def lock_held(self) -> LockHeld:
+        """The error that says who holds what, after a statement of ours waited for a lock in vain."""
         with self.connect(autocommit=True) as connection:
-            besides = [waited.info.backend_pid, connection.info.backend_pid]
-            held = "; ".join(map(str, sessions.holders(connection, besides)))
+            held = "; ".join(map(str, sessions.holders(connection)))
         seconds = f"{sessions.LOCK_TIMEOUT.total_seconds():.0f} s"
         return LockHeld(
             f"A statement waited for a lock for {seconds} in the warehouse at {self.place}: "
@@ -230,7 +230,7 @@ class _Connection(psycopg.Connection[Any]):
     """Names the warehouse where the server goes away, and who held a lock; psycopg's own errors say neither."""
 
     lost: Callable[[Exception], WarehouseError]
-    held_up: Callable[[psycopg.Connection[Any]], LockHeld]
+    held_up: Callable[[], LockHeld]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -240,7 +240,7 @@ class _Connection(psycopg.Connection[Any]):
         if is_lost and isinstance(error, psycopg.OperationalError):
             raise self.lost(error) from error
         if isinstance(error, psycopg.errors.LockNotAvailable):
-            raise self.held_up(self) from error
+            raise self.held_up() from error
 
 
 def _render(url: URL) -> str:

@@ -43,14 +43,15 @@ LOOK: LiteralString = (
 _HOLDERS: LiteralString = """
     select session.pid, session.usename::text, coalesce(session.application_name, ''),
         coalesce(session.xact_start, session.state_change, session.backend_start),
-        string_agg(distinct held.relation::regclass::text, ', ')
+        string_agg(distinct coalesce(held.relation::regclass::text, 'an advisory lock'), ', ')
     from pg_locks as held
     inner join pg_stat_activity as session using (pid)
-    inner join pg_class as relation on relation.oid = held.relation
-    where held.granted and held.locktype = 'relation' and held.pid <> all(%s)
+    left join pg_class as relation on relation.oid = held.relation
+    where held.granted and held.locktype in ('relation', 'advisory') and held.pid <> pg_backend_pid()
         and held.database = (select oid from pg_database where datname = current_database())
-        and relation.relkind in ('r', 'p', 'v')
-        and relation.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+        and (held.relation is null or relation.relkind in ('r', 'p', 'v'))
+        and relation.relnamespace is distinct from 'pg_catalog'::regnamespace
+        and session.application_name not like 'writer %%'
         and coalesce(session.xact_start < clock_timestamp() - 0.9 * %s::interval, true)
     group by 1, 2, 3, 4 order by 4 nulls first limit 3
 """
@@ -89,6 +90,6 @@ class Holder:
         return f"process {self.pid} (role {self.role}{named}{since}) holds {self.relations}"
 
 
-def holders(connection: psycopg.Connection[Any], besides: list[int]) -> list[Holder]:
-    """Who has held tables of ours for as long as a statement waits, the longest first; not the sessions `besides`."""
-    return [Holder(*row) for row in connection.execute(_HOLDERS, [besides, LOCK_TIMEOUT]).fetchall()]
+def holders(connection: psycopg.Connection[Any]) -> list[Holder]:
+    """Who has held tables of ours for as long as a statement waits, the longest first; three at most."""
+    return [Holder(*row) for row in connection.execute(_HOLDERS, [LOCK_TIMEOUT]).fetchall()]
