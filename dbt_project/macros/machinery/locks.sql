@@ -43,7 +43,7 @@
         raise exception using
             errcode = 'lock_not_available',
             message = format(
-                '{{ relation.include(database=false) }} is in use and cannot be replaced: %s',
+                '{{ relation.schema }}.{{ relation.identifier }} is in use and cannot be replaced: %s',
                 coalesce(who, 'who held it has ended meanwhile')
             ),
             hint = 'Let that session end, or end it by select pg_terminate_backend(PID), and run this again.';

@@ -102,14 +102,14 @@ def test_dbt_does_not_wait_for_an_idle_reader_without_end_and_says_who_it_is(
     (dbt.project / "models" / "staging" / "session_settings.sql").unlink()
     once = {"lock_wait_seconds": 1, "lock_attempts": 2}
     dbt.run("run", "--select", MODEL, variables=once)
-    url = make_url(warehouse.url("postgresql")).update_query_dict({"application_name": "a spreadsheet"})
+    url = make_url(warehouse.url("postgresql")).update_query_dict({"application_name": "spreadsheet"})
     with psycopg.connect(url.render_as_string(hide_password=False)) as reader:
         reader.execute(f"select from staging.{MODEL}")
         begun = time.monotonic()
         with pytest.raises(AssertionError) as failed:
             dbt.run("run", "--select", MODEL, variables=once)
         assert time.monotonic() - begun < 30
-        who = f"process {reader.info.backend_pid} (role {OWNER}, application a spreadsheet, since 20"
+        who = f"process {reader.info.backend_pid} (role {OWNER}, application spreadsheet, since 20"
         assert f"{MODEL}" in str(failed.value)
         assert who in str(failed.value)
         assert "pg_terminate_backend" in str(failed.value)
