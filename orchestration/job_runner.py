@@ -4,8 +4,9 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
+from datetime import timedelta
 
 import dagster as dg
 from rich.console import Console
@@ -16,7 +17,11 @@ from pipeline.features.dbt import prepare_manifest, profiles_directory
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.logs.operations import failed_runs
+from warehouse.one_writer import LONGEST_WAIT, one_writer
 from warehouse.settings import Settings
+
+CROSSES_NOBODY = frozenset({"sync"})
+"""Jobs that run beside any other: each load holds its own company and entity."""
 
 _POLL_SECONDS = 0.3
 # Without this tag, for which Dagster has no public name, the UI lists the run, but not at its job.
@@ -46,14 +51,28 @@ def run_job(
     *,
     company: str | None = None,
     run_config: Mapping[str, object] | None = None,
+    wait: timedelta = LONGEST_WAIT,
 ) -> JobOutcome:
     """Run ``job_name`` for one company, or for all active ones, as one Dagster run that the UI shows too.
 
-    Raises NoCompanies when none is active, or the named one is not.
+    All but CROSSES_NOBODY wait until nobody else writes in the warehouse, and say so. Raises NoCompanies when none is
+    active, or the named one is not, and WarehouseBusy when ``wait`` is over.
     """
     with warehouse.connect() as conn:
         active = [known.slug for known in list_companies(conn)]
     chosen = _choose(active, company)
+    with alone(warehouse, job_name, wait):
+        return _run(settings, warehouse, job_name, active, chosen, run_config)
+
+
+def _run(
+    settings: Settings,
+    warehouse: Warehouse,
+    job_name: str,
+    active: Sequence[str],
+    chosen: Sequence[str],
+    run_config: Mapping[str, object] | None,
+) -> JobOutcome:
     warehouse.write_dbt_profile(profiles_directory(settings))
     prepare_manifest(settings)
     from orchestration.definitions import defs
@@ -76,6 +95,11 @@ def run_job(
     with warehouse.connect() as conn:
         failed = [f"{run.slug} · {run.stage}: {run.error}" for run in failed_runs(conn, run_id)]
     return JobOutcome(run_id, result.success, list(_errors(result, failed)), failed, list(_failed_checks(result)))
+
+
+def alone(warehouse: Warehouse, job_name: str, wait: timedelta) -> AbstractContextManager[None]:
+    """Be the warehouse's one writer while the job runs, unless it crosses nobody. Raises WarehouseBusy."""
+    return nullcontext() if job_name in CROSSES_NOBODY else one_writer(warehouse, f"churn {job_name}", wait=wait)
 
 
 def _choose(active: Sequence[str], company: str | None) -> Sequence[str]:
@@ -153,11 +177,12 @@ def _failed_checks(result: dg.ExecuteInProcessResult) -> Iterator[str]:
     newest = {check.asset_check_key: check for check in result.get_asset_check_evaluations()}
     for key, check in newest.items():
         if not check.passed:
-            message = check.description or _failures(check) or "failed"
-            yield f"{key.asset_key.to_user_string()} · {key.name}: {message}"
+            yield check.description or broken_rule(".".join(key.asset_key.path), key.name, check.metadata)
 
 
-def _failures(check: dg.AssetCheckEvaluation) -> str:
-    """What dbt counted, as it says it in a check's metadata."""
-    rows = check.metadata.get("dagster_dbt/failed_row_count")
-    return f"{rows.value} rows" if rows else ""
+def broken_rule(table: str, test: str, metadata: Mapping[str, dg.MetadataValue]) -> str:
+    """A failed dbt test as a failure, in words: which table, how many rows, which rule."""
+    counted = metadata.get("dagster_dbt/failed_row_count")
+    number = counted.value if counted else None
+    rows = "rows break" if number is None else "1 row breaks" if number == 1 else f"{number:,} rows break"
+    return f"{table}: {rows} the rule “{' '.join(test.replace('_', ' ').split())}”"

@@ -1,15 +1,20 @@
 """What assets are handed. A resource returns a plain domain object; domain code never sees Dagster."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from warehouse.connection import Warehouse
+from warehouse.one_writer import one_writer
 from warehouse.settings import Settings, load_settings
 
 
 class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
     """The warehouse that the settings name: the embedded server, or ``CHURN_DATABASE_URL``."""
+
+    _until_the_run_ends: ExitStack = PrivateAttr(default_factory=ExitStack)
 
     def settings(self) -> Settings:
         """The settings of this process, read again so that a test may change them between runs."""
@@ -18,3 +23,15 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
     def open(self) -> AbstractContextManager[Warehouse]:
         """The warehouse, started if it is embedded and down, held until the context ends."""
         return Warehouse.open(self.settings())
+
+    def write_alone(self, command: str, say: Callable[[str], None]) -> None:
+        """Be the warehouse's one writer from here to the end of this process's part of the run.
+
+        ``say`` is told whom it waits for. Raises WarehouseBusy.
+        """
+        warehouse = self._until_the_run_ends.enter_context(self.open())
+        self._until_the_run_ends.enter_context(one_writer(warehouse, command, say=say))
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's own
+        """Let the next writer in."""
+        self._until_the_run_ends.close()

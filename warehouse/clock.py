@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Protocol
 
 from warehouse.settings import Settings
@@ -38,3 +38,12 @@ class Clock:
     def for_company(self, company: HasOwnClock) -> datetime:
         """The company's now: its own clock where it has one, else `now()`; aware, in UTC."""
         return self.now() if company.clock_at is None else company.clock_at.astimezone(UTC)
+
+    def known_from(self, company: HasOwnClock) -> datetime:
+        """From when a load that the company makes now counts as known; aware, in UTC.
+
+        That is `for_company`, but for a clock that stands at midnight: such a load has read all of the day that ended,
+        and a date may use only what was known before its own midnight.
+        """
+        now = self.for_company(company)
+        return now - timedelta.resolution if now.time() == time() else now

@@ -15,8 +15,9 @@ import psycopg
 import yaml
 from pydantic import SecretStr
 
+from warehouse import sessions
 from warehouse.embedded.server import EmbeddedServer
-from warehouse.errors import UnsupportedServer, WarehouseUnreachable
+from warehouse.errors import LockHeld, PoolerInTheWay, UnsupportedServer, WarehouseError, WarehouseUnreachable
 from warehouse.relations import COMPANIES
 from warehouse.roles import Role
 from warehouse.settings import Settings
@@ -67,10 +68,11 @@ class Warehouse:
             yield cls(server.url(), threads=settings.threads)
 
     def connect(self, role: Role | None = None, *, autocommit: bool = False) -> psycopg.Connection[Any]:
-        """A connection as the owner, or as one of the service roles; its time zone is UTC.
+        """A connection as the owner, or as one of the service roles, with the settings of `sessions.SETTINGS`.
 
         As a context manager it commits at the end, rolls back on an error, and closes.
-        Raises WarehouseUnreachable, as a context manager also where the server goes away meanwhile.
+        Raises WarehouseUnreachable, as a context manager also where the server goes away meanwhile, and PoolerInTheWay;
+        LockHeld ends the context where a statement waited in vain.
         """
         try:
             connection = _Connection.connect(
@@ -78,11 +80,18 @@ class Warehouse:
                 options=self._options(role),
                 application_name=APPLICATION,
                 connect_timeout=self._connect_timeout,
-                autocommit=autocommit,
+                autocommit=True,
             )
         except psycopg.OperationalError as error:
             raise self._unreachable("Cannot connect to", error) from error
         connection.lost = partial(self._unreachable, "Lost")
+        connection.held_up = self.lock_held
+        try:
+            self._refuse_pooler(connection.execute(sessions.LOOK).fetchone(), role)
+            connection.autocommit = autocommit
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def adbc(self, role: Role | None = None) -> AdbcConnection:
@@ -93,9 +102,18 @@ class Warehouse:
         ours = {"options": self._options(role), "application_name": APPLICATION}
         url = self._url.update_query_dict({**ours, "connect_timeout": self._connect_timeout})
         try:
-            return adbc.connect(_render(url))
+            connection = adbc.connect(_render(url))
         except adbc_driver_manager.Error as error:
             raise self._unreachable("Cannot connect to", error) from error
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sessions.LOOK)
+                self._refuse_pooler(cursor.fetchone(), role)
+            connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def url(self, driver: str = "postgresql+psycopg", schema: str | None = None) -> str:
         """The owner's address, with the password, for a tool that opens its own connections.
@@ -105,7 +123,7 @@ class Warehouse:
         url = self._url.set(drivername=driver)
         if schema is not None:
             given = url.query.get("options", "")
-            url = url.update_query_dict({"options": f"{given} -csearch_path={schema}".strip()})
+            url = url.update_query_dict({"options": f"{given} {sessions.options(schema=schema)}".strip()})
         return _render(url)
 
     def write_dbt_profile(self, directory: Path) -> Path:
@@ -190,23 +208,43 @@ class Warehouse:
 
     def _options(self, role: Role | None) -> str:
         given = str(self._url.query.get("options", ""))
-        ours = "-c TimeZone=UTC" if role is None else f"-c TimeZone=UTC -c role={role}"
-        return f"{given} {ours}".strip()
+        return f"{given} {sessions.options(role=role)}".strip()
 
-    def _unreachable(self, what: str, error: Exception) -> WarehouseUnreachable:
+    def _refuse_pooler(self, seen: tuple[Any, ...] | None, role: Role | None) -> None:
+        lacks = sessions.not_taken_on(seen or (), role)
+        if lacks:
+            raise PoolerInTheWay(
+                f"What answers at {self.place} dropped the settings that a session began with ({lacks}), as a "
+                "connection pooler such as PgBouncer does; its sessions would read and write as the wrong role."
+            )
+
+    def lock_held(self) -> LockHeld:
+        """The error that says who holds what, after a statement of ours waited for a lock in vain."""
+        with self.connect(autocommit=True) as connection:
+            held = "; ".join(map(str, sessions.holders(connection)))
+        seconds = f"{sessions.LOCK_TIMEOUT.total_seconds():.0f} s"
+        return LockHeld(
+            f"A statement waited for a lock for {seconds} in the warehouse at {self.place}: "
+            f"{held or 'who held it has ended meanwhile'}."
+        )
+
+    def _unreachable(self, what: str, error: Exception) -> WarehouseError:
         # Without libpq's own question, which is ours to ask.
         lines = [line.strip() for line in str(error).splitlines()]
         reason = " ".join(line for line in lines if line and not line.startswith("Is the server running"))
         password = self._url.password
         if password:
             reason = reason.replace(str(password), "***")
+        if "unsupported startup parameter" in reason:
+            return PoolerInTheWay(f"What answers at {self.place} is a connection pooler: {reason}.")
         return WarehouseUnreachable(f"{what} the warehouse at {self.place}: {reason}")
 
 
 class _Connection(psycopg.Connection[Any]):
-    """Names the warehouse where the server goes away; psycopg's own error does not say which one it was."""
+    """Names the warehouse where the server goes away, and who held a lock; psycopg's own errors say neither."""
 
-    lost: Callable[[Exception], WarehouseUnreachable]
+    lost: Callable[[Exception], WarehouseError]
+    held_up: Callable[[], LockHeld]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -215,6 +253,8 @@ class _Connection(psycopg.Connection[Any]):
         super().__exit__(kind, error, trace)
         if is_lost and isinstance(error, psycopg.OperationalError):
             raise self.lost(error) from error
+        if isinstance(error, psycopg.errors.LockNotAvailable):
+            raise self.held_up() from error
 
 
 def _render(url: URL) -> str:

@@ -39,6 +39,20 @@ class UnsupportedServer(WarehouseError):
     advice = "CHURN_DATABASE_URL names the Postgres to use; without it `churn up` starts one of our own."
 
 
+class PoolerInTheWay(WarehouseError):
+    """What answers at CHURN_DATABASE_URL is a connection pooler, which does not take on a session's role."""
+
+    advice = (
+        "CHURN_DATABASE_URL must name Postgres itself, or the pooler's session port where that passes `options` on."
+    )
+
+
+class LockHeld(WarehouseError):
+    """A statement waited for a lock for as long as it may; the message says who holds what."""
+
+    advice = "Let that session end, or end it by `select pg_terminate_backend(PID)`, and run the command again."
+
+
 class MigrationError(WarehouseError):
     """The warehouse's schema could not be brought up to date."""
 

@@ -21,9 +21,12 @@ from warehouse.publication.contract import Contract, ensure_contract
 from warehouse.relations import COMPANIES, MIGRATIONS
 from warehouse.rights import ensure_rights
 from warehouse.roles import ensure_company_logins, ensure_database_privileges, ensure_roles
+from warehouse.sessions import LOCK_TIMEOUT
 
 # Any number, the same for ever: one migration of a database at a time.
 ADVISORY_LOCK = 4_711_002_026
+ATTEMPTS = 3
+"""How often a migration is tried against tables that somebody reads."""
 
 
 def migrate(warehouse: Warehouse, contracts: Sequence[Contract] = (), revision: str = "head") -> str:
@@ -35,14 +38,27 @@ def migrate(warehouse: Warehouse, contracts: Sequence[Contract] = (), revision: 
     """
     engine = create_engine("postgresql+psycopg://", creator=warehouse.connect, poolclass=NullPool)
     try:
-        with engine.begin() as connection:
-            return _migrate(connection, contracts, revision)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with engine.begin() as connection:
+                    return _migrate(connection, contracts, revision)
+            except (DBAPIError, psycopg.errors.LockNotAvailable) as error:
+                # Readers who queue behind us go on before the next try.
+                if not _waited_in_vain(error) or attempt == ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
     except (CommandError, DBAPIError, psycopg.Error) as error:
+        why = warehouse.lock_held().message if _waited_in_vain(error) else error
         raise MigrationError(
-            f"The warehouse at {warehouse.place} could not be migrated, and is as it was: {error}"
+            f"The warehouse at {warehouse.place} could not be migrated, and is as it was: {why}"
         ) from error
     finally:
         engine.dispose()
+
+
+def _waited_in_vain(error: Exception) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, psycopg.errors.LockNotAvailable)
 
 
 def newest_revision() -> str:
@@ -68,7 +84,10 @@ def current_revision(warehouse: Warehouse) -> str | None:
 
 
 def _migrate(connection: Connection, contracts: Sequence[Contract], target: str) -> str:
+    # Another migration may take long; a reader may not keep us, and those behind us, for as long.
+    connection.exec_driver_sql("set local lock_timeout = '1h'")
     connection.exec_driver_sql(f"select pg_advisory_xact_lock({ADVISORY_LOCK})")
+    connection.exec_driver_sql(f"set local lock_timeout = '{LOCK_TIMEOUT.total_seconds() * 1000 / ATTEMPTS:.0f}ms'")
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101  (our own creator made it)
     ensure_roles(driver)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from orchestration.cli.options import NoWait
 from orchestration.cli.terminal import CommandFailed, console, open_warehouse, read_settings
 
 demo_app = typer.Typer(no_args_is_help=True, help="Three simulated companies and the CRM that serves them.")
@@ -15,6 +16,7 @@ def demo_run(
     customers: Annotated[
         int | None, typer.Option(help="Customers in all, when the world is built; 3,590 if left out.")
     ] = None,
+    no_wait: NoWait = False,
 ) -> None:
     """Build the demo world, register its companies, serve their CRM, and run the whole line on them."""
     from orchestration.cli import demo_crm
@@ -29,7 +31,7 @@ def demo_run(
         with warehouse.connect() as conn:
             for company in demo_crm.register(settings, conn):
                 console.print(f"{company.name} is registered as company {company.company_id}.")
-        run_job(settings, warehouse, "sync_and_score", None)
+        run_job(settings, warehouse, "sync_and_score", None, no_wait=no_wait)
     _print_next_steps()
 
 

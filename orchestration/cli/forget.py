@@ -21,6 +21,7 @@ def forget(
     """
     from pipeline.prediction.tasks import CUSTOMER_TASKS
     from warehouse.clock import Clock
+    from warehouse.one_writer import one_writer
     from warehouse.privacy import erasure
 
     with open_company(company) as (settings, warehouse, owner):
@@ -30,15 +31,17 @@ def forget(
             console.print(f"  {relation:40} {count:>8,}")
         if rows and not yes and not typer.confirm(f"Erase these rows of one customer of {company}, for good?"):
             raise CommandFailed("Nothing was erased.")
-        receipt = erasure.forget_customer(
-            warehouse,
-            CUSTOMER_TASKS,
-            owner,
-            customer,
-            actor=getpass.getuser(),
-            now=Clock.from_settings(settings).for_company(owner),
-            next_training=next_training(datetime.now(UTC)),
-        )
+        # A run under way would write again what it has read already.
+        with one_writer(warehouse, f"churn forget --company {company}", say=console.print):
+            receipt = erasure.forget_customer(
+                warehouse,
+                CUSTOMER_TASKS,
+                owner,
+                customer,
+                actor=getpass.getuser(),
+                now=Clock.from_settings(settings).for_company(owner),
+                next_training=next_training(datetime.now(UTC)),
+            )
     console.print(
         f"Erased {sum(receipt.rows.values()):,} rows of {len(receipt.rows)} tables; receipt {receipt.erasure_id} in "
         "ops.erasures. Followers of the feed were sent a delete; the next run makes the figures by month again."

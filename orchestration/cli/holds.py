@@ -36,7 +36,7 @@ def holds(
     if context.invoked_subcommand:
         return
     from pipeline.prediction.tasks import task_named
-    from warehouse.publication.holds import list_holds
+    from warehouse.publication.holds import list_holds, ways_out
     from warehouse.roles import Role
 
     binding = task_named(task)
@@ -51,6 +51,9 @@ def holds(
             console.print(_holds_table(each, holds))
             if date:
                 console.print(_flips_table(conn, binding, each, date.date()))
+            for hold in holds:
+                if hold.is_open and not hold.accepted_by:
+                    console.print(escape(f"{hold.as_of_date}: {ways_out(each.slug, task, hold.as_of_date)}"))
 
 
 @holds_app.command("accept")
@@ -67,8 +70,10 @@ def holds_accept(
     with open_task(company, task) as (settings, warehouse, held, _), warehouse.connect() as conn:
         now = Clock.from_settings(settings).for_company(held)
         accept(conn, held.company_id, task, date.date(), now, getpass.getuser(), because)
-    following = "score" if date.date() == now.date() else "replay"
-    console.print(f"Accepted. `churn {following} --company {escape(company)}` publishes it.")
+    which = f"--company {company}"
+    is_current = date.date() == now.date()
+    following = f"score {which}" if is_current else f"replay {which} --task {task} --date {date.date()}"
+    console.print(f"Accepted. `churn {escape(following)}` publishes it.")
 
 
 def replay(company: CompanySlug, date: Day = None, task: TaskName = "churn") -> None:
@@ -79,15 +84,22 @@ def replay(company: CompanySlug, date: Day = None, task: TaskName = "churn") -> 
     from pipeline.features.dbt import prepare_manifest
     from pipeline.prediction.scoring import Scorer
     from pipeline.publication.replay import replay_held_dates
+    from warehouse.one_writer import one_writer
 
-    with open_task(company, task) as (settings, warehouse, repaired, binding):
+    with (
+        open_task(company, task) as (settings, warehouse, repaired, binding),
+        one_writer(warehouse, f"churn replay --company {company}", say=console.print),
+    ):
         prepare_manifest(settings)
         scorer = Scorer.from_settings(binding, warehouse, settings)
         done = replay_held_dates(settings, warehouse, binding, scorer, repaired, date.date() if date else None)
     for day in done.published:
         console.print(f"{company}: {day} is published, as the source said it.")
     if not done.published and not done.held:
-        console.print(f"{company}: no past date is held.")
+        console.print(
+            f"{company}: no past date is held. Today's scores are published by `churn score --company {company}`, once "
+            "the source is repaired or what held them is accepted."
+        )
     if done.held:
         raise CommandFailed(str(done.describe_failure()))
 
@@ -104,7 +116,7 @@ def _holds_table(company: Company, holds: list[Hold]) -> Table:
             f"{hold.scores:,}",
             f"{hold.flips:,}",
             f"[{'yellow' if hold.is_open else 'green'}]{state}[/]",
-            escape("; ".join(f"{reason['name']}: {reason['detail']}" for reason in hold.reasons)),
+            escape(hold.why),
         )
     return table
 

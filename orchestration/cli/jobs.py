@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from orchestration.cli.options import OptionalCompany, TaskName
+from orchestration.cli.options import NoWait, OptionalCompany, TaskName
 from orchestration.cli.terminal import CommandFailed, console, open_task, open_warehouse
 
 if TYPE_CHECKING:
@@ -27,13 +27,14 @@ def train(
         int | None, typer.Option(min=1, help="Trials of settings to search, resumed ones counted; none: no search.")
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=0.001, help="Seconds to search settings for.")] = None,
+    no_wait: NoWait = False,
 ) -> None:
     """Train again; a challenger replaces a champion only if it is better on the same rows."""
     from orchestration.automation import TRAINING, for_each_task
 
     config = {"retrain": "always", "cause": "asked"}
     budget = {name: value for name, value in (("trials", trials), ("seconds", seconds)) if value is not None}
-    _run("train", company, for_each_task(TRAINING, {**config, **budget}))
+    _run("train", company, for_each_task(TRAINING, {**config, **budget}), no_wait=no_wait)
 
 
 def score(
@@ -43,29 +44,31 @@ def score(
         typer.Option("--customer", help="A customer's id: show that one score and its reasons only."),
     ] = None,
     task: TaskName = "churn",
+    no_wait: NoWait = False,
 ) -> None:
     """Score and publish from what the warehouse holds, without asking the CRM.
 
     With --customer one customer of --company is scored by the champion and shown; nothing is kept or published.
     """
     if customer is None:
-        _run("score", company)
+        _run("score", company, no_wait=no_wait)
     elif company is None:
         raise CommandFailed("Say whose customer it is: `churn score --company SLUG --customer ID`.")
     else:
         _show_score(company, customer, task)
 
 
-def run(company: OptionalCompany = None) -> None:
+def run(company: OptionalCompany = None, no_wait: NoWait = False) -> None:
     """The whole line: sync, features, training where due, scores, dashboards' tables."""
-    _run("sync_and_score", company)
+    _run("sync_and_score", company, no_wait=no_wait)
 
 
 def backfill(
     dates: Annotated[list[str], typer.Argument(metavar="DATE...", help="As 2025-03-01: dates to build.")],
+    no_wait: NoWait = False,
 ) -> None:
     """Build the features and labels of some past dates from scratch, all companies, in one run."""
-    _run("backfill_dates", None, {"ops": {"dbt_models": {"config": {"as_of_dates": dates}}}})
+    _run("backfill_dates", None, {"ops": {"dbt_models": {"config": {"as_of_dates": dates}}}}, no_wait=no_wait)
 
 
 def _show_score(slug: str, customer: str, task: str) -> None:
@@ -80,9 +83,15 @@ def _show_score(slug: str, customer: str, task: str) -> None:
         console.print(escape(line))
 
 
-def _run(job_name: str, company: str | None, run_config: Mapping[str, object] | None = None) -> None:
+def _run(
+    job_name: str,
+    company: str | None,
+    run_config: Mapping[str, object] | None = None,
+    *,
+    no_wait: bool = False,
+) -> None:
     with open_warehouse() as (settings, warehouse):
-        run_job(settings, warehouse, job_name, company, run_config)
+        run_job(settings, warehouse, job_name, company, run_config, no_wait=no_wait)
 
 
 def run_job(
@@ -91,14 +100,21 @@ def run_job(
     job_name: str,
     company: str | None,
     run_config: Mapping[str, object] | None = None,
+    *,
+    no_wait: bool = False,
 ) -> None:
-    """Run a job with its steps shown, print what it did; raises CommandFailed unless all of it went well."""
+    """Run a job with its steps shown, print what it did; raises CommandFailed unless all of it went well.
+
+    Waits for another writer, unless ``no_wait``, which raises WarehouseBusy.
+    """
     from orchestration.cli.demo_crm import crm
     from orchestration.cli.summary import print_summary
     from orchestration.job_runner import run_job as run_dagster_job
+    from warehouse.one_writer import LONGEST_WAIT, NO_WAIT
 
+    wait = NO_WAIT if no_wait else LONGEST_WAIT
     with crm(settings, warehouse):
-        outcome = run_dagster_job(settings, warehouse, job_name, company=company, run_config=run_config)
+        outcome = run_dagster_job(settings, warehouse, job_name, company=company, run_config=run_config, wait=wait)
     console.print()
     with warehouse.connect() as conn:
         print_summary(conn, console, outcome.run_id)

@@ -13,8 +13,9 @@ from ml_assets.scoring.reasons import OTHER, Reason
 from pipeline.prediction.tasks import TASKS, TaskBinding, tasks_of
 from warehouse.companies.definition import Company
 from warehouse.companies.quarantine import Quarantine, open_quarantines
-from warehouse.companies.registry import list_companies
+from warehouse.companies.registry import companies_with, list_companies
 from warehouse.publication.contract import Contract
+from warehouse.publication.holds import list_holds
 
 
 def print_summary(conn: psycopg.Connection[Any], console: Console, run_id: str) -> None:
@@ -75,6 +76,17 @@ def print_status(conn: psycopg.Connection[Any], console: Console) -> None:
             )
     console.print(table)
     print_quarantines(open_quarantines(conn), console)
+    _print_holds(conn, console)
+
+
+def _print_holds(conn: psycopg.Connection[Any], console: Console) -> None:
+    """Of each company and task that holds a date: the newest one, why, and what ends it."""
+    for binding in TASKS:
+        for company in companies_with(conn, binding.name):
+            for newest in list_holds(conn, company.company_id, binding.name, only_open=True)[:1]:
+                console.print(
+                    f"[yellow]{escape(company.slug)}: {escape(newest.sentence(company.slug, binding.name))}[/]"
+                )
 
 
 _STATUS: LiteralString = """

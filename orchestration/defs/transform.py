@@ -48,6 +48,7 @@ def dbt_models(
 ) -> Iterator[Any]:
     """Build and test the selected models for the dates that are missing; a company that this fails on is left out."""
     settings = warehouse.settings()
+    warehouse.write_alone(f"Dagster's {context.job_name} {context.run_id[:8]}", context.log.warning)
     with warehouse.open() as opened:
         opened.write_dbt_profile(_project.profiles_dir)
         variables = config.variables()

@@ -115,6 +115,7 @@ def built_beside(
 def _scratch_schemas(warehouse: Warehouse) -> Iterator[None]:
     """One proof at a time; what a killed one left behind goes first."""
     with warehouse.connect() as conn:
+        conn.execute("set local lock_timeout = '1h'")
         conn.execute("select pg_advisory_lock(%s)", [_LOCK])
         conn.commit()
         try:

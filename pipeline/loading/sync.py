@@ -173,7 +173,7 @@ class _EntitySync:
         since = None if cursor is None else cursor - OVERLAP
         load = self._versions.open_load(
             updated_since=since,
-            known_at=self._clock.for_company(self._company),
+            known_at=self._clock.known_from(self._company),
             dagster_run_id=self._dagster_run_id,
         )
         self._result = replace(self._result, load_id=load.load_id, is_backfill=load.is_backfill, updated_since=since)

@@ -15,7 +15,7 @@ from warehouse.prediction.task_relations import TaskRelations
 from warehouse.publication.contract import Contract
 from warehouse.publication.feed import Bands, compact_feed
 from warehouse.publication.gate import run_gate
-from warehouse.publication.holds import list_holds, release
+from warehouse.publication.holds import list_holds, release, ways_out
 from warehouse.publication.publish import (
     Publication,
     is_publishable,
@@ -52,9 +52,9 @@ def run_gates(warehouse: Warehouse, settings: Settings, task: TaskRelations) -> 
             # Whoever cannot be judged is held back, and the next one is judged.
             verdicts.failed[company.slug] = f"it cannot be judged: {error}"
             continue
-        failed = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
+        failed = [check.detail for check in checks if not check.passed]
         if failed:
-            verdicts.failed[company.slug] = "; ".join(failed)
+            verdicts.failed[company.slug] = f"{'; '.join(failed)}. {ways_out(company.slug, task.name, date)}"
         else:
             verdicts.passed[company.slug] = f"{len(checks)} checks passed for {date}: {checks[0].detail}"
     return verdicts
@@ -82,11 +82,7 @@ def what_stands(warehouse: Warehouse, contract: Contract, slug: str) -> dict[str
         company = get_company(conn, slug)
         held = list_holds(conn, company.company_id, contract.task, only_open=True)
         standing = newest_publication(conn, contract, company.company_id)
-    if held:
-        newest = max(hold.as_of_date for hold in held)
-        status = f"the gate holds {newest} back: `churn holds --company {slug}` says why"
-    else:
-        status = "nothing new since the last publication"
+    status = held[0].sentence(slug, contract.task) if held else "nothing new since the last publication"
     if standing is None:
         return {"status": f"{status}; nothing is published yet"}
     return {

@@ -19,7 +19,7 @@ from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_store import rows_at
 from warehouse.publication.gate import run_gate
-from warehouse.publication.holds import Hold, Knowledge, list_holds, release
+from warehouse.publication.holds import Hold, Knowledge, list_holds, release, ways_out
 from warehouse.publication.publish import discard_staged, publish_staged_scores
 from warehouse.roles import Role
 from warehouse.settings import Settings
@@ -27,7 +27,7 @@ from warehouse.settings import Settings
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay did: dates published, and those that are held still, with the reasons."""
+    """What a replay did: dates published, and those that are held still, each with what is wrong and what helps."""
 
     published: list[date] = field(default_factory=list)
     held: dict[date, str] = field(default_factory=dict)
@@ -70,9 +70,9 @@ def replay_held_dates(
             scorer.stage_rows(company, rows, _model_of(company, hold))
             with warehouse.connect(Role.ml) as conn:
                 checks = run_gate(conn, task, company, day, now, knowledge)
-            failed = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
+            failed = [check.detail for check in checks if not check.passed]
             if failed:
-                done.held[day] = "; ".join(failed)
+                done.held[day] = f"{'; '.join(failed)}. {ways_out(company.slug, binding.name, day)}"
                 with warehouse.connect(Role.ml) as conn:
                     discard_staged(conn, company.company_id, task.name)
                 continue

@@ -12,7 +12,7 @@ from pipeline.watching.grades_and_drift import whole_grade
 from warehouse.companies.registry import companies_with
 from warehouse.prediction.drift_log import read_drift
 from warehouse.prediction.score_grades import read_grades
-from warehouse.publication.holds import list_holds
+from warehouse.publication.holds import list_holds, ways_out
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,8 @@ def open_holds(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
             figures[company.slug] = "nothing held"
             continue
         newest = holds[0]
-        reasons = "; ".join(reason["detail"] for reason in newest.reasons)
-        summary = (
-            f"{len(holds)} date(s) held, the newest {newest.as_of_date} ({newest.flips} risk levels would have "
-            f"changed): {reasons}. After the repair: churn replay --company {company.slug}"
+        faults[company.slug] = figures[company.slug] = (
+            f"{len(holds)} date(s) held, the newest {newest.as_of_date} ({newest.flips:,} risk levels would have "
+            f"changed): {newest.why}. {ways_out(company.slug, task, newest.as_of_date)}"
         )
-        faults[company.slug] = figures[company.slug] = summary
     return WatchVerdict(faults, figures)

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.xdist_group("wheel")
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"orchestration", "pipeline", "ml_assets", "warehouse", "foundation", "demo"}
+DBT_PLUGIN = "dbt_warehouse.py"
+"""It stands beside the packages, where dbt looks for plugins."""
 WHERE_THINGS_ARE = """
 import {packages}
 from pipeline.features.catalogue import PROJECT_DIRECTORY
@@ -91,9 +93,9 @@ def test_it_carries_what_git_has_of_the_packages_and_the_sql_and_nothing_else(wh
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (metadata,) = (archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == PACKAGES
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {*PACKAGES, DBT_PLUGIN}
     carried = {name.removeprefix("pipeline/data/") for name in names if ".dist-info" not in name}
-    assert carried == _tracked(*PACKAGES, "dbt_project", "dashboards")
+    assert carried == _tracked(*PACKAGES, DBT_PLUGIN, "dbt_project", "dashboards")
     assert re.search(r"^Requires-Dist: fastapi; extra == .demo.$", metadata, re.MULTILINE)
 
 

@@ -299,6 +299,8 @@ class EmbeddedServer:
                         owner, sql.Literal(self._folder.password(OWNER))
                     )
                 )
+            # Who holds a lock since when is for its eyes, whichever role that session has.
+            connection.execute(sql.SQL("grant pg_read_all_stats to {}").format(owner))
             if not has_database:
                 connection.execute(sql.SQL("create database {} owner {}").format(database, owner))
             # A company's login has no business there: what it made in them would keep it from being removed.

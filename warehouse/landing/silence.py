@@ -2,17 +2,20 @@
 
 Counted by when things happened, so that an outage that was repaired leaves no mark in the weeks that the next day is
 judged by. The same hours of the same weekdays are compared: a shop that is closed on Sundays is not silent on Monday.
+Only hours that a load has covered are counted: what happened after the last load is not missing, but unread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from statistics import fmean, median, variance
 from typing import Any, LiteralString
 
 import psycopg
+
+from warehouse import relations
 
 WINDOWS = (1, 3, 7)
 WEEKS = 8
@@ -52,31 +55,57 @@ _COUNTS: Mapping[str, LiteralString] = {
 
 @dataclass(frozen=True)
 class Silence:
-    """An entity of which too little came: `seen` records in the last `days`, where `usual` (the median) is normal."""
+    """An entity of which too little came: `seen` records in the last `days`, where `usual` (the median) is normal.
+
+    `until` is where the days end, in UTC.
+    """
 
     entity: str
     days: int
     seen: int
     usual: float
+    until: datetime | None = None
 
     def __str__(self) -> str:
-        return f"{self.entity}: {self.seen} in the last {self.days} day(s), usually {self.usual:g}"
+        span = "day" if self.days == 1 else f"{self.days} days"
+        end = f" up to {self.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.until else ""
+        return f"far fewer {self.entity} than usual: {self.seen:,} in the {span}{end}, usually {self.usual:,.10g}"
 
 
 def silent_entities(
     conn: psycopg.Connection[Any], company_id: int, entities: Sequence[str], end: datetime, known_before: datetime
 ) -> list[Silence]:
-    """The entities that have fallen silent in the days up to ``end``, by what was known before that moment."""
+    """The entities that have fallen silent in the days up to ``end``, by what was known before ``known_before``.
+
+    Where an entity's last load was earlier than ``end``, its days end there; one that was never loaded is not judged.
+    """
+    covered = _covered_until(conn, company_id, known_before)
     silences = []
     for entity in entities:
+        if entity not in covered:
+            continue
+        until = min(covered[entity], end)
         rows = conn.execute(
             _COUNTS[entity],
-            {"company": company_id, "end": end, "known": known_before, "start": end - timedelta(days=_DAYS)},
+            {"company": company_id, "end": until, "known": known_before, "start": until - timedelta(days=_DAYS)},
         ).fetchall()
         silence = judge(entity, dict(rows))
         if silence:
-            silences.append(silence)
+            silences.append(replace(silence, until=until))
     return silences
+
+
+def _covered_until(conn: psycopg.Connection[Any], company_id: int, known_before: datetime) -> dict[str, datetime]:
+    """Up to which moment each entity was read by a load that had succeeded; a first load's versions count at once."""
+    return dict(
+        conn.execute(
+            relations.compose("""
+            select entity, max(known_at) from {load_log}
+            where company_id = %s and status = 'succeeded' and (is_backfill or known_at < %s) group by entity
+            """),
+            [company_id, known_before],
+        ).fetchall()
+    )
 
 
 def judge(entity: str, by_day: Mapping[int, int]) -> Silence | None:

@@ -37,7 +37,11 @@ LARGEST_RISE_OF_MISSING = 0.2
 
 @dataclass(frozen=True)
 class GateCheck:
-    """One question that staged scores must answer before they are published."""
+    """One question that staged scores must answer before they are published.
+
+    ``name`` states what is good and is what an acceptance goes by. ``detail`` is for people: what was looked at, and
+    where the check failed a sentence that says what is wrong, what was seen and what is usual.
+    """
 
     name: str
     passed: bool
@@ -150,11 +154,14 @@ def _covers_the_matrix(
     )
     again = rows - extra - entities
     entity = task.contract.entity
+    name = f"every active {entity} has a score"
+    if rows > 0 and missing == extra == again == 0:
+        return GateCheck(name, True, f"{entities:,} {entity}s, each with one score")
     detail = (
-        f"{entities} {entity}s; {missing} active ones without a score, {extra} scores without a feature row, "
-        f"{again} of a {entity} who has one already"
+        f"the scores are not those of the {entities:,} active {entity}s: {missing:,} {entity}s have none, "
+        f"{extra:,} scores are without a feature row, {again:,} of a {entity} who has one already"
     )
-    return GateCheck(f"every active {entity} has a score", rows > 0 and missing == extra == again == 0, detail)
+    return GateCheck(name, False, detail)
 
 
 @dataclass(frozen=True)
@@ -217,12 +224,14 @@ def _read_staged(conn: psycopg.Connection[Any], task: TaskRelations, company_id:
 
 def _probabilities_in_range(staged: _Staged) -> GateCheck:
     bad = staged.out_of_range
-    return GateCheck("probabilities lie between 0 and 1", bad == 0, f"{bad} outside")
+    detail = f"{bad:,} scores have a probability outside 0 to 1, or no percentile" if bad else "none lies outside"
+    return GateCheck("probabilities lie between 0 and 1", bad == 0, detail)
 
 
 def _reasons_add_up(staged: _Staged) -> GateCheck:
     bad = staged.not_adding_up
-    return GateCheck("reasons add up to the published log-odds", bad == 0, f"{bad} rows where they do not")
+    detail = f"the reasons of {bad:,} scores do not add up to their log-odds" if bad else "those of every score do"
+    return GateCheck("reasons add up to the published log-odds", bad == 0, detail)
 
 
 def _no_sudden_loss(
@@ -237,10 +246,12 @@ def _no_sudden_loss(
         [company_id, as_of_date],
     )
     now = staged.of_the_date
+    is_enough = now >= SMALLEST_SHARE_OF_PREVIOUS * before
+    words = f"{now:,} {task.contract.entity}s after {before:,} in the set before"
     return GateCheck(
         f"no sudden loss of {task.contract.entity}s",
-        now >= SMALLEST_SHARE_OF_PREVIOUS * before,
-        f"{now} {task.contract.entity}s after {before}",
+        is_enough,
+        words if is_enough else f"more than half of the {task.contract.entity}s are gone: {words}",
     )
 
 
@@ -269,10 +280,12 @@ def _rests_on_fresh_loads(
         {"company": company_id, "date": as_of_date, "days": OLDEST_LOAD_DAYS, "known": known.before},
     ).fetchall()
     stale = ", ".join(
-        f"{entity} (last load {at:%Y-%m-%d %H:%M} UTC)" if at else f"{entity} (never)" for entity, at in rows
+        f"{entity} were last loaded on {at:%Y-%m-%d at %H:%M} UTC" if at else f"{entity} were never loaded"
+        for entity, at in rows
     )
     detail = (
-        f"what was known before {as_of_date} is older than {OLDEST_LOAD_DAYS} days, or a load failed since: {stale}"
+        f"the data is too old for {as_of_date}: {stale}; usual is within {OLDEST_LOAD_DAYS} days before the date, "
+        "or one where a load failed since"
         if stale
         else f"every table was loaded within {OLDEST_LOAD_DAYS} days before {as_of_date}"
     )
@@ -290,23 +303,7 @@ def _no_source_is_silent(
     name = "no source fell silent"
     if standing is None:
         return GateCheck(name, True, "nothing is published yet that could stand instead")
-    ends = dict(
-        conn.execute(
-            relations.compose("""
-            select entity, max(known_at) from {load_log}
-            where company_id = %s and status = 'succeeded' and not is_backfill and known_at < %s group by entity
-            """),
-            [company.company_id, known.before],
-        ).fetchall()
-    )
-    midnight = midnight_of(as_of_date)
-    silent = [
-        silence
-        for entity in company.entities
-        for silence in silent_entities(
-            conn, company.company_id, [entity], min(ends.get(entity, midnight), midnight), known.before
-        )
-    ]
+    silent = silent_entities(conn, company.company_id, company.entities, midnight_of(as_of_date), known.before)
     detail = "; ".join(map(str, silent)) or f"as much as usual from {', '.join(company.entities)}"
     return GateCheck(name, not silent, detail)
 
@@ -346,7 +343,10 @@ def _no_table_shrank(
             "shrinkage": LARGEST_SHRINKAGE,
         },
     ).fetchall()
-    shrunk = "; ".join(f"{entity}: {now} records in the source after {before}" for entity, before, now in rows)
+    shrunk = "; ".join(
+        f"the source lost {entity}: it counts {now:,} after {before:,} at the last publication"
+        for entity, before, now in rows
+    )
     return GateCheck(name, not shrunk, shrunk or f"no table lost more than {LARGEST_SHRINKAGE:.0%} of its records")
 
 

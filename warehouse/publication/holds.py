@@ -70,6 +70,19 @@ class Hold:
         """Whether its scores are still held."""
         return self.released_at is None
 
+    @property
+    def why(self) -> str:
+        """What was seen and what is usual, of each check that failed."""
+        return "; ".join(reason["detail"] for reason in self.reasons)
+
+    def sentence(self, slug: str, task: str) -> str:
+        """One sentence on what is held, and the commands that end it, for the company of this slug."""
+        stands = f"those of {self.standing_date} stand" if self.standing_date else "none were published before"
+        return (
+            f"The scores for {self.as_of_date} are held back, {stands}: {self.why}. "
+            f"{ways_out(slug, task, self.as_of_date)}"
+        )
+
 
 @dataclass(frozen=True)
 class Flip:
@@ -80,6 +93,15 @@ class Flip:
     held_level: str
     published_probability: float
     held_probability: float
+
+
+def ways_out(slug: str, task: str, as_of_date: date) -> str:
+    """The commands that end a hold, ready to be typed: where what was found is right, and after a repair."""
+    which = f"--company {slug} --task {task} --date {as_of_date}"
+    return (
+        f'If that is no outage: `churn holds accept {which} --because "..."`. '
+        f"Once the source is repaired: `churn replay {which}`, from the day after."
+    )
 
 
 def hold(

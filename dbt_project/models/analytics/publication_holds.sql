@@ -14,7 +14,7 @@ reasons_of_holds as (
         holds.company_id,
         holds.task,
         holds.as_of_date,
-        string_agg((checks.failed ->> 'name') || ': ' || (checks.failed ->> 'detail'), '; ') as reasons
+        string_agg(checks.failed ->> 'detail', '; ') as reasons
     from holds
     cross join lateral jsonb_array_elements(holds.reasons) as checks (failed)
     group by holds.company_id, holds.task, holds.as_of_date

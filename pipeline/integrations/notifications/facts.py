@@ -125,12 +125,7 @@ def _held_publication(conn: Connection, company: Company, clock: Clock) -> Itera
     for held in list_holds(conn, company.company_id, CHURN.task, only_open=True)[:1]:
         if held.held_at < since or held.accepted_by:
             continue
-        why = "; ".join(f"{reason['name']}: {reason['detail']}" for reason in held.reasons)
-        stands = f"those of {held.standing_date} stand" if held.standing_date else "none were published before"
-        sentence = (
-            f"The scores for {held.as_of_date} are held back, {stands}; {held.flips:,} customers would change their "
-            f"risk level. {why}"
-        )
+        sentence = f"{held.sentence(company.slug, CHURN.task)} {held.flips:,} customers would change their risk level."
         yield _alert("held_publication", f"{held.as_of_date}", sentence, company)
 
 

@@ -224,7 +224,8 @@ def test_a_held_date_is_replayed_as_the_source_said_it_and_nothing_else_moves(
             " returning load_id"
         ).fetchone()
     too_early = churn("replay", "--company", company.slug, "--date", f"{held}")
-    assert str(too_early.exception).startswith(f"{held} is held still: features rest on fresh loads")
+    assert str(too_early.exception).startswith(f"{held} is held still: the data is too old for {held}: ")
+    assert f"`churn holds accept --company {company.slug} --task churn --date {held}" in str(too_early.exception)
     with warehouse.connect() as connection:
         connection.execute("update ops.load_log set status = 'succeeded' where load_id = %s", newest_load)
     done = churn("replay", "--company", company.slug)

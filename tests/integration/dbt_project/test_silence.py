@@ -1,4 +1,4 @@
-"""Where churn is silence, labels, reports and the check of a company say of the same customers that they left, and when."""
+"""Where churn is silence, labels, reports and the check of a company say of the same customers that they left."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def test_each_label_is_the_end_of_the_spell_in_which_the_date_lies(
         labels as (
             select customer_id, as_of_date, churned_at from features.churn_labels
             where company_id = %(company_id)s and is_churned is not null
-                and customer_id in (select customer_id from staging.stg_crm__customers where company_id = %(company_id)s)
+                and customer_id in (
+                    select customer_id from staging.stg_crm__customers where company_id = %(company_id)s
+                )
         )
         select
             (select count(*) from labels), (select count(churned_at) from labels),

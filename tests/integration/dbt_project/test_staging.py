@@ -69,8 +69,9 @@ def test_of_versions_with_one_updated_at_the_one_known_later_stands_in_front_and
             (1, AT.replace(day=10), AT.replace(day=10), left_at),
         ):
             connection.execute(
-                "insert into raw.customers (company_id, customer_id, updated_at, revision, made_at, known_at, is_backfill,"
-                " is_deleted, load_id, created_at, cancelled_at) values (1, 'anna', %s, %s, %s, %s, %s, false, 1, %s, %s)",
+                "insert into raw.customers (company_id, customer_id, updated_at, revision, made_at, known_at,"
+                " is_backfill, is_deleted, load_id, created_at, cancelled_at)"
+                " values (1, 'anna', %s, %s, %s, %s, %s, false, 1, %s, %s)",
                 [AT, revision, made_at, known_at, revision == 0, AT, cancelled_at],
             )
         connection.commit()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from warehouse.clock import Clock
 from warehouse.settings import Settings
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+YEAR_3000 = datetime(3000, 1, 1)  # noqa: DTZ001 - hypothesis adds the zone
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,14 @@ def test_a_company_with_a_clock_of_its_own_is_asked_first() -> None:
     clock = Clock(NOON)
     assert clock.for_company(SomeCompany(NOON - timedelta(days=400))) == NOON - timedelta(days=400)
     assert clock.for_company(SomeCompany(None)) == NOON
+
+
+@given(st.datetimes(max_value=YEAR_3000, timezones=st.just(UTC)))
+def test_what_is_loaded_at_midnight_is_known_to_the_day_that_begins_and_at_no_other_moment(now: datetime) -> None:
+    midnight = datetime.combine(now.date(), time(), UTC) + timedelta(days=1)
+    assert midnight - Clock(midnight).known_from(SomeCompany(None)) == timedelta.resolution
+    if now.time() != time():
+        assert Clock().known_from(SomeCompany(now)) == now
 
 
 def test_a_clock_without_an_offset_is_refused() -> None:

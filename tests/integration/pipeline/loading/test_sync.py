@@ -68,6 +68,16 @@ def sync(warehouse: Warehouse, company: Company, settings: Settings) -> Sync:
     return run
 
 
+def test_a_load_under_a_clock_at_midnight_is_known_to_the_day_that_the_clock_says(
+    warehouse: Warehouse, sync: Sync
+) -> None:
+    moved_to = datetime(2025, 6, 20, tzinfo=UTC)
+    sync()
+    assert sync(now=moved_to).status == "succeeded"
+    rows = query(warehouse, "select max(known_at) < '2025-06-20T00:00Z' from ops.load_log")
+    assert rows == [(True,)]
+
+
 def query(warehouse: Warehouse, text: str) -> list[tuple[Any, ...]]:
     with warehouse.connect(Role.operator) as connection:
         return connection.execute(text).fetchall()

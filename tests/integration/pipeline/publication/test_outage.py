@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from pipeline.prediction.tasks import task_named
@@ -54,17 +55,48 @@ class World:
                 },
             )
 
-    def load(self, day: date, *, customers_live: int = CUSTOMERS, failed: tuple[str, ...] = ()) -> None:
-        """Loads of the evening: they succeed, whatever they bring."""
-        at = _at(day, 23)
+    def pay_by_the_hour(
+        self, conn: psycopg.Connection[Any], start: datetime, end: datetime, *, is_backfill: bool = False
+    ) -> None:
+        """Three customers pay in each hour from `start` on, before `end`, when a load reads them."""
+        conn.execute(
+            "insert into raw.payments (company_id, payment_id, updated_at, known_at, is_backfill, is_deleted, load_id,"
+            " customer_id, kind, status, paid_at)"
+            " select %(company)s, format('h%%s-%%s', extract(epoch from hour), customer), hour,"
+            " case when %(is_backfill)s then hour else %(end)s end, %(is_backfill)s, false, 1,"
+            " 'c' || (extract(epoch from hour)::bigint / 3600 * 3 + customer) %% %(customers)s,"
+            " 'charge', 'succeeded', hour"
+            " from generate_series(%(start)s, %(end)s - interval '1 second', interval '1 hour') as hour,"
+            " generate_series(0, 2) as customer",
+            {
+                "company": self.company.company_id,
+                "is_backfill": is_backfill,
+                "start": start,
+                "end": end,
+                "customers": CUSTOMERS,
+            },
+        )
+
+    def load(
+        self,
+        day: date,
+        *,
+        customers_live: int = CUSTOMERS,
+        failed: tuple[str, ...] = (),
+        hour: int = 23,
+        is_backfill: bool = False,
+    ) -> None:
+        """Loads of the evening, or of another hour: they succeed, whatever they bring."""
+        at = _at(day, hour)
         with self.warehouse.connect() as conn:
             for entity in self.company.entities:
                 conn.execute(
                     "insert into ops.load_log (company_id, entity, is_backfill, known_at, status, finished_at,"
-                    " source_live) values (%s, %s, false, %s, %s, %s, %s)",
+                    " source_live) values (%s, %s, %s, %s, %s, %s, %s)",
                     [
                         self.company.company_id,
                         entity,
+                        is_backfill,
                         at,
                         "failed" if entity in failed else "succeeded",
                         at,
@@ -158,7 +190,9 @@ def test_payments_that_stop_for_three_days_flip_nobody_and_are_replayed_after_th
         # From the last good day's midnight on the source answers, and gives no payments.
         world.load(_after(days - 1))
         world.build(_after(days))
-        assert world.score(_after(days)) == {SILENT: "payments: 0 in the last 1 day(s), usually 30"}
+        until = f"{_after(days - 1)} 23:00 UTC"
+        words = f"far fewer payments than usual: 0 in the day up to {until}, usually 30"
+        assert world.score(_after(days)) == {SILENT: words}
         with pytest.raises(NotPublishable):
             world.publish(_after(days))
     assert world.high() == 0
@@ -197,6 +231,43 @@ def test_payments_that_stop_for_three_days_flip_nobody_and_are_replayed_after_th
     assert world.high() == 0
 
 
+DAILY = (6,)
+HOURLY = tuple(range(24))
+
+
+@pytest.mark.parametrize("hours", [DAILY, HOURLY], ids=["daily", "hourly"])
+def test_a_day_of_which_hours_were_never_read_is_not_silent_on_the_first_days(
+    warehouse: Warehouse, world: World, hours: tuple[int, ...]
+) -> None:
+    """The first load is at 06:00, as the README's is: what happened later that day is read on the next one."""
+    with warehouse.connect() as conn:
+        conn.execute("truncate ops.load_log, raw.payments")
+        conn.execute("delete from predictions.churn_publications_v1")
+    first_day = LAST_GOOD_DAY
+    first_load = _at(first_day, 6)
+    with warehouse.connect() as conn:
+        world.pay_by_the_hour(conn, first_day - timedelta(days=75), first_load, is_backfill=True)
+    world.load(first_day, hour=6, is_backfill=True)
+    read_until = first_load
+    for days in range(3):
+        day = _after(days)
+        world.build(day)
+        assert world.score(day) == {}, f"day {days + 1}"
+        world.publish(day)
+        for load in (_at(day, hour) for hour in hours):
+            if load > read_until:
+                with warehouse.connect() as conn:
+                    world.pay_by_the_hour(conn, read_until, load)
+                world.load(day, hour=load.hour)
+                read_until = load
+    # From here on the source answers and gives nothing.
+    for days in (3, 4):
+        for hour in hours:
+            world.load(_after(days), hour=hour)
+    world.build(_after(5))
+    assert set(world.score(_after(5))) == {SILENT}
+
+
 def test_a_load_that_failed_holds_what_rests_on_more_than_a_day_ago(world: World) -> None:
     tomorrow, day_after = _after(1), _after(2)
     world.load(LAST_GOOD_DAY, failed=("payments",))
@@ -213,7 +284,9 @@ def test_a_table_that_shrank_in_the_source_holds_publication(world: World) -> No
     world.pay(LAST_GOOD_DAY, LAST_GOOD_DAY)
     world.load(LAST_GOOD_DAY, customers_live=50)
     world.build(tomorrow)
-    assert world.score(tomorrow) == {"no table shrank": "customers: 50 records in the source after 60"}
+    assert world.score(tomorrow) == {
+        "no table shrank": "the source lost customers: it counts 50 after 60 at the last publication"
+    }
 
 
 def test_a_feature_that_goes_missing_for_many_at_once_holds_publication_and_a_few_do_not(world: World) -> None:

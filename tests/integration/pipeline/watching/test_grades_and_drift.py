@@ -376,11 +376,14 @@ def test_holds_are_listed_looked_into_and_accepted_by_command(
     with warehouse.connect(Role.ml) as conn:
         hold(conn, CHURN.relations.contract, company.company_id, held, NOW, {"no source fell silent": "payments: 0"})
     listed = churn("holds", "--company", "acme", "--date", f"{held}").output
-    assert re.search(r"2026-02-06 +2026-02-05 +2 +1 +held +no source fell silent: payments: 0", listed)
+    assert re.search(r"2026-02-06 +2026-02-05 +2 +1 +held +payments: 0", listed)
+    which = f"--company acme --task churn --date {held}"
+    assert f"`churn holds accept {which} --because" in listed
+    assert f"`churn replay {which}`" in listed
     assert re.search(r"c0 +low 5\.0% +high 90\.0%", listed)
     accept = ("holds", "accept", "--company", "acme", "--because", "closed week")
     accepted = churn(*accept, "--date", f"{held}").output
-    assert accepted.startswith("Accepted. `churn replay --company acme` publishes it.")
+    assert accepted.startswith(f"Accepted. `churn replay {which}` publishes it.")
     assert "accepted" in churn("holds").output
     with pytest.raises(
         NotHeld, match="acme: No churn scores of 2026-02-09 are held; `churn holds` lists those that are"

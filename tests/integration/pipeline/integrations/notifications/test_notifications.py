@@ -179,7 +179,9 @@ def test_held_scores_a_shrinking_source_and_a_changed_model_are_told(
     assert len(waiting) == 8
     assert mail["Subject"] == "Acme & Sons: 1 publication held, 1 source shrinking, 2 models changed"
     assert "The scores for 2026-10-05 are held back, none were published before" in html
-    assert "no sudden loss: 4 after 20" in html
+    assert "4 after 20" in html
+    assert "no sudden loss" not in html
+    assert "churn holds accept --company acme --task churn --date 2026-10-05" in html
     assert "Promoted: churn_acme v2 scores instead of v1. Better by 0.03." in html
     assert "The source has 300 customers, and had 1,000 in the week before." in html
     assert "Degraded: scores now rest on a rule, and rested on a model of its own." in html

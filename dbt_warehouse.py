@@ -1,0 +1,89 @@
+"""dbt's plugins in this warehouse: its sessions rest on what ours do, and a build by hand is the one writer, too.
+
+dbt loads every module whose name begins with dbt_ and makes its ``plugins``. A hook of the project could do neither:
+dbt closes the session of its hooks before the first model is built, and each model has a session of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+import click
+from dbt.flags import get_flags
+from dbt.plugins.manager import dbtPlugin
+from sqlalchemy import URL
+
+from warehouse import sessions
+from warehouse.connection import Warehouse
+from warehouse.errors import WarehouseUnreachable
+from warehouse.one_writer import LONGEST_WAIT, one_writer
+
+WRITING = {"build", "clone", "retry", "run", "seed", "snapshot"}
+
+
+class SessionSettings(dbtPlugin):  # type: ignore[misc]  # dbt has no types
+    """Gives dbt's sessions the settings of ours, by the variable that libpq reads; a profile has no place for them."""
+
+    def initialize(self) -> None:
+        """For as long as dbt's command runs. What PGOPTIONS says already goes before."""
+        context = click.get_current_context(silent=True)
+        if context is None:
+            return
+        before = os.environ.get("PGOPTIONS")
+        os.environ["PGOPTIONS"] = f"{sessions.options()} {before or ''}".strip()
+        context.call_on_close(lambda: _restore("PGOPTIONS", before))
+
+
+class OneWriter(dbtPlugin):  # type: ignore[misc]  # dbt has no types
+    """Holds the lock from before the first hook until dbt's command ends."""
+
+    def initialize(self) -> None:
+        """Take the lock. Raises WarehouseBusy, whose words dbt shows, when somebody else writes for too long."""
+        context, flags = click.get_current_context(silent=True), get_flags()
+        if context is None or flags.WHICH not in WRITING or _is_beside(flags.VARS):
+            return
+        held = ExitStack()
+        context.call_on_close(held.close)
+        try:
+            warehouse = _warehouse(context.obj["profile"].credentials)
+            if warehouse.is_migrated():
+                held.enter_context(one_writer(warehouse, f"dbt {flags.WHICH}", wait=LONGEST_WAIT, say=_say))
+        except WarehouseUnreachable:
+            # dbt says so itself, with its own retries.
+            return
+
+
+def _restore(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
+
+
+def _is_beside(variables: dict[str, Any]) -> bool:
+    """Whether what is built stands in schemas of its own, as a proof's does, and crosses nobody's."""
+    return bool(variables.get("schema_suffix"))
+
+
+def _warehouse(credentials: Any) -> Warehouse:
+    tls = {name: getattr(credentials, name, None) for name in ("sslmode", "sslcert", "sslkey", "sslrootcert")}
+    url = URL.create(
+        "postgresql",
+        username=credentials.user,
+        password=credentials.password,
+        host=credentials.host,
+        port=int(credentials.port),
+        database=credentials.database,
+        query={name: value for name, value in tls.items() if value},
+    )
+    return Warehouse(url.render_as_string(hide_password=False))
+
+
+def _say(words: str) -> None:
+    sys.stderr.write(f"{words}\n")
+
+
+plugins = [SessionSettings, OneWriter]
