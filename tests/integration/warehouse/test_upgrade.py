@@ -26,6 +26,7 @@ from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.migrate import current_revision, migrate, newest_revision
+from warehouse.relations import ENTITY_RELATIONS
 from warehouse.roles import Role, relations_open_to_all_companies
 
 RELEASE = Path(__file__).parents[2] / "fixtures" / "release_0_1_0.sql.xz"
@@ -114,14 +115,26 @@ def _in_order(rows: Iterator[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
 
 
+ADDED: dict[str, Row] = {
+    "ops.load_log": {"late": 0, "vanished": 0},
+    "ops.sync_cursors": {
+        "compared_at": None, "still_unaccounted": None, "deletions_accepted_at": None,
+        "filled_columns": [], "accepted_columns": [],
+    },
+}
+
+
 def _upgraded(relation: str, row: Row) -> Row:
     """What a row of the release must be afterwards."""
     if relation == "ops.companies":
         return {name: value for name, value in row.items() if name not in SETTINGS.values()}
     if relation == "ops.alembic_version":
         return {"version_num": newest_revision()}
-    if relation == "raw.customers":
-        return row | {"paused_at": None, "resumes_at": None}
+    if relation in {str(table) for table in ENTITY_RELATIONS.values()}:
+        pauses = {"paused_at": None, "resumes_at": None} if relation == "raw.customers" else {}
+        return row | {"revision": 0, "made_at": None, "is_vanished": False} | pauses
+    if relation in ADDED:
+        return row | ADDED[relation]
     if not relation.startswith("ml."):
         return row
     changed = {RENAMED.get(name, name): value for name, value in row.items()}
