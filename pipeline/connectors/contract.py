@@ -165,13 +165,24 @@ ENTITIES: dict[str, Entity] = {entity.name: entity for entity in (CUSTOMERS, TIC
 
 
 @dataclass(frozen=True)
+class TimeExample:
+    """A time as the source gave it, and what it was read as; `time_zone` is where it counts without an offset."""
+
+    column: str
+    given: str
+    read_as: datetime
+    time_zone: str
+
+
+@dataclass(frozen=True)
 class Chunk:
     """A run of records as a source gave them, ordered by updated_at from chunk to chunk.
 
     accepted: a table of the entity's schema. rejected: what broke the contract, with reasons.
     received: records that came, repeated and rejected ones included. ahead: records newer than the
     company's own clock, left for a later load. cursor: the newest updated_at that was read,
-    whether accepted or not; None where no record of the chunk had a readable one.
+    whether accepted or not; None where no record of the chunk had a readable one. remarks: what a person
+    should know about how the source was read, in sentences. examples: some times, as given and as read.
     """
 
     accepted: pa.Table
@@ -179,6 +190,8 @@ class Chunk:
     received: int
     cursor: datetime | None
     ahead: int = 0
+    remarks: tuple[str, ...] = ()
+    examples: tuple[TimeExample, ...] = ()
 
 
 @dataclass(frozen=True)

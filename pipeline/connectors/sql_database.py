@@ -11,11 +11,11 @@ import pyarrow as pa
 import sqlalchemy as sa
 from dlt.extract.exceptions import ResourceExtractionError
 from dlt.sources.sql_database import sql_table
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.connectors.contract import Chunk, Entity, FieldKind, Totals
 from pipeline.connectors.errors import MappingError, SourceNotFound, SourceUnreachable, UnexpectedResponse, Unreadable
-from pipeline.connectors.mapping import ColumnMapping, in_order
+from pipeline.connectors.mapping import ColumnMapping, Zones, in_order
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_table
 from pipeline.connectors.values import read_value
@@ -34,10 +34,8 @@ class TableMapping(ColumnMapping):
     schema_name: str | None = Field(default=None, alias="schema", description="Its schema.")
 
 
-class SqlSettings(BaseModel):
+class SqlSettings(Zones):
     """Connector settings of a company whose data lies in a SQL database."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     url: str = Field(description="Reference to the SQLAlchemy URL: env:NAME, file:PATH or encrypted:TOKEN.")
     tables: dict[str, TableMapping] = Field(description="By entity: customers, tickets, payments, events.")
@@ -76,7 +74,7 @@ class SqlDatabase:
         reading = mapping.applied_to(self._reading)
         updated_at = table.c[reading.source_name("updated_at")]
         if self._is_sortable(updated_at):
-            since = None if updated_since is None else self._since(updated_at, updated_since)
+            since = None if updated_since is None else self._since(updated_at, updated_since, reading)
             for rows in self._rows(table, updated_at, since, chunk_rows):
                 yield validate_table(entity, rows, reading)
             return
@@ -99,7 +97,7 @@ class SqlDatabase:
             if self._reading.has_own_clock:
                 if not self._is_sortable(updated_at):
                     return None
-                seen = updated_at <= self._in_column_terms(updated_at, self._reading.now)
+                seen = updated_at <= _in_column_terms(updated_at, self._reading.now, reading)
             query: Any = sa.select(flag, sa.func.count(), sa.func.count(key.distinct()), sa.func.count(key))
             with self._engine.connect() as connection:
                 counts: Any = connection.execute(query.select_from(table).where(seen).group_by(flag)).all()
@@ -142,7 +140,14 @@ class SqlDatabase:
                 f"there is no table {place} for {entity.name}. Tables there: {_listed(there)}.",
                 f"Mend connector_settings.tables.{entity.name}.table, or grant its user the right to see it.",
             ) from None
-        mapping.check(entity, table.columns.keys(), self._company, f"{self._source}, table {place}", "tables")
+        mapping.check(
+            entity,
+            table.columns.keys(),
+            self._company,
+            f"{self._source}, table {place}",
+            "tables",
+            attributes=self._reading.kinds_of_attributes(entity),
+        )
         return table
 
     def _rows(
@@ -182,16 +187,10 @@ class SqlDatabase:
     def _is_sortable(self, column: sa.Column[Any]) -> bool:
         return self._url.get_backend_name() != "sqlite" and isinstance(column.type, sa.DateTime | sa.Date)
 
-    def _since(self, column: sa.Column[Any], moment: datetime) -> Any:
+    def _since(self, column: sa.Column[Any], moment: datetime, reading: Reading) -> Any:
         """The lower bound as the column speaks of time; without an offset one hour comes twice in autumn."""
         has_offset = isinstance(column.type, sa.DateTime) and column.type.timezone
-        return self._in_column_terms(column, moment if has_offset else moment - REPEATED_HOUR)
-
-    def _in_column_terms(self, column: sa.Column[Any], moment: datetime) -> Any:
-        if isinstance(column.type, sa.DateTime) and column.type.timezone:
-            return moment
-        local = moment.astimezone(self._reading.time_zone).replace(tzinfo=None)
-        return local if isinstance(column.type, sa.DateTime) else local.date()
+        return _in_column_terms(column, moment if has_offset else moment - REPEATED_HOUR, reading)
 
     def _is_true(self, value: object) -> bool:
         try:
@@ -229,12 +228,20 @@ class SqlDatabase:
         return text.replace(str(self._url.password), "***") if self._url.password else text
 
 
+def _in_column_terms(column: sa.Column[Any], moment: datetime, reading: Reading) -> Any:
+    """The moment as updated_at tells it: in its own zone where it carries no offset."""
+    if isinstance(column.type, sa.DateTime) and column.type.timezone:
+        return moment
+    local = moment.astimezone(reading.zone_of("updated_at")).replace(tzinfo=None)
+    return local if isinstance(column.type, sa.DateTime) else local.date()
+
+
 def _listed(names: list[str], most: int = 30) -> str:
     return ", ".join(sorted(names)[:most]) or "none"
 
 
 def _open(settings: SqlSettings, access: Access) -> SqlDatabase:
-    return SqlDatabase(access.company, settings, access.secret(settings.url), access.reading)
+    return SqlDatabase(access.company, settings, access.secret(settings.url), settings.zoned(access.reading))
 
 
 CONNECTOR = Connector(SqlSettings, _open)

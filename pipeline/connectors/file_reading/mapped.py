@@ -1,0 +1,102 @@
+"""An entity whose records are the rows of files: columns mapped, every line counted, nothing read on a guess."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from pipeline.connectors.contract import Chunk, Entity
+from pipeline.connectors.errors import MappingError, UnexpectedResponse
+from pipeline.connectors.file_reading.declaring import columns_to_watch, lines_to_add, refuse_undeclared
+from pipeline.connectors.file_reading.opening import FileReader
+from pipeline.connectors.file_reading.overlaps import FileChunk, settle_overlaps
+from pipeline.connectors.file_reading.parts import Part
+from pipeline.connectors.file_reading.settings import FileMapping
+from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
+from pipeline.connectors.validation import Reading, validate_records, validate_table
+
+MOST_REJECTED = 50_000
+"""From here on a load ends where more records are rejected than taken: they would only fill the memory."""
+
+
+def read_mapped(entity: Entity, mapping: FileMapping, reading: Reading, files: FileReader) -> list[Chunk]:
+    """The entity's records from its files. Raises ConnectorError."""
+    undeclared = UndeclaredNotations(columns_to_watch(entity, reading))
+    names: dict[str, None] = {}
+    parts: list[FileChunk] = []
+    received = rejected = 0
+    for part in files.parts():
+        names.update(dict.fromkeys(part.names))
+        undeclared.see(part)
+        parts.append(FileChunk(part.file, _validated(entity, part, reading)))
+        received += parts[-1].chunk.received
+        rejected += len(parts[-1].chunk.rejected)
+        if rejected > max(MOST_REJECTED, received / 2):
+            break
+    _check_names(entity, mapping, reading, names, files)
+    refuse_undeclared(entity, reading, undeclared.found(), files)
+    if rejected > max(MOST_REJECTED, received / 2):
+        raise _too_many(files, parts, rejected, received)
+    chunks = settle_overlaps(entity, parts)
+    if chunks:
+        chunks[0] = replace(chunks[0], remarks=(*_understood(files, reading, parts), *chunks[0].remarks))
+    return chunks
+
+
+def _validated(entity: Entity, part: Part, reading: Reading) -> Chunk:
+    validate = validate_table if isinstance(part.rows, pa.Table) else validate_records
+    chunk = validate(entity, part.rows, reading)
+    if not part.strays:
+        return chunk
+    return replace(chunk, rejected=part.strays + chunk.rejected, received=chunk.received + len(part.strays))
+
+
+def _check_names(
+    entity: Entity, mapping: FileMapping, reading: Reading, names: Mapping[str, None], files: FileReader
+) -> None:
+    if not names:
+        return
+    try:
+        mapping.check(
+            entity, names, files.company, files.source, "files", attributes=reading.kinds_of_attributes(entity)
+        )
+    except MappingError as error:
+        look = files.first_look()
+        settings = look.settings(files.shape) if look is not None else []
+        if look is None or not settings:
+            raise
+        raise MappingError(
+            files.company,
+            files.source,
+            f"{error.problem} The file looks like: {look.words()}.",
+            lines_to_add(files.place, settings),
+        ) from None
+
+
+def _too_many(files: FileReader, parts: Sequence[FileChunk], rejected: int, received: int) -> UnexpectedResponse:
+    reasons = Counter(record.reason for record in parts[-1].chunk.rejected)
+    return UnexpectedResponse(
+        files.company,
+        files.source,
+        f"{rejected:,} of the first {received:,} records break the contract, such as: {reasons.most_common(1)[0][0]}.",
+        "Mend the mapping or the file.",
+    )
+
+
+def _understood(files: FileReader, reading: Reading, parts: Sequence[FileChunk]) -> list[str]:
+    """How the files were read, in a sentence, and what is doubtful about it in others."""
+    paths = files.folder.files(files.path)
+    look = files.look(paths[0])
+    received = sum(part.chunk.received for part in parts)
+    written = [look.words()] if look else []
+    written += [f"dates as {reading.notation.date_format or 'ISO 8601'}"]
+    written += ["decimal comma"] if reading.notation.decimal == "," else []
+    which = paths[0].name if len(paths) == 1 else f"{len(paths)} files from {paths[0].name} to {paths[-1].name}"
+    doubts = [look.doubt(files.shape)] if look else []
+    return [
+        f"{which} looks like: {', '.join(written)}; {received:,} records.",
+        *(f"{paths[0].name}: {doubt}." for doubt in doubts if doubt),
+    ]

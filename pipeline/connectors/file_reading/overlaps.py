@@ -1,0 +1,127 @@
+"""Records that stand in more than one file, or twice in one: each counts once, and where two disagree it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.connectors.contract import Chunk, Entity
+from pipeline.connectors.json_text import payload_json
+from warehouse.landing.records import RejectedRecord
+
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class FileChunk:
+    """A chunk and the file that it was read from."""
+
+    file: str
+    chunk: Chunk
+
+
+def settle_overlaps(entity: Entity, parts: Sequence[FileChunk]) -> list[Chunk]:
+    """The chunks with each version of a record once.
+
+    A version (id and updated_at) that stands elsewhere with the same content is counted as unchanged, one with other
+    content is rejected and the first stays. What stands in two files is remarked upon.
+    """
+    chunks = [part.chunk for part in parts]
+    places = _repeated(entity, parts)
+    if places is None:
+        return chunks
+    removed: dict[int, set[int]] = {}
+    rejected: dict[int, list[RejectedRecord]] = {}
+    shared = _Shared(entity)
+    first: dict[tuple[object, object], tuple[int, int]] = {}
+    for number, row in places:
+        table = chunks[number].accepted
+        version = (table[entity.key][row].as_py(), table["updated_at"][row].as_py())
+        earlier = first.setdefault(version, (number, row))
+        if earlier == (number, row):
+            continue
+        files = (parts[earlier[0]].file, parts[number].file)
+        is_same = table.slice(row, 1).equals(chunks[earlier[0]].accepted.slice(earlier[1], 1))
+        shared.note(version[0], files, is_same)
+        removed.setdefault(number, set()).add(row)
+        if not is_same:
+            rejected.setdefault(number, []).append(_disagreeing(table.slice(row, 1), entity, files))
+    settled = [
+        replace(
+            chunk,
+            accepted=_without_rows(chunk.accepted, removed[number]) if number in removed else chunk.accepted,
+            rejected=chunk.rejected + tuple(rejected.get(number, ())),
+        )
+        for number, chunk in enumerate(chunks)
+    ]
+    settled[0] = replace(settled[0], remarks=settled[0].remarks + shared.remarks())
+    return settled
+
+
+def _repeated(entity: Entity, parts: Sequence[FileChunk]) -> list[tuple[int, int]] | None:
+    """Where the versions stand that are there more than once: number of the part, and row."""
+    version = [entity.key, "updated_at"]
+    columns = []
+    for number, part in enumerate(parts):
+        table = part.chunk.accepted
+        place = pa.table(
+            [
+                table[entity.key],
+                table["updated_at"],
+                pa.array([number] * table.num_rows, pa.int32()),
+                pa.array(range(table.num_rows), pa.int32()),
+            ],
+            names=[*version, "part", "row"],
+        )
+        columns.append(place)
+    if not columns:
+        return None
+    places = pa.concat_tables(columns)
+    counted = places.group_by(version).aggregate([([], "count_all")])
+    repeated = counted.filter(pc.greater(counted["count_all"], 1)).select(version)
+    if not repeated.num_rows:
+        return None
+    chosen = places.join(repeated, keys=version, join_type="left semi").sort_by(
+        [("part", "ascending"), ("row", "ascending")]
+    )
+    return list(zip(chosen["part"].to_pylist(), chosen["row"].to_pylist(), strict=True))
+
+
+def _without_rows(table: pa.Table, rows: set[int]) -> pa.Table:
+    return table.take(pa.array([row for row in range(table.num_rows) if row not in rows], pa.int64()))
+
+
+def _disagreeing(record: pa.Table, entity: Entity, files: tuple[str, str]) -> RejectedRecord:
+    where = "another record" if files[0] == files[1] else f"a record in {files[0]}"
+    reason = f"{where} of the same id and updated_at says otherwise; the first stays"
+    (content,) = record.to_pylist()
+    return RejectedRecord(content[entity.key], reason, payload_json(content))
+
+
+class _Shared:
+    """Counts what stands in two files."""
+
+    def __init__(self, entity: Entity) -> None:
+        self._entity = entity
+        self._same: list[object] = []
+        self._other: list[object] = []
+        self._files: dict[str, None] = {}
+
+    def note(self, record_id: object, files: tuple[str, str], is_same: bool) -> None:
+        if files[0] != files[1]:
+            (self._same if is_same else self._other).append(record_id)
+            self._files.update(dict.fromkeys(files))
+
+    def remarks(self) -> tuple[str, ...]:
+        return tuple(
+            f"{len(ids):,} {self._entity.name} stand in two files {words} ({', '.join(list(self._files)[:_EXAMPLES])}; "
+            f"such as {', '.join(map(str, ids[:_EXAMPLES]))})."
+            for ids, words in (
+                (self._same, "and count once"),
+                (self._other, "with different content: the first counts, the others are rejected"),
+            )
+            if ids
+        )

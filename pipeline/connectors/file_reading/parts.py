@@ -1,0 +1,58 @@
+"""What readers of files hand over: pieces of a file's records, and lines that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouse.landing.records import RejectedRecord
+
+ROWS_AT_ONCE = 50_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of a file's records: an Arrow table with the file's columns, or objects and lines that are none.
+
+    strays: lines that do not have the file's number of fields.
+    """
+
+    file: str
+    rows: pa.Table | list[Any]
+    strays: tuple[RejectedRecord, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The columns, in the file's order."""
+        if isinstance(self.rows, pa.Table):
+            return list(self.rows.column_names)
+        return list(dict.fromkeys(name for row in self.rows if isinstance(row, dict) for name in row))
+
+    def texts(self, column: str) -> pa.Array:
+        """The column's values that are text, each once."""
+        if not isinstance(self.rows, pa.Table):
+            values = [row.get(column) for row in self.rows if isinstance(row, dict)]
+            texts = dict.fromkeys(value for value in values if isinstance(value, str) and value)
+            return pa.array(list(texts), pa.string())
+        if column not in self.rows.column_names:
+            return pa.array([], pa.string())
+        values = self.rows[column].combine_chunks()
+        if pa.types.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            return pa.array([], pa.string())
+        return pc.drop_null(pc.unique(values)).cast(pa.string())
+
+
+def text_table(names: list[str], rows: Iterable[list[str]]) -> pa.Table:
+    """Rows of text as a table; empty fields are missing."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    arrays = []
+    for column in columns:
+        array = pa.array(column, pa.string())
+        arrays.append(pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array))
+    return pa.table(arrays, names=names)
