@@ -21,6 +21,7 @@ def read_csv(file: Path, shape: FileShape) -> Iterator[Part]:
     records = _Records(file, shape)
     names = records.names()
     columns = [place for place, name in enumerate(names) if name]
+    has_nameless = len(columns) < len(names)
     good: list[list[str]] = []
     strays: list[RejectedRecord] = []
     first_stray = ""
@@ -31,7 +32,8 @@ def read_csv(file: Path, shape: FileShape) -> Iterator[Part]:
             first_stray = first_stray or reason
             strays.append(RejectedRecord(None, reason, payload_json(shape.delimiter.join(fields))))
         else:
-            _refuse_nameless(fields, names, line)
+            if has_nameless:
+                _refuse_nameless(fields, names, line)
             good.append(fields)
         if len(good) + len(strays) >= ROWS_AT_ONCE:
             yield _part(file, names, columns, good, strays, shape)
@@ -63,7 +65,7 @@ def _wrong_count(line: int, count: int, expected: int) -> str:
 
 
 def _refuse_nameless(fields: list[str], names: list[str], line: int) -> None:
-    if "" in names and any(value and not name for value, name in zip(fields, names, strict=True)):
+    if any(value and not name for value, name in zip(fields, names, strict=True)):
         raise UnreadableFile(f"line {line} has a value in a column to which the first line gives no name")
 
 
