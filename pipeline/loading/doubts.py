@@ -77,12 +77,13 @@ def understanding(company: Company, samples: Mapping[str, EntitySample]) -> Iter
     """How each entity was read, three of its times, and what is doubtful; a sentence each."""
     for name, sample in samples.items():
         yield from (f"{name}: {remark}" for remark in sample.remarks)
-        if sample.examples:
-            yield f"{name}: times are read as {'; '.join(map(_time_read, sample.examples))}."
     yield from _padded_ids(samples)
     customers = samples.get("customers")
     if customers is not None:
         yield from _attributes_of_another_kind(company, customers)
+    for name, sample in samples.items():
+        if sample.examples:
+            yield f"{name}: times are read as {'; '.join(map(_time_read, sample.examples))}."
 
 
 def _time_read(example: TimeExample) -> str:

@@ -32,20 +32,24 @@ class Part:
             return list(self.rows.column_names)
         return list(dict.fromkeys(name for row in self.rows if isinstance(row, dict) for name in row))
 
-    def texts(self, column: str) -> pa.Array:
-        """The column's values that are text, each once."""
-        if not isinstance(self.rows, pa.Table):
-            values = [row.get(column) for row in self.rows if isinstance(row, dict)]
-            texts = dict.fromkeys(value for value in values if isinstance(value, str) and value)
-            return pa.array(list(texts), pa.string())
-        if column not in self.rows.column_names:
-            return pa.array([], pa.string())
-        values = self.rows[column].combine_chunks()
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
-        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-            return pa.array([], pa.string())
-        return pc.drop_null(pc.unique(values)).cast(pa.string())
+    def texts(self, column: str) -> tuple[pa.Array, pa.Array]:
+        """The column's values that are text, each once, and how often each is there."""
+        if isinstance(self.rows, pa.Table):
+            if column not in self.rows.column_names:
+                return _NO_TEXTS
+            values = self.rows[column].combine_chunks()
+            if pa.types.is_dictionary(values.type):
+                values = values.dictionary_decode()
+            if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+                return _NO_TEXTS
+        else:
+            given = [row.get(column) for row in self.rows if isinstance(row, dict)]
+            values = pa.array([value for value in given if isinstance(value, str) and value], pa.string())
+        counted = pc.value_counts(pc.drop_null(values).cast(pa.string()))
+        return counted.field("values"), counted.field("counts")
+
+
+_NO_TEXTS = (pa.array([], pa.string()), pa.array([], pa.int64()))
 
 
 def text_table(names: list[str], rows: Iterable[list[str]]) -> pa.Table:

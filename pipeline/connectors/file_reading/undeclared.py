@@ -70,13 +70,13 @@ class _Column:
     is_decided: bool = False
     """Some fraction cannot be thousands, so that the others are fractions too."""
 
-    def see(self, texts: pa.Array) -> None:
+    def see(self, texts: pa.Array, counts: pa.Array) -> None:
         is_plain = pc.match_substring_regex(texts, _ISO if self.kind is FieldKind.timestamp else _PLAIN_NUMBER)
-        odd = texts.filter(pc.invert(is_plain))
-        odd = odd.filter(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(odd)), 0))
-        plain = texts.filter(is_plain)
-        self.plain += len(plain)
-        self.odd_count += len(odd)
+        is_blank = pc.equal(pc.utf8_trim_whitespace(texts), "")
+        is_odd = pc.and_not(pc.invert(is_plain), is_blank)
+        odd, plain = texts.filter(is_odd), texts.filter(is_plain)
+        self.plain += pc.sum(counts.filter(is_plain)).as_py() or 0
+        self.odd_count += pc.sum(counts.filter(is_odd)).as_py() or 0
         _keep(self.odd, odd)
         if self.kind is not FieldKind.timestamp:
             fractions = plain.filter(pc.match_substring_regex(plain, _FRACTION))
@@ -127,9 +127,9 @@ class UndeclaredNotations:
     def see(self, part: Part) -> None:
         """Look at a part's values."""
         for name, column in self._columns.items():
-            texts = part.texts(name)
+            texts, counts = part.texts(name)
             if len(texts):
-                column.see(texts)
+                column.see(texts, counts)
 
     def found(self) -> list[Undeclared]:
         """The columns that need a word, once every part was seen."""
