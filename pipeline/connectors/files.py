@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.connectors.contract import Chunk, Entity, Totals
 from pipeline.connectors.errors import MappingError
+from pipeline.connectors.file_reading.declaring import columns_of
 from pipeline.connectors.file_reading.mapped import read_mapped
 from pipeline.connectors.file_reading.opening import FileReader
 from pipeline.connectors.file_reading.places import Folder
@@ -69,7 +70,8 @@ class Files:
         if mapping.query is not None:
             return self._queried.chunks(entity, mapping, mapping.query, reading)
         place = f"connector_settings.files.{entity.name}"
-        files = FileReader(self._company, self._folder, mapping.path or "", mapping, place)
+        columns = columns_of(entity, reading)
+        files = FileReader(self._company, self._folder, mapping.path or "", mapping, place, columns)
         return read_mapped(entity, mapping, reading, files)
 
 

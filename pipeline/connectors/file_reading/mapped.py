@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.connectors.contract import Chunk, Entity
 from pipeline.connectors.errors import MappingError, UnexpectedResponse
-from pipeline.connectors.file_reading.declaring import columns_to_watch, lines_to_add, refuse_undeclared
+from pipeline.connectors.file_reading.declaring import lines_to_add, refuse_undeclared
 from pipeline.connectors.file_reading.opening import FileReader
 from pipeline.connectors.file_reading.overlaps import FileChunk, settle_overlaps
 from pipeline.connectors.file_reading.parts import Part
@@ -24,7 +24,7 @@ MOST_REJECTED = 50_000
 
 def read_mapped(entity: Entity, mapping: FileMapping, reading: Reading, files: FileReader) -> list[Chunk]:
     """The entity's records from its files. Raises ConnectorError."""
-    undeclared = UndeclaredNotations(columns_to_watch(entity, reading))
+    undeclared = UndeclaredNotations(files.columns.kinds)
     names: dict[str, None] = {}
     parts: list[FileChunk] = []
     received = rejected = 0
@@ -37,7 +37,7 @@ def read_mapped(entity: Entity, mapping: FileMapping, reading: Reading, files: F
         if rejected > max(MOST_REJECTED, received / 2):
             break
     _check_names(entity, mapping, reading, names, files)
-    refuse_undeclared(entity, reading, undeclared.found(), files)
+    refuse_undeclared(files.columns, undeclared.found(), files)
     if rejected > max(MOST_REJECTED, received / 2):
         raise _too_many(files, parts, rejected, received)
     chunks = settle_overlaps(entity, parts)
@@ -64,16 +64,11 @@ def _check_names(
             entity, names, files.company, files.source, "files", attributes=reading.kinds_of_attributes(entity)
         )
     except MappingError as error:
-        look = files.first_look()
-        settings = look.settings(files.shape) if look is not None else []
-        if look is None or not settings:
+        looks, settings = files.what_it_looks_like(files.first(), [])
+        if not settings:
             raise
-        raise MappingError(
-            files.company,
-            files.source,
-            f"{error.problem} The file looks like: {look.words()}.",
-            lines_to_add(files.place, settings),
-        ) from None
+        remedy = lines_to_add(files.place, settings)
+        raise MappingError(files.company, files.source, f"{error.problem}{looks}", remedy) from None
 
 
 def _too_many(files: FileReader, parts: Sequence[FileChunk], rejected: int, received: int) -> UnexpectedResponse:

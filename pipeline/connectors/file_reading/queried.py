@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from pipeline.connectors.contract import Chunk, Entity
+from pipeline.connectors.contract import Chunk, Entity, FieldKind
 from pipeline.connectors.errors import MappingError
-from pipeline.connectors.file_reading.declaring import columns_to_watch, lines_to_add, refuse_undeclared
+from pipeline.connectors.file_reading.declaring import UndeclaredColumns, columns_of, lines_to_add, refuse_undeclared
 from pipeline.connectors.file_reading.opening import FileReader
 from pipeline.connectors.file_reading.overlaps import FileChunk, settle_overlaps
 from pipeline.connectors.file_reading.parts import ROWS_AT_ONCE, Part
@@ -73,10 +73,11 @@ class QueriedFiles:
         source = f"{self._folder.source()}, {place}"
         attributes = reading.kinds_of_attributes(entity)
         mapping.check(entity, rows.column_names, self._company, source, "files", attributes=attributes)
-        undeclared = UndeclaredNotations(columns_to_watch(entity, reading))
+        columns = columns_of(entity, reading)
+        undeclared = UndeclaredNotations(columns.kinds)
         undeclared.see(Part(place, rows))
         result = _QueryResult(self._company, source, place.removesuffix(".query"))
-        refuse_undeclared(entity, reading, undeclared.found(), result)
+        refuse_undeclared(columns, undeclared.found(), result)
         remarks = tuple(remark for name in spoken_of for remark in self._remarks[name])
         pieces = [rows.slice(start, ROWS_AT_ONCE) for start in range(0, max(rows.num_rows, 1), ROWS_AT_ONCE)]
         parts = [FileChunk(place, validate_table(entity, piece, reading)) for piece in pieces]
@@ -86,22 +87,22 @@ class QueriedFiles:
 
     def _load(self, name: str, files: FileSet) -> pa.Table:
         place = f"connector_settings.tables.{name}"
-        reader = FileReader(self._company, self._folder, files.path, files, place)
-        kinds = declared_kinds(files)
-        undeclared = UndeclaredNotations(
+        columns = UndeclaredColumns(
             {
                 column: kind
-                for column, kind in kinds.items()
-                if (files.date_format if kind == "timestamp" else files.decimal) is None
+                for column, kind in declared_kinds(files).items()
+                if (files.date_format if kind is FieldKind.timestamp else files.decimal) is None
             }
         )
+        reader = FileReader(self._company, self._folder, files.path, files, place, columns)
+        undeclared = UndeclaredNotations(columns.kinds)
         tables: list[tuple[str, pa.Table]] = []
         try:
             for part in reader.parts():
                 undeclared.see(part)
                 if not undeclared.found():
                     tables.append((part.file, table_of(part, files, self._reading.time_zone)))
-            refuse_undeclared(None, self._reading, undeclared.found(), reader)
+            refuse_undeclared(columns, undeclared.found(), reader)
             if not any(table.num_columns for _, table in tables):
                 raise UnreadableFile("the files hold no rows, so that the query has no columns")
             unknown = files.types.keys() - {column for _, table in tables for column in table.column_names}
