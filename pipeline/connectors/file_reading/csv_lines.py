@@ -53,7 +53,7 @@ def _part(
     if strays and not good:
         ended = all(stray.payload.endswith(f'{shape.delimiter}"') for stray in strays)
         setting = "trailing_delimiter: true" if ended and not shape.trailing_delimiter else None
-        raise UnreadableFile(f"{strays[0].reason}, and so has no line the fields that the first one names", setting)
+        raise UnreadableFile(f"no line has as many fields as the first: {strays[0].reason}", setting)
     if len(columns) < len(names):
         good = [[fields[place] for place in columns] for fields in good]
         names = [names[place] for place in columns]

@@ -69,7 +69,7 @@ def _encoding(file: Path, start: bytes) -> tuple[str | None, str]:
         name = "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
         return name, "UTF-16 without a mark"
     if start.isascii() and len(start) < MIB:
-        return None, "plain letters"
+        return None, "ASCII"
     decoder = codecs.getincrementaldecoder("utf-8")()
     pieces = []
     try:
