@@ -7,6 +7,7 @@ read, and what is refused, is that of file_reading/.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,8 @@ from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading
 
 __all__ = ["CONNECTOR", "FileSettings", "Files"]
+
+log = logging.getLogger(__name__)
 
 
 class Files:
@@ -49,6 +52,8 @@ class Files:
         """See `Source.read`."""
         chunks = self._chunks(entity)
         self._counts[entity.name] = _count(entity, chunks)
+        for remark in (remark for chunk in chunks for remark in chunk.remarks):
+            log.info("%s of %s: %s", entity.name, self._company, remark)
         yield from in_order(entity, chunks, updated_since, chunk_rows)
 
     def totals(self, entity: Entity) -> Totals | None:

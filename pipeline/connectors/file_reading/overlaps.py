@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -98,7 +99,9 @@ def _disagreeing(record: pa.Table, entity: Entity, files: tuple[str, str]) -> Re
     where = "another record" if files[0] == files[1] else f"a record in {files[0]}"
     reason = f"{where} of the same id and updated_at says otherwise; the first stays"
     (content,) = record.to_pylist()
-    return RejectedRecord(content[entity.key], reason, payload_json(content))
+    # Beside each other, as they came: so the company's rule on personal data finds each by its name.
+    attributes = orjson.loads(content.pop("attributes") or "{}")
+    return RejectedRecord(content[entity.key], reason, payload_json(attributes | content))
 
 
 class _Shared:

@@ -69,6 +69,9 @@ class FileMapping(ColumnMapping, FileShape):
     def _one_of_both(self) -> Self:
         if (self.path is None) == (self.query is None):
             raise ValueError("needs either path or query")
+        astray = sorted(FileShape.model_fields.keys() & self.model_fields_set)
+        if self.query is not None and astray:
+            raise ValueError(f"{', '.join(astray)} of a query belong to the table that it reads")
         return self
 
 

@@ -83,7 +83,20 @@ def text_lines(file: Path, encoding: str) -> Iterator[str]:
                 _refuse_endless(line.endswith(("\n", "\r")), len(line), number)
                 yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
         except UnicodeError:
-            raise UnreadableFile(f"after line {number} it is not {encoding}") from None
+            line_number = _undecodable_line(file, encoding) or number + 1
+            raise UnreadableFile(f"line {line_number} is not {encoding}") from None
+
+
+def _undecodable_line(file: Path, encoding: str) -> int | None:
+    """The number of the line that is not of this encoding; None where lines cannot be told before they are decoded."""
+    if "16" in encoding or "32" in encoding:
+        return None
+    for number, line in enumerate(byte_lines(file), 1):
+        try:
+            line.decode(encoding)
+        except UnicodeError:
+            return number
+    return None
 
 
 def byte_lines(file: Path) -> Iterator[bytes]:

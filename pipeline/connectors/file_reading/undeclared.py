@@ -37,7 +37,7 @@ _DAYS = [
     pattern.replace(".", mark)
     for mark in "./- "
     for pattern in ("%d.%m.%Y", "%m.%d.%Y", "%Y.%m.%d", "%d.%m.%y", "%m.%d.%y")
-]
+] + ["%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"]
 _TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", ", %H:%M:%S")
 _NUMBERED = {
     EPOCH_SECONDS: re.compile(r"\d{9,10}(\.\d+)?", re.ASCII),
@@ -57,7 +57,7 @@ _NUMBER_NOTATIONS = [
         (",", "'"),
     )
 ]
-_WORDS = {"%d": "day first", "%m": "month first", "%Y": "year first"}
+_WORDS = {"%d": "day first", "%m": "month first", "%Y": "year first", "%b": "month by name", "%B": "month by name"}
 
 
 @dataclass
