@@ -94,9 +94,9 @@ def test_what_is_new_in_a_database_is_asked_for_in_the_zone_of_its_column(tmp_pa
         )
     (tmp_path / "address").write_text(warehouse.url())
     tables = {"customers": {"schema": "crm", "table": "people"}}
-    settings = {"url": "file:address", "tables": tables, "time_zone": "UTC"}
+    settings = {"url": "file:address", "tables": tables, "time_zones": {"updated_at": "UTC"}}
     # In the company's zone the row would lie five and a half hours before this moment.
-    assert times(read(tmp_path, "sql_database", settings, datetime(2025, 1, 3, 9, 59, tzinfo=UTC))) == IN_UTC
+    assert times(read(tmp_path, "sql_database", settings, datetime(2025, 1, 3, 9, 59, tzinfo=UTC))) == MIXED
 
 
 def test_a_check_shows_times_as_given_as_read_and_in_which_zone(tmp_path: Path) -> None:
