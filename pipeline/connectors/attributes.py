@@ -21,35 +21,36 @@ _EXACT_INTEGER = 2**53
 def typed_attributes(
     objects: Sequence[dict[str, Any]],
     kinds: Mapping[str, str],
-    words: Mapping[str, Mapping[str, str]],
+    translations: Mapping[str, Mapping[str, str]],
     spread: str | None,
     notation: Notation,
 ) -> Sequence[dict[str, Any]]:
     """The objects with text in place of which stands the number or truth value that it is declared to be.
 
-    kinds: number, flag or category by attribute. words: by attribute, the source's words and those in their place.
+    kinds: number, flag or category by attribute. translations: by attribute, the
+    source's words and those in their place.
     spread: a field whose members are attributes too.
     """
     if not kinds:
         return objects
-    return [_typed(record, kinds, words, spread, notation) for record in objects]
+    return [_typed(record, kinds, translations, spread, notation) for record in objects]
 
 
 def _typed(
     record: dict[str, Any],
     kinds: Mapping[str, str],
-    words: Mapping[str, Mapping[str, str]],
+    translations: Mapping[str, Mapping[str, str]],
     spread: str | None,
     notation: Notation,
 ) -> dict[str, Any]:
     typed = record | {
-        name: _of_its_kind(words.get(name, {}).get(text, text), kind, notation)
+        name: _of_its_kind(translations.get(name, {}).get(text, text), kind, notation)
         for name, kind in kinds.items()
         if isinstance(text := record.get(name), str)
     }
     inner = typed.get(spread) if spread else None
     if spread and isinstance(inner, dict):
-        typed[spread] = _typed(inner, kinds, words, None, notation)
+        typed[spread] = _typed(inner, kinds, translations, None, notation)
     return typed
 
 

@@ -105,7 +105,11 @@ def _padded_ids(samples: Mapping[str, EntitySample]) -> Iterator[str]:
 
 
 def _attributes_of_another_kind(company: Company, customers: EntitySample) -> Iterator[str]:
-    declared = {one.name: _JSON_KINDS[one.kind] for one in company.custom_attributes if one.kind in _JSON_KINDS}
+    declared = {
+        attribute.name: _JSON_KINDS[attribute.kind]
+        for attribute in company.custom_attributes
+        if attribute.kind in _JSON_KINDS
+    }
     if not declared:
         return
     counts = dict.fromkeys(declared, 0)
@@ -120,7 +124,7 @@ def _attributes_of_another_kind(company: Company, customers: EntitySample) -> It
                 examples.setdefault(name, str(value))
     for name, count in counts.items():
         if count:
-            kind = next(one.kind for one in company.custom_attributes if one.name == name)
+            kind = next(attribute.kind for attribute in company.custom_attributes if attribute.name == name)
             yield (
                 f'customers: {count:,} have no {kind} in {name}, such as "{examples[name]}": left out of the features. '
                 "Translate words by `values`, or declare it a category."

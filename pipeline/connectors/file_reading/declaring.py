@@ -38,10 +38,10 @@ class UndeclaredColumns:
     kinds: Mapping[str, FieldKind] = field(default_factory=dict)
     names: Mapping[str, str] | None = None
 
-    def settings(self, found: Sequence[Undeclared]) -> list[str]:
+    def settings(self, undeclared: Sequence[Undeclared]) -> list[str]:
         """The YAML lines: for all of a file where what is undeclared is written alike, else for each column."""
-        numbers = list(dict.fromkeys(column.choice() for column in found if not column.is_date))
-        dates = {column.column: column for column in found if column.is_date}
+        numbers = list(dict.fromkeys(column.choice() for column in undeclared if not column.is_date))
+        dates = {column.column: column for column in undeclared if column.is_date}
         formats = list(dict.fromkeys(column.choice() for column in dates.values()))
         is_mixed = any(column.stands_beside_plain_dates for column in dates.values())
         if self.names is None or (len(formats) == 1 and not is_mixed):
@@ -69,17 +69,17 @@ def columns_of(entity: Entity, reading: Reading) -> UndeclaredColumns:
     return UndeclaredColumns(kinds, {name: reading.source_name(name) for name in times})
 
 
-def refuse_undeclared(columns: UndeclaredColumns, found: Sequence[Undeclared], origin: Origin) -> None:
+def refuse_undeclared(columns: UndeclaredColumns, undeclared: Sequence[Undeclared], origin: Origin) -> None:
     """Raise MappingError where values need a declaration."""
-    if not found:
+    if not undeclared:
         return
     look = origin.first_look()
-    looks = dict.fromkeys([*([look.words()] if look else []), *(column.looks for column in found)])
+    looks = dict.fromkeys([*([look.description()] if look else []), *(column.looks for column in undeclared)])
     raise MappingError(
         origin.company,
         origin.source,
-        f"{'; '.join(map(str, found))}. It looks like: {', '.join(looks)}.",
-        lines_to_add(origin.place, columns.settings(found)),
+        f"{'; '.join(map(str, undeclared))}. It looks like: {', '.join(looks)}.",
+        lines_to_add(origin.place, columns.settings(undeclared)),
     )
 
 

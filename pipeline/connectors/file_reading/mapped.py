@@ -37,7 +37,7 @@ def read_mapped(entity: Entity, mapping: FileMapping, reading: Reading, files: F
         if rejected > max(MOST_REJECTED, received / 2):
             break
     _check_names(entity, mapping, reading, names, files)
-    refuse_undeclared(files.columns, undeclared.found(), files)
+    refuse_undeclared(files.columns, undeclared.columns(), files)
     if rejected > max(MOST_REJECTED, received / 2):
         raise _too_many(files, parts, rejected, received)
     chunks = settle_overlaps(entity, parts)
@@ -86,7 +86,7 @@ def _understood(files: FileReader, reading: Reading, parts: Sequence[FileChunk])
     paths = files.folder.files(files.path)
     look = files.look(paths[0])
     received = sum(part.chunk.received for part in parts)
-    written = [look.words()] if look else []
+    written = [look.description()] if look else []
     written += [f"dates as {reading.notation.date_format or 'ISO 8601'}"]
     written += ["decimal comma"] if reading.notation.decimal == "," else []
     which = paths[0].name if len(paths) == 1 else f"{len(paths)} files from {paths[0].name} to {paths[-1].name}"

@@ -35,7 +35,7 @@ _MEND = "Set its format, delimiter or encoding, or mend the file."
 class FileReader:
     """Reads the files of one setting. place: the setting's name, such as connector_settings.files.payments.
 
-    columns: those whose numbers and dates nobody declared, and how what is found of them would be declared.
+    columns: those whose numbers and dates nobody declared, and how they would be.
     """
 
     company: str
@@ -80,11 +80,11 @@ class FileReader:
         lines = settings + [line for line in look.settings(self.shape) if line.split(":")[0] not in known]
         if not lines:
             return "", []
-        found = self._found_by(look, file)
-        looks = dict.fromkeys([look.words(), *(column.looks for column in found)])
-        return f" It looks like: {', '.join(looks)}.", [*lines, *self.columns.settings(found)]
+        undeclared = self._undeclared_by(look, file)
+        looks = dict.fromkeys([look.description(), *(column.looks for column in undeclared)])
+        return f" It looks like: {', '.join(looks)}.", [*lines, *self.columns.settings(undeclared)]
 
-    def _found_by(self, look: Look, file: Path) -> list[Undeclared]:
+    def _undeclared_by(self, look: Look, file: Path) -> list[Undeclared]:
         """What else would have to be declared, were the file what it looks like."""
         told = {"delimiter": look.delimiter, "encoding": look.encoding}
         guessed = self.shape.model_copy(update={name: value for name, value in told.items() if value})
@@ -94,7 +94,7 @@ class FileReader:
                 undeclared.see(part)
         except (UnreadableFile, OSError, LookupError):
             return []
-        return undeclared.found()
+        return undeclared.columns()
 
     def look(self, file: Path) -> Look | None:
         """What the file looks like; None where it is no text, or cannot be looked at."""

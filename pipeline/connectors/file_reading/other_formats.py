@@ -18,7 +18,7 @@ from pipeline.connectors.file_reading.streams import (
     BYTE_ORDER_MARK,
     UnreadableFile,
     byte_lines,
-    refuse_large_archive,
+    check_workbook,
     text_lines,
 )
 from pipeline.connectors.json_text import shown
@@ -71,7 +71,7 @@ def read_parquet(file: Path, _: FileShape) -> Iterator[Part]:
 def read_excel(file: Path, shape: FileShape) -> Iterator[Part]:
     """The rows of a sheet below its first filled one, which holds the names. Cells keep the type they have."""
     try:
-        refuse_large_archive(file)
+        check_workbook(file)
         workbook = CalamineWorkbook.from_path(file)
         rows = _sheet(workbook, shape).iter_rows()
     except (CalamineError, zipfile.BadZipFile) as error:

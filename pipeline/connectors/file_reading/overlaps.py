@@ -119,10 +119,11 @@ class _Shared:
             self._files.update(dict.fromkeys(files))
 
     def remarks(self) -> tuple[str, ...]:
+        files = list(self._files)[:_EXAMPLES]
         return tuple(
-            f"{len(ids):,} {self._entity.name} stand in two files {words} ({', '.join(list(self._files)[:_EXAMPLES])}; "
-            f"such as {', '.join(map(str, ids[:_EXAMPLES]))})."
-            for ids, words in (
+            f"{len(ids):,} {self._entity.name} stand in two files {consequence} ({', '.join(files)}; such as "
+            f"{', '.join(map(str, ids[:_EXAMPLES]))})."
+            for ids, consequence in (
                 (self._same, "and count once"),
                 (self._other, "with different content: the first counts, the others are rejected"),
             )

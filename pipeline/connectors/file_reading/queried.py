@@ -77,7 +77,7 @@ class QueriedFiles:
         undeclared = UndeclaredNotations(columns.kinds)
         undeclared.see(Part(place, rows))
         result = _QueryResult(self._company, source, place.removesuffix(".query"))
-        refuse_undeclared(columns, undeclared.found(), result)
+        refuse_undeclared(columns, undeclared.columns(), result)
         remarks = tuple(remark for name in spoken_of for remark in self._remarks[name])
         pieces = [rows.slice(start, ROWS_AT_ONCE) for start in range(0, max(rows.num_rows, 1), ROWS_AT_ONCE)]
         parts = [FileChunk(place, validate_table(entity, piece, reading)) for piece in pieces]
@@ -100,9 +100,9 @@ class QueriedFiles:
         try:
             for part in reader.parts():
                 undeclared.see(part)
-                if not undeclared.found():
+                if not undeclared.columns():
                     tables.append((part.file, table_of(part, files, self._reading.time_zone)))
-            refuse_undeclared(columns, undeclared.found(), reader)
+            refuse_undeclared(columns, undeclared.columns(), reader)
             if not any(table.num_columns for _, table in tables):
                 raise UnreadableFile("the files hold no rows, so that the query has no columns")
             unknown = files.types.keys() - {column for _, table in tables for column in table.column_names}
@@ -112,7 +112,7 @@ class QueriedFiles:
         except UnreadableFile as error:
             remedy = lines_to_add(place, [error.setting]) if error.setting else f"Mend the files or {place}."
             raise MappingError(self._company, reader.source, f"{error.problem}.", remedy) from None
-        self._remarks[name] = [f"{name}: {table.num_rows:,} lines.", *(f"{name}: {words}" for words in told)]
+        self._remarks[name] = [f"{name}: {table.num_rows:,} lines.", *(f"{name}: {remark}" for remark in told)]
         return table
 
 

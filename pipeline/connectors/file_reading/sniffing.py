@@ -28,13 +28,13 @@ class Look:
     """What a file looks like. None where it cannot be told; encoding is a codec's name."""
 
     encoding: str | None
-    encoding_words: str
+    encoding_name: str
     delimiter: str | None
 
-    def words(self) -> str:
+    def description(self) -> str:
         """As a person says it: semicolons, cp1252."""
         parts = [_DELIMITERS[self.delimiter]] if self.delimiter else []
-        return ", ".join([*parts, self.encoding_words])
+        return ", ".join([*parts, self.encoding_name])
 
     def settings(self, shape: FileShape) -> list[str]:
         """The YAML lines that would declare what the shape does not."""
@@ -48,7 +48,7 @@ class Look:
     def doubt(self, shape: FileShape) -> str | None:
         """Why the declared encoding may be wrong although it reads; None where there is no doubt."""
         if self.encoding in ("utf-8", "utf-8-sig") and not _same_encoding(self.encoding, shape.encoding):
-            return f"declared as {shape.encoding}, but its letters are {self.encoding_words}"
+            return f"declared as {shape.encoding}, but its letters are {self.encoding_name}"
         return None
 
 
@@ -56,15 +56,15 @@ def look_at(file: Path) -> Look:
     """What the file, CSV or JSON lines, looks like from its first lines on."""
     with open_bytes(file) as content:
         start = content.read(MIB)
-    encoding, words = _encoding(file, start)
+    encoding, encoding_name = _encoding(file, start)
     text = start.decode(encoding or "latin-1", errors="replace").removeprefix(BYTE_ORDER_MARK)
-    return Look(encoding, words, _delimiter(text))
+    return Look(encoding, encoding_name, _delimiter(text))
 
 
 def _encoding(file: Path, start: bytes) -> tuple[str | None, str]:
-    for mark, name, words in _MARKS:
+    for mark, name, description in _MARKS:
         if start.startswith(mark):
-            return name, words
+            return name, description
     if start.count(0) > len(start) // 4:
         name = "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
         return name, "UTF-16 without a mark"
@@ -93,9 +93,9 @@ def _eight_bits(piece: bytes) -> tuple[str | None, str]:
     return "cp1252", "cp1252"
 
 
-def _same_encoding(one: str, other: str) -> bool:
+def _same_encoding(declared: str, other: str) -> bool:
     try:
-        names = {codecs.lookup(name).name.removesuffix("-sig") for name in (one, other)}
+        names = {codecs.lookup(name).name.removesuffix("-sig") for name in (declared, other)}
     except LookupError:
         return False
     return len(names) == 1

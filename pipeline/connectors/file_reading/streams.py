@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ FREE_BYTES = 64 * MIB
 
 LARGEST_UNPACKED = 8 * 1024 * MIB
 LONGEST_LINE = 16 * MIB
+
+_CELL_IN_ERROR = re.compile(rb'<c [^<>]{0,100}\bt="e"')
+_LONGEST_TAG = 120
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -114,14 +118,24 @@ def _refuse_endless(is_ended: bool, length: int, number: int) -> None:
         raise UnreadableFile(f"line {number} is longer than {LONGEST_LINE // MIB} MiB")
 
 
-def refuse_large_archive(file: Path) -> None:
-    """Raise UnreadableFile where an Excel workbook, which is a zip archive, would unpack without measure."""
+def check_workbook(file: Path) -> None:
+    """Raise UnreadableFile where a workbook, a zip archive, unpacks without measure or holds cells in error.
+
+    An error such as #N/A would be read as an empty cell.
+    """
     size = file.stat().st_size
     unpacked = 0
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
+            before = b""
             # What the archive says of itself is not believed: its members are unpacked once, and let go.
             with archive.open(member) as content:
                 while piece := content.read(MIB):
                     unpacked += len(piece)
                     refuse_expansion(unpacked, size)
+                    if member.filename.startswith("xl/worksheets/") and _CELL_IN_ERROR.search(before + piece):
+                        raise UnreadableFile(
+                            "a sheet holds cells in error (#N/A, #REF! or another), which cannot be told from empty "
+                            "ones; mend them, or save the sheet you mean in a workbook of its own"
+                        )
+                    before = piece[-_LONGEST_TAG:]

@@ -138,8 +138,8 @@ def without_overlaps(name: str, tables: Sequence[tuple[str, pa.Table]], files: F
 
 def _refuse_overlap(name: str, numbered: pa.Table, line: str, names: list[str]) -> None:
     shared = run_query(
-        f"select coalesce(sum(times), 0)::bigint as lines, min(one) as one, max(other) as other from ("  # noqa: S608
-        f"select line, min(file) as one, max(file) as other, sum(times) - max(times) as times from ("
+        f"select coalesce(sum(times), 0)::bigint as lines, min(first) as first, max(last) as last from ("  # noqa: S608
+        f"select line, min(file) as first, max(file) as last, sum(times) - max(times) as times from ("
         f"select {line} as line, {_FILE} as file, count(*) as times from numbered group by all)"
         " group by line having count(*) > 1)",
         {"numbered": numbered},
@@ -147,8 +147,8 @@ def _refuse_overlap(name: str, numbered: pa.Table, line: str, names: list[str]) 
     ).to_pylist()[0]
     if shared["lines"]:
         raise UnreadableFile(
-            f"{shared['lines']:,} of its lines stand in another file of {name} too, such as {names[shared['one']]} and "
-            f"{names[shared['other']]}; say which column names the record that a line belongs to (it counts once "
+            f"{shared['lines']:,} of its lines stand in another file of {name} too, such as "
+            f"{names[shared['first']]} and {names[shared['last']]}; say which column names the record that a line belongs to (it counts once "
             "then), or that such lines all count",
             "record_id: COLUMN  # or overlaps: all",
         )

@@ -131,7 +131,7 @@ class UndeclaredNotations:
             if len(texts):
                 column.see(texts, counts)
 
-    def found(self) -> list[Undeclared]:
+    def columns(self) -> list[Undeclared]:
         """The columns that need a word, once every part was seen."""
         undeclared = (
             _date(name, column) if column.kind is FieldKind.timestamp else _number(name, column)
@@ -139,7 +139,9 @@ class UndeclaredNotations:
         )
         plain_dates = any(column.plain and column.kind is FieldKind.timestamp for column in self._columns.values())
         return [
-            replace(one, stands_beside_plain_dates=one.is_date and plain_dates) for one in undeclared if one is not None
+            replace(column, stands_beside_plain_dates=column.is_date and plain_dates)
+            for column in undeclared
+            if column is not None
         ]
 
 
@@ -191,7 +193,7 @@ def _number(name: str, column: _Column) -> Undeclared | None:
     if not readings:
         return None
     settings = tuple(_number_settings(notation) for notation in readings.values())
-    return Undeclared(name, texts[0], settings, " or ".join(_number_words(one) for one in readings.values()))
+    return Undeclared(name, texts[0], settings, " or ".join(_number_words(notation) for notation in readings.values()))
 
 
 def _values(texts: Iterable[str], notation: Notation) -> tuple[str, ...] | None:

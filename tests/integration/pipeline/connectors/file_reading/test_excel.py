@@ -67,6 +67,14 @@ def test_a_sheet_is_chosen_by_name_and_never_guessed(export: Export) -> None:
     assert 'no sheet "March"' in export.failure(path="bills.xlsx", sheet="March")
 
 
+def test_a_cell_in_error_is_not_taken_for_an_empty_one(export: Export) -> None:
+    path = workbook(export, bills=[HEADER, [1, "c1", "2025-01-01", 5, "#N/A"]])
+    book = openpyxl.load_workbook(path)
+    book["bills"]["E2"].data_type = "e"
+    book.save(path)
+    assert "a sheet holds cells in error" in export.failure(path="bills.xlsx")
+
+
 def test_serial_dates_without_a_format_are_read_when_declared(export: Export) -> None:
     workbook(export, bills=[HEADER, [1, "c1", 45658.5, 5, None]])
     assert export.chunk(path="bills.xlsx").rejected != ()
