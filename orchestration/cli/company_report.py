@@ -23,7 +23,7 @@ def print_check(check: CompanyCheck, console: Console) -> None:
     company = check.company
     reached = any(entity.error is None for entity in check.entities)
     console.print(f"[bold]{escape(company.name)}[/bold] ({company.slug}) by {company.connector.replace('_', ' ')}")
-    console.print("[green]reachable[/green]" if reached else "[red]not reachable[/red]")
+    console.print(_reach(check, reached))
     if reached:
         console.print(_entities(check))
     if check.is_sample and reached:
@@ -40,6 +40,14 @@ def print_check(check: CompanyCheck, console: Console) -> None:
         console.print("[bold]What would help[/bold]")
         for advice in check.advice:
             console.print(f"  · {escape(advice)}")
+
+
+def _reach(check: CompanyCheck, reached: bool) -> str:
+    if reached:
+        return "[green]reachable[/green]"
+    if any(entity.is_reached for entity in check.entities):
+        return "[red]reachable, but it does not read as declared[/red]"
+    return "[red]not reachable[/red]"
 
 
 def _print_understood(check: CompanyCheck, console: Console) -> None:

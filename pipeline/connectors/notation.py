@@ -102,7 +102,8 @@ def _numbered_moment(value: object, date_format: str) -> datetime | None:
     unreadable = Unreadable(f"{shown(value)} is not a date as a number ({date_format})")
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise unreadable
-    text = str(value).strip()
+    # No thousands stand in such a number, so that a comma can only be a decimal one.
+    text = str(value).strip().replace(",", ".")
     if not text:
         return None
     if not _NUMBER.fullmatch(text) or len(text) > _LONGEST_NUMBER:

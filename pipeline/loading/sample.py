@@ -11,7 +11,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from pipeline.connectors.contract import ENTITIES, Chunk, Entity, Source, TimeExample
-from pipeline.connectors.errors import AccessDenied, ConnectorError, SourceUnreachable
+from pipeline.connectors.errors import AccessDenied, ConnectorError, MappingError, SourceUnreachable, UnexpectedResponse
 from pipeline.connectors.source import connector_of
 from pipeline.loading.personal_data import PersonalData
 from warehouse.companies.definition import Company
@@ -42,6 +42,8 @@ class EntitySample:
     """What a person should know about how the source was read."""
     examples: list[TimeExample] = field(default_factory=list)
     """Some times, as the source gave them and as they were read."""
+    is_reached: bool = True
+    """False where the source was not there; one that is there may still not read as declared."""
     is_away: bool = False
     """The source does not answer at all, or does not let us in."""
 
@@ -72,6 +74,7 @@ def sample_entity(source: Source, entity: Entity, company: Company, settings: Se
     except Exception as error:  # noqa: BLE001  (a finding; kept without secrets)
         sample.is_complete = False
         sample.error = error_text(error, company, settings)
+        sample.is_reached = isinstance(error, MappingError | UnexpectedResponse)
         sample.is_away = isinstance(error, SourceUnreachable | AccessDenied)
     if parts:
         sample.table = pa.concat_tables(parts)

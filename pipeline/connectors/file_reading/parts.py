@@ -40,7 +40,7 @@ class Part:
             values = self.rows[column].combine_chunks()
             if pa.types.is_dictionary(values.type):
                 values = values.dictionary_decode()
-            if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            if not is_text(values.type):
                 return _NO_TEXTS
         else:
             given = [row.get(column) for row in self.rows if isinstance(row, dict)]
@@ -50,6 +50,11 @@ class Part:
 
 
 _NO_TEXTS = (pa.array([], pa.string()), pa.array([], pa.int64()))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are text, however Arrow keeps it."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def text_table(names: list[str], rows: Iterable[list[str]]) -> pa.Table:

@@ -14,6 +14,8 @@ import pyarrow as pa
 import sqlglot
 from sqlglot import expressions
 
+from pipeline.connectors.file_reading.parts import is_text
+
 MEMORY_LIMIT = "2GB"
 LONGEST_QUERY_SECONDS = 600
 
@@ -85,7 +87,7 @@ def _refuse_text_as_number(connection: duckdb.DuckDBPyConnection, query: str, ta
 
 
 def _text_columns(tables: Mapping[str, pa.Table]) -> set[str]:
-    return {field.name for table in tables.values() for field in table.schema if pa.types.is_string(field.type)}
+    return {field.name for table in tables.values() for field in table.schema if is_text(field.type)}
 
 
 def _columns_cast_in(query: str) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.connectors.mapping import ColumnMapping, Writing, Zones
 
@@ -35,6 +35,13 @@ class FileShape(BaseModel):
         default=False, description="Of CSV: every line ends with a delimiter that the first one lacks."
     )
     sheet: str | None = Field(default=None, description="Of Excel: the sheet's name, where there are several.")
+
+    @field_validator("delimiter")
+    @classmethod
+    def _is_no_quote(cls, delimiter: str) -> str:
+        if delimiter in '"\r\n':
+            raise ValueError("must be neither a quote nor the end of a line")
+        return delimiter
 
 
 class FileSet(FileShape, Zones, Writing):

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.connectors.columns import convert, plain_column
 from pipeline.connectors.contract import Field, FieldKind
 from pipeline.connectors.errors import Unreadable
-from pipeline.connectors.file_reading.parts import Part
+from pipeline.connectors.file_reading.parts import Part, is_text
 from pipeline.connectors.file_reading.queries import run_query
 from pipeline.connectors.file_reading.settings import ColumnType, FileSet
 from pipeline.connectors.file_reading.streams import UnreadableFile
@@ -50,7 +50,7 @@ def table_of(part: Part, files: FileSet, time_zone: ZoneInfo) -> pa.Table:
 def _read(column: str, kind: ColumnType, values: pa.Array, files: FileSet, time_zone: ZoneInfo) -> pa.Array:
     if kind == "text":
         return values.cast(pa.string())
-    if kind == "number" and pa.types.is_string(values.type):
+    if kind == "number" and is_text(values.type):
         return _numbers(column, values, files)
     if kind == "number":
         return values.cast(pa.float64())
@@ -105,8 +105,11 @@ def together(tables: Sequence[pa.Table]) -> pa.Table:
         for column in table.schema:
             if not pa.types.is_null(column.type):
                 kinds.setdefault(column.name, set()).add(column.type)
-    mixed = {name for name, types in kinds.items() if len(types) > 1 and any(map(pa.types.is_string, types))}
-    return pa.concat_tables([_with_texts(table, mixed) for table in tables], promote_options="permissive")
+    mixed = {name for name, types in kinds.items() if len(types) > 1 and any(map(is_text, types))}
+    try:
+        return pa.concat_tables([_with_texts(table, mixed) for table in tables], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise UnreadableFile(f"a column has values of kinds that do not go together ({error})") from None
 
 
 def _with_texts(table: pa.Table, names: set[str]) -> pa.Table:
@@ -148,8 +151,8 @@ def _refuse_overlap(name: str, numbered: pa.Table, line: str, names: list[str]) 
     if shared["lines"]:
         raise UnreadableFile(
             f"{shared['lines']:,} of its lines stand in another file of {name} too, such as "
-            f"{names[shared['first']]} and {names[shared['last']]}; say which column names the record that a line belongs to (it counts once "
-            "then), or that such lines all count",
+            f"{names[shared['first']]} and {names[shared['last']]}; say which column names the record that a line "
+            "belongs to (it counts once then), or that such lines all count",
             "record_id: COLUMN  # or overlaps: all",
         )
 

@@ -115,3 +115,17 @@ def test_memory_and_time_of_a_query_are_bounded(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(queries, "LONGEST_QUERY_SECONDS", 0.2)
     with pytest.raises(QueryFailed, match="Interrupted"):
         run_query("select sum(a.range) from range(10000000) as a, range(100000) as b", {}, "UTC")
+
+
+def test_a_column_that_is_text_in_one_file_and_a_number_in_another_is_text(export: Export) -> None:
+    export.write("a.jsonl", '{"no": 7, "who": "c", "day": "2025-01-01", "sum": 1}\n')
+    export.write("b.jsonl", '{"no": "007", "who": "c", "day": "2025-01-01", "sum": 2.5}\n')
+    source = {"tables": {"bills": {"path": "*.jsonl"}}, "query": SELECT.format(amount="sum")}
+    assert sorted(export.column("payment_id", **source)) == ["007", "7"]
+
+
+def test_text_of_parquet_is_not_compared_with_numbers_either(export: Export) -> None:
+    table = pa.table({"no": pa.array(["007"], pa.large_string()), "who": ["c"], "day": ["2025-01-01"], "sum": [1.5]})
+    pq.write_table(table, export.folder / "bills.parquet")
+    query = SELECT.format(amount="sum") + " where no = 7"
+    assert "so that 007 would equal 7" in export.failure(tables={"bills": {"path": "bills.parquet"}}, query=query)
