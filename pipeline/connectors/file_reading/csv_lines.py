@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,12 +25,10 @@ def read_csv(file: Path, shape: FileShape) -> Iterator[Part]:
     has_nameless = len(columns) < len(names)
     good: list[list[str]] = []
     strays: list[RejectedRecord] = []
-    first_stray = ""
     is_first = True
     for line, fields in records:
         if len(fields) != len(names):
-            reason = _wrong_count(line, len(fields), len(names))
-            first_stray = first_stray or reason
+            reason = f"line {line} of {file.name} has {len(fields)} fields, the first line {len(names)}"
             strays.append(RejectedRecord(None, reason, payload_json(shape.delimiter.join(fields))))
         else:
             if has_nameless:
@@ -51,17 +50,13 @@ def _part(
     shape: FileShape,
 ) -> Part:
     if strays and not good:
-        ended = all(stray.payload.endswith(f'{shape.delimiter}"') for stray in strays)
+        ended = all(json.loads(stray.payload).endswith(shape.delimiter) for stray in strays)
         setting = "trailing_delimiter: true" if ended and not shape.trailing_delimiter else None
         raise UnreadableFile(f"no line has as many fields as the first: {strays[0].reason}", setting)
     if len(columns) < len(names):
         good = [[fields[place] for place in columns] for fields in good]
         names = [names[place] for place in columns]
     return Part(file.name, text_table(names, good), tuple(strays))
-
-
-def _wrong_count(line: int, count: int, expected: int) -> str:
-    return f"line {line} has {count} fields, the first line {expected}"
 
 
 def _refuse_nameless(fields: list[str], names: list[str], line: int) -> None:
@@ -85,6 +80,12 @@ class _Records:
         if first is None:
             raise UnreadableFile("it is empty: there is not even a first line with the names of the columns")
         self._names = first[1]
+        if any(len(name.splitlines()) > 1 for name in self._names) and not self._shape.multiline:
+            raise UnreadableFile(
+                f"line {first[0]} opens a quote that runs over lines, in the names of the columns; close it, or say "
+                "that names may do so",
+                "multiline: true",
+            )
         repeated = sorted({name for name in self._names if name and self._names.count(name) > 1})
         if repeated:
             raise UnreadableFile(f"its first line names {', '.join(map(shown, repeated))} twice")

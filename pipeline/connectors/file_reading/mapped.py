@@ -18,6 +18,9 @@ from pipeline.connectors.file_reading.settings import FileMapping
 from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
 from pipeline.connectors.validation import Reading, validate_records, validate_table
 
+SPARSE = ""
+"""Stands for all files whose records hold only the columns that they fill."""
+
 MOST_REJECTED = 50_000
 """From here on a load ends where more records are rejected than taken: they would only fill the memory."""
 
@@ -25,24 +28,27 @@ MOST_REJECTED = 50_000
 def read_mapped(entity: Entity, mapping: FileMapping, reading: Reading, files: FileReader) -> list[Chunk]:
     """The entity's records from its files. Raises ConnectorError."""
     undeclared = UndeclaredNotations(files.columns.kinds)
-    names: dict[str, None] = {}
+    names: dict[str, dict[str, None]] = {}
     parts: list[FileChunk] = []
     received = rejected = 0
     for part in files.parts():
-        names.update(dict.fromkeys(part.names))
+        names.setdefault(SPARSE if part.is_sparse else part.file, {}).update(dict.fromkeys(part.names))
         undeclared.see(part)
         parts.append(FileChunk(part.file, _validated(entity, part, reading)))
         received += parts[-1].chunk.received
         rejected += len(parts[-1].chunk.rejected)
         if rejected > max(MOST_REJECTED, received / 2):
             break
-    _check_names(entity, mapping, reading, names, files)
+    for file, columns in names.items():
+        _check_names(entity, mapping, reading, file, columns, files)
     refuse_undeclared(files.columns, undeclared.columns(), files)
     if rejected > max(MOST_REJECTED, received / 2):
         raise _too_many(files, parts, rejected, received)
     chunks = settle_overlaps(entity, parts)
     if chunks:
-        chunks[0] = replace(chunks[0], remarks=(*_understood(files, reading, parts), *chunks[0].remarks))
+        chunks[0] = replace(
+            chunks[0], remarks=(*_understood(files, reading, parts), *_unlike(names), *chunks[0].remarks)
+        )
     return chunks
 
 
@@ -55,20 +61,29 @@ def _validated(entity: Entity, part: Part, reading: Reading) -> Chunk:
 
 
 def _check_names(
-    entity: Entity, mapping: FileMapping, reading: Reading, names: Mapping[str, None], files: FileReader
+    entity: Entity, mapping: FileMapping, reading: Reading, file: str, names: Mapping[str, None], files: FileReader
 ) -> None:
     if not names:
         return
+    source = f"{files.source}, {file}" if file != SPARSE else files.source
     try:
-        mapping.check(
-            entity, names, files.company, files.source, "files", attributes=reading.kinds_of_attributes(entity)
-        )
+        mapping.check(entity, names, files.company, source, "files", attributes=reading.kinds_of_attributes(entity))
     except MappingError as error:
         looks, settings = files.what_it_looks_like(files.first(), [])
         if not settings:
             raise
         remedy = lines_to_add(files.place, settings)
-        raise MappingError(files.company, files.source, f"{error.problem}{looks}", remedy) from None
+        raise MappingError(files.company, source, f"{error.problem}{looks}", remedy) from None
+
+
+def _unlike(names: Mapping[str, Mapping[str, None]]) -> list[str]:
+    """Files that lack columns which others have: what stood there may go by another name now."""
+    everywhere = {column for columns in names.values() for column in columns}
+    return [
+        f"{file} lacks {', '.join(sorted(everywhere - columns.keys()))}, which other files have."
+        for file, columns in names.items()
+        if everywhere - columns.keys()
+    ]
 
 
 def _too_many(files: FileReader, parts: Sequence[FileChunk], rejected: int, received: int) -> UnexpectedResponse:

@@ -36,10 +36,10 @@ def read_json_lines(file: Path, shape: FileShape) -> Iterator[Part]:
         if text:
             rows.append(_parsed(text))
         if len(rows) >= ROWS_AT_ONCE:
-            yield Part(file.name, rows)
+            yield Part(file.name, rows, is_sparse=True)
             rows = []
     if rows:
-        yield Part(file.name, rows)
+        yield Part(file.name, rows, is_sparse=True)
 
 
 def _json_lines(file: Path, shape: FileShape) -> Iterator[bytes]:

@@ -18,12 +18,13 @@ ROWS_AT_ONCE = 50_000
 class Part:
     """A run of a file's records: an Arrow table with the file's columns, or objects and lines that are none.
 
-    strays: lines that do not have the file's number of fields.
+    strays: lines that do not have the file's number of fields. is_sparse: a record holds only the columns it fills.
     """
 
     file: str
     rows: pa.Table | list[Any]
     strays: tuple[RejectedRecord, ...] = ()
+    is_sparse: bool = False
 
     @property
     def names(self) -> list[str]:

@@ -67,8 +67,8 @@ def test_a_line_with_too_many_or_too_few_fields_is_rejected_by_its_number_and_th
     assert chunk.accepted["payment_id"].to_pylist() == ["1"]
     assert chunk.received == 3
     assert {(record.record_id, record.reason, record.payload) for record in chunk.rejected} == {
-        (None, "line 3 has 5 fields, the first line 4", '"2,c2,2025-01-02,2,surprise"'),
-        (None, "line 4 has 3 fields, the first line 4", '"3,c3,2025-01-02"'),
+        (None, "line 3 of bills.csv has 5 fields, the first line 4", '"2,c2,2025-01-02,2,surprise"'),
+        (None, "line 4 of bills.csv has 3 fields, the first line 4", '"3,c3,2025-01-02"'),
     }
 
 

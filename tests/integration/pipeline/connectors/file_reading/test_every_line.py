@@ -32,7 +32,7 @@ def export(tmp_path: Path) -> Export:
 def test_lines_that_end_with_a_delimiter_do_not_shift_the_columns(export: Export) -> None:
     export.write("bills.csv", HEADER + "1,c1,2025-01-02,12.50,\n2,c2,2025-01-03,3.00,\n")
     error = export.failure(path="bills.csv")
-    assert "line 2 has 5 fields, the first line 4" in error
+    assert "line 2 of bills.csv has 5 fields, the first line 4" in error
     assert "Add to connector_settings.files.payments:\n  trailing_delimiter: true" in error
     assert export.column("amount", path="bills.csv", trailing_delimiter=True) == [Decimal("12.5"), Decimal(3)]
     assert export.column("customer_id", path="bills.csv", trailing_delimiter=True) == ["c1", "c2"]
@@ -48,7 +48,7 @@ def test_a_first_line_that_ends_with_a_delimiter_too_is_a_column_without_name_an
 def test_an_unquoted_comma_in_one_line_rejects_that_line_only(export: Export) -> None:
     export.write("bills.csv", HEADER + "1,Smith, Inc,2025-01-02,1\n" + LINE)
     chunk = export.chunk(path="bills.csv")
-    assert [record.reason for record in chunk.rejected] == ["line 2 has 5 fields, the first line 4"]
+    assert [record.reason for record in chunk.rejected] == ["line 2 of bills.csv has 5 fields, the first line 4"]
     assert (chunk.received, chunk.accepted["customer_id"].to_pylist()) == (2, ["c1"])
 
 
@@ -81,6 +81,20 @@ def test_quoted_line_breaks_are_kept_and_may_look_like_records_when_declared(exp
 def test_an_empty_file_is_no_file_without_records(export: Export, content: str) -> None:
     export.write("bills.csv", content)
     assert "it is empty" in export.failure(path="bills.csv")
+
+
+def test_a_name_that_runs_over_lines_has_swallowed_records(export: Export) -> None:
+    export.write("bills.csv", 'no,"who,day,sum\n1,c1",day,sum\n2,c2,2025-01-02,1\n')
+    assert "line 1 opens a quote that runs over lines, in the names of the columns" in export.failure(path="bills.csv")
+
+
+def test_a_mapped_column_that_one_of_the_files_lacks_fails_and_others_are_told(export: Export) -> None:
+    export.write("1.csv", "no,who,day,sum,note\n1,c1,2025-01-02,1,x\n")
+    export.write("2.csv", "no,who,day,sum\n2,c2,2025-01-02,1\n")
+    assert "2.csv lacks note, which other files have." in export.chunk(path="*.csv").remarks
+    export.write("2.csv", "no,who,day,total,note\n2,c2,2025-01-02,1,x\n")
+    error = export.failure(path="*.csv")
+    assert "*.csv, 2.csv: connector_settings.files.payments.columns.amount is sum, but there is no such column" in error
 
 
 def test_two_columns_of_one_name_are_refused(export: Export) -> None:
