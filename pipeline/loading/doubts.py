@@ -77,6 +77,10 @@ def understanding(company: Company, samples: Mapping[str, EntitySample]) -> Iter
     """How each entity was read, three of its times, and what is doubtful; a sentence each."""
     for name, sample in samples.items():
         yield from (f"{name}: {remark}" for remark in sample.remarks)
+    for name in samples:
+        links = links_of(samples, name)
+        if links is not None and links.linked < links.records and not links.most_are_lost:
+            yield f"{name}: {links.records - links.linked:,} do not find their customer, such as {links.lost_ids[0]}."
     yield from _padded_ids(samples)
     customers = samples.get("customers")
     if customers is not None:

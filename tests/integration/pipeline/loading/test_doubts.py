@@ -67,6 +67,8 @@ def test_the_share_that_finds_its_customer_is_told_and_decides_by_half(
     checked = check(tmp_path)
     assert checked.entities[1].linked_share == found / 100
     assert (checked.failures == ()) == is_ready
+    told = f'payments: {100 - found} do not find their customer, such as "x".' in checked.understood
+    assert told == (is_ready and found < 100)
 
 
 def test_customers_of_a_header_alone_are_not_ready(tmp_path: Path) -> None:
