@@ -62,6 +62,9 @@ def _parsed(line: bytes) -> Any:
 def read_parquet(file: Path, _: FileShape) -> Iterator[Part]:
     """Batches of the file's rows, as they are typed."""
     with pq.ParquetFile(file) as parquet:
+        names = parquet.schema_arrow.names
+        if len(set(names)) < len(names):
+            raise UnreadableFile("two of its columns have one name")
         if not parquet.metadata.num_rows:
             yield Part(file.name, parquet.schema_arrow.empty_table())
         for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE):

@@ -40,7 +40,11 @@ def run_query(query: str, tables: Mapping[str, pa.Table], time_zone: str) -> pa.
     with _engine(tables, time_zone) as connection:
         statement = _only_select(query)
         _refuse_text_as_number(connection, statement.query, tables)
-        return connection.sql(statement.query).to_arrow_table()
+        rows = connection.sql(statement.query).to_arrow_table()
+    repeated = sorted({name for name in rows.column_names if rows.column_names.count(name) > 1})
+    if repeated:
+        raise QueryFailed(f"it gives two columns the name {', '.join(repeated)}")
+    return rows
 
 
 @contextmanager

@@ -127,6 +127,7 @@ def test_a_query_makes_payments_of_invoice_lines_and_joins_files(tmp_path: Path)
         ("select nope from lines", 'Referenced column "nope" not found'),
         ("select * from others", "Table with name others does not exist"),
         ("selec", "syntax error"),
+        ("select a, b as a from lines", "two columns the name a"),
         ("delete from lines", "it is no SELECT"),
         ("copy lines to 'x.csv'", "it is no SELECT"),
         ("select * from read_csv('/etc/passwd')", "disabled by configuration"),
