@@ -15,6 +15,7 @@ RUNGS = {
     "rule": "a rule, for lack of outcomes",
 }
 MONTHS_LISTED = 12
+LINES_UNDERSTOOD = 9
 
 
 def print_check(check: CompanyCheck, console: Console) -> None:
@@ -22,7 +23,7 @@ def print_check(check: CompanyCheck, console: Console) -> None:
     company = check.company
     reached = any(entity.error is None for entity in check.entities)
     console.print(f"[bold]{escape(company.name)}[/bold] ({company.slug}) by {company.connector.replace('_', ' ')}")
-    console.print("[green]reachable[/green]" if reached else "[red]not reachable[/red]")
+    console.print(_reach(check, reached))
     if reached:
         console.print(_entities(check))
     if check.is_sample and reached:
@@ -30,6 +31,7 @@ def print_check(check: CompanyCheck, console: Console) -> None:
             "[yellow]A sample:[/yellow] figures are of the records that were read, the oldest changes first, and not "
             "of all; `--records` reads more."
         )
+    _print_understood(check, console)
     for entity in check.entities:
         for reason, count in entity.reasons:
             console.print(f"  {entity.entity} rejected, {count:,}: {escape(reason)}")
@@ -40,10 +42,24 @@ def print_check(check: CompanyCheck, console: Console) -> None:
             console.print(f"  · {escape(advice)}")
 
 
+def _reach(check: CompanyCheck, reached: bool) -> str:
+    if reached:
+        return "[green]reachable[/green]"
+    if any(entity.is_reached for entity in check.entities):
+        return "[red]reachable, but it does not read as declared[/red]"
+    return "[red]not reachable[/red]"
+
+
+def _print_understood(check: CompanyCheck, console: Console) -> None:
+    """How the source was read, in under ten lines."""
+    for line in check.understood[:LINES_UNDERSTOOD]:
+        console.print(f"  {escape(line)}")
+
+
 def _entities(check: CompanyCheck) -> Table:
     table = Table(header_style="dim", box=None, pad_edge=False)
     table.add_column("found")
-    for title in ("read", "source has", "pass"):
+    for title in ("read", "source has", "pass", "find their customer"):
         table.add_column(title, justify="right")
     for title in ("from", "to"):
         table.add_column(title)
@@ -54,13 +70,14 @@ def _entities(check: CompanyCheck) -> Table:
 
 def _row(entity: EntityCheck) -> tuple[str, ...]:
     if entity.error is not None:
-        return (entity.entity, "–", "–", "–", "[red]cannot be read[/red]", "")
+        return (entity.entity, "–", "–", "–", "–", "[red]cannot be read[/red]", "")
     share = entity.accepted_share
     return (
         entity.entity,
         f"{entity.received:,}" + ("" if entity.is_complete else " (sample)"),
         "all of it" if entity.total is None and entity.is_complete else _count(entity.total),
         "–" if share is None else f"{share:.1%}",
+        "–" if entity.linked_share is None else f"{entity.linked_share:.1%}",
         f"{entity.first_at:%Y-%m-%d}" if entity.first_at else "–",
         f"{entity.last_at:%Y-%m-%d}" if entity.last_at else "–",
     )

@@ -16,7 +16,15 @@ import pyarrow.compute as pc
 from pipeline.connectors.contract import ARROW_TYPES, Field, FieldKind
 from pipeline.connectors.errors import Unreadable
 from pipeline.connectors.json_text import as_shown, shown
-from pipeline.connectors.values import EARLIEST, LATEST, LONGEST_IDENTIFIER, SMALLEST_UNCERTAIN_FLOAT, read_value
+from pipeline.connectors.notation import PLAIN, Notation
+from pipeline.connectors.values import (
+    EARLIEST,
+    LATEST,
+    LONGEST_IDENTIFIER,
+    SHORTENED_NUMBER,
+    SMALLEST_UNCERTAIN_FLOAT,
+    read_value,
+)
 
 ONE_BY_ONE = 32
 """From this size on a run of values that will not convert is read one by one, not halved."""
@@ -83,15 +91,17 @@ def _is_text(data_type: pa.DataType) -> bool:
     return bool(pa.types.is_string(data_type) or pa.types.is_large_string(data_type))
 
 
-def convert(field: Field, column: pa.Array | list[object], time_zone: ZoneInfo) -> tuple[pa.Array, dict[int, str]]:
-    """Convert a column; returns it, null where a value is missing or unreadable, and what was unreadable."""
+def convert(
+    field: Field, column: pa.Array | list[object], time_zone: ZoneInfo, notation: Notation = PLAIN
+) -> tuple[pa.Array, dict[int, str]]:
+    """Convert a column; returns it, null where a value is missing or unreadable, and what was unreadable by row."""
     problems: dict[int, str] = {}
 
     def one_by_one(values: list[object], offset: int) -> pa.Array:
         read = []
         for row, value in enumerate(values, offset):
             try:
-                read.append(read_value(field.kind, value, time_zone))
+                read.append(read_value(field.kind, value, time_zone, notation))
             except Unreadable as error:
                 problems[row] = str(error)
                 read.append(None)
@@ -110,6 +120,15 @@ def convert(field: Field, column: pa.Array | list[object], time_zone: ZoneInfo) 
         return one_by_one(column, 0), problems
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), ARROW_TYPES[field.kind]), problems
+    if not notation.is_plain(field.kind) and not pa.types.is_temporal(column.type):
+        # Each value once: a column of dates or prices has far fewer values than rows.
+        distinct = column.dictionary_encode()
+        read = one_by_one(distinct.dictionary.to_pylist(), 0)
+        by_value, problems = problems, {}
+        if by_value:
+            places = distinct.indices.to_pylist()
+            problems = {row: by_value[place] for row, place in enumerate(places) if place in by_value}
+        return read.take(distinct.indices), problems
     parts = halve(column, 0)
     return (parts[0] if len(parts) == 1 else pa.concat_arrays(parts)), problems
 
@@ -143,7 +162,8 @@ def _identifiers_at_once(array: pa.Array, zone: ZoneInfo) -> pa.Array:
         array = array.cast(pa.int64())
     texts = _texts_at_once(array, zone)
     longest = pc.max(pc.utf8_length(texts)).as_py() or 0
-    if longest > LONGEST_IDENTIFIER or pc.any(pc.utf8_is_space(texts)).as_py():
+    shortened = pc.match_substring_regex(texts, rf"^\s*{SHORTENED_NUMBER.pattern}\s*$")
+    if longest > LONGEST_IDENTIFIER or pc.any(pc.or_(pc.utf8_is_space(texts), shortened)).as_py():
         raise pa.ArrowInvalid("to be read one by one")
     return texts
 

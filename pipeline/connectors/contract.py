@@ -205,6 +205,16 @@ class SeenColumns:
 
 
 @dataclass(frozen=True)
+class TimeExample:
+    """A time as the source gave it, and what it was read as; `time_zone` is where it counts without an offset."""
+
+    column: str
+    given: str
+    read_as: datetime
+    time_zone: str
+
+
+@dataclass(frozen=True)
 class Chunk:
     """A run of records as a source gave them, ordered by updated_at from chunk to chunk.
 
@@ -214,7 +224,8 @@ class Chunk:
     None where no record of the chunk had a readable one. is_stamped: updated_at is the source's own; else it is the
     company's now. listed: the ids of all records, of rejected ones and of those ahead too. unnamed: records whose id
     cannot be read. clashing: records that say otherwise than one before them of the same id and updated_at.
-    columns: one for each table or page that the chunk was made from.
+    columns: one for each table or page that the chunk was made from. remarks: what a person should
+    know about how the source was read, in sentences. examples: some times, as given and as read.
     """
 
     accepted: pa.Table
@@ -227,6 +238,8 @@ class Chunk:
     unnamed: int = 0
     clashing: int = 0
     columns: tuple[SeenColumns, ...] = ()
+    remarks: tuple[str, ...] = ()
+    examples: tuple[TimeExample, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dlt.sources.helpers.requests import Client
 from dlt.sources.helpers.rest_client import RESTClient
 from dlt.sources.helpers.rest_client.auth import APIKeyAuth
 from dlt.sources.helpers.rest_client.paginators import JSONResponseCursorPaginator
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from pipeline.connectors.contract import Chunk, Entity, Totals
 from pipeline.connectors.errors import (
@@ -29,6 +29,7 @@ from pipeline.connectors.errors import (
     UnexpectedResponse,
 )
 from pipeline.connectors.json_text import shown
+from pipeline.connectors.mapping import Zones
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_records
 
@@ -53,10 +54,8 @@ CUSTOM_FIELDS = "custom"
 API_KEY_HEADER = "X-API-Key"
 
 
-class HabariSettings(BaseModel):
+class HabariSettings(Zones):
     """Connector settings of a company whose CRM is a Habari CRM."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     base_url: str = Field(description="Address of the CRM, such as https://crm.example.com.")
     api_key: str = Field(description="Reference to the API key: env:NAME, file:PATH or encrypted:TOKEN.")
@@ -295,7 +294,7 @@ def _innermost(error: BaseException) -> str:
 
 
 def _open(settings: HabariSettings, access: Access) -> HabariApi:
-    return HabariApi(access.company, settings, access.secret(settings.api_key), access.reading)
+    return HabariApi(access.company, settings, access.secret(settings.api_key), settings.zoned(access.reading))
 
 
 CONNECTOR = Connector(HabariSettings, _open)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,7 @@ from pipeline.connectors.errors import Unreadable
 
 
 def attributes_by_row(
-    objects: list[dict[str, Any]], taken: set[str], spread: str | None
+    objects: Sequence[dict[str, Any]], taken: set[str], spread: str | None
 ) -> tuple[list[str | None], dict[int, str]]:
     """Each record's fields that are not `taken` as JSON, None where there are none; and why some cannot be kept.
 

@@ -2,25 +2,109 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.connectors.contract import Chunk, Entity
+from pipeline.connectors.contract import ENTITIES, Chunk, Entity, FieldKind
 from pipeline.connectors.errors import MappingError
+from pipeline.connectors.notation import ISO, NUMBERED_DATES, Notation
 from pipeline.connectors.validation import Reading
 
+TIME_COLUMNS = frozenset(
+    field.name for entity in ENTITIES.values() for field in entity.fields if field.kind is FieldKind.timestamp
+)
 
-class ColumnMapping(BaseModel):
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name} is no time zone; it must be a name such as Europe/Berlin or UTC")
+    return name
+
+
+def _known_format(date_format: str) -> str:
+    if date_format in (ISO, *NUMBERED_DATES):
+        return date_format
+    # What is read must hold a whole day, so that 31.12. is not taken for one of 1900.
+    if not all(re.search(part, date_format) for part in ("%[Yy]|%c|%x", "%[mbB]|%j|%c|%x", "%d|%j|%c|%x")):
+        raise ValueError(f"{date_format} is none of {', '.join((ISO, *NUMBERED_DATES))}, nor a pattern like %d.%m.%Y")
+    return date_format
+
+
+def _time_column(name: str) -> str:
+    if name not in TIME_COLUMNS:
+        raise ValueError(f"{name} is no time of ours; there are {', '.join(sorted(TIME_COLUMNS))}")
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(_known_zone)]
+DateFormat = Annotated[str, AfterValidator(_known_format)]
+TimeColumn = Annotated[str, AfterValidator(_time_column)]
+
+
+class Zones(BaseModel):
+    """In which zone times without an offset are told: of a whole source, or of one table or file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
+
+    time_zone: ZoneName | None = Field(
+        default=None, description="Zone of times without an offset; else the company's time_zone."
+    )
+    time_zones: dict[TimeColumn, ZoneName] = Field(
+        default_factory=dict, description="The same of single columns, by our name: {updated_at: UTC}."
+    )
+
+    def zoned(self, reading: Reading) -> Reading:
+        """The reading with these zones in place of what it had."""
+        return replace(
+            reading,
+            time_zone=ZoneInfo(self.time_zone) if self.time_zone else reading.time_zone,
+            # A zone of the whole goes before a column's zone of the level above.
+            time_zones={**({} if self.time_zone else reading.time_zones), **_zones(self.time_zones)},
+        )
+
+
+def _zones(names: dict[str, str]) -> dict[str, ZoneInfo]:
+    return {column: ZoneInfo(name) for column, name in names.items()}
+
+
+class Writing(BaseModel):
+    """How text is written in a table or file, where it is not the plain way."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
+
+    decimal: Literal[".", ","] | None = Field(default=None, description="The mark before the fraction; else a point.")
+    thousands: Literal[".", ",", " ", "'"] | None = Field(
+        default=None, description="The mark between thousands; else there is none."
+    )
+    date_format: DateFormat | None = Field(
+        default=None,
+        description='A pattern such as "%d.%m.%Y", epoch_seconds, epoch_milliseconds or excel; else ISO 8601.',
+    )
+
+    @model_validator(mode="after")
+    def _two_marks(self) -> Self:
+        if self.thousands is not None and self.thousands == (self.decimal or "."):
+            raise ValueError("decimal and thousands must differ: name both where the decimal mark is no point")
+        return self
+
+    @property
+    def notation(self) -> Notation:
+        """How it is written."""
+        return Notation(self.decimal, self.thousands, self.date_format)
+
+
+class ColumnMapping(Zones, Writing):
     """How a source's columns become the contract's.
 
     A contract column that is not mapped is looked for under its own name.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
 
     columns: dict[str, str] = Field(default_factory=dict, description="Contract column: source column.")
     constants: dict[str, str | int | float | bool] = Field(
@@ -36,28 +120,44 @@ class ColumnMapping(BaseModel):
         default=None,
         description="Whether a record that is not listed was deleted. Left out: true for a table, false for files.",
     )
+    date_formats: dict[TimeColumn, DateFormat] = Field(
+        default_factory=dict, description="date_format of single columns, by our name: {updated_at: iso}."
+    )
 
-    def applied_to(self, reading: Reading, present: Collection[str]) -> Reading:
-        """The reading of this table or file, whose columns are `present`."""
+    def applied_to(self, reading: Reading) -> Reading:
+        """The reading of this table or file; whether it is stamped depends on its columns, see `stamped_by`."""
         return replace(
-            reading,
+            self.zoned(reading),
             columns=self.columns,
             constants=self.constants,
             values=self.values,
             ignored=frozenset(self.ignored),
-            is_stamped=self.is_stamped(present),
+            notation=self.notation,
+            date_formats=self.date_formats,
         )
 
-    def is_stamped(self, present: Collection[str]) -> bool:
-        """Whether the source says when it changed a record."""
-        return self.columns.get("updated_at", "updated_at") in present or "updated_at" in self.constants
+    def stamped_by(self, reading: Reading, present: Collection[str]) -> Reading:
+        """The reading of records with these columns: do they say when the source changed a record?"""
+        is_stamped = "updated_at" in self.columns or "updated_at" in self.constants or "updated_at" in present
+        return replace(reading, is_stamped=is_stamped)
 
-    def check(self, entity: Entity, present: Collection[str], company: str, source: str, setting: str) -> None:
-        """Raise MappingError where a name of the mapping is in neither the contract nor the source."""
+    def check(
+        self,
+        entity: Entity,
+        present: Collection[str],
+        company: str,
+        source: str,
+        setting: str,
+        attributes: Collection[str] = (),
+    ) -> None:
+        """Raise MappingError where a name of the mapping is in neither the contract nor the source.
+
+        attributes: declared ones, whose words may be translated like a column's.
+        """
         place = f"connector_settings.{setting}.{entity.name}"
         for part in ("columns", "constants", "values"):
             for name in getattr(self, part):
-                if name not in entity.field_names:
+                if name not in entity.field_names and not (part == "values" and name in attributes):
                     raise MappingError(
                         company,
                         source,
@@ -129,6 +229,8 @@ def _with_what_holds_for_all(first: Chunk, parts: Sequence[Chunk], repeats: int)
         unnamed=sum(part.unnamed for part in parts),
         clashing=sum(part.clashing for part in parts),
         columns=tuple(columns for part in parts for columns in part.columns),
+        remarks=tuple(dict.fromkeys(remark for part in parts for remark in part.remarks)),
+        examples=parts[0].examples,
     )
 
 

@@ -40,6 +40,7 @@ def source_for(company: Company, settings: Settings, clock: Clock) -> Source:
         time_zone=ZoneInfo(company.time_zone),
         now=clock.for_company(company),
         has_own_clock=company.clock_at is not None,
+        attribute_kinds={attribute.name: attribute.kind for attribute in company.custom_attributes},
     )
     access = Access(company.slug, reading, settings.home, lambda reference: _secret(company, reference, settings))
     return connector.open(_parse(company, connector.settings), access)

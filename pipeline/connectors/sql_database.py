@@ -12,12 +12,12 @@ import pyarrow as pa
 import sqlalchemy as sa
 from dlt.extract.exceptions import ResourceExtractionError
 from dlt.sources.sql_database import sql_table
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.connectors.columns import convert, plain_column
 from pipeline.connectors.contract import Chunk, Entity, FieldKind, Totals
 from pipeline.connectors.errors import MappingError, SourceNotFound, SourceUnreachable, UnexpectedResponse, Unreadable
-from pipeline.connectors.mapping import ColumnMapping, in_order
+from pipeline.connectors.mapping import ColumnMapping, Zones, in_order
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_table
 from pipeline.connectors.values import JsonKind, read_value
@@ -39,10 +39,8 @@ class TableMapping(ColumnMapping):
     schema_name: str | None = Field(default=None, alias="schema", description="Its schema.")
 
 
-class SqlSettings(BaseModel):
+class SqlSettings(Zones):
     """Connector settings of a company whose data lies in a SQL database."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     url: str = Field(description="Reference to the SQLAlchemy URL: env:NAME, file:PATH or encrypted:TOKEN.")
     tables: dict[str, TableMapping] = Field(description="By entity: customers, tickets, payments, events.")
@@ -78,7 +76,7 @@ class SqlDatabase:
         table, reading = self._opened(entity)
         updated_at = self._order_of_change(entity, table, reading)
         if updated_at is not None:
-            since = None if updated_since is None else self._since(updated_at, updated_since)
+            since = None if updated_since is None else self._since(updated_at, updated_since, reading)
             order = [updated_at, table.c[reading.source_name(entity.key)]]
             newer = None if since is None else sa.or_(updated_at >= since, updated_at.is_(None))
             for rows in self._rows(table, newer, order, chunk_rows):
@@ -103,8 +101,15 @@ class SqlDatabase:
             next(field for field in entity.fields if field.name == name) for name in (entity.key, "updated_at")
         )
         for rows in self._rows(table, None, [], chunk_rows, only=names):
-            ids, _ = convert(key, plain_column(rows[names[0]].combine_chunks()), reading.time_zone)
-            moments, _ = convert(updated_at, plain_column(rows[names[1]].combine_chunks()), reading.time_zone)
+            ids, _ = convert(
+                key, plain_column(rows[names[0]].combine_chunks()), reading.time_zone, reading.notation_of(key.name)
+            )
+            moments, _ = convert(
+                updated_at,
+                plain_column(rows[names[1]].combine_chunks()),
+                reading.zone_of("updated_at"),
+                reading.notation_of("updated_at"),
+            )
             yield pa.table({"record_id": ids, "updated_at": moments})
 
     def fetch(self, entity: Entity, record_ids: Sequence[str]) -> Iterator[Chunk]:
@@ -130,7 +135,7 @@ class SqlDatabase:
             if self._reading.has_own_clock and updated_at is not None:
                 if not self._is_sortable(updated_at):
                     return None
-                seen = updated_at <= self._in_column_terms(updated_at, self._reading.now)
+                seen = updated_at <= _in_column_terms(updated_at, self._reading.now, reading)
             query: Any = sa.select(flag, sa.func.count(), sa.func.count(key.distinct()), sa.func.count(key))
             with self._engine.connect() as connection:
                 counts: Any = connection.execute(query.select_from(table).where(seen).group_by(flag)).all()
@@ -159,7 +164,7 @@ class SqlDatabase:
         mapping = self._mapping(entity)
         with self._translated():
             table = self._reflect(entity, mapping)
-        reading = mapping.applied_to(self._reading, table.columns.keys())
+        reading = mapping.stamped_by(mapping.applied_to(self._reading), table.columns.keys())
         kinds = {column.name: kind for column in table.columns if (kind := _json_kind(column.type)) is not None}
         return table, replace(reading, json_kinds=kinds)
 
@@ -182,7 +187,14 @@ class SqlDatabase:
                 f"there is no table {place} for {entity.name}. Tables there: {_listed(there)}.",
                 f"Mend connector_settings.tables.{entity.name}.table, or grant its user the right to see it.",
             ) from None
-        mapping.check(entity, table.columns.keys(), self._company, f"{self._source}, table {place}", "tables")
+        mapping.check(
+            entity,
+            table.columns.keys(),
+            self._company,
+            f"{self._source}, table {place}",
+            "tables",
+            attributes=self._reading.kinds_of_attributes(entity),
+        )
         return table
 
     def _rows(
@@ -237,16 +249,10 @@ class SqlDatabase:
     def _is_sortable(self, column: sa.Column[Any]) -> bool:
         return self._url.get_backend_name() != "sqlite" and isinstance(column.type, sa.DateTime | sa.Date)
 
-    def _since(self, column: sa.Column[Any], moment: datetime) -> Any:
+    def _since(self, column: sa.Column[Any], moment: datetime, reading: Reading) -> Any:
         """The lower bound as the column speaks of time; without an offset one hour comes twice in autumn."""
         has_offset = isinstance(column.type, sa.DateTime) and column.type.timezone
-        return self._in_column_terms(column, moment if has_offset else moment - REPEATED_HOUR)
-
-    def _in_column_terms(self, column: sa.Column[Any], moment: datetime) -> Any:
-        if isinstance(column.type, sa.DateTime) and column.type.timezone:
-            return moment
-        local = moment.astimezone(self._reading.time_zone).replace(tzinfo=None)
-        return local if isinstance(column.type, sa.DateTime) else local.date()
+        return _in_column_terms(column, moment if has_offset else moment - REPEATED_HOUR, reading)
 
     def _is_true(self, value: object) -> bool:
         try:
@@ -293,12 +299,20 @@ def _json_kind(data_type: sa.types.TypeEngine[Any]) -> JsonKind | None:
     return JsonKind.json if isinstance(data_type, sa.JSON) else None
 
 
+def _in_column_terms(column: sa.Column[Any], moment: datetime, reading: Reading) -> Any:
+    """The moment as updated_at tells it: in its own zone where it carries no offset."""
+    if isinstance(column.type, sa.DateTime) and column.type.timezone:
+        return moment
+    local = moment.astimezone(reading.zone_of("updated_at")).replace(tzinfo=None)
+    return local if isinstance(column.type, sa.DateTime) else local.date()
+
+
 def _listed(names: list[str], most: int = 30) -> str:
     return ", ".join(sorted(names)[:most]) or "none"
 
 
 def _open(settings: SqlSettings, access: Access) -> SqlDatabase:
-    return SqlDatabase(access.company, settings, access.secret(settings.url), access.reading)
+    return SqlDatabase(access.company, settings, access.secret(settings.url), settings.zoned(access.reading))
 
 
 CONNECTOR = Connector(SqlSettings, _open)

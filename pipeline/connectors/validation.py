@@ -6,7 +6,7 @@ What belongs here is judging records. Reading values is that of columns.py (many
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,9 +16,20 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.connectors.attributes import typed_attributes
 from pipeline.connectors.columns import convert, fill, out_of_bounds, plain_column, translate, without
-from pipeline.connectors.contract import ARROW_TYPES, Chunk, Entity, Field, FieldKind, SeenColumns
-from pipeline.connectors.json_text import attributes_by_row, payload_json, storable
+from pipeline.connectors.contract import (
+    ARROW_TYPES,
+    CUSTOMERS,
+    Chunk,
+    Entity,
+    Field,
+    FieldKind,
+    SeenColumns,
+    TimeExample,
+)
+from pipeline.connectors.json_text import as_shown, attributes_by_row, payload_json, storable
+from pipeline.connectors.notation import PLAIN, Notation
 from pipeline.connectors.values import LONGEST_IDENTIFIER, JsonKind, read_json_value
 from warehouse.landing.records import RejectedRecord
 
@@ -26,6 +37,7 @@ CLOCK_TOLERANCE = timedelta(days=1)
 """How far a source's clock may run before ours before a version counts as unbelievable."""
 
 LONGEST_REASON = 1000
+EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -38,8 +50,9 @@ class Reading:
     values that a record lacks. values translates the source's words, by contract name.
     ignored names source columns that must not be kept. spread names a source field that holds an
     object whose members are attributes. json_kinds: what unmapped source columns are, that come as text.
-    is_stamped: the source says when it changed a record; where it
-    does not, `now` stands for updated_at.
+    is_stamped: the source says when it changed a record; where it does not, `now` stands for updated_at.
+    notation says how text is written, date_formats and time_zones the same of single contract columns.
+    attribute_kinds is what a customer's attributes are declared as; text that can be read as such is.
     """
 
     time_zone: ZoneInfo
@@ -52,6 +65,28 @@ class Reading:
     spread: str | None = None
     json_kinds: Mapping[str, JsonKind] = dataclass_field(default_factory=dict)
     is_stamped: bool = True
+    notation: Notation = PLAIN
+    date_formats: Mapping[str, str] = dataclass_field(default_factory=dict)
+    time_zones: Mapping[str, ZoneInfo] = dataclass_field(default_factory=dict)
+    attribute_kinds: Mapping[str, str] = dataclass_field(default_factory=dict)
+
+    def zone_of(self, column: str) -> ZoneInfo:
+        """The zone that a contract column's times without an offset are read in."""
+        return self.time_zones.get(column, self.time_zone)
+
+    def notation_of(self, column: str) -> Notation:
+        """How a contract column is written."""
+        date_format = self.date_formats.get(column, self.notation.date_format)
+        return replace(self.notation, date_format=date_format)
+
+    def kinds_of_attributes(self, entity: Entity) -> Mapping[str, str]:
+        """The declared kinds of this entity's attributes: only customers have them."""
+        return self.attribute_kinds if entity.name == CUSTOMERS.name else {}
+
+    def typed(self, entity: Entity, objects: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        """The records with their attributes as the kinds that they are declared to be."""
+        kinds = self.kinds_of_attributes(entity)
+        return typed_attributes(objects, kinds, self.values, self.spread, self.notation)
 
     def source_name(self, column: str) -> str:
         """The name that the source gives a contract column."""
@@ -71,7 +106,8 @@ def validate_records(entity: Entity, records: Sequence[object], reading: Reading
     names = {name: reading.source_name(name) for name in entity.field_names}
     columns = {name: [record.get(source) for record in objects] for name, source in names.items()}
     taken = set(names.values()) | reading.ignored
-    attributes, bad_attributes = attributes_by_row(objects, taken, reading.spread)
+    typed = reading.typed(entity, objects)
+    attributes, bad_attributes = attributes_by_row(typed, taken, reading.spread)
     page = _Page(
         entity, len(objects), columns, attributes, lambda row: objects[row], _KeysOfObjects(objects, reading.spread)
     )
@@ -96,7 +132,8 @@ def validate_table(entity: Entity, table: pa.Table, reading: Reading) -> Chunk:
         if kind is not None or _holds_infinity(table[name]):
             for record in objects:
                 record[name] = read_json_value(kind, record[name])
-    attributes, bad_attributes = attributes_by_row(objects, set(), reading.spread)
+    typed = reading.typed(entity, objects)
+    attributes, bad_attributes = attributes_by_row(typed, set(), reading.spread)
     page = _Page(
         entity,
         table.num_rows,
@@ -194,6 +231,7 @@ class _Page:
             unnamed=self._size - len(listed) + len(strays),
             clashing=clashing,
             columns=self._seen_columns(reading, deleted),
+            examples=self._examples(arrays, reading),
         )
 
     def _seen_columns(self, reading: Reading, deleted: list[bool | None]) -> tuple[SeenColumns, ...]:
@@ -213,6 +251,16 @@ class _Page:
             ),
         )
 
+    def _examples(self, arrays: Mapping[str, pa.Array], reading: Reading) -> tuple[TimeExample, ...]:
+        """The first times of this page, as they came and as they were read."""
+        times = [field.name for field in self._entity.fields if field.required and field.kind is FieldKind.timestamp]
+        return tuple(
+            TimeExample(name, as_shown(_at(self._columns[name], row)), moment, reading.zone_of(name).key)
+            for row in range(min(self._size, EXAMPLES))
+            for name in times
+            if (moment := arrays[name][row].as_py()) is not None
+        )[:EXAMPLES]
+
     def _read(self, field: Field, reading: Reading) -> tuple[pa.Array, dict[int, str]]:
         if field.name == "updated_at" and not reading.is_stamped:
             return pa.repeat(pa.scalar(reading.now, ARROW_TYPES[FieldKind.timestamp]), self._size), {}
@@ -223,7 +271,7 @@ class _Page:
         constant = reading.constants.get(field.name, field.default)
         if constant is not None:
             column = fill(column, constant)
-        converted, unread = convert(field, column, reading.time_zone)
+        converted, unread = convert(field, column, reading.zone_of(field.name), reading.notation_of(field.name))
         wrong = out_of_bounds(field, converted)
         return without(converted, wrong), wrong | unread
 

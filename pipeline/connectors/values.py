@@ -15,6 +15,7 @@ import orjson
 from pipeline.connectors.contract import FieldKind
 from pipeline.connectors.errors import Unreadable
 from pipeline.connectors.json_text import shown
+from pipeline.connectors.notation import PLAIN, Notation, plain_number, read_moment
 
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -22,7 +23,14 @@ SMALLEST_UNCERTAIN_FLOAT = 2**53
 """From here on a double no longer tells neighbouring whole numbers apart."""
 LONGEST_IDENTIFIER = 200
 
+SHORTENED_NUMBER = re.compile(r"\d([.,]\d+)?[eE]\+\d{1,3}", re.ASCII)
+"""A long number as spreadsheets write it, such as 1.2346E+11: it may stand for many ids."""
+
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
+_DIGITS_OF_A_DATE = 8
+_TWO_READINGS = re.compile(r"(0?[1-9]|1[0-2])([./-])(0?[1-9]|1[0-2])\2\d{4}", re.ASCII)
+"""Day first or month first."""
+
 _TRUTH = {"true": True, "t": True, "yes": True, "y": True, "1": True}
 _TRUTH |= {"false": False, "f": False, "no": False, "n": False, "0": False}
 _CENTS = Decimal("0.0001")
@@ -30,14 +38,28 @@ _LARGEST_MONEY = Decimal(10) ** 14
 _LARGEST_INTEGER = 2**31 - 1
 
 
-def read_value(kind: FieldKind, value: object, time_zone: ZoneInfo) -> object:
+def read_value(kind: FieldKind, value: object, time_zone: ZoneInfo, notation: Notation = PLAIN) -> object:
     """Read one plain value as a contract kind; None and empty text are missing values.
+
+    A moment without a zone is one of `time_zone`; `notation` says how numbers and dates are written.
 
     Raises Unreadable, whose text follows the field's name in a reason.
     """
     if value is None or value == "":
         return None
+    if not notation.is_plain(kind):
+        return _read_by_notation(kind, value, time_zone, notation)
     return _ONE_BY_ONE[kind](value, time_zone)
+
+
+def _read_by_notation(kind: FieldKind, value: object, time_zone: ZoneInfo, notation: Notation) -> object:
+    if kind is not FieldKind.timestamp:
+        text = plain_number(value, notation) if isinstance(value, str) and value.strip() else value
+        return _ONE_BY_ONE[kind](text, time_zone)
+    if isinstance(value, date):  # A typed cell among texts; datetime is a date too.
+        return _read_timestamp(value, time_zone)
+    moment = read_moment(value, notation.date_format or "")
+    return None if moment is None else _in_utc(moment, value, time_zone)
 
 
 def _as_text(value: object) -> str | None:
@@ -77,6 +99,8 @@ def _read_identifier(value: object, zone: ZoneInfo) -> str | None:
     text = _read_text(value, zone)
     if text is None or not text.strip():
         return None
+    if SHORTENED_NUMBER.fullmatch(text.strip()):
+        raise Unreadable(f"{shown(text)} has lost digits: a spreadsheet wrote a long number short, give it as text")
     if len(text) > LONGEST_IDENTIFIER:
         raise Unreadable(f"{shown(text)} is longer than {LONGEST_IDENTIFIER} characters")
     return text
@@ -130,8 +154,10 @@ def _read_boolean(value: object, _: ZoneInfo) -> bool | None:
 
 def _read_timestamp(value: object, time_zone: ZoneInfo) -> datetime | None:
     moment = _parse_moment(value)
-    if moment is None:
-        return None
+    return None if moment is None else _in_utc(moment, value, time_zone)
+
+
+def _in_utc(moment: datetime, value: object, time_zone: ZoneInfo) -> datetime:
     try:
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=time_zone)).astimezone(UTC)
     except (OverflowError, ValueError):
@@ -151,10 +177,13 @@ def _parse_moment(value: object) -> datetime | None:
     text = value.strip()
     if not text:
         return None
+    if text.isdigit() and len(text) != _DIGITS_OF_A_DATE:
+        raise Unreadable(f"{shown(value)} is not a date and time (ISO 8601); of a number say which: date_format")
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise Unreadable(f"{shown(value)} is not a date and time (ISO 8601)") from None
+        doubt = "; it fits two readings, say which: date_format" if _TWO_READINGS.match(text) else ""
+        raise Unreadable(f"{shown(value)} is not a date and time (ISO 8601){doubt}") from None
 
 
 _ONE_BY_ONE: dict[FieldKind, Callable[[object, ZoneInfo], object]] = {

@@ -24,6 +24,7 @@ from ml_assets.training.ladder import OutcomeCounts, RungDecision, decide_rung
 from pipeline.connectors.contract import ENTITIES, Entity
 from pipeline.connectors.errors import ConnectorError
 from pipeline.connectors.source import source_for
+from pipeline.loading.doubts import Links, links_of, understanding, without_customers
 from pipeline.loading.outcomes import ChurnCheck, churn_check
 from pipeline.loading.personal_data import PersonalData
 from pipeline.loading.sample import EntitySample, entities_left_out, error_text, sample_entity
@@ -42,8 +43,8 @@ STALE_AFTER = timedelta(days=60)
 LITTLE_HISTORY = timedelta(days=365)
 NOT_A_FEATURE = {"is_deleted", "updated_at", "is_test", "paused_at", "resumes_at"}
 
-_VALUES = re.compile(r"\"[^\"]*\"|'[^']*'|\d{4}-\d\d-\d\d[T ][\d:.+Z-]*")
-"""Texts and moments in the reason of a rejection: without them alike reasons are counted as one."""
+_VALUES = re.compile(r"\"[^\"]*\"|'[^']*'|\d{4}-\d\d-\d\d[T ][\d:.+Z-]*|(?<=^line )\d+")
+"""Texts, moments and lines in the reason of a rejection: without them alike reasons are counted as one."""
 
 _EVENT_TIMES = ("created_at", "opened_at", "issued_at", "occurred_at")
 
@@ -52,8 +53,9 @@ _EVENT_TIMES = ("created_at", "opened_at", "issued_at", "occurred_at")
 class EntityCheck:
     """What was read of one entity. Without `is_complete` the figures are of the oldest changes, up to `read_until`.
 
-    never_filled: contract columns that no record had. total: the source's own count. error: why it
-    could not be read.
+    never_filled: contract columns that no record had. linked_share: share of the records whose customer came too, 0 to
+    1; None where that cannot be told. total: the source's own count. error: why it
+    could not be read; is_reached: it was there all the same.
     """
 
     entity: str
@@ -66,6 +68,8 @@ class EntityCheck:
     last_at: datetime | None = None
     read_until: datetime | None = None
     never_filled: tuple[str, ...] = ()
+    linked_share: float | None = None
+    is_reached: bool = True
     error: str | None = None
 
     @property
@@ -76,7 +80,10 @@ class EntityCheck:
 
 @dataclass(frozen=True)
 class CompanyCheck:
-    """Everything that was found. `failures` keep the first load from succeeding; `advice` would help."""
+    """Everything that was found. `failures` keep the first load from succeeding; `advice` would help.
+
+    understood: how the source was read and what is doubtful about it, in sentences.
+    """
 
     company: CompanyDefinition
     entities: tuple[EntityCheck, ...]
@@ -84,6 +91,7 @@ class CompanyCheck:
     decision: RungDecision | None
     failures: tuple[str, ...]
     advice: tuple[str, ...]
+    understood: tuple[str, ...] = ()
 
     @property
     def is_sample(self) -> bool:
@@ -120,7 +128,8 @@ def check_company(
         finally:
             source.close()
     now = clock.for_company(tried)
-    entities = tuple(_entity_check(ENTITIES[name], sample) for name, sample in samples.items())
+    links = {name: links_of(samples, name) for name in samples}
+    entities = tuple(_entity_check(ENTITIES[name], sample, links[name]) for name, sample in samples.items())
     churn_settings = churn_settings_of(tried)
     churn = churn_check(churn_settings, samples, now, tried.time_zone) if churn_settings else None
     decision, task = None, task_named("churn").with_ladder(settings).task
@@ -129,11 +138,14 @@ def check_company(
         decision = decide_rung(churn.outcomes, pooled, task)
     failures += [f"{check.entity} cannot be read: {check.error}" for check in entities if check.error]
     failures += _too_many_rejected(entities, settings)
+    failures += without_customers(samples)
+    failures += [link.failure() for link in links.values() if link is not None and link.most_are_lost]
     advice = [
         *_on_the_source(tried, entities, others, samples, now),
         *_on_the_evidence(tried, entities, churn_settings, churn, decision, task.ladder),
     ]
-    return CompanyCheck(company, entities, churn, decision, tuple(failures), tuple(advice))
+    understood = tuple(understanding(tried, samples))
+    return CompanyCheck(company, entities, churn, decision, tuple(failures), tuple(advice), understood)
 
 
 def pool_of(warehouse: Warehouse, company: CompanyDefinition) -> OutcomeCounts | None:
@@ -172,7 +184,7 @@ def _failures_before_reading(company: Company, settings: Settings) -> Iterator[l
         failures.append(error_text(error, company, settings))
 
 
-def _entity_check(entity: Entity, sample: EntitySample) -> EntityCheck:
+def _entity_check(entity: Entity, sample: EntitySample, links: Links | None) -> EntityCheck:
     times = [pc.min_max(sample.table[name]) for name in _EVENT_TIMES if name in sample.table.column_names]
     moments = [moment for span in times for moment in span.as_py().values() if moment is not None]
     columns = [name for name in entity.field_names if name not in NOT_A_FEATURE]
@@ -190,6 +202,8 @@ def _entity_check(entity: Entity, sample: EntitySample) -> EntityCheck:
         last_at=max(moments, default=None),
         read_until=sample.until,
         never_filled=tuple(empty),
+        linked_share=None if links is None else links.share,
+        is_reached=sample.is_reached,
         error=sample.error,
     )
 

@@ -10,8 +10,8 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from pipeline.connectors.contract import ENTITIES, Chunk, Entity, Source, Totals
-from pipeline.connectors.errors import AccessDenied, ConnectorError, SourceUnreachable
+from pipeline.connectors.contract import ENTITIES, Chunk, Entity, Source, TimeExample
+from pipeline.connectors.errors import AccessDenied, ConnectorError, MappingError, SourceUnreachable, UnexpectedResponse
 from pipeline.connectors.source import connector_of
 from pipeline.loading.personal_data import PersonalData
 from warehouse.companies.definition import Company
@@ -20,6 +20,7 @@ from warehouse.redaction import secrets_in, without_secrets
 from warehouse.settings import Settings
 
 PAGE = 1000
+EXAMPLES = 3
 
 
 @dataclass
@@ -37,6 +38,12 @@ class EntitySample:
     total: int | None = None
     until: datetime | None = None
     error: str | None = None
+    remarks: list[str] = field(default_factory=list)
+    """What a person should know about how the source was read."""
+    examples: list[TimeExample] = field(default_factory=list)
+    """Some times, as the source gave them and as they were read."""
+    is_reached: bool = True
+    """False where the source was not there; one that is there may still not read as declared."""
     is_away: bool = False
     """The source does not answer at all, or does not let us in."""
 
@@ -53,8 +60,8 @@ def sample_entity(source: Source, entity: Entity, company: Company, settings: Se
     reads_whole = connector_of(company).reads_whole
     parts: list[pa.Table] = []
     try:
-        totals = source.totals(entity)
-        sample.total = None if totals is None else _sum(totals)
+        if not reads_whole:
+            sample.total = _total(source, entity)
         chunks = source.read(entity, None, 1_000_000_000 if reads_whole else min(PAGE, records))
         sample.is_complete = True
         for chunk in chunks:
@@ -62,9 +69,12 @@ def sample_entity(source: Source, entity: Entity, company: Company, settings: Se
             if not reads_whole and sample.received >= records:
                 sample.is_complete = sample.total is not None and sample.received >= sample.total
                 break
+        if reads_whole:  # It knows its totals from having been read, and would be read once more for them.
+            sample.total = _total(source, entity)
     except Exception as error:  # noqa: BLE001  (a finding; kept without secrets)
         sample.is_complete = False
         sample.error = error_text(error, company, settings)
+        sample.is_reached = isinstance(error, MappingError | UnexpectedResponse)
         sample.is_away = isinstance(error, SourceUnreachable | AccessDenied)
     if parts:
         sample.table = pa.concat_tables(parts)
@@ -78,11 +88,14 @@ def _add(
     parts.append(kept.accepted)
     sample.received += kept.received
     sample.rejected += [record.reason for record in kept.rejected]
+    sample.remarks += kept.remarks
+    sample.examples += kept.examples[: EXAMPLES - len(sample.examples)]
     sample.until = max(filter(None, (sample.until, kept.cursor)), default=None)
 
 
-def _sum(totals: Totals) -> int:
-    return totals.live + totals.deleted
+def _total(source: Source, entity: Entity) -> int | None:
+    totals = source.totals(entity)
+    return None if totals is None else totals.live + totals.deleted
 
 
 def entities_left_out(source: Source, company: Company) -> list[str]:

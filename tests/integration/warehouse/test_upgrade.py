@@ -118,8 +118,11 @@ def _in_order(rows: Iterator[Row]) -> list[Row]:
 ADDED: dict[str, Row] = {
     "ops.load_log": {"late": 0, "vanished": 0},
     "ops.sync_cursors": {
-        "compared_at": None, "still_unaccounted": None, "deletions_accepted_at": None,
-        "filled_columns": [], "accepted_columns": [],
+        "compared_at": None,
+        "still_unaccounted": None,
+        "deletions_accepted_at": None,
+        "filled_columns": [],
+        "accepted_columns": [],
     },
 }
 

@@ -240,3 +240,19 @@ def test_an_address_that_is_none_is_an_error_that_does_not_show_it(source: MakeS
 def test_ignored_columns_are_not_kept(source: MakeSource, sqlite: str) -> None:
     (chunk,) = read(source(sqlite, ignored=["note"]))
     assert chunk.accepted["attributes"].to_pylist() == [None, None, None]
+
+
+def test_a_database_that_writes_text_is_read_by_the_notation_that_is_declared(
+    source: MakeSource, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'german.db'}"
+    fill(
+        url,
+        "create table bills (id text, account text, total text, booked text, changed text, gone boolean)",
+        ("007", "c1", "1.234,50", "31.12.2024", "2025-01-02", 0),
+    )
+    declared = {"decimal": ",", "thousands": ".", "date_format": "%d.%m.%Y", "date_formats": {"updated_at": "iso"}}
+    (chunk,) = source(url, **declared).read(PAYMENTS, None, 100)
+    assert [(row["payment_id"], row["amount"], row["issued_at"]) for row in chunk.accepted.to_pylist()] == [
+        ("007", Decimal("1234.5"), datetime(2024, 12, 30, 23, tzinfo=UTC))
+    ]

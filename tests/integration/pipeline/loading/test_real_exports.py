@@ -6,12 +6,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from pipeline.connectors.contract import PAYMENTS
+from pipeline.connectors.files import Files, FileSettings
+from pipeline.connectors.validation import Reading
 from pipeline.loading.sync import LoadResult, sync_company
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -104,3 +108,24 @@ def test_every_table_of_ravenstack_is_taken_in(warehouse: Warehouse, take: Take)
         ("normal",),
         ("urgent",),
     ]
+
+
+def test_a_year_in_two_exports_that_overlap_is_the_same_money(tmp_path: Path) -> None:
+    if not (DATA / "online_retail").is_dir():
+        pytest.skip("the online_retail data is not on this machine (it lies outside the repository)")
+    lines = pq.read_table(DATA / "online_retail" / "year_2009_2010.parquet")
+    days = lines["InvoiceDate"]
+    halves = (pc.less(days, datetime(2010, 7, 1)), pc.greater_equal(days, datetime(2010, 6, 20)))  # noqa: DTZ001
+    for number, half in enumerate(halves):
+        pq.write_table(lines.filter(half), tmp_path / f"year_{number}.parquet")
+    settings = definition("online_retail")["connector_settings"]
+    reading = Reading(ZoneInfo("Europe/London"), datetime(2026, 1, 1, tzinfo=UTC))
+    money = []
+    for directory in (DATA / "online_retail", tmp_path):
+        source = Files("shop", FileSettings.model_validate(settings | {"directory": str(directory)}), tmp_path, reading)
+        (chunk,) = source.read(PAYMENTS, None, 1_000_000)
+        money.append((chunk.accepted.num_rows, pc.sum(chunk.accepted["amount"]).as_py()))
+    assert money[0] == money[1]
+    assert any(
+        "742 records stand in two files with the same lines and count once" in remark for remark in chunk.remarks
+    )

@@ -1,0 +1,137 @@
+"""CSV, line by line: every line has as many fields as the first one, or is a stray. Nothing shifts, nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.connectors.file_reading.parts import ROWS_AT_ONCE, Part, text_table
+from pipeline.connectors.file_reading.settings import FileShape
+from pipeline.connectors.file_reading.streams import UnreadableFile, text_lines
+from pipeline.connectors.json_text import payload_json, shown
+from warehouse.landing.records import RejectedRecord
+
+_DELIMITER_LINE = re.compile(r'"?sep=(.)"?\s*')
+
+
+def read_csv(file: Path, shape: FileShape) -> Iterator[Part]:
+    """The file's records as text. Raises UnreadableFile, which names the line."""
+    records = _Records(file, shape)
+    names = records.names()
+    columns = [place for place, name in enumerate(names) if name]
+    has_nameless = len(columns) < len(names)
+    good: list[list[str]] = []
+    strays: list[RejectedRecord] = []
+    is_first = True
+    for line, fields in records:
+        if len(fields) != len(names):
+            reason = f"line {line} of {file.name} has {len(fields)} fields, the first line {len(names)}"
+            strays.append(RejectedRecord(None, reason, payload_json(shape.delimiter.join(fields))))
+        else:
+            if has_nameless:
+                _refuse_nameless(fields, names, line)
+            good.append(fields)
+        if len(good) + len(strays) >= ROWS_AT_ONCE:
+            yield _part(file, names, columns, good, strays, shape)
+            good, strays, is_first = [], [], False
+    if is_first or good or strays:
+        yield _part(file, names, columns, good, strays, shape)
+
+
+def _part(
+    file: Path,
+    names: list[str],
+    columns: list[int],
+    good: list[list[str]],
+    strays: list[RejectedRecord],
+    shape: FileShape,
+) -> Part:
+    if strays and not good:
+        ended = all(json.loads(stray.payload).endswith(shape.delimiter) for stray in strays)
+        setting = "trailing_delimiter: true" if ended and not shape.trailing_delimiter else None
+        raise UnreadableFile(f"no line has as many fields as the first: {strays[0].reason}", setting)
+    if len(columns) < len(names):
+        good = [[fields[place] for place in columns] for fields in good]
+        names = [names[place] for place in columns]
+    return Part(file.name, text_table(names, good), tuple(strays))
+
+
+def _refuse_nameless(fields: list[str], names: list[str], line: int) -> None:
+    if any(value and not name for value, name in zip(fields, names, strict=True)):
+        raise UnreadableFile(f"line {line} has a value in a column to which the first line gives no name")
+
+
+class _Records:
+    """The file's records as lists of fields, each with the number of the line it begins on."""
+
+    def __init__(self, file: Path, shape: FileShape) -> None:
+        self._shape = shape
+        self._skipped = 0
+        self._lines = text_lines(file, shape.encoding)
+        self._reader = csv.reader(self._without_delimiter_line(), delimiter=shape.delimiter, strict=True)
+        self._names: list[str] = []
+
+    def names(self) -> list[str]:
+        """The first line's fields."""
+        first = next(iter(self), None)
+        if first is None:
+            raise UnreadableFile("it is empty: there is not even a first line with the names of the columns")
+        self._names = first[1]
+        if any(len(name.splitlines()) > 1 for name in self._names) and not self._shape.multiline:
+            raise UnreadableFile(
+                f"line {first[0]} opens a quote that runs over lines, in the names of the columns; close it, or say "
+                "that names may do so",
+                "multiline: true",
+            )
+        repeated = sorted({name for name in self._names if name and self._names.count(name) > 1})
+        if repeated:
+            raise UnreadableFile(f"its first line names {', '.join(map(shown, repeated))} twice")
+        return self._names
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        begins = self._reader.line_num + 1
+        try:
+            for fields in self._reader:
+                ends = self._reader.line_num
+                if fields:
+                    if ends > begins:
+                        self._refuse_swallowed(fields, begins + self._skipped)
+                    yield begins + self._skipped, self._without_end(fields)
+                begins = ends + 1
+        except csv.Error as error:
+            raise UnreadableFile(
+                f"line {begins + self._skipped} cannot be read ({error}): is a quote not closed, or not doubled"
+            ) from None
+
+    def _without_end(self, fields: list[str]) -> list[str]:
+        is_longer = len(fields) == len(self._names) + 1
+        return fields[:-1] if self._shape.trailing_delimiter and is_longer and not fields[-1] else fields
+
+    def _without_delimiter_line(self) -> Iterator[str]:
+        """The lines without Excel's own first one, `sep=;`, which must agree with what is declared."""
+        first = next(self._lines, "")
+        told = _DELIMITER_LINE.fullmatch(first)
+        if told is None:
+            yield first
+        else:
+            self._skipped = 1
+            if told[1] != self._shape.delimiter:
+                raise UnreadableFile(
+                    f"its first line says that {shown(told[1])} is the delimiter", f"delimiter: {shown(told[1])}"
+                )
+        yield from self._lines
+
+    def _refuse_swallowed(self, fields: list[str], line: int) -> None:
+        """A quote that was never meant to open a field runs to the next one, over whole records."""
+        delimiter = self._shape.delimiter
+        expected = len(self._names) - 1
+        further = delimiter.join(fields).splitlines()[1:]
+        if not self._shape.multiline and expected > 0 and any(text.count(delimiter) == expected for text in further):
+            raise UnreadableFile(
+                f"line {line} opens a quote that runs over lines which look like records of their own; close or double "
+                "the quote, or say that quoted fields may look so",
+                "multiline: true",
+            )

@@ -1,0 +1,112 @@
+"""An entity whose records are the rows of files: columns mapped, every line counted, nothing read on a guess."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from pipeline.connectors.contract import Chunk, Entity
+from pipeline.connectors.errors import MappingError, UnexpectedResponse
+from pipeline.connectors.file_reading.declaring import lines_to_add, refuse_undeclared
+from pipeline.connectors.file_reading.opening import FileReader
+from pipeline.connectors.file_reading.overlaps import FileChunk, settle_overlaps
+from pipeline.connectors.file_reading.parts import Part
+from pipeline.connectors.file_reading.settings import FileMapping
+from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
+from pipeline.connectors.validation import Reading, validate_records, validate_table
+
+SPARSE = ""
+"""Stands for all files whose records hold only the columns that they fill."""
+
+MOST_REJECTED = 50_000
+"""From here on a load ends where more records are rejected than taken: they would only fill the memory."""
+
+
+def read_mapped(entity: Entity, mapping: FileMapping, reading: Reading, files: FileReader) -> list[Chunk]:
+    """The entity's records from its files. Raises ConnectorError."""
+    undeclared = UndeclaredNotations(files.columns.kinds)
+    names: dict[str, dict[str, None]] = {}
+    parts: list[FileChunk] = []
+    received = rejected = 0
+    for part in files.parts():
+        names.setdefault(SPARSE if part.is_sparse else part.file, {}).update(dict.fromkeys(part.names))
+        undeclared.see(part)
+        parts.append(FileChunk(part.file, _validated(entity, part, mapping.stamped_by(reading, part.names))))
+        received += parts[-1].chunk.received
+        rejected += len(parts[-1].chunk.rejected)
+        if rejected > max(MOST_REJECTED, received / 2):
+            break
+    for file, columns in names.items():
+        _check_names(entity, mapping, reading, file, columns, files)
+    refuse_undeclared(files.columns, undeclared.columns(), files)
+    if rejected > max(MOST_REJECTED, received / 2):
+        raise _too_many(files, parts, rejected, received)
+    chunks = settle_overlaps(entity, parts)
+    if chunks:
+        chunks[0] = replace(
+            chunks[0], remarks=(*_understood(files, reading, parts), *_unlike(names), *chunks[0].remarks)
+        )
+    return chunks
+
+
+def _validated(entity: Entity, part: Part, reading: Reading) -> Chunk:
+    validate = validate_table if isinstance(part.rows, pa.Table) else validate_records
+    chunk = validate(entity, part.rows, reading)
+    if not part.strays:
+        return chunk
+    return replace(chunk, rejected=part.strays + chunk.rejected, received=chunk.received + len(part.strays))
+
+
+def _check_names(
+    entity: Entity, mapping: FileMapping, reading: Reading, file: str, names: Mapping[str, None], files: FileReader
+) -> None:
+    if not names:
+        return
+    source = f"{files.source}, {file}" if file != SPARSE else files.source
+    try:
+        mapping.check(entity, names, files.company, source, "files", attributes=reading.kinds_of_attributes(entity))
+    except MappingError as error:
+        looks, settings = files.what_it_looks_like(files.first(), [])
+        if not settings:
+            raise
+        remedy = lines_to_add(files.place, settings)
+        raise MappingError(files.company, source, f"{error.problem}{looks}", remedy) from None
+
+
+def _unlike(names: Mapping[str, Mapping[str, None]]) -> list[str]:
+    """Files that lack columns which others have: what stood there may go by another name now."""
+    everywhere = {column for columns in names.values() for column in columns}
+    return [
+        f"{file} lacks {', '.join(sorted(everywhere - columns.keys()))}, which other files have."
+        for file, columns in names.items()
+        if everywhere - columns.keys()
+    ]
+
+
+def _too_many(files: FileReader, parts: Sequence[FileChunk], rejected: int, received: int) -> UnexpectedResponse:
+    reasons = Counter(record.reason for record in parts[-1].chunk.rejected)
+    return UnexpectedResponse(
+        files.company,
+        files.source,
+        f"{rejected:,} of the first {received:,} records break the contract, such as: {reasons.most_common(1)[0][0]}.",
+        "Mend the mapping or the file.",
+    )
+
+
+def _understood(files: FileReader, reading: Reading, parts: Sequence[FileChunk]) -> list[str]:
+    """How the files were read, in a sentence, and what is doubtful about it in others."""
+    paths = files.folder.files(files.path)
+    look = files.look(paths[0])
+    received = sum(part.chunk.received for part in parts)
+    written = [look.description()] if look else []
+    written += [f"dates as {reading.notation.date_format or 'ISO 8601'}"]
+    written += ["decimal comma"] if reading.notation.decimal == "," else []
+    which = paths[0].name if len(paths) == 1 else f"{len(paths)} files from {paths[0].name} to {paths[-1].name}"
+    doubts = [look.doubt(files.shape)] if look else []
+    return [
+        f"{which} looks like: {', '.join(written)}; {received:,} records.",
+        *(f"{paths[0].name}: {doubt}." for doubt in doubts if doubt),
+    ]

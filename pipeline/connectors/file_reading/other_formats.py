@@ -1,0 +1,127 @@
+"""JSON lines, Parquet and Excel workbooks as pieces of records."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
+
+from pipeline.connectors.file_reading.parts import ROWS_AT_ONCE, Part
+from pipeline.connectors.file_reading.settings import FileShape
+from pipeline.connectors.file_reading.streams import (
+    BYTE_ORDER_MARK,
+    UnreadableFile,
+    byte_lines,
+    check_workbook,
+    text_lines,
+)
+from pipeline.connectors.json_text import shown
+
+_MARK = BYTE_ORDER_MARK.encode()
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_json_lines(file: Path, shape: FileShape) -> Iterator[Part]:
+    """Objects line by line; a line that is no JSON comes as its text."""
+    rows: list[Any] = []
+    for line in _json_lines(file, shape):
+        # A file that was put together from several has a mark inside, too.
+        text = line.removeprefix(_MARK).strip()
+        if text:
+            rows.append(_parsed(text))
+        if len(rows) >= ROWS_AT_ONCE:
+            yield Part(file.name, rows, is_sparse=True)
+            rows = []
+    if rows:
+        yield Part(file.name, rows, is_sparse=True)
+
+
+def _json_lines(file: Path, shape: FileShape) -> Iterator[bytes]:
+    if shape.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
+        yield from (line.encode() for line in text_lines(file, shape.encoding))
+        return
+    for number, line in enumerate(byte_lines(file)):
+        if number == 0 and line.startswith(_WIDE_MARKS):
+            raise UnreadableFile("it begins with the mark of UTF-16", "encoding: utf-16")
+        yield line
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return line.decode(errors="backslashreplace")
+
+
+def read_parquet(file: Path, _: FileShape) -> Iterator[Part]:
+    """Batches of the file's rows, as they are typed."""
+    with pq.ParquetFile(file) as parquet:
+        names = parquet.schema_arrow.names
+        if len(set(names)) < len(names):
+            raise UnreadableFile("two of its columns have one name")
+        if not parquet.metadata.num_rows:
+            yield Part(file.name, parquet.schema_arrow.empty_table())
+        for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE):
+            yield Part(file.name, pa.Table.from_batches([batch]))
+
+
+def read_excel(file: Path, shape: FileShape) -> Iterator[Part]:
+    """The rows of a sheet below its first filled one, which holds the names. Cells keep the type they have."""
+    try:
+        check_workbook(file)
+        workbook = CalamineWorkbook.from_path(file)
+        rows = _sheet(workbook, shape).iter_rows()
+    except (CalamineError, zipfile.BadZipFile) as error:
+        raise UnreadableFile(f"it is no Excel workbook (.xlsx): {error}") from None
+    filled = ([None if cell == "" else cell for cell in row] for row in rows)
+    records = (row for row in filled if any(cell is not None for cell in row))
+    names = _sheet_names(next(records, None))
+    objects: list[Any] = []
+    yielded = False
+    for row in records:
+        objects.append(_named(row, names))
+        if len(objects) >= ROWS_AT_ONCE:
+            yield Part(file.name, objects)
+            objects, yielded = [], True
+    if objects or not yielded:
+        yield Part(file.name, objects or _no_rows(names))
+
+
+def _no_rows(names: list[str | None]) -> pa.Table:
+    present = [name for name in names if name is not None]
+    return pa.table([pa.nulls(0)] * len(present), names=present)
+
+
+def _sheet(workbook: CalamineWorkbook, shape: FileShape) -> Any:
+    names = workbook.sheet_names
+    if shape.sheet is not None:
+        if shape.sheet not in names:
+            raise UnreadableFile(f"it has no sheet {shown(shape.sheet)}; it has {', '.join(map(shown, names))}")
+        return workbook.get_sheet_by_name(shape.sheet)
+    visible = [sheet.name for sheet in workbook.sheets_metadata if sheet.visible == SheetVisibleEnum.Visible]
+    if len(visible) != 1:
+        setting = f"sheet: {shown(visible[0])}" if visible else None
+        raise UnreadableFile(f"it has several sheets ({', '.join(map(shown, visible))})", setting)
+    return workbook.get_sheet_by_name(visible[0])
+
+
+def _sheet_names(first: list[Any] | None) -> list[str | None]:
+    if first is None:
+        raise UnreadableFile("its sheet is empty: there is not even a row with the names of the columns")
+    names = [None if cell is None else str(cell) for cell in first]
+    repeated = sorted({name for name in names if name is not None and names.count(name) > 1})
+    if repeated:
+        raise UnreadableFile(f"its sheet names {', '.join(map(shown, repeated))} twice")
+    return names
+
+
+def _named(row: list[Any], names: list[str | None]) -> dict[str, Any]:
+    if any(name is None and cell is not None for name, cell in zip(names, row, strict=False)) or len(row) > len(names):
+        raise UnreadableFile("its sheet has a value in a column without a name")
+    return {name: cell for name, cell in zip(names, row, strict=False) if name is not None}

@@ -1,0 +1,118 @@
+"""What a text file looks like: its encoding and delimiter. Told to people, who declare it; never acted upon."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.connectors.file_reading.settings import FileShape
+from pipeline.connectors.file_reading.streams import BYTE_ORDER_MARK, MIB, open_bytes
+from pipeline.connectors.json_text import shown
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8 with a mark"),
+    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+)
+_PIECES = 64
+_RECORDS = 200
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a file looks like. None where it cannot be told; encoding is a codec's name."""
+
+    encoding: str | None
+    encoding_name: str
+    delimiter: str | None
+
+    def description(self) -> str:
+        """As a person says it: semicolons, cp1252."""
+        parts = [_DELIMITERS[self.delimiter]] if self.delimiter else []
+        return ", ".join([*parts, self.encoding_name])
+
+    def settings(self, shape: FileShape) -> list[str]:
+        """The YAML lines that would declare what the shape does not."""
+        lines = []
+        if self.delimiter is not None and self.delimiter != shape.delimiter:
+            lines.append("delimiter: " + ('"\\t"' if self.delimiter == "\t" else shown(self.delimiter)))
+        if self.encoding is not None and not _same_encoding(self.encoding, shape.encoding):
+            lines.append(f"encoding: {self.encoding}")
+        return lines
+
+    def doubt(self, shape: FileShape) -> str | None:
+        """Why the declared encoding may be wrong although it reads; None where there is no doubt."""
+        if self.encoding in ("utf-8", "utf-8-sig") and not _same_encoding(self.encoding, shape.encoding):
+            return f"declared as {shape.encoding}, but its letters are {self.encoding_name}"
+        return None
+
+
+def look_at(file: Path) -> Look:
+    """What the file, CSV or JSON lines, looks like from its first lines on."""
+    with open_bytes(file) as content:
+        start = content.read(MIB)
+    encoding, encoding_name = _encoding(file, start)
+    text = start.decode(encoding or "latin-1", errors="replace").removeprefix(BYTE_ORDER_MARK)
+    return Look(encoding, encoding_name, _delimiter(text))
+
+
+def _encoding(file: Path, start: bytes) -> tuple[str | None, str]:
+    for mark, name, description in _MARKS:
+        if start.startswith(mark):
+            return name, description
+    if start.count(0) > len(start) // 4:
+        name = "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
+        return name, "UTF-16 without a mark"
+    if start.isascii() and len(start) < MIB:
+        return None, "ASCII"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    pieces = []
+    try:
+        with open_bytes(file) as content:
+            for _ in range(_PIECES):
+                piece = content.read(MIB)
+                pieces = [piece]
+                decoder.decode(piece, final=not piece)
+                if not piece:
+                    break
+    except UnicodeDecodeError:
+        return _eight_bits(pieces[0])
+    return "utf-8", "UTF-8"
+
+
+def _eight_bits(piece: bytes) -> tuple[str | None, str]:
+    try:
+        piece.decode("cp1252")
+    except UnicodeDecodeError:
+        return None, "an encoding that is neither UTF-8 nor cp1252"
+    return "cp1252", "cp1252"
+
+
+def _same_encoding(declared: str, other: str) -> bool:
+    try:
+        names = {codecs.lookup(name).name.removesuffix("-sig") for name in (declared, other)}
+    except LookupError:
+        return False
+    return len(names) == 1
+
+
+def _delimiter(text: str) -> str | None:
+    lines = text.splitlines(keepends=True)[:_RECORDS]
+    if lines and lines[0].strip().strip('"').startswith("sep="):
+        told = lines[0].strip().strip('"').removeprefix("sep=")
+        return told if told in _DELIMITERS else None
+    best, best_rank = None, (0.0, 1)
+    for delimiter in _DELIMITERS:
+        try:
+            counts = [len(fields) for fields in csv.reader(lines, delimiter=delimiter) if fields]
+        except csv.Error:
+            continue
+        if counts and counts[0] > 1:
+            rank = (sum(count == counts[0] for count in counts) / len(counts), counts[0])
+            best, best_rank = (delimiter, rank) if rank > best_rank else (best, best_rank)
+    return best

@@ -1,0 +1,141 @@
+"""Files as bounded streams: what unpacks without measure, or never ends a line, is refused before memory runs out."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline.connectors.file_reading.settings import PACKED
+
+MIB = 2**20
+MOST_EXPANSION = 100
+"""To how many times its size a file may unpack: real exports reach ten to thirty."""
+
+FREE_BYTES = 64 * MIB
+"""Up to here the expansion is not asked for: little files of equal lines pack very small."""
+
+LARGEST_UNPACKED = 8 * 1024 * MIB
+LONGEST_LINE = 16 * MIB
+
+_CELL_IN_ERROR = re.compile(rb'<c [^<>]{0,100}\bt="e"')
+_LONGEST_TAG = 120
+
+BYTE_ORDER_MARK = "\ufeff"
+
+
+class UnreadableFile(Exception):
+    """A file that does not read as declared; the text says why, and follows the file's name in a message.
+
+    setting: a YAML line that would declare what the file seems to be.
+    """
+
+    def __init__(self, problem: str, setting: str | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.setting = setting
+
+
+class _Unpacked(io.RawIOBase):
+    """A gzip file's content, within bounds."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed = packed
+        self._content = gzip.GzipFile(fileobj=packed)
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._content.readinto(buffer)
+        self._size += count
+        refuse_expansion(self._size, self._packed.tell())
+        return count
+
+
+def refuse_expansion(unpacked: int, packed: int) -> None:
+    """Raise UnreadableFile where so many bytes cannot have come honestly from so few."""
+    if unpacked > LARGEST_UNPACKED:
+        raise UnreadableFile(f"it unpacks to more than {LARGEST_UNPACKED // MIB:,} MiB; split it")
+    if unpacked > max(FREE_BYTES, MOST_EXPANSION * packed):
+        raise UnreadableFile(f"it unpacks to more than {MOST_EXPANSION} times its size; give it unpacked, or split it")
+
+
+@contextmanager
+def open_bytes(file: Path) -> Iterator[IO[bytes]]:
+    """The file's content, unpacked where its name ends with .gz."""
+    with file.open("rb") as stored:
+        if file.name.lower().endswith(PACKED):
+            yield io.BufferedReader(_Unpacked(stored), MIB)
+        else:
+            yield stored
+
+
+def text_lines(file: Path, encoding: str) -> Iterator[str]:
+    """The file's lines with their ends, without a byte order mark. Raises UnreadableFile."""
+    with open_bytes(file) as content, io.TextIOWrapper(content, encoding, newline="") as text:
+        number = 0
+        try:
+            while line := text.readline(LONGEST_LINE):
+                number += 1
+                _refuse_endless(line.endswith(("\n", "\r")), len(line), number)
+                yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+        except UnicodeError:
+            line_number = _undecodable_line(file, encoding) or number + 1
+            raise UnreadableFile(f"line {line_number} is not {encoding}") from None
+
+
+def _undecodable_line(file: Path, encoding: str) -> int | None:
+    """The number of the line that is not of this encoding; None where lines cannot be told before they are decoded."""
+    if "16" in encoding or "32" in encoding:
+        return None
+    for number, line in enumerate(byte_lines(file), 1):
+        try:
+            line.decode(encoding)
+        except UnicodeError:
+            return number
+    return None
+
+
+def byte_lines(file: Path) -> Iterator[bytes]:
+    """The file's lines as bytes. Raises UnreadableFile."""
+    with open_bytes(file) as content:
+        number = 0
+        while line := content.readline(LONGEST_LINE):
+            number += 1
+            _refuse_endless(line.endswith(b"\n"), len(line), number)
+            yield line
+
+
+def _refuse_endless(is_ended: bool, length: int, number: int) -> None:
+    if not is_ended and length >= LONGEST_LINE:
+        raise UnreadableFile(f"line {number} is longer than {LONGEST_LINE // MIB} MiB")
+
+
+def check_workbook(file: Path) -> None:
+    """Raise UnreadableFile where a workbook, a zip archive, unpacks without measure or holds cells in error.
+
+    An error such as #N/A would be read as an empty cell.
+    """
+    size = file.stat().st_size
+    unpacked = 0
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            before = b""
+            # What the archive says of itself is not believed: its members are unpacked once, and let go.
+            with archive.open(member) as content:
+                while piece := content.read(MIB):
+                    unpacked += len(piece)
+                    refuse_expansion(unpacked, size)
+                    if member.filename.startswith("xl/worksheets/") and _CELL_IN_ERROR.search(before + piece):
+                        raise UnreadableFile(
+                            "a sheet holds cells in error (#N/A, #REF! or another), which cannot be told from empty "
+                            "ones; mend them, or save the sheet you mean in a workbook of its own"
+                        )
+                    before = piece[-_LONGEST_TAG:]

@@ -1,0 +1,139 @@
+"""What a check understood of a source, and what it doubts: times and their zones, ids, customers that do not come.
+
+Findings that are right whatever the connector. What a connector itself has to say comes as its remarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.connectors.contract import ENTITIES, FieldKind, TimeExample
+from pipeline.loading.sample import EntitySample
+from warehouse.companies.definition import Company
+
+MOST = 0.5
+"""Where fewer records than this share find their customer, the ids are of two kinds."""
+
+_SHOWN = 3
+_JSON_KINDS = {"number": (int, float), "flag": (bool,)}
+
+
+@dataclass(frozen=True)
+class Links:
+    """How many of an entity's records find their customer; and ids on both sides, where some do not."""
+
+    entity: str
+    records: int
+    linked: int
+    lost_ids: tuple[str, ...]
+    customer_ids: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        """Of the records, 0 to 1."""
+        return self.linked / self.records
+
+    @property
+    def most_are_lost(self) -> bool:
+        """Nothing could be learned of these records."""
+        return self.share < MOST
+
+    def failure(self) -> str:
+        """Why this is not ready."""
+        return (
+            f"{self.entity}: only {self.linked:,} of {self.records:,} find their customer. Their customer_id is like "
+            f"{', '.join(self.lost_ids)}, that of customers like {', '.join(self.customer_ids)}: map the column that "
+            "holds the same ids."
+        )
+
+
+def links_of(samples: Mapping[str, EntitySample], entity: str) -> Links | None:
+    """How the records of an entity find their customers; None where it has none, or not all customers were read."""
+    customers, sample = samples.get("customers"), samples[entity]
+    if entity == "customers" or customers is None or not customers.is_complete or not sample.table.num_rows:
+        return None
+    ids = sample.table["customer_id"].drop_null()
+    is_known = pc.is_in(ids, value_set=customers.table["customer_id"].combine_chunks())
+    lost = pc.unique(ids.filter(pc.invert(is_known))).slice(0, _SHOWN)
+    known = pc.unique(customers.table["customer_id"]).slice(0, _SHOWN)
+    linked = pc.sum(is_known).as_py() or 0
+    return Links(entity, max(len(ids), 1), linked, _quoted(lost), _quoted(known) or ("none",))
+
+
+def without_customers(samples: Mapping[str, EntitySample]) -> list[str]:
+    """The failure that no customer came, where that is so."""
+    customers = samples.get("customers")
+    if customers is None or customers.error or customers.received:
+        return []
+    return ["customers: not one came, and without customers nothing can be predicted. Is the export empty?"]
+
+
+def understanding(company: Company, samples: Mapping[str, EntitySample]) -> Iterator[str]:
+    """How each entity was read, three of its times, and what is doubtful; a sentence each."""
+    for name, sample in samples.items():
+        yield from (f"{name}: {remark}" for remark in sample.remarks)
+    for name in samples:
+        links = links_of(samples, name)
+        if links is not None and links.linked < links.records and not links.most_are_lost:
+            yield f"{name}: {links.records - links.linked:,} do not find their customer, such as {links.lost_ids[0]}."
+    yield from _padded_ids(samples)
+    customers = samples.get("customers")
+    if customers is not None:
+        yield from _attributes_of_another_kind(company, customers)
+    for name, sample in samples.items():
+        if sample.examples:
+            yield f"{name}: times are read as {'; '.join(map(_time_read, sample.examples))}."
+
+
+def _time_read(example: TimeExample) -> str:
+    return f"{example.given} = {example.read_as:%Y-%m-%d %H:%M} UTC ({example.column}, {example.time_zone})"
+
+
+def _padded_ids(samples: Mapping[str, EntitySample]) -> Iterator[str]:
+    for name, sample in samples.items():
+        for field in ENTITIES[name].fields:
+            if field.kind is not FieldKind.identifier:
+                continue
+            ids = sample.table[field.name]
+            padded = ids.filter(pc.not_equal(ids, pc.utf8_trim_whitespace(ids)))
+            if len(padded):
+                yield (
+                    f"{name}: {len(padded):,} of {field.name} begin or end with a blank, such as "
+                    f"{_quoted(padded.slice(0, 1))[0]}: kept as they are, and other ids than those without."
+                )
+
+
+def _attributes_of_another_kind(company: Company, customers: EntitySample) -> Iterator[str]:
+    declared = {
+        attribute.name: _JSON_KINDS[attribute.kind]
+        for attribute in company.custom_attributes
+        if attribute.kind in _JSON_KINDS
+    }
+    if not declared:
+        return
+    counts = dict.fromkeys(declared, 0)
+    examples: dict[str, str] = {}
+    for text in customers.table["attributes"].drop_null().to_pylist():
+        attributes = orjson.loads(text)
+        for name, kinds in declared.items():
+            value = attributes.get(name)
+            is_other = value is not None and (type(value) not in kinds)
+            if is_other and value != "":
+                counts[name] += 1
+                examples.setdefault(name, str(value))
+    for name, count in counts.items():
+        if count:
+            kind = next(attribute.kind for attribute in company.custom_attributes if attribute.name == name)
+            yield (
+                f'customers: {count:,} have no {kind} in {name}, such as "{examples[name]}": left out of the features. '
+                "Translate words by `values`, or declare it a category."
+            )
+
+
+def _quoted(ids: pa.Array | pa.ChunkedArray) -> tuple[str, ...]:
+    return tuple(f'"{value}"' for value in ids.to_pylist())
