@@ -30,18 +30,28 @@ def test_plans_pauses_and_bills_that_come_later_move_the_labels_that_rest_on_the
 ) -> None:
     warehouse.write_dbt_profile(tmp_path)
     dbt = DbtRuns(PROJECT, tmp_path)
-    first_run = END - timedelta(days=100)
+    first_run = END - timedelta(days=20)
     with warehouse.connect() as connection:
         companies = register(connection, now=first_run)
-        history = generate(companies, customers=60, seed=2)
-        # Some bills and versions come weeks after they were made.
+        history = generate(companies, customers=90, seed=2)
+        # Half of the bills and versions come two months after they were made.
         for rows in history.rows.values():
             for row in rows:
-                if not row["is_backfill"] and history.random.random() < 0.2:
-                    row["known_at"] += timedelta(days=30)
+                if not row["is_backfill"] and history.random.random() < 0.5:
+                    row["known_at"] += timedelta(days=60)
         history.write(connection, known_before=first_run)
     dbt.run("build", "--select", *FEATURES_AND_TASKS, "--exclude-resource-type", "test", "unit_test")
     with warehouse.connect() as connection:
+        # One who had left is said to have paused, and had paid nothing since: only the customer's version is new.
+        company_id, customer_id, churned_at = connection.execute(
+            "select company_id, customer_id, churned_at from features.churn_labels where is_churned"
+            " and company_id = %s and as_of_date < '2025-02-01' order by as_of_date desc, customer_id limit 1",
+            [companies[1].company_id],
+        ).fetchone() or (0, "", END)
+        late = {"updated_at": END - timedelta(hours=1), "known_at": END - timedelta(hours=1), "is_backfill": False}
+        versions = [row for row in history.rows["customers"] if row["company_id"] == company_id]
+        newest = [row for row in versions if row["customer_id"] == customer_id][-1]
+        history.rows["customers"].append(newest | late | {"paused_at": churned_at - timedelta(days=5)})
         for company in companies:
             record_load(connection, company.company_id, END, is_backfill=False)
         history.write(connection, known_before=END)

@@ -1,5 +1,5 @@
--- Who can churn: whoever is there, and where churn is silence, whose silence is not up already. That is asked of what was
--- known before the date; only who has not paid for inactivity_days has to be looked at for it.
+-- Who can churn: whoever is there, and where churn is silence, whose silence is not up already. That is asked of what
+-- was known before the date; only who has not paid for inactivity_days has to be looked at for it.
 {{ config(meta={'task': 'churn', 'matrix': 'customer_feature_matrix'}) }}
 
 -- depends_on: {{ ref('stg_ops__company_tasks') }}
