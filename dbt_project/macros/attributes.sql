@@ -26,7 +26,7 @@
 
 
 {#- Whether a customer's value is of the kind that the company declared; null where the customer has no such value. A
-    number that no model can reckon with (1e38 and more) and a text that is longer than a name are of none.
+    number that no model can reckon with (1e30 and more) and a text that is longer than a name are of none.
 
         where {{ is_of_its_kind('customers.attributes', 'chosen.attribute') }}
 
@@ -35,7 +35,7 @@
     {%- set value = attributes ~ ' -> (' ~ attribute ~ " ->> 'name')" -%}
     {%- set kind = attribute ~ " ->> 'kind'" -%}
     case nullif(jsonb_typeof({{ value }}), 'null')
-        when 'number' then {{ kind }} = 'number' and abs(({{ value }})::numeric) < 1e38
+        when 'number' then {{ kind }} = 'number' and abs(({{ value }})::numeric) < 1e30
         when 'boolean' then {{ kind }} = 'flag'
         when 'string' then {{ kind }} = 'category' and length(({{ value }}) #>> '{}') <= 200
         when 'array' then false

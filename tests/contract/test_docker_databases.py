@@ -24,7 +24,9 @@ def test_the_script_makes_both_databases_and_the_owner_can_migrate(tmp_path: Pat
         superuser = make_url(server.url(database="postgres", superuser=True))
         with psycopg.connect(superuser.render_as_string(hide_password=False), autocommit=True) as connection:
             connection.execute("drop database churn")
+            connection.execute("drop owned by churn_owner")
             connection.execute("drop role churn_owner")
+            connection.execute("grant connect on database postgres, template1 to public")
         psql = EmbeddedServer.program("psql").parent
         environment = {
             "PATH": f"{psql}:{os.environ['PATH']}",
@@ -46,8 +48,9 @@ def test_the_script_makes_both_databases_and_the_owner_can_migrate(tmp_path: Pat
         metabase = f"postgresql://metabase:{METABASE_PASSWORD}@{address}"
         with psycopg.connect(f"{metabase}/metabase") as connection:
             connection.execute("create table core_user (id int)")
-        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-            psycopg.connect(f"{metabase}/churn")
+        for database in ("churn", "postgres", "template1"):
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                psycopg.connect(f"{metabase}/{database}")
         again = subprocess.run([SCRIPT], env=environment, capture_output=True, text=True, check=False)
         assert again.returncode != 0
 

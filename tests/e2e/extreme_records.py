@@ -38,7 +38,7 @@ def extreme_records(seed: int) -> dict[str, list[dict[str, Any]]]:
     }
     for customer in records["customers"]:
         customer |= {
-            "size": rng.choice([0, -1e307, 1e99, 1e-300, None]),
+            "size": rng.choice([0, -1e307, 1e99, 9e29, -9e29, 1e-300, None]),
             "branch": rng.choice([long_text(rng, 200), long_text(rng, 3_000), "", "a", None]),
             "is_big": rng.choice([True, False, None]),
             "note": long_text(rng, 3_000),

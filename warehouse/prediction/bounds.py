@@ -7,7 +7,7 @@ import logging
 import pyarrow as pa
 import pyarrow.compute as pc
 
-LARGEST_NUMBER = 1e38
+LARGEST_NUMBER = 1e30
 """Models reckon in float32, which ends at 3.4e38. dbt leaves attributes out that reach it (macros/attributes.sql)."""
 
 log = logging.getLogger(__name__)

@@ -126,7 +126,7 @@ def test_one_wrong_company_keeps_all_out_and_every_problem_is_named(
     for part in (
         "companies.yml",
         "Company shop: tasks: churn.horizon_days",
-        "above 0",
+        "greater than 0",
         "Company b2: is_active",
         "acme: the file has",
     ):
