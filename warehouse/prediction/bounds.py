@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 LARGEST_NUMBER = 1e30
-"""Models reckon in float32, which ends at 3.4e38. dbt leaves attributes out that reach it (macros/attributes.sql)."""
+"""Models reckon in float32, which ends at 3.4e38, and add such numbers up. dbt leaves out attributes that reach it
+(macros/attributes.sql)."""
 
 log = logging.getLogger(__name__)
 

@@ -19,5 +19,5 @@ def test_one_number_too_large_is_null_in_its_row_alone_and_is_said(caplog: pytes
 
 
 def test_what_is_in_bounds_is_left_as_it_is() -> None:
-    rows = pa.table({"budget": [1e37, float("nan"), None]})
+    rows = pa.table({"budget": [1e29, float("nan"), None]})
     assert within_bounds(rows) is rows
