@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, DbtProject
+from dagster_dbt import DagsterDbtTranslator, DbtCliEventMessage, DbtCliInvocation, DbtCliResource, DbtProject
 from dagster_dbt.compat import DBT_PYTHON_VERSION
 
 from orchestration import keys
@@ -66,19 +66,18 @@ def _of_each_task(dep: dg.AssetDep) -> list[dg.AssetDep]:
     return [dep]
 
 
-def asset_events(invocation: DbtCliInvocation) -> Iterator[Any]:
-    """What dbt does, as Dagster's events; a table's materialization says how many rows this run wrote into it."""
-    for event in invocation.stream_raw_events():
-        rows = rows_written(event.raw_event)
-        for made in event.to_default_asset_events(
-            manifest=invocation.manifest,
-            dagster_dbt_translator=invocation.dagster_dbt_translator,
-            context=invocation.context,
-            target_path=invocation.target_path,
-            project=invocation.project,
-        ):
-            is_table = rows is not None and isinstance(made, dg.Output)
-            yield made.with_metadata({**made.metadata, ROWS_WRITTEN: rows}) if is_table else made
+def dagster_events(invocation: DbtCliInvocation, event: DbtCliEventMessage) -> Iterator[Any]:
+    """What dbt did, as Dagster's events; a table's materialization says how many rows this run wrote into it."""
+    rows = rows_written(event.raw_event)
+    for made in event.to_default_asset_events(
+        manifest=invocation.manifest,
+        dagster_dbt_translator=invocation.dagster_dbt_translator,
+        context=invocation.context,
+        target_path=invocation.target_path,
+        project=invocation.project,
+    ):
+        is_table = rows is not None and isinstance(made, dg.Output)
+        yield made.with_metadata({**made.metadata, ROWS_WRITTEN: rows}) if is_table else made
 
 
 def rows_written(raw_event: Mapping[str, Any]) -> int | None:

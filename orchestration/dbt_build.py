@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import orjson
 import psycopg
-from dagster_dbt import DbtCliInvocation, DbtCliResource
+from dagster_dbt import DbtCliResource
 
 from orchestration import keys
-from orchestration.dbt_assets import asset_events
+from orchestration.dbt_assets import dagster_events
 from pipeline.features.catalogue import target_directory
-from pipeline.features.culprits import FailedNode, failed_nodes, find_culprits
+from pipeline.features.culprits import FailedNode, failed_node, find_culprits
 from pipeline.features.dbt import DbtFailed, project_fingerprint
 from warehouse.companies.quarantine import (
     Quarantine,
@@ -34,7 +33,6 @@ STAGE = "transform"
 RELEASE_ADVICE = "It is tried again once its records or settings have changed, or after `churn company release {slug}`."
 FIRST_MODEL = keys.dbt_model("intermediate", "int_companies__clocks")
 """What every other model of a company rests on."""
-_RESULTS = "run_results.json"
 
 
 @dataclass(frozen=True)
@@ -56,18 +54,22 @@ class CompaniesBuild:
         self._try_again_what_changed()
         told: set[str] = set()
         while True:
-            self._results.unlink(missing_ok=True)
             invocation = self.dbt.cli(
                 self.arguments, context=self.context, target_path=self._target, raise_on_error=False
             )
             checks: list[Any] = []
-            for event in asset_events(invocation):
-                if not isinstance(event, dg.Output):
-                    checks.append(event)
-                elif event.output_name not in told:
-                    told.add(event.output_name)
-                    yield event
-            failed = self._failed(invocation)
+            failed: list[FailedNode] = []
+            for message in invocation.stream_raw_events():
+                if (node := failed_node(message.raw_event)) is not None:
+                    failed.append(node)
+                for event in dagster_events(invocation, message):
+                    if not isinstance(event, dg.Output):
+                        checks.append(event)
+                    elif event.output_name not in told:
+                        told.add(event.output_name)
+                        yield event
+            if not failed and invocation.process.returncode != 0:
+                raise DbtFailed("dbt ended before it built anything") from invocation.get_error()
             if failed and self._leave_out_culprits(failed):
                 continue
             yield from checks
@@ -79,18 +81,6 @@ class CompaniesBuild:
     @property
     def _target(self) -> Path:
         return target_directory(self.settings)
-
-    @property
-    def _results(self) -> Path:
-        return self._target / _RESULTS
-
-    def _failed(self, invocation: DbtCliInvocation) -> list[FailedNode]:
-        if invocation.process.returncode == 0:
-            return []
-        failed = failed_nodes(orjson.loads(self._results.read_bytes())) if self._results.exists() else []
-        if not failed:
-            raise DbtFailed("dbt ended before it built anything") from invocation.get_error()
-        return failed
 
     def _try_again_what_changed(self) -> None:
         # A step that begins further down would read of such a company what no step above has built.

@@ -18,6 +18,8 @@ from warehouse.settings import load_settings
 _settings = load_settings()
 _project = dbt_project(_settings)
 
+# dbt would write its manifest twice in each run, which takes a second; ours is what `prepare_manifest` parsed.
+WITHOUT_ARTIFACTS = ("--no-write-json",)
 # They test the SQL, not the data: `make test` and an analytics engineer's own `dbt build` run them.
 WITHOUT_UNIT_TESTS = ("--exclude-resource-types", "unit_test")
 
@@ -53,5 +55,5 @@ def dbt_models(
         opened.write_dbt_profile(_project.profiles_dir)
         variables = config.variables()
         arguments = vars_argument({**dbt_vars(settings), **variables})
-        build = ["build", *WITHOUT_UNIT_TESTS, *arguments]
+        build = ["build", *WITHOUT_ARTIFACTS, *WITHOUT_UNIT_TESTS, *arguments]
         yield from CompaniesBuild(context, settings, opened, dbt, build, variables).events()

@@ -23,8 +23,6 @@ Connection = psycopg.Connection[Any]
 _FAULTS_OF_ROWS = ("21", "22", "23", "42", "54", "P0")
 """Classes of SQLSTATE that rows or settings bring about: a lost connection, a lock or a full disk is nobody's rows."""
 
-_FAILED = {"error", "fail", "runtime error"}
-
 
 @dataclass(frozen=True)
 class FailedNode:
@@ -56,13 +54,11 @@ class FailedNode:
         return (causes or lines or ["no reason was given"])[0]
 
 
-def failed_nodes(run_results: Mapping[str, Any]) -> list[FailedNode]:
-    """What failed in a run of dbt, by its run_results.json; what was skipped because of it is left out."""
-    return [
-        FailedNode(result["unique_id"], result["message"] or "")
-        for result in run_results["results"]
-        if result["status"] in _FAILED
-    ]
+def failed_node(event: Mapping[str, Any]) -> FailedNode | None:
+    """What failed, by one of dbt's structured log events; None for any other event. What was skipped did not fail."""
+    if event["info"]["name"] != "RunResultError":
+        return None
+    return FailedNode(event["data"]["node_info"]["unique_id"], event["data"]["msg"])
 
 
 def find_culprits(

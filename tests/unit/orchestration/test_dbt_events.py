@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration.dbt_assets import ROWS_WRITTEN, asset_events, rows_written
+from orchestration.dbt_assets import ROWS_WRITTEN, dagster_events, rows_written
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,6 @@ def test_a_tables_materialization_says_how_many_rows_were_written_beside_what_el
 
     end = {"info": {"name": "LogModelResult"}, "data": {"status": "INSERT 0 7"}}
     invocation: Any = SimpleNamespace(
-        stream_raw_events=lambda: iter([SimpleNamespace(raw_event=end, to_default_asset_events=events)]),
         manifest={},
         dagster_dbt_translator=None,
         context=None,
@@ -44,7 +43,9 @@ def test_a_tables_materialization_says_how_many_rows_were_written_beside_what_el
         project=None,
     )
 
-    output, check = asset_events(invocation)
+    message: Any = SimpleNamespace(raw_event=end, to_default_asset_events=events)
+
+    output, check = dagster_events(invocation, message)
 
     assert output.metadata[ROWS_WRITTEN].value == 7
     assert output.metadata["Execution Duration"].value == 1.5

@@ -8,7 +8,7 @@ from math import ceil, log2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.features.culprits import FailedNode, failed_nodes, failing_companies
+from pipeline.features.culprits import FailedNode, failed_node, failing_companies
 
 COMPANIES = st.lists(st.integers(1, 10**9), unique=True, max_size=60)
 
@@ -44,13 +44,17 @@ def test_what_dbt_says_is_told_cause_first() -> None:
         "  DETAIL:  A field with precision 18, scale 2 must round to an absolute value less than 10^16.\n"
         "  compiled code at target/run/customer_features.sql"
     )
-    results = [
-        {"unique_id": "model.churn_warehouse.customer_features", "status": "error", "message": message},
-        {"unique_id": "test.churn_warehouse.unique_customers.1a2b", "status": "fail", "message": "Got 3 results"},
-        {"unique_id": "model.churn_warehouse.churn_labels", "status": "skipped", "message": None},
-        {"unique_id": "model.churn_warehouse.int_as_of_dates", "status": "success", "message": "INSERT 0 3"},
-    ]
-    model, test = failed_nodes({"results": results})
+    model, test, other = (
+        failed_node({"info": {"name": name}, "data": {"node_info": {"unique_id": node}, "msg": said}})
+        for name, node, said in (
+            ("RunResultError", "model.churn_warehouse.customer_features", message),
+            ("RunResultError", "test.churn_warehouse.unique_customers.1a2b", "Got 3 results"),
+            ("LogModelResult", "model.churn_warehouse.int_as_of_dates", "INSERT 0 3"),
+        )
+    )
+    assert model is not None
+    assert test is not None
+    assert other is None
     assert (model.step, model.cause) == ("building customer_features", "numeric field overflow")
     assert (test.step, test.cause) == ("the data test unique_customers", "Got 3 results")
     assert FailedNode("operation.churn_warehouse.on-run-end-0", "").cause == "no reason was given"
