@@ -26,8 +26,11 @@ pytestmark = pytest.mark.xdist_group("companies_left_out")
 # How records and settings of an older release, or written by hand, break a step for all companies: no check of ours
 # has seen them.
 BREAKAGES = {
-    "long_country": "update raw.customers set country = (select string_agg(md5(n::text), '')"
-    " from generate_series(1, 400) as n) where company_id = {company_id} and customer_id in ('c1', 'c2')",
+    "long_country": "insert into raw.customers (company_id, customer_id, created_at, updated_at, known_at,"
+    " is_backfill, is_deleted, load_id, country)"
+    " select company_id, customer_id, created_at, updated_at + interval '1 day', known_at, is_backfill, is_deleted,"
+    " load_id, (select string_agg(md5(n::text), '') from generate_series(1, 400) as n) from raw.customers"
+    " where company_id = {company_id} and customer_id in ('c1', 'c2')",
     "unknown_zone": "update ops.companies set time_zone = 'localtime' where company_id = {company_id}",
     "long_horizon": "update ops.company_tasks set settings = settings || '{{\"horizon_days\": 100000000}}'"
     " where company_id = {company_id}",
@@ -87,7 +90,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     """Companies of every kind after a first run in which all is well."""
     line = Line(tmp_path_factory.mktemp("left_out") / "home")
     line.add([GOOD, *BROKEN])
-    long_ago = [each for each in payments() if str(each["paid_at"]) < (NOW - timedelta(days=61)).isoformat()]
+    long_ago = [each for each in payments() if str(each["paid_at"]) < (NOW - timedelta(days=130)).isoformat()]
     write_company(line.home, "everybody_left", payments=long_ago)
     write_company(line.home, "nobody_came", customers=[], payments=[])
     write_lines(line.home, "extremes", extreme_records(seed=7))

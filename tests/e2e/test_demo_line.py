@@ -128,7 +128,7 @@ def test_every_active_customer_has_one_score_and_its_reasons_add_up(
 def test_the_published_set_is_that_of_the_release_before(
     line: ChurnHome, first_run: subprocess.CompletedProcess[str]
 ) -> None:
-    """The fixture is the same world's set as 0.1.0 published it."""
+    """The fixture is the same world's set as 0.1.0 published it, of the companies whose churn means what it did."""
     query = """
         select
             slug, customer_id, as_of_date::text, churn_probability, risk_level, percentile, baseline_log_odds,
@@ -139,12 +139,13 @@ def test_the_published_set_is_that_of_the_release_before(
             ) as reasons
         from predictions.churn_current
         inner join ops.companies using (company_id)
+        where slug <> 'marketlane'
         order by slug collate "C", customer_id collate "C"
     """
     with GOLDEN.open(newline="") as file:
-        golden = list(csv.DictReader(file))
+        golden = [row for row in csv.DictReader(file) if row["slug"] != "marketlane"]
     published = line.ask(query)
-    assert len(published) == len(golden) > 300
+    assert len(published) == len(golden) > 200
     for row, expected in zip(published, golden, strict=True):
         for value, (column, text) in zip(row, expected.items(), strict=True):
             if column == "reasons":

@@ -67,12 +67,22 @@ def test_every_active_customer_of_the_real_shop_has_a_score_for_the_end_of_its_d
         " where slug = 'online_retail' group by 1"
     )
     assert date == "2010-12-10"
-    ((bought,),) = real_input.ask(
+    ((bought, waited_for),) = real_input.ask(
+        "select count(*) filter (where bought), count(*) filter (where not bought) from ("
+        " select bool_or(paid_at >= timestamptz '2010-09-11 00:00Z') as bought"
+        " from predictions.churn_current inner join ops.companies using (company_id)"
+        " inner join raw.payments using (company_id, customer_id) where slug = 'online_retail' and kind = 'charge'"
+        " and paid_at < timestamptz '2010-12-10 00:00Z' and amount > 0 group by customer_id) as scored"
+    )
+    ((buyers,),) = real_input.ask(
         "select count(distinct customer_id) from raw.payments inner join ops.companies using (company_id)"
         " where slug = 'online_retail' and kind = 'charge' and paid_at >= timestamptz '2010-09-11 00:00Z'"
         " and paid_at < timestamptz '2010-12-10 00:00Z' and amount > 0"
     )
-    assert scores == bought
+    assert bought == buyers
+    # Of those who did not buy, only whose own rhythm says that they buy less often.
+    assert scores == bought + waited_for
+    assert 0 < waited_for < 0.01 * bought
 
 
 def test_where_there_is_no_signal_no_candidate_finds_one(real_input: RealInput) -> None:
@@ -82,4 +92,4 @@ def test_where_there_is_no_signal_no_candidate_finds_one(real_input: RealInput) 
 
 
 def test_tickets_older_than_their_customers_are_pointed_out(real_input: RealInput) -> None:
-    assert "tickets_before_their_customer" in real_input.printed
+    assert "tickets before their customer" in real_input.printed

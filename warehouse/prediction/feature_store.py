@@ -213,15 +213,22 @@ def _not_built(
         low, high = entities
         who = f"{entity} {low!r}" if low == high else f"{entity} from {low!r} to {high!r}"
         return FeaturesNotBuilt(f"Company {company_id} has no active {who} with features for {as_of_date}.")
-    with warehouse.connect() as conn:
-        query = sql.SQL(_BUILT).format(clocks=relations.COMPANY_CLOCKS.identifier)
-        (is_built,) = conn.execute(query, [company_id, as_of_date]).fetchone() or (False,)
-    if is_built:
+    if _is_built(warehouse, company_id, as_of_date):
         return NobodyToAsk(f"Company {company_id} has no active {entity} on {as_of_date}: there is nothing to score.")
     return FeaturesNotBuilt(
         f"Company {company_id} has no feature rows for {as_of_date}: its first load is not complete, or its features "
         "were not built for that date."
     )
+
+
+def _is_built(warehouse: Warehouse, company_id: int, as_of_date: date) -> bool:
+    query = sql.SQL(_BUILT).format(clocks=relations.COMPANY_CLOCKS.identifier)
+    try:
+        with warehouse.connect() as conn:
+            (is_built,) = conn.execute(query, [company_id, as_of_date]).fetchone() or (False,)
+    except psycopg.errors.UndefinedTable:
+        return False
+    return bool(is_built)
 
 
 def feature_versions_at(

@@ -370,19 +370,19 @@ def test_the_command_shows_one_customers_score_in_words_and_publishes_nothing(
         assert re.search(told, str(wrong.exception))
 
 
-def test_values_that_cannot_be_vouched_for_leave_the_staged_scores_as_they_were(
+def test_an_infinite_value_is_missing_for_its_customer_and_everybody_is_scored(
     warehouse: Warehouse, company: Company, results: dict[str, TrainingResult], tmp_path: Path
 ) -> None:
     _register(warehouse, tmp_path, company, results["first"])
-    _scorer(warehouse, tmp_path).stage(_on(company, YESTERDAY))
-    broken = _features(YESTERDAY + timedelta(days=1))
-    broken.loc[80, "revenue_90d"] = np.inf
-    _write(warehouse, company, broken)
-    with pytest.raises(Exception, match="'revenue_90d' is infinite"):
-        _scorer(warehouse, tmp_path).stage(company)
-    assert _ask(warehouse, "select distinct as_of_date, count(*) from ml.staged_scores group by 1") == [
-        (YESTERDAY, CUSTOMERS)
-    ]
+    broken, mended = (_features(YESTERDAY + timedelta(days=days)) for days in (1, 2))
+    broken.loc[80, "revenue_90d"], mended.loc[80, "revenue_90d"] = np.inf, np.nan
+    probabilities = []
+    for features, day in ((broken, 1), (mended, 2)):
+        _write(warehouse, company, features)
+        _scorer(warehouse, tmp_path).stage(_on(company, YESTERDAY + timedelta(days=day)))
+        probabilities.append(_ask(warehouse, "select entity_id, probability from ml.staged_scores order by 1"))
+    assert len(probabilities[0]) == CUSTOMERS
+    assert probabilities[0] == probabilities[1]
 
 
 def test_stored_parts_that_are_damaged_are_made_anew(
