@@ -67,6 +67,14 @@ class Files:
             self._counts[entity.name] = _count(entity, self._chunks(entity))
         return self._counts[entity.name]
 
+    def is_complete(self, entity: Entity) -> bool:
+        """See `ListedSource.is_complete`: only where the mapping says so, for files may be put beside others."""
+        return bool(self._mapping(entity).complete)
+
+    def reads_whole(self, _: Entity) -> bool:
+        """See `ListedSource.reads_whole`."""
+        return True
+
     def _mapping(self, entity: Entity) -> FileMapping:
         mapping = self._settings.files.get(entity.name)
         if mapping is None:

@@ -53,7 +53,8 @@ class LoadResult:
     received is loaded, unchanged and rejected together. ahead: records newer than the company's own clock, left for
     later. late: of loaded, those that earlier loads had passed over. vanished: records that the source no longer
     lists, which got a tombstone. unaccounted: by how many records warehouse and source differ beyond what rejected
-    records explain; None where the source cannot count, or the load failed.
+    records explain; None where the source cannot count, or the load failed. remarks: how the source was read, and what
+    is doubtful about it, such as records that stand in two files.
     """
 
     company: str
@@ -76,6 +77,7 @@ class LoadResult:
     unaccounted: int | None = None
     seconds: float = 0.0
     error: str | None = None
+    remarks: str | None = None
 
 
 Progress = Callable[[LoadResult], None]
@@ -218,11 +220,17 @@ class _EntitySync:
             self._ahead += given.ahead
             self._land_chunk(personal_data, load, given, cursor=given.cursor)
             newest = given.cursor or newest
+            self._remark(given)
             unnamed += given.unnamed
             if given.listed is not None:
                 listing.add(given.listed)
             self._report(self._counted(load))
         return unnamed
+
+    def _remark(self, given: Chunk) -> None:
+        if given.remarks:
+            told = [self._result.remarks or "", *given.remarks]
+            self._result = replace(self._result, remarks=" ".join(filter(None, told)))
 
     def _land_chunk(
         self, personal_data: PersonalData, load: Load, given: Chunk, *, cursor: datetime | None = None

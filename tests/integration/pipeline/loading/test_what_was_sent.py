@@ -86,6 +86,18 @@ def customers(cancelled: dict[int, str] | None = None, numbers: range = range(1,
     return "\n".join(["Number,Since,status,cancelled_at", *rows]) + "\n"
 
 
+def test_the_load_tells_which_records_stand_in_two_files_and_the_later_file_counts(drop: Callable[..., Drop]) -> None:
+    shop = drop(NO_MOMENT, path="customers-*.csv")
+    shop.put(customers(), "customers-1.csv")
+    shop.put(customers({2: "2025-05-01"}, numbers=range(1, 4)), "customers-2.csv")
+    loaded = shop.sync(0)
+    assert (loaded.received, loaded.loaded, loaded.unchanged, loaded.rejected) == (8, 6, 2, 0)
+    assert shop.newest()["2"][0] == "2025-05-01"
+    assert loaded.remarks is not None
+    assert "2 customers stand in two files and count once (customers-1.csv, customers-2.csv" in loaded.remarks
+    assert "1 customers stand in two files with different content: the later file's counts" in loaded.remarks
+
+
 @pytest.mark.parametrize("columns", [SINCE, NO_MOMENT], ids=["updated_at is the day of signup", "no updated_at"])
 def test_cancellations_in_a_file_that_replaces_another_arrive_and_are_known_from_then(
     drop: Callable[..., Drop], columns: dict[str, str]
