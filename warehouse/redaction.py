@@ -41,15 +41,15 @@ def masked(value: Any) -> Any:
     return value
 
 
-def secrets_in(value: object, settings: Settings) -> list[str]:
-    """The secrets that plain data refers to, and the passwords in those that are addresses; longest first.
+def secrets_in(value: object, settings: Settings, company: str) -> list[str]:
+    """The secrets that plain data of a company refers to, and the passwords in those that are addresses; longest first.
 
     A reference that leads nowhere stands for no secret.
     """
     secrets: set[str] = set()
     for _, reference in references_in(value):
         try:
-            secret = resolve_secret(reference, settings)
+            secret = resolve_secret(reference, settings, company)
         except SecretNotFound:
             continue
         for text in (secret, _password_of(secret)):

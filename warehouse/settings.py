@@ -57,6 +57,16 @@ class Settings(BaseSettings):
         default=None,
         description="The key before it, which still opens what `churn secret rotate` has not re-encrypted.",
     )
+    secret_variables: str = Field(
+        default="CHURN_SOURCE_",
+        pattern=r"^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*_$",
+        description="How variables begin that companies may refer to; the company's slug follows, in capitals.",
+    )
+    import_folders: str = Field(
+        default="",
+        description="Absolute folders, with commas, that hold a folder of files per company, named by its slug; "
+        "`imports` of the home folder is one always.",
+    )
     now: AwareDatetime | None = Field(
         default=None,
         description="The moment to treat as now (ISO 8601 with an offset); none: the real clock.",
@@ -171,6 +181,26 @@ class Settings(BaseSettings):
             fernet(key)
         return key
 
+    @field_validator("import_folders")
+    @classmethod
+    def _absolute_folders(cls, folders: str) -> str:
+        if not all(Path(folder).is_absolute() for folder in _listed(folders)):
+            raise ValueError("each folder must be an absolute path")
+        return folders
+
+    @property
+    def import_roots(self) -> tuple[Path, ...]:
+        """Where companies' files may lie, each in a folder named by the company's slug."""
+        return (self.home / "imports", *map(Path, _listed(self.import_folders)))
+
+    @field_validator("secret_variables")
+    @classmethod
+    def _leads_to_no_setting(cls, beginning: str) -> str:
+        ours = sorted(name for name in _our_variables() if name.startswith(beginning))
+        if ours:
+            raise ValueError(f"companies could read {', '.join(ours)} by it")
+        return beginning
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _lower_case(cls, level: object) -> object:
@@ -203,15 +233,24 @@ def fernet(key: SecretStr) -> Fernet:
         raise ValueError("must be a Fernet key: 32 bytes, URL-safe base64") from None
 
 
+def _our_variables() -> set[str]:
+    return {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {"SENTRY_DSN"}
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def _clear(value: object) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
 
 
 def _refuse_misspelt_names() -> None:
     known = {name.upper() for name in Settings.model_fields}
+    of_companies = os.environ.get(f"{PREFIX}SECRET_VARIABLES") or Settings.model_fields["secret_variables"].default
     for variable in sorted(os.environ):
         name = variable.removeprefix(PREFIX)
-        if name == variable or name in known:
+        if name == variable or name in known or variable.startswith(of_companies):
             continue
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if close:

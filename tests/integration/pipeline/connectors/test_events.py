@@ -20,6 +20,7 @@ from pipeline.connectors.habari_api import HabariApi, HabariSettings
 from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.validation import Reading
 from pipeline.loading.sync import sync_company
+from tests.integration.company_folders import imports, put_secret
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm, payment
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -80,9 +81,9 @@ def from_sql_database(folder: Path) -> Iterator[Source]:
 
 def from_files(folder: Path) -> Iterator[Source]:
     lines = [json.dumps(dict(zip(NAMES, row, strict=True))) for row in ROWS]
-    (folder / "usage.jsonl").write_text("\n".join(lines))
+    (imports(folder) / "usage.jsonl").write_text("\n".join(lines))
     mapping = {"events": {"path": "usage.jsonl", "columns": COLUMNS}}
-    source = Files("acme", FileSettings.model_validate({"directory": ".", "files": mapping}), folder, READING)
+    source = Files("acme", FileSettings.model_validate({"files": mapping}), Settings(home=folder), READING)
     yield source
     source.close()
 
@@ -117,7 +118,8 @@ def test_the_crms_discount_is_taken_for_what_was_off_the_amount() -> None:
 def test_events_are_loaded_where_there_are_any_and_not_asked_for_elsewhere(
     warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path
 ) -> None:
-    (tmp_path / "key").write_text(API_KEY)
+    for slug in ("watched", "unwatched"):
+        put_secret(tmp_path, slug, "key", API_KEY)
     settings, clock = Settings(home=tmp_path), Clock(NOW)
     event: dict[str, Any] = {
         "id": "e1",
