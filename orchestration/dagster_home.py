@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from foundation.private_files import private_file
 from warehouse.connection import Warehouse
 from warehouse.relations import DAGSTER_SCHEMA
 from warehouse.settings import Settings
@@ -31,9 +32,8 @@ def write(settings: Settings, warehouse: Warehouse) -> Path:
     """
     home = directory(settings)
     home.mkdir(parents=True, exist_ok=True)
-    path = home / "dagster.yaml"
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(_configuration(settings, warehouse), sort_keys=False))
+    with private_file(home / "dagster.yaml") as file:
+        file.write(yaml.safe_dump(_configuration(settings, warehouse), sort_keys=False).encode())
     return home
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from foundation.errors import about
+from foundation.private_files import private_file
 from orchestration.cli.options import CompanySlug, TaskName
 from orchestration.cli.terminal import chosen_companies, console, open_task, open_warehouse, writing
 
@@ -98,16 +99,10 @@ def compact(
 
 @contextmanager
 def _opened(output: Path) -> Iterator[BinaryIO]:
-    """Standard output, or a file that takes its name only when all of it is written."""
+    """Standard output, or a file that its owner alone reads, named only when all of it is written."""
     if str(output) == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    with writing(output):
-        try:
-            with unfinished.open("wb") as file:
-                yield file
-            unfinished.replace(output)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    with writing(output), private_file(output) as file:
+        yield file

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from foundation.errors import ChurnError, about
+from foundation.private_files import make_home
 
 if TYPE_CHECKING:
     from pipeline.prediction.tasks import TaskBinding
@@ -47,6 +48,7 @@ def open_warehouse() -> Iterator[tuple[Settings, Warehouse]]:
     from warehouse.migrate import migrate
 
     settings = read_settings()
+    make_home(settings.home)
     with Warehouse.open(settings) as warehouse:
         migrate(warehouse, CONTRACTS)
         yield settings, warehouse
