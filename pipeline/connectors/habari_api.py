@@ -5,7 +5,7 @@ What the API answers is described in docs/habari-crm-api.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -32,6 +32,7 @@ from pipeline.connectors.json_text import shown
 from pipeline.connectors.mapping import Zones
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_records
+from warehouse.redaction import forms_of, without_secrets
 
 if TYPE_CHECKING:
     from requests import Response
@@ -100,7 +101,7 @@ class HabariApi:
         """`company` is the slug, for messages; `api_key` the key itself, never shown."""
         self._company = company
         self._settings = settings
-        self._api_key = api_key
+        self._secrets = forms_of(api_key)
         self._reading = reading
         self._source = f"Habari CRM at {settings.base_url}"
         client = Client(
@@ -190,7 +191,7 @@ class HabariApi:
 
     def _refused(self, address: str, response: Response | None) -> ConnectorError:
         assert response is not None  # noqa: S101 requests raises HTTPError only for an answer
-        status, said = response.status_code, self._clean(_said(response))
+        status, said = response.status_code, _said(response, self._clean)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return AccessDenied(
                 self._company,
@@ -250,7 +251,7 @@ class HabariApi:
         raise error
 
     def _clean(self, text: str) -> str:
-        return text.replace(self._api_key, "***") if self._api_key else text
+        return without_secrets(text, self._secrets)
 
 
 class _CursorPaginator(JSONResponseCursorPaginator):  # type: ignore[misc]
@@ -274,13 +275,13 @@ def _reading_of(entity: Entity, reading: Reading) -> Reading:
     return replace(reading, columns=COLUMNS[entity.name], spread=CUSTOM_FIELDS)
 
 
-def _said(response: Response) -> str:
-    """What the API's error says, shortened, to stand in a message."""
+def _said(response: Response, clean: Callable[[str], str]) -> str:
+    """What the API's error says, without secrets and then shortened, to stand in a message."""
     try:
         message = response.json()["error"]["message"]
     except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
         return ""
-    return f", {shown(message)}"
+    return f", {shown(clean(message) if isinstance(message, str) else message)}"
 
 
 def _innermost(error: BaseException) -> str:

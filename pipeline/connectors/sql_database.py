@@ -29,6 +29,7 @@ from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_table
 from pipeline.connectors.values import JsonKind, read_value
 from warehouse.own_server import is_own_server
+from warehouse.redaction import forms_of, without_secrets
 from warehouse.settings import Settings
 
 ISO_TEXT_DIALECTS = {"sqlite", "postgresql"}
@@ -64,6 +65,7 @@ class SqlDatabase:
         self._settings = settings
         self._reading = reading
         self._source = f"database {settings.url}"
+        self._secrets = forms_of(url)
         try:
             self._url = sa.make_url(url)
             self._engine = sa.create_engine(self._url)
@@ -306,8 +308,7 @@ class SqlDatabase:
 
     def _reason(self, error: Exception) -> str:
         original = getattr(error, "orig", None) or error
-        text = " ".join(str(original).split())[:300]
-        return text.replace(str(self._url.password), "***") if self._url.password else text
+        return without_secrets(" ".join(str(original).split()), self._secrets, longest=300)
 
 
 def _json_kind(data_type: sa.types.TypeEngine[Any]) -> JsonKind | None:
