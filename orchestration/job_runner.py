@@ -79,7 +79,7 @@ def _run(
 
     job = defs().resolve_job_def(job_name)
     run_id = str(uuid.uuid4())
-    with dagster_home.instance(settings, warehouse) as instance:
+    with dagster_home.instance(settings) as instance:
         partitions.match_registry(instance, active)
         with _progress_printed(instance, run_id), _tools_output(settings):
             result = job.execute_in_process(
