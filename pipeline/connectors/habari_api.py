@@ -28,6 +28,7 @@ from pipeline.connectors.errors import (
     SourceUnreachable,
     UnexpectedResponse,
 )
+from pipeline.connectors.http_bounds import AnswerTooLarge, BoundedAdapter
 from pipeline.connectors.json_text import shown
 from pipeline.connectors.mapping import Zones
 from pipeline.connectors.registry import Access, Connector
@@ -111,6 +112,8 @@ class HabariApi:
             request_backoff_factor=patience.backoff_seconds,
             request_max_retry_delay=patience.longest_pause_seconds,
         )
+        for scheme in ("http://", "https://"):
+            client.session.mount(scheme, BoundedAdapter())
         self._client = RESTClient(
             base_url=settings.base_url,
             auth=APIKeyAuth(name=API_KEY_HEADER, api_key=api_key, location="header"),
@@ -186,8 +189,16 @@ class HabariApi:
                 f"no answer from {address} ({self._clean(_innermost(error))}).",
                 "Is the address right and the CRM running? The next sync goes on from where this one stopped.",
             ) from None
+        except AnswerTooLarge as error:
+            self._surprise(f"{address} cannot be read: {error}", hide_cause=True)
         except requests.RequestException as error:
             self._surprise(f"{address} cannot be read ({self._clean(str(error))})", hide_cause=True)
+        except RecursionError:
+            self._surprise(f"{address} answers in JSON that is nested too deep", hide_cause=True)
+        except ValueError as error:
+            self._surprise(
+                f"{address} answers in JSON that cannot be read ({self._clean(str(error))})", hide_cause=True
+            )
 
     def _refused(self, address: str, response: Response | None) -> ConnectorError:
         assert response is not None  # noqa: S101 requests raises HTTPError only for an answer

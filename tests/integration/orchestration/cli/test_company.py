@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ SHOP = ACME | {"slug": "shop", "name": "Shop", "tasks": {"churn": {"kind": "inac
 def file(tmp_path: Path) -> Callable[..., str]:
     def write(*companies: dict[str, Any]) -> str:
         path = tmp_path / "companies.yml"
-        path.write_text(yaml.safe_dump({"companies": list(companies)}))
+        path.write_text(yaml.safe_dump({"companies": [deepcopy(each) for each in companies]}))
         return str(path)
 
     return write
