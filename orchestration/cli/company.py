@@ -175,7 +175,7 @@ def company_remove(slug: str, yes: Yes = False) -> None:
     with open_company(slug) as (settings, warehouse, company):
         with warehouse.connect() as conn:
             rows = company_removal.company_rows(conn, company.company_id)
-        _print_rows(f"{company.name} ({slug}) has", rows)
+        _print_rows(f"{escape(company.name)} ({slug}) has", rows)
         if not yes and typer.prompt(f"Type {slug} to erase all of it, for good") != slug:
             raise CommandFailed("Nothing was removed.")
         with warehouse.connect() as conn:
