@@ -7,6 +7,7 @@ misspelt one of ours, is an error that names the variable.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -61,6 +62,11 @@ class Settings(BaseSettings):
         default="CHURN_SOURCE_",
         pattern=r"^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*_$",
         description="How variables begin that companies may refer to; the company's slug follows, in capitals.",
+    )
+    private_sources: str = Field(
+        default="",
+        description="Networks that are not the internet and that companies' CRMs may be in, with commas: "
+        "10.0.0.0/8, 192.168.7.4.",
     )
     import_folders: str = Field(
         default="",
@@ -180,6 +186,26 @@ class Settings(BaseSettings):
         if key is not None:
             fernet(key)
         return key
+
+    @field_validator("private_sources")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        for network in _listed(networks):
+            ipaddress.ip_network(network)
+        return networks
+
+    @property
+    def private_networks(self) -> tuple[str, ...]:
+        """The networks besides the internet that companies' CRMs may be in."""
+        return tuple(_listed(self.private_sources))
+
+    @property
+    def demo_places(self) -> frozenset[tuple[str, int]]:
+        """Where this home's demo serves its CRM, as (address, port); empty where there is no demo."""
+        try:
+            return frozenset({("127.0.0.1", int((self.home / "demo" / "port").read_text()))})
+        except (OSError, ValueError):
+            return frozenset()
 
     @field_validator("import_folders")
     @classmethod

@@ -31,6 +31,7 @@ from pipeline.connectors.errors import (
 from pipeline.connectors.http_bounds import AnswerTooLarge, BoundedAdapter
 from pipeline.connectors.json_text import shown
 from pipeline.connectors.mapping import Zones
+from pipeline.connectors.reach import OutOfReach, Reach
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_records
 from warehouse.redaction import forms_of, without_secrets
@@ -97,9 +98,10 @@ class HabariApi:
         settings: HabariSettings,
         api_key: str,
         reading: Reading,
+        reach: Reach,
         patience: Patience = Patience(),
     ) -> None:
-        """`company` is the slug, for messages; `api_key` the key itself, never shown."""
+        """`company` is the slug, for messages; `api_key` the key itself, never shown; `reach` where it may lead."""
         self._company = company
         self._settings = settings
         self._secrets = forms_of(api_key)
@@ -113,7 +115,7 @@ class HabariApi:
             request_max_retry_delay=patience.longest_pause_seconds,
         )
         for scheme in ("http://", "https://"):
-            client.session.mount(scheme, BoundedAdapter())
+            client.session.mount(scheme, BoundedAdapter(reach))
         self._client = RESTClient(
             base_url=settings.base_url,
             auth=APIKeyAuth(name=API_KEY_HEADER, api_key=api_key, location="header"),
@@ -188,6 +190,13 @@ class HabariApi:
                 self._source,
                 f"no answer from {address} ({self._clean(_innermost(error))}).",
                 "Is the address right and the CRM running? The next sync goes on from where this one stopped.",
+            ) from None
+        except OutOfReach as error:
+            raise AccessDenied(
+                self._company,
+                self._source,
+                f"{error}.",
+                "Where that is right, the operator allows it by CHURN_PRIVATE_SOURCES.",
             ) from None
         except AnswerTooLarge as error:
             self._surprise(f"{address} cannot be read: {error}", hide_cause=True)
@@ -306,7 +315,13 @@ def _innermost(error: BaseException) -> str:
 
 
 def _open(settings: HabariSettings, access: Access) -> HabariApi:
-    return HabariApi(access.company, settings, access.secret(settings.api_key), settings.zoned(access.reading))
+    return HabariApi(
+        access.company,
+        settings,
+        access.secret(settings.api_key),
+        settings.zoned(access.reading),
+        Reach(access.settings),
+    )
 
 
 CONNECTOR = Connector(HabariSettings, _open)

@@ -9,6 +9,8 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from pipeline.connectors.reach import Reach
+
 MIB = 2**20
 LARGEST_ANSWER = 64 * MIB
 """Of one request, unpacked: a page has a thousand records at most."""
@@ -23,7 +25,15 @@ class AnswerTooLarge(requests.RequestException):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Reads each answer as it is sent and unpacks it piece by piece, up to LARGEST_ANSWER."""
+    """Reads each answer as it is sent and unpacks it piece by piece, up to LARGEST_ANSWER, from within a reach."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        super().__init__()
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **settings: Any) -> None:
+        """See `HTTPAdapter.init_poolmanager`."""
+        self.poolmanager = self._reach.manager(num_pools=connections, maxsize=maxsize, block=block, **settings)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """See `HTTPAdapter.send`; the answer's content is read. Raises AnswerTooLarge."""

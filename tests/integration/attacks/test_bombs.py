@@ -28,9 +28,11 @@ from orchestration.cli.terminal import CommandFailed
 from pipeline.connectors.contract import CUSTOMERS
 from pipeline.connectors.errors import UnexpectedResponse
 from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
+from pipeline.connectors.reach import Reach
 from pipeline.connectors.validation import Reading
 from tests.integration.pipeline.connectors.export_files import Export
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm
+from warehouse.settings import Settings
 
 MIB = 2**20
 READING = Reading(ZoneInfo("UTC"), datetime(2026, 1, 1, tzinfo=UTC))
@@ -56,7 +58,7 @@ def answered(body: bytes, **headers: str) -> str:
     with crm({"customers": []}) as stand_in:
         stand_in.misbehave = lambda *_: (200, headers, body)
         settings = HabariSettings(base_url=stand_in.url, api_key="file:key")
-        source = HabariApi("acme", settings, API_KEY, READING, Patience(attempts=1))
+        source = HabariApi("acme", settings, API_KEY, READING, Reach(Settings()), Patience(attempts=1))
         with pytest.raises(UnexpectedResponse) as caught:
             list(source.read(CUSTOMERS, None, 10))
         assert stand_in.url in str(caught.value)
@@ -85,7 +87,7 @@ def test_a_plain_answer_has_the_same_bound_and_an_honest_packed_one_is_read() ->
         body = gzip.compress(b'{"data": [], "next_cursor": null}')
         stand_in.misbehave = lambda *_: (200, {"Content_Encoding": "gzip"}, body)
         settings = HabariSettings(base_url=stand_in.url, api_key="file:key")
-        source = HabariApi("acme", settings, API_KEY, READING, Patience(attempts=1))
+        source = HabariApi("acme", settings, API_KEY, READING, Reach(Settings()), Patience(attempts=1))
         assert list(source.read(CUSTOMERS, None, 10)) == []
         source.close()
 

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from pipeline.connectors.contract import CUSTOMERS
 from pipeline.connectors.errors import ConnectorError
 from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
+from pipeline.connectors.reach import Reach
 from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.validation import Reading
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm, refusal
 from warehouse.redaction import SHORTEST_PART, forms_of, without_secrets
+from warehouse.settings import Settings
 
 READING = Reading(ZoneInfo("UTC"), datetime(2026, 1, 1, tzinfo=UTC))
 KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=12, max_size=60).filter(
@@ -56,7 +58,7 @@ def test_an_api_that_says_the_key_at_any_place_of_its_error_tells_nobody(offset:
     with crm({"customers": []}) as stand_in:
         stand_in.misbehave = lambda *_: refusal(401, "x" * offset + API_KEY + " is unknown")
         settings = HabariSettings(base_url=stand_in.url, api_key="file:key")
-        source = HabariApi("acme", settings, API_KEY, READING, Patience(attempts=1))
+        source = HabariApi("acme", settings, API_KEY, READING, Reach(Settings()), Patience(attempts=1))
         with pytest.raises(ConnectorError) as caught:
             list(source.read(CUSTOMERS, None, 10))
     assert longest_part(str(caught.value), API_KEY) < SHORTEST_PART

@@ -113,7 +113,14 @@ def run(postgres: TestServer, template_database: str, tmp_path_factory: pytest.T
         done = subprocess.run(
             [str(Path(sys.executable).with_name("churn")), "sync"],
             cwd=ROOT,
-            env={**outside, **environment, **ours, "CHURN_LOG_LEVEL": "debug", "COLUMNS": "200"},
+            env={
+                **outside,
+                **environment,
+                **ours,
+                "CHURN_LOG_LEVEL": "debug",
+                "CHURN_PRIVATE_SOURCES": "127.0.0.0/8",
+                "COLUMNS": "200",
+            },
             capture_output=True,
             text=True,
             timeout=300,

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from pipeline.connectors.contract import EVENTS, PAYMENTS, Source, Totals
 from pipeline.connectors.files import Files, FileSettings
 from pipeline.connectors.habari_api import HabariApi, HabariSettings
+from pipeline.connectors.reach import Reach
 from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.validation import Reading
 from pipeline.loading.sync import sync_company
@@ -58,7 +59,9 @@ def from_habari(_: Path) -> Iterator[Source]:
         for key, customer, name, amount, at, changed, gone, device in ROWS
     ]
     with crm({"events": records}) as served:
-        source = HabariApi("acme", HabariSettings(base_url=served.url, api_key="env:KEY"), API_KEY, READING)
+        source = HabariApi(
+            "acme", HabariSettings(base_url=served.url, api_key="env:KEY"), API_KEY, READING, Reach(Settings())
+        )
         yield source
         source.close()
 
@@ -108,7 +111,9 @@ def test_every_source_gives_the_same_events(opening: Open, tmp_path: Path) -> No
 
 def test_the_crms_discount_is_taken_for_what_was_off_the_amount() -> None:
     with crm({"payments": [payment(1, "2025-01-02T00:00:00Z", discount="2.50")]}) as served:
-        source = HabariApi("acme", HabariSettings(base_url=served.url, api_key="env:KEY"), API_KEY, READING)
+        source = HabariApi(
+            "acme", HabariSettings(base_url=served.url, api_key="env:KEY"), API_KEY, READING, Reach(Settings())
+        )
         (chunk,) = source.read(PAYMENTS, None, 10)
         source.close()
     (row,) = chunk.accepted.to_pylist()
