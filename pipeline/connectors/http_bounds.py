@@ -8,6 +8,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import exceptions as causes
 
 from pipeline.connectors.reach import Reach
 
@@ -80,8 +81,6 @@ def _unpacked(response: requests.Response) -> Iterator[bytes]:
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
     """The body as it comes; urllib3's errors become those that requests raises, which are tried again."""
-    import urllib3.exceptions as causes
-
     try:
         yield from response.raw.stream(_PIECE, decode_content=False)
     except causes.ProtocolError as error:
