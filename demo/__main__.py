@@ -18,11 +18,13 @@ from demo.crm.home import (
     advance_clock,
     announce_port,
     furnish,
+    hand_keys_out,
     read_clock,
     set_clock,
 )
 from demo.crm.limits import Failures, RateLimit
 from demo.world.companies import SIZES
+from foundation.private_files import write_privately
 
 app = typer.Typer(
     help="A simulated world of three companies with a known truth, and the Habari CRM that serves it.",
@@ -63,7 +65,7 @@ def build(
     seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 7,
     churn_home: Annotated[
         Path | None,
-        typer.Option(help="What key paths in companies.yaml are relative to; the parent of --home by default."),
+        typer.Option(help="The warehouse's home, which gets the companies' keys; the parent of --home by default."),
     ] = None,
     port: Annotated[int, typer.Option(help="The port companies.yaml names until the CRM is served.")] = DEFAULT_PORT,
 ) -> None:
@@ -75,10 +77,12 @@ def build(
     with _told():
         before = read_manifest(home)
         manifest = build_world(home, customers=customers or SIZES[size], seed=seed, progress=typer.echo)
+        warehouse_home = churn_home.resolve() if churn_home else home.parent
         if manifest == before and (home / "clock").exists():
+            hand_keys_out(home, warehouse_home)
             typer.echo(f"already there: {describe(manifest)}")
             return
-        furnish(home, churn_home.resolve() if churn_home else home.parent, port)
+        furnish(home, warehouse_home, port)
         typer.echo(f"built: {describe(manifest)}")
 
 
@@ -147,4 +151,5 @@ def _listen(port: int) -> socket.socket:
 
 
 if __name__ == "__main__":
+    write_privately()
     app()

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from warehouse.connection import Warehouse
-from warehouse.relations import DAGSTER_SCHEMA
+from foundation.private_files import private_file
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,17 +22,16 @@ def directory(settings: Settings) -> Path:
     return settings.home / "dagster"
 
 
-def write(settings: Settings, warehouse: Warehouse) -> Path:
-    """Write ``dagster.yaml``, readable by its owner only.
+def write(settings: Settings) -> Path:
+    """Write ``dagster.yaml``, readable by its owner only; it holds no password.
 
     Beside an embedded Postgres Dagster keeps its events in files of its own, which is several times quicker for the
     one machine there is; with CHURN_DATABASE_URL in that Postgres, where all its containers reach it.
     """
     home = directory(settings)
     home.mkdir(parents=True, exist_ok=True)
-    path = home / "dagster.yaml"
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(_configuration(settings, warehouse), sort_keys=False))
+    with private_file(home / "dagster.yaml") as file:
+        file.write(yaml.safe_dump(_configuration(settings), sort_keys=False).encode())
     return home
 
 
@@ -45,18 +43,18 @@ def write_workspace(settings: Settings) -> Path:
     return path
 
 
-def instance(settings: Settings, warehouse: Warehouse) -> dg.DagsterInstance:
+def instance(settings: Settings) -> dg.DagsterInstance:
     """The Dagster instance of this warehouse, the same one that the UI shows."""
     import dagster as dg
 
-    return dg.DagsterInstance.from_config(str(write(settings, warehouse)))
+    return dg.DagsterInstance.from_config(str(write(settings)))
 
 
-def _configuration(settings: Settings, warehouse: Warehouse) -> dict[str, object]:
-    address = warehouse.url(driver="postgresql+psycopg2", schema=DAGSTER_SCHEMA)
+def _configuration(settings: Settings) -> dict[str, object]:
+    postgres = {"custom": {"module": "orchestration.dagster_storage", "class": "WarehouseStorage", "config": {}}}
     files = {"sqlite": {"base_dir": str(directory(settings) / "storage")}}
     return {
-        "storage": {"postgres": {"postgres_url": address}} if settings.database_url else files,
+        "storage": postgres if settings.database_url else files,
         "compute_logs": {
             "module": "dagster._core.storage.local_compute_log_manager",
             "class": "LocalComputeLogManager",

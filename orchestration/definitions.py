@@ -4,6 +4,7 @@ import warnings
 
 import dagster as dg
 
+from foundation.private_files import make_home, write_privately
 from orchestration import keys
 from orchestration.automation import DAILY_FRESHNESS, HOURLY_FRESHNESS, JOBS, SCHEDULES, SENSORS, WEEKLY_FRESHNESS
 from orchestration.dbt_assets import dbt_resource
@@ -32,6 +33,8 @@ def defs() -> dg.Definitions:
 
     Replays have none: a person asks for them, after an outage.
     """
+    write_privately()
+    make_home(load_settings().home)
     start_error_reports(load_settings())
     # By the package and not by the folder: for that Dagster wants a pyproject.toml above it, which no wheel has.
     assets = dg.load_definitions_from_package_name("orchestration.defs")

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from foundation.errors import ChurnError
 from orchestration import dagster_home, partitions
+from orchestration.console import TextConsole
 from pipeline.features.dbt import prepare_manifest, profiles_directory
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
@@ -79,7 +80,7 @@ def _run(
 
     job = defs().resolve_job_def(job_name)
     run_id = str(uuid.uuid4())
-    with dagster_home.instance(settings, warehouse) as instance:
+    with dagster_home.instance(settings) as instance:
         partitions.match_registry(instance, active)
         with _progress_printed(instance, run_id), _tools_output(settings):
             result = job.execute_in_process(
@@ -123,7 +124,7 @@ def _tools_output(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _progress_printed(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    console = Console(file=sys.stdout, highlight=False)
+    console = TextConsole(file=sys.stdout)
     ended = threading.Event()
     watcher = threading.Thread(target=_show_steps, args=(instance, run_id, console, ended), daemon=True)
     watcher.start()

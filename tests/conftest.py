@@ -115,9 +115,10 @@ def _superuser(server: EmbeddedServer) -> psycopg.Connection[Any]:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests see no CHURN_ variable but those that they set."""
+    """Tests see no CHURN_ variable but those that they set, and may reach the stand-ins on this machine."""
     for name in [name for name in os.environ if name.startswith("CHURN_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("CHURN_PRIVATE_SOURCES", "127.0.0.0/8")
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,18 @@ class SecretNotFound(WarehouseError):
     """A secret's reference leads nowhere; the message names the reference, never a secret."""
 
 
+class SecretOfAnother(SecretNotFound):
+    """A company's reference leads to what was not put there for it: our own secrets, another company's, any file."""
+
+    advice = "docs/security.md says who may refer to what."
+
+
+class SecretMoved(WarehouseError):
+    """A changed definition would send a company's secret to a host that it was not registered for."""
+
+    advice = "docs/security.md says who may refer to what."
+
+
 class ServerError(WarehouseError):
     """The embedded Postgres could not be created, started or stopped."""
 

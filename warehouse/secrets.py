@@ -1,12 +1,14 @@
 """Secrets of companies, which stand in the registry by reference or encrypted: resolving, encrypting, rotating them.
 
-Only here does anything besides `settings.py` read the environment: the variable that a reference names.
+A reference opens only what was put there for the company that uses it, for whoever writes a company's file is no
+operator. Only here does anything besides `settings.py` read the environment: the variable that a reference names.
 """
 
 from __future__ import annotations
 
 import base64
 import os
+import stat
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -14,16 +16,35 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
-from warehouse.errors import SecretNotFound
-from warehouse.settings import ENCRYPTED, Settings, fernet
+from warehouse.errors import SecretNotFound, SecretOfAnother
+from warehouse.settings import ENCRYPTED, Settings
+
+LONGEST_SECRET_BYTES = 64 * 1024
 
 
-def resolve_secret(reference: str, settings: Settings) -> str:
-    """The secret that a reference stands for.
+def resolve_secret(reference: str, settings: Settings, company: str) -> str:
+    """The secret that a reference in a company's definition stands for; `company` is the slug.
 
-    `env:NAME` is a variable of the environment, `file:PATH` a file (relative to the
-    home folder; outer white space is dropped), `encrypted:TOKEN` what `encrypt_secret` gave.
-    Raises SecretNotFound, which names the reference.
+    `env:NAME` is a variable that belongs to the company (`CHURN_SOURCE_ACME__KEY`), `file:PATH` a file below its
+    folder of secrets (outer white space is dropped), `encrypted:TOKEN` what `encrypt_secret` gave for it.
+    Raises SecretOfAnother where the reference leads elsewhere, and SecretNotFound where it leads nowhere; both name
+    the reference.
+    """
+    kind, _, target = reference.partition(":")
+    if kind == "env" and target:
+        _refuse_foreign_variable(target, settings, company)
+        return _secret_from_environment(target)
+    if kind == "file" and target:
+        return _secret_from_file(_own_file(target, settings, company), reference)
+    if kind == "encrypted" and target:
+        return _decrypt(target, settings, company)
+    raise _no_reference()
+
+
+def resolve_operators_secret(reference: str, settings: Settings) -> str:
+    """The secret that a reference in our own settings stands for: any variable, any file (relative to the home folder).
+
+    Who sets our variables reads all of them. Raises SecretNotFound.
     """
     kind, _, target = reference.partition(":")
     if kind == "env" and target:
@@ -31,28 +52,31 @@ def resolve_secret(reference: str, settings: Settings) -> str:
     if kind == "file" and target:
         return _secret_from_file(settings.home / target, reference)
     if kind == "encrypted" and target:
-        return _decrypt(target, settings)
-    raise SecretNotFound(
-        "A secret must be a reference: env:NAME, file:PATH or encrypted:TOKEN; it is none of these "
-        "(its text is not shown, since it may be the secret itself)."
-    )
+        return _decrypt(target, settings, "")
+    raise _no_reference()
 
 
-def encrypt_secret(secret: str, settings: Settings) -> str:
-    """A reference (`encrypted:...`) that only CHURN_SECRET_KEY opens, fit to stand in a company's row."""
-    return ENCRYPTED + fernet(_secret_key(settings)).encrypt(secret.encode()).decode()
+def secrets_folder(settings: Settings, company: str) -> Path:
+    """Where a company's secrets lie as files."""
+    return settings.home / "secrets" / company
 
 
-def rotate_secret(reference: str, settings: Settings) -> str:
+def encrypt_secret(secret: str, settings: Settings, company: str) -> str:
+    """A reference (`encrypted:...`) that opens only with CHURN_SECRET_KEY and in this company's definition."""
+    key = _key_of(_secret_key(settings), company)
+    return ENCRYPTED + key.encrypt(secret.encode()).decode()
+
+
+def rotate_secret(reference: str, settings: Settings, company: str) -> str:
     """The same encrypted secret under today's CHURN_SECRET_KEY; the reference itself where it is that already.
 
     Raises SecretNotFound where neither the key nor the previous one opens it.
     """
     token = reference.removeprefix(ENCRYPTED)
     try:
-        fernet(_secret_key(settings)).decrypt(token.encode())
+        _key_of(_secret_key(settings), company).decrypt(token.encode())
     except InvalidToken:
-        return encrypt_secret(_decrypt(token, settings), settings)
+        return encrypt_secret(_decrypt(token, settings, company), settings, company)
     return reference
 
 
@@ -61,8 +85,48 @@ def derive_key(settings: Settings, purpose: str) -> bytes:
 
     Raises SecretNotFound where the key is not set.
     """
-    key = base64.urlsafe_b64decode(_secret_key(settings).get_secret_value())
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(key)
+    return _derived(_secret_key(settings), purpose)
+
+
+def _derived(key: SecretStr, purpose: str) -> bytes:
+    material = base64.urlsafe_b64decode(key.get_secret_value())
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(material)
+
+
+def _key_of(key: SecretStr, company: str) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(_derived(key, f"secrets of company {company}")))
+
+
+def _refuse_foreign_variable(name: str, settings: Settings, company: str) -> None:
+    """A variable belongs to the company that stands before its last double underscore, and to no other."""
+    owner = f"{settings.secret_variables}{company.upper()}"
+    before, separator, rest = name.rpartition("__")
+    if not separator or not rest or before != owner:
+        raise SecretOfAnother(
+            f"Secret env:{name}: {company} may only refer to variables named {owner}__..., which are its own. "
+            f"Set {owner}__KEY to the secret and write env:{owner}__KEY."
+        )
+
+
+def _own_file(target: str, settings: Settings, company: str) -> Path:
+    folder = secrets_folder(settings, company)
+    try:
+        path = (folder / target).resolve()
+    except (OSError, RuntimeError, ValueError):
+        raise SecretNotFound(f"Secret file:{target}: that is no path below {folder}.") from None
+    if not path.is_relative_to(folder.resolve()):
+        raise SecretOfAnother(
+            f"Secret file:{target}: it lies outside {folder}, the only folder whose files {company} may refer to. "
+            f"Put the secret there, readable by you alone, and write file:NAME."
+        )
+    return path
+
+
+def _no_reference() -> SecretNotFound:
+    return SecretNotFound(
+        "A secret must be a reference: env:NAME, file:PATH or encrypted:TOKEN; it is none of these "
+        "(its text is not shown, since it may be the secret itself)."
+    )
 
 
 def _secret_from_environment(name: str) -> str:
@@ -74,6 +138,11 @@ def _secret_from_environment(name: str) -> str:
 
 def _secret_from_file(path: Path, reference: str) -> str:
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LONGEST_SECRET_BYTES:
+            raise SecretNotFound(
+                f"Secret {reference}: {path} is no plain file of at most {LONGEST_SECRET_BYTES:,} bytes."
+            )
         value = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
@@ -83,13 +152,15 @@ def _secret_from_file(path: Path, reference: str) -> str:
     return value
 
 
-def _decrypt(token: str, settings: Settings) -> str:
+def _decrypt(token: str, settings: Settings, company: str) -> str:
+    keys = [_key_of(key, company) for key in (_secret_key(settings), settings.secret_key_previous) if key is not None]
     try:
-        return MultiFernet(_keys(settings)).decrypt(token.encode()).decode()
+        return MultiFernet(keys).decrypt(token.encode()).decode()
     except InvalidToken:
         raise SecretNotFound(
-            "An encrypted secret does not open with CHURN_SECRET_KEY. Set the key it was made with "
-            "(as CHURN_SECRET_KEY_PREVIOUS, to rotate it), or encrypt the secret again."
+            "An encrypted secret does not open with CHURN_SECRET_KEY for "
+            f"{company or 'the operators'}. Set the key it was made with (as CHURN_SECRET_KEY_PREVIOUS, to rotate it), "
+            "or encrypt it again for this company: a token opens in no other's definition."
         ) from None
 
 
@@ -99,8 +170,3 @@ def _secret_key(settings: Settings) -> SecretStr:
             "An encrypted secret, or hashing, needs CHURN_SECRET_KEY, which is not set: set it and run again."
         )
     return settings.secret_key
-
-
-def _keys(settings: Settings) -> list[Fernet]:
-    """Today's key, then the one before it."""
-    return [fernet(key) for key in (_secret_key(settings), settings.secret_key_previous) if key is not None]

@@ -7,6 +7,7 @@ misspelt one of ours, is an error that names the variable.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,6 +57,21 @@ class Settings(BaseSettings):
     secret_key_previous: SecretStr | None = Field(
         default=None,
         description="The key before it, which still opens what `churn secret rotate` has not re-encrypted.",
+    )
+    secret_variables: str = Field(
+        default="CHURN_SOURCE_",
+        pattern=r"^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*_$",
+        description="How variables begin that companies may refer to; the company's slug follows, in capitals.",
+    )
+    private_sources: str = Field(
+        default="",
+        description="Networks that are not the internet and that companies' CRMs may be in, with commas: "
+        "10.0.0.0/8, 192.168.7.4.",
+    )
+    import_folders: str = Field(
+        default="",
+        description="Absolute folders, with commas, that hold a folder of files per company, named by its slug; "
+        "`imports` of the home folder is one always.",
     )
     now: AwareDatetime | None = Field(
         default=None,
@@ -171,6 +187,46 @@ class Settings(BaseSettings):
             fernet(key)
         return key
 
+    @field_validator("private_sources")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        for network in _listed(networks):
+            ipaddress.ip_network(network)
+        return networks
+
+    @property
+    def private_networks(self) -> tuple[str, ...]:
+        """The networks besides the internet that companies' CRMs may be in."""
+        return tuple(_listed(self.private_sources))
+
+    @property
+    def demo_places(self) -> frozenset[tuple[str, int]]:
+        """Where this home's demo serves its CRM, as (address, port); empty where there is no demo."""
+        try:
+            return frozenset({("127.0.0.1", int((self.home / "demo" / "port").read_text()))})
+        except (OSError, ValueError):
+            return frozenset()
+
+    @field_validator("import_folders")
+    @classmethod
+    def _absolute_folders(cls, folders: str) -> str:
+        if not all(Path(folder).is_absolute() for folder in _listed(folders)):
+            raise ValueError("each folder must be an absolute path")
+        return folders
+
+    @property
+    def import_roots(self) -> tuple[Path, ...]:
+        """Where companies' files may lie, each in a folder named by the company's slug."""
+        return (self.home / "imports", *map(Path, _listed(self.import_folders)))
+
+    @field_validator("secret_variables")
+    @classmethod
+    def _leads_to_no_setting(cls, beginning: str) -> str:
+        ours = sorted(name for name in _our_variables() if name.startswith(beginning))
+        if ours:
+            raise ValueError(f"companies could read {', '.join(ours)} by it")
+        return beginning
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _lower_case(cls, level: object) -> object:
@@ -203,15 +259,24 @@ def fernet(key: SecretStr) -> Fernet:
         raise ValueError("must be a Fernet key: 32 bytes, URL-safe base64") from None
 
 
+def _our_variables() -> set[str]:
+    return {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {"SENTRY_DSN"}
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def _clear(value: object) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
 
 
 def _refuse_misspelt_names() -> None:
     known = {name.upper() for name in Settings.model_fields}
+    of_companies = os.environ.get(f"{PREFIX}SECRET_VARIABLES") or Settings.model_fields["secret_variables"].default
     for variable in sorted(os.environ):
         name = variable.removeprefix(PREFIX)
-        if name == variable or name in known:
+        if name == variable or name in known or variable.startswith(of_companies):
             continue
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if close:

@@ -14,6 +14,7 @@ from demo.world.companies import COMPANIES, Company
 from demo.world.moments import HISTORY_START, STARTING_CLOCK, WORLD_END, as_datetime
 
 DEFAULT_PORT = 8791
+KEY_FILE = "habari-crm"
 
 
 class DemoError(Exception):
@@ -64,9 +65,18 @@ def furnish(home: Path, churn_home: Path, port: int) -> None:
     (home / "keys").mkdir(mode=0o700, exist_ok=True)
     for name in [*(company.slug for company in COMPANIES), "admin", "cursor"]:
         if not (home / "keys" / name).exists():
-            _write(home / "keys" / name, secrets.token_urlsafe(24), mode=0o600)
-    _write_companies(home, [_definition(company, home, churn_home, port) for company in COMPANIES])
+            _write(home / "keys" / name, secrets.token_urlsafe(24))
+    hand_keys_out(home, churn_home)
+    _write_companies(home, [_definition(company, port) for company in COMPANIES])
     set_clock(home, as_datetime(STARTING_CLOCK))
+
+
+def hand_keys_out(home: Path, churn_home: Path) -> None:
+    """Put each company's key where the warehouse looks for that company's secrets, and nowhere else."""
+    for company in COMPANIES:
+        folder = churn_home / "secrets" / company.slug
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(folder / KEY_FILE, read_key(home, company.slug))
 
 
 def read_key(home: Path, name: str) -> str:
@@ -81,21 +91,24 @@ def read_companies(home: Path) -> list[dict[str, Any]]:
 
 
 def announce_port(home: Path, port: int) -> None:
-    """Write the served port to the port file and into the companies' base_url."""
+    """Write the served port to the port file and into the companies' connector settings."""
     _write(home / "port", f"{port}\n")
     companies = read_companies(home)
     for company in companies:
-        company["connector_settings"]["base_url"] = f"http://127.0.0.1:{port}"
+        company["connector_settings"] = _connection(port)
     _write_companies(home, companies)
 
 
-def _definition(company: Company, home: Path, churn_home: Path, port: int) -> dict[str, Any]:
-    key = os.path.relpath(home / "keys" / company.slug, churn_home)
+def _connection(port: int) -> dict[str, str]:
+    return {"base_url": f"http://127.0.0.1:{port}", "api_key": f"file:{KEY_FILE}"}
+
+
+def _definition(company: Company, port: int) -> dict[str, Any]:
     return {
         "slug": company.slug,
         "name": company.name,
         "connector": "habari_api",
-        "connector_settings": {"base_url": f"http://127.0.0.1:{port}", "api_key": f"file:{key}"},
+        "connector_settings": _connection(port),
         "entities": ["customers", "tickets", "payments", *(["events"] if company.usage else [])],
         "tasks": _tasks(company),
         "currency": company.currency,
@@ -121,7 +134,7 @@ def _write_companies(home: Path, companies: Sequence[dict[str, Any]]) -> None:
     _write(home / "companies.yaml", text)
 
 
-def _write(path: Path, text: str, mode: int = 0o644) -> None:
+def _write(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace a file in one step, so that a reader sees the old or the new text."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:

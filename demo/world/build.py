@@ -66,6 +66,7 @@ def build_world(home: Path, *, customers: int, seed: int, progress: Callable[[st
     if existing and (existing.simulator_version, existing.seed, existing.customers) == world:
         return existing
     home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)
     (home / "world.json").unlink(missing_ok=True)
     for folder in (home / "records", home / "truth"):
         shutil.rmtree(folder, ignore_errors=True)

@@ -17,7 +17,7 @@ else
     what=(--snapshot)
     name="snapshot.csv"
 fi
-if ! churn export --company "$company" --format csv "${what[@]}" --output "$folder/$name" 2> "$notes"; then
+if ! churn export --company "$company" --format raw-csv "${what[@]}" --output "$folder/$name" 2> "$notes"; then
     cat "$notes" >&2
     echo "If the cursor is behind the retention: remove $folder/cursor, and the next run drops a snapshot." >&2
     exit 1

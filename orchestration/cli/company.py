@@ -175,7 +175,7 @@ def company_remove(slug: str, yes: Yes = False) -> None:
     with open_company(slug) as (settings, warehouse, company):
         with warehouse.connect() as conn:
             rows = company_removal.company_rows(conn, company.company_id)
-        _print_rows(f"{company.name} ({slug}) has", rows)
+        _print_rows(f"{escape(company.name)} ({slug}) has", rows)
         if not yes and typer.prompt(f"Type {slug} to erase all of it, for good") != slug:
             raise CommandFailed("Nothing was removed.")
         with warehouse.connect() as conn:
@@ -270,12 +270,17 @@ def company_password(
 def _definitions(company: str, warehouse: Warehouse | None) -> list[CompanyDefinition]:
     """Those of a file, or that of a registered company."""
     from orchestration.cli.company_file import read_companies
+    from warehouse.companies import plan as company_plan
     from warehouse.companies import registry
     from warehouse.errors import CompanyNotFound
 
     path = Path(company)
     if path.suffix in {".yml", ".yaml"} or path.exists():
-        return [wanted.definition for wanted in read_companies(path)]
+        wanted = read_companies(path)
+        if warehouse is not None:
+            with warehouse.connect() as conn:
+                company_plan.plan(conn, wanted)  # Trying a source sends its key there: refused what apply would refuse.
+        return [company.definition for company in wanted]
     if warehouse is None:
         raise CompanyNotFound(f"There is no file {company}, and no warehouse yet that could know the slug.")
     with warehouse.connect() as conn:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from rich.markup import escape
 
+from orchestration.cli.bounded_yaml import parse_yaml, read_yaml
 from orchestration.cli.terminal import CommandFailed, console
 from pipeline.companies import parse_definition
 from pipeline.prediction.tasks import churn_settings_of
@@ -19,7 +20,7 @@ from warehouse.errors import CompanyDefinitionError
 def read_companies(file: Path) -> list[WantedCompany]:
     """The companies of a YAML file. Raises CommandFailed or CompanyDefinitionError, which say what is wrong where."""
     try:
-        content = yaml.load(file.read_text(), _StrictLoader)  # noqa: S506  (a SafeLoader)
+        content = read_yaml(file)
     except OSError as error:
         raise CommandFailed(f"Cannot read {file}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -28,19 +29,6 @@ def read_companies(file: Path) -> list[WantedCompany]:
         return parse_companies(content, _parse_with_note)
     except CompanyDefinitionError as error:
         raise CompanyDefinitionError(f"{file} cannot be used.\n{error.message}") from None
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a field that stands twice is an error: the second would silently win."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[object] = set()
-        for key, _ in node.value:
-            name = getattr(key, "value", None)
-            if isinstance(name, str) and name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{name} stands there twice", key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
 
 
 def print_moved_fields(slug: str, fields: Mapping[str, Any]) -> None:
@@ -77,6 +65,6 @@ def read_assignment(setting: str) -> tuple[str, Any]:
     if not sign or not field:
         raise CommandFailed(f"{setting} is no FIELD=VALUE.")
     try:
-        return field, yaml.safe_load(value)
+        return field, parse_yaml(value)
     except yaml.YAMLError:
         raise CommandFailed(f"The value of {field} is no YAML; quote it.") from None

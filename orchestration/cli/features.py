@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from foundation.errors import about
 from orchestration.cli.options import OptionalCompany, TaskName
 from orchestration.cli.terminal import CommandFailed, chosen_companies, console, open_warehouse
+from orchestration.console import TextConsole
 
 if TYPE_CHECKING:
     from pipeline.prediction.tasks import TaskBinding
@@ -49,7 +49,7 @@ def features(
             rows = read_catalogue(conn, chosen.company_id if chosen else None)
         weights = _weights(settings, warehouse, binding, chosen) if chosen else {}
     # What is read by a program or in a file is not folded.
-    output = console if console.is_terminal else Console(highlight=False, width=1000)
+    output = console if console.is_terminal else TextConsole(width=1000)
     output.print(_table(rows, weights, manifest, with_weights=company is not None))
     console.print(
         "[dim]Missing: share of customers without it on the newest date, and over all dates. Weight: its share of all "

@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from foundation.errors import ChurnError
+from foundation.private_files import write_privately
 from orchestration.cli.lazy import Place, lazy_group
 from orchestration.cli.terminal import errors
 from orchestration.cli.version import root
@@ -99,6 +100,7 @@ app.callback()(root)
 
 def main() -> None:
     """Run a command; an error that a person can do something about becomes one message and exit code 1."""
+    write_privately()
     # A killed command ends as an error does, so that the server it started is not left running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

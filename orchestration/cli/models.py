@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from foundation.model_version import ModelVersion
+from foundation.private_files import private_file
 from orchestration.cli.options import CompanySlug, TaskName
 from orchestration.cli.terminal import CommandFailed, console, open_task, writing
 
@@ -140,7 +141,8 @@ def model_card(
         target = output or models.settings.home / "cards" / f"{wanted.name}-v{wanted.number}.html"
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(page)
+        with private_file(target) as file:
+            file.write(page.encode())
     console.print(f"{target}")
 
 

@@ -7,23 +7,26 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
 
 import typer
-from rich.console import Console
 
 from foundation.errors import about
+from foundation.private_files import private_file
 from orchestration.cli.options import CompanySlug, TaskName
 from orchestration.cli.terminal import chosen_companies, console, open_task, open_warehouse, writing
+from orchestration.console import TextConsole
 
 publication_app = typer.Typer(no_args_is_help=True, help="The change feed that reverse ETL follows.")
 
-notes = Console(stderr=True, highlight=False, soft_wrap=True)
+notes = TextConsole(stderr=True, soft_wrap=True)
 
-FormatName = Literal["csv", "jsonl", "parquet"]
+FormatName = Literal["csv", "raw-csv", "jsonl", "parquet"]
 Since = Annotated[int | None, typer.Option("--since", min=0, help="A cursor: changes after it; 0 is the beginning.")]
 
 
 def export(
     company: CompanySlug,
-    format: Annotated[FormatName, typer.Option("--format", help="How rows are written.")] = "csv",
+    format: Annotated[
+        FormatName, typer.Option("--format", help="How rows are written: csv for spreadsheets, raw-csv as it is.")
+    ] = "csv",
     since: Since = None,
     snapshot: Annotated[
         bool, typer.Option("--snapshot", help="What a follower of the feed holds, with the cursor to go on from.")
@@ -98,16 +101,10 @@ def compact(
 
 @contextmanager
 def _opened(output: Path) -> Iterator[BinaryIO]:
-    """Standard output, or a file that takes its name only when all of it is written."""
+    """Standard output, or a file that its owner alone reads, named only when all of it is written."""
     if str(output) == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    with writing(output):
-        try:
-            with unfinished.open("wb") as file:
-                yield file
-            unfinished.replace(output)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    with writing(output), private_file(output) as file:
+        yield file

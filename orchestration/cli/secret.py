@@ -2,6 +2,7 @@
 
 import getpass
 import sys
+from typing import Annotated
 
 import typer
 
@@ -11,8 +12,15 @@ secret_app = typer.Typer(no_args_is_help=True, help="Secrets that stand encrypte
 
 
 @secret_app.command("encrypt")
-def secret_encrypt() -> None:
-    """Print the reference that stands for a secret, to put into a company's definition. Needs CHURN_SECRET_KEY.
+def secret_encrypt(
+    company: Annotated[
+        str | None,
+        typer.Option(help="The slug of the company whose definition will hold it; none: our own settings will."),
+    ] = None,
+) -> None:
+    """Print the reference that stands for a company's secret, to put into its definition. Needs CHURN_SECRET_KEY.
+
+    It opens in that company's definition and in no other.
 
     The secret is asked for without showing it, or read from standard input: never from the command line, which
     other users can see and the shell remembers.
@@ -24,7 +32,7 @@ def secret_encrypt() -> None:
     secret = given.strip()
     if not secret:
         raise CommandFailed("No secret was given: type it, or pipe it in.")
-    print(encrypt_secret(secret, settings))  # noqa: T201  (a long line that must not be wrapped or styled)
+    print(encrypt_secret(secret, settings, company or ""))  # noqa: T201  (a long line that must not be wrapped or styled)
 
 
 @secret_app.command("rotate")

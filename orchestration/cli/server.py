@@ -89,7 +89,7 @@ def configure_tools(settings: Settings, warehouse: Warehouse) -> Path:
     from orchestration import dagster_home
     from pipeline.features.dbt import prepare_manifest, profiles_directory
 
-    home = dagster_home.write(settings, warehouse)
+    home = dagster_home.write(settings)
     warehouse.write_dbt_profile(profiles_directory(settings))
     prepare_manifest(settings)
     return home
@@ -128,7 +128,7 @@ def ui(
     with open_warehouse() as (settings, warehouse), crm(settings, warehouse):
         warehouse.write_dbt_profile(profiles_directory(settings))
         prepare_manifest(settings)
-        home = dagster_home.write(settings, warehouse)
+        home = dagster_home.write(settings)
         workspace = dagster_home.write_workspace(settings)
         console.print(f"Dagster's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
         dagster = subprocess.Popen(  # noqa: S603 - our own interpreter; no thread runs yet

@@ -37,7 +37,7 @@ def print_companies(companies: Sequence[Company], left_out: Sequence[Quarantine]
         table.add_row(
             str(company.company_id),
             company.slug,
-            company.name,
+            escape(company.name),
             company.connector.replace("_", " "),
             ", ".join(f"{task.name} {task.settings_of(company).meaning()}" for task in tasks_of(company)),
             "[red]left out[/red]"

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from foundation.errors import ChurnError, about
+from foundation.private_files import make_home
+from orchestration.console import TextConsole
 
 if TYPE_CHECKING:
     from pipeline.prediction.tasks import TaskBinding
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from warehouse.connection import Warehouse
     from warehouse.settings import Settings
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = TextConsole(soft_wrap=True)
+errors = TextConsole(stderr=True, soft_wrap=True)
 
 
 class CommandFailed(ChurnError):
@@ -47,6 +47,7 @@ def open_warehouse() -> Iterator[tuple[Settings, Warehouse]]:
     from warehouse.migrate import migrate
 
     settings = read_settings()
+    make_home(settings.home)
     with Warehouse.open(settings) as warehouse:
         migrate(warehouse, CONTRACTS)
         yield settings, warehouse

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +25,7 @@ from pipeline.connectors.file_reading.settings import FileMapping, FileSettings
 from pipeline.connectors.mapping import in_order
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading
+from warehouse.settings import Settings
 
 __all__ = ["CONNECTOR", "FileSettings", "Files"]
 
@@ -35,11 +35,11 @@ log = logging.getLogger(__name__)
 class Files:
     """Reads one company's records from files; whole files each time, for files have no index of time."""
 
-    def __init__(self, company: str, settings: FileSettings, home: Path, reading: Reading) -> None:
-        """`company` is the slug, for messages; `home` is what a relative `directory` starts from."""
+    def __init__(self, company: str, settings: FileSettings, operators: Settings, reading: Reading) -> None:
+        """`company` is the slug; `operators` are our own settings, which say where its files may lie."""
         self._company = company
         self._settings = settings
-        self._folder = Folder(company, settings.directory, home)
+        self._folder = Folder(company, settings.directory, operators)
         self._reading = settings.zoned(reading)
         self._queried = QueriedFiles(company, self._folder, settings.tables, self._reading)
         self._counts: dict[str, Totals] = {}
@@ -109,7 +109,7 @@ def _count(entity: Entity, chunks: Sequence[Chunk]) -> Totals:
 
 
 def _open(settings: FileSettings, access: Access) -> Files:
-    return Files(access.company, settings, access.home, access.reading)
+    return Files(access.company, settings, access.settings, access.reading)
 
 
 CONNECTOR = Connector(FileSettings, _open, reads_whole=True)

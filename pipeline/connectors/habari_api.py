@@ -5,7 +5,7 @@ What the API answers is described in docs/habari-crm-api.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,10 +28,13 @@ from pipeline.connectors.errors import (
     SourceUnreachable,
     UnexpectedResponse,
 )
+from pipeline.connectors.http_bounds import AnswerTooLarge, BoundedAdapter
 from pipeline.connectors.json_text import shown
 from pipeline.connectors.mapping import Zones
+from pipeline.connectors.reach import OutOfReach, Reach
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_records
+from warehouse.redaction import forms_of, without_secrets
 
 if TYPE_CHECKING:
     from requests import Response
@@ -95,12 +98,13 @@ class HabariApi:
         settings: HabariSettings,
         api_key: str,
         reading: Reading,
+        reach: Reach,
         patience: Patience = Patience(),
     ) -> None:
-        """`company` is the slug, for messages; `api_key` the key itself, never shown."""
+        """`company` is the slug, for messages; `api_key` the key itself, never shown; `reach` where it may lead."""
         self._company = company
         self._settings = settings
-        self._api_key = api_key
+        self._secrets = forms_of(api_key)
         self._reading = reading
         self._source = f"Habari CRM at {settings.base_url}"
         client = Client(
@@ -110,6 +114,8 @@ class HabariApi:
             request_backoff_factor=patience.backoff_seconds,
             request_max_retry_delay=patience.longest_pause_seconds,
         )
+        for scheme in ("http://", "https://"):
+            client.session.mount(scheme, BoundedAdapter(reach))
         self._client = RESTClient(
             base_url=settings.base_url,
             auth=APIKeyAuth(name=API_KEY_HEADER, api_key=api_key, location="header"),
@@ -185,12 +191,27 @@ class HabariApi:
                 f"no answer from {address} ({self._clean(_innermost(error))}).",
                 "Is the address right and the CRM running? The next sync goes on from where this one stopped.",
             ) from None
+        except OutOfReach as error:
+            raise AccessDenied(
+                self._company,
+                self._source,
+                f"{error}.",
+                "Where that is right, the operator allows it by CHURN_PRIVATE_SOURCES.",
+            ) from None
+        except AnswerTooLarge as error:
+            self._surprise(f"{address} cannot be read: {error}", hide_cause=True)
         except requests.RequestException as error:
             self._surprise(f"{address} cannot be read ({self._clean(str(error))})", hide_cause=True)
+        except RecursionError:
+            self._surprise(f"{address} answers in JSON that is nested too deep", hide_cause=True)
+        except ValueError as error:
+            self._surprise(
+                f"{address} answers in JSON that cannot be read ({self._clean(str(error))})", hide_cause=True
+            )
 
     def _refused(self, address: str, response: Response | None) -> ConnectorError:
         assert response is not None  # noqa: S101 requests raises HTTPError only for an answer
-        status, said = response.status_code, self._clean(_said(response))
+        status, said = response.status_code, _said(response, self._clean)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return AccessDenied(
                 self._company,
@@ -250,7 +271,7 @@ class HabariApi:
         raise error
 
     def _clean(self, text: str) -> str:
-        return text.replace(self._api_key, "***") if self._api_key else text
+        return without_secrets(text, self._secrets)
 
 
 class _CursorPaginator(JSONResponseCursorPaginator):  # type: ignore[misc]
@@ -274,13 +295,13 @@ def _reading_of(entity: Entity, reading: Reading) -> Reading:
     return replace(reading, columns=COLUMNS[entity.name], spread=CUSTOM_FIELDS)
 
 
-def _said(response: Response) -> str:
-    """What the API's error says, shortened, to stand in a message."""
+def _said(response: Response, clean: Callable[[str], str]) -> str:
+    """What the API's error says, without secrets and then shortened, to stand in a message."""
     try:
         message = response.json()["error"]["message"]
     except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
         return ""
-    return f", {shown(message)}"
+    return f", {shown(clean(message) if isinstance(message, str) else message)}"
 
 
 def _innermost(error: BaseException) -> str:
@@ -294,7 +315,13 @@ def _innermost(error: BaseException) -> str:
 
 
 def _open(settings: HabariSettings, access: Access) -> HabariApi:
-    return HabariApi(access.company, settings, access.secret(settings.api_key), settings.zoned(access.reading))
+    return HabariApi(
+        access.company,
+        settings,
+        access.secret(settings.api_key),
+        settings.zoned(access.reading),
+        Reach(access.settings),
+    )
 
 
 CONNECTOR = Connector(HabariSettings, _open)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from pipeline.connectors.contract import Source
     from pipeline.connectors.validation import Reading
+    from warehouse.settings import Settings
 
 CONNECTORS: dict[str, str] = {
     "habari_api": "pipeline.connectors.habari_api",
@@ -32,14 +32,15 @@ ConnectorSettings = TypeVar("ConnectorSettings", bound=BaseModel)
 class Access:
     """What a connector may use besides its settings.
 
-    company: the slug, for messages. home: what relative paths start from. secret: resolves a reference; raises
-    AccessDenied where it leads nowhere.
+    company: the slug, for messages. secret: resolves a reference; raises
+    AccessDenied where it leads nowhere, or to what is not the company's. settings: the operator's: the home
+    folder, and how far sources may reach.
     """
 
     company: str
     reading: Reading
-    home: Path
     secret: Callable[[str], str]
+    settings: Settings
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def source_for(company: Company, settings: Settings, clock: Clock) -> Source:
         has_own_clock=company.clock_at is not None,
         attribute_kinds={attribute.name: attribute.kind for attribute in company.custom_attributes},
     )
-    access = Access(company.slug, reading, settings.home, lambda reference: _secret(company, reference, settings))
+    access = Access(company.slug, reading, lambda reference: _secret(company, reference, settings), settings)
     return connector.open(_parse(company, connector.settings), access)
 
 
@@ -93,6 +93,6 @@ def _in_words(kind: str, message: str) -> str:
 
 def _secret(company: Company, reference: str, settings: Settings) -> str:
     try:
-        return resolve_secret(reference, settings)
+        return resolve_secret(reference, settings, company.slug)
     except SecretNotFound as error:
         raise AccessDenied(company.slug, f"connector {company.connector}", error.message, "Then sync again.") from None

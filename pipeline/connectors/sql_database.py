@@ -16,11 +16,21 @@ from pydantic import Field
 
 from pipeline.connectors.columns import convert, plain_column
 from pipeline.connectors.contract import Chunk, Entity, FieldKind, Totals
-from pipeline.connectors.errors import MappingError, SourceNotFound, SourceUnreachable, UnexpectedResponse, Unreadable
+from pipeline.connectors.errors import (
+    AccessDenied,
+    MappingError,
+    SourceNotFound,
+    SourceUnreachable,
+    UnexpectedResponse,
+    Unreadable,
+)
 from pipeline.connectors.mapping import ColumnMapping, Zones, in_order
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.validation import Reading, validate_table
 from pipeline.connectors.values import JsonKind, read_value
+from warehouse.own_server import is_own_server
+from warehouse.redaction import forms_of, without_secrets
+from warehouse.settings import Settings
 
 ISO_TEXT_DIALECTS = {"sqlite", "postgresql"}
 """Databases in which the text of every value is unambiguous. There each value is fetched as text, so
@@ -55,6 +65,7 @@ class SqlDatabase:
         self._settings = settings
         self._reading = reading
         self._source = f"database {settings.url}"
+        self._secrets = forms_of(url)
         try:
             self._url = sa.make_url(url)
             self._engine = sa.create_engine(self._url)
@@ -147,6 +158,17 @@ class SqlDatabase:
     def close(self) -> None:
         """Close the connections to the database."""
         self._engine.dispose()
+
+    def refuse_own_server(self, settings: Settings) -> None:
+        """Raises AccessDenied where the address leads to the warehouse's own Postgres, with all companies' records."""
+        if is_own_server(self._url, settings):
+            self.close()
+            raise AccessDenied(
+                self._company,
+                self._source,
+                "that is the warehouse's own Postgres, which holds every company's records.",
+                f"Give the address of the company's database where {self._settings.url} points.",
+            )
 
     def _mapping(self, entity: Entity) -> TableMapping:
         mapping = self._settings.tables.get(entity.name)
@@ -286,8 +308,7 @@ class SqlDatabase:
 
     def _reason(self, error: Exception) -> str:
         original = getattr(error, "orig", None) or error
-        text = " ".join(str(original).split())[:300]
-        return text.replace(str(self._url.password), "***") if self._url.password else text
+        return without_secrets(" ".join(str(original).split()), self._secrets, longest=300)
 
 
 def _json_kind(data_type: sa.types.TypeEngine[Any]) -> JsonKind | None:
@@ -312,7 +333,9 @@ def _listed(names: list[str], most: int = 30) -> str:
 
 
 def _open(settings: SqlSettings, access: Access) -> SqlDatabase:
-    return SqlDatabase(access.company, settings, access.secret(settings.url), settings.zoned(access.reading))
+    source = SqlDatabase(access.company, settings, access.secret(settings.url), settings.zoned(access.reading))
+    source.refuse_own_server(access.settings)
+    return source
 
 
 CONNECTOR = Connector(SqlSettings, _open)

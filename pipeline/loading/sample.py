@@ -51,7 +51,7 @@ class EntitySample:
 def error_text(error: Exception, company: Company, settings: Settings) -> str:
     """What went wrong, without the company's secrets; of a driver's error its kind as well."""
     text = error.message if isinstance(error, ConnectorError | SecretNotFound) else f"{type(error).__name__}: {error}"
-    return without_secrets(text, secrets_in(company.connector_settings, settings))
+    return without_secrets(text, secrets_in(company.connector_settings, settings, company.slug))
 
 
 def sample_entity(source: Source, entity: Entity, company: Company, settings: Settings, records: int) -> EntitySample:

@@ -354,7 +354,7 @@ class _EntitySync:
 
     def _told(self, text: str) -> str:
         """A text as people may read it: drivers and servers quote addresses and keys in their errors."""
-        return without_secrets(text, secrets_in(self._company.connector_settings, self._settings))
+        return without_secrets(text, secrets_in(self._company.connector_settings, self._settings, self._company.slug))
 
     def _counted(self, load: Load) -> LoadResult:
         return replace(

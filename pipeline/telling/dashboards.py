@@ -54,7 +54,9 @@ def verify_dashboards(settings: Settings, warehouse: Warehouse) -> list[str]:
 def operators(settings: Settings) -> tuple[str, ...]:
     """The e-mail addresses of those who look after all companies."""
     return mail_addresses(
-        [address.strip() for address in settings.operator_addresses.split(",") if address.strip()], settings
+        [address.strip() for address in settings.operator_addresses.split(",") if address.strip()],
+        settings,
+        None,
     )
 
 
@@ -67,7 +69,7 @@ def company_facts(warehouse: Warehouse, settings: Settings) -> list[CompanyFacts
                 company.slug,
                 company.name,
                 company.currency,
-                mail_addresses(company.notification_addresses, settings),
+                mail_addresses(company.notification_addresses, settings, company.slug),
                 has_weekly_report=settings.mail_url is not None and company.notifications.weekly_report_on is not None,
             )
             for company in list_companies(connection)

@@ -19,6 +19,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from psycopg.rows import dict_row
 
+from foundation.private_files import private_file
 from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.definitions import CardDefinition, DashboardDefinition
 from pipeline.integrations.metabase.filled_sql import filled_sql
@@ -84,12 +85,8 @@ def write_report(
     settings: Settings, warehouse: Warehouse, slug: str, path: Path, *, last_month: date | None = None
 ) -> None:
     """Write the page; it takes its name only when all of it is written. Raises CompanyNotFound for an unknown slug."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.write_text(report_html(settings, warehouse, slug, last_month=last_month), encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with private_file(path) as file:
+        file.write(report_html(settings, warehouse, slug, last_month=last_month).encode())
 
 
 def report_html(settings: Settings, warehouse: Warehouse, slug: str, *, last_month: date | None = None) -> str:  # noqa: ARG001 - a report will say where Metabase is

@@ -19,6 +19,7 @@ from pipeline.connectors.file_reading.settings import FileMapping, FileSet
 from pipeline.connectors.files import Files, FileSettings
 from pipeline.connectors.registry import CONNECTORS, load_connector
 from pipeline.connectors.validation import Reading
+from warehouse.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "connect-a-crm.md").read_text()
 READING = Reading(ZoneInfo("Europe/Berlin"), datetime(2026, 1, 1, tzinfo=UTC), attribute_kinds={"is_reseller": "flag"})
@@ -39,7 +40,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def records(home: Path, entity: Entity, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    source = Files("acme", FileSettings.model_validate(settings), home, READING)
+    source = Files("acme", FileSettings.model_validate(settings), Settings(home=home), READING)
     (chunk,) = source.read(entity, None, 100)
     assert chunk.rejected == ()
     return chunk.accepted.to_pylist()  # type: ignore[no-any-return]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def write_definitions(home: Path, definitions: Iterable[Mapping[str, Any]]) -> P
     """A file of companies that `churn company apply` takes."""
     path = home / "companies.yml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump({"companies": [dict(each) for each in definitions]}))
+    path.write_text(yaml.safe_dump({"companies": [deepcopy(dict(each)) for each in definitions]}))
     return path
 
 

@@ -91,7 +91,6 @@ def settings() -> dict[str, Any]:
     """What of a definition is as far out as it may be."""
     return {
         "connector_settings": {
-            "directory": "imports/extremes",
             "files": {name: {"path": f"{name}.jsonl"} for name in ENTITIES},
         },
         "name": "%s {} ' \" \\ " + "é" * 180,

@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 
 from tests.e2e.churn_home import ChurnHome
+from tests.integration.company_folders import put_secret
 
 pytestmark = pytest.mark.xdist_group("demo")
 
@@ -220,7 +221,7 @@ def test_run_again_on_the_same_day_nothing_is_new_and_a_company_with_a_wrong_key
 ) -> None:
     before = _matrix(line, FIRST_DAY)
     changes = line.ask("select count(*) from predictions.churn_changes")
-    (line.home / "stranger_key").write_text("sesame-open-up")
+    put_secret(line.home, "stranger", "key", "sesame-open-up")
     definition = tmp_path / "stranger.yaml"
     port = (line.home / "demo" / "port").read_text().strip()
     definition.write_text(
@@ -228,7 +229,7 @@ def test_run_again_on_the_same_day_nothing_is_new_and_a_company_with_a_wrong_key
         slug: stranger
         name: Stranger
         connector: habari_api
-        connector_settings: {{base_url: "http://127.0.0.1:{port}", api_key: "file:stranger_key"}}
+        connector_settings: {{base_url: "http://127.0.0.1:{port}", api_key: "file:key"}}
         churn_kind: cancellation
         currency: EUR
         """

@@ -60,7 +60,7 @@ def _rotated(value: Any, slug: str, path: str, settings: Settings) -> Any:
         return [_rotated(item, slug, f"{path}.{position}", settings) for position, item in enumerate(value)]
     if isinstance(value, str) and value.startswith(ENCRYPTED):
         try:
-            return rotate_secret(value, settings)
+            return rotate_secret(value, settings, slug)
         except SecretNotFound as error:
             raise SecretNotFound(f"Company {slug}, {path}: {error} No secret was changed.") from None
     return value

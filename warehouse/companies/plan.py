@@ -10,6 +10,7 @@ from psycopg import sql
 
 from warehouse.companies.definition import Company, CompanyDefinition, ParseDefinition
 from warehouse.companies.registry import Connection, add_company, company_changes, list_companies
+from warehouse.companies.secret_hosts import refuse_moved_secrets
 from warehouse.errors import CompaniesMoved, CompanyDefinitionError
 from warehouse.redaction import masked
 from warehouse.relations import COMPANIES
@@ -88,7 +89,7 @@ def parse_companies(content: object, parse: ParseDefinition) -> list[WantedCompa
 
 
 def plan(connection: Connection, wanted: Sequence[WantedCompany]) -> Plan:
-    """What applying these companies would change; it writes nothing."""
+    """What applying these companies would change; it writes nothing. Raises SecretMoved, as applying would."""
     registered = {company.slug: company for company in list_companies(connection, active_only=False)}
     named = {company.definition.slug for company in wanted}
     return Plan(
@@ -130,6 +131,7 @@ def _planned(wanted: WantedCompany, registered: Company | None) -> CompanyChange
         if wanted.is_active is False:
             leaves["is_active"] = False
         return CompanyChange(slug, "add", tuple(FieldChange(leaf, None, value) for leaf, value in leaves.items()))
+    refuse_moved_secrets(registered, wanted.definition)
     fields = field_changes(registered, wanted.definition, is_active=wanted.is_active)
     names = [change.field for change in fields]
     if not names:

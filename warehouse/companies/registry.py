@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from warehouse import relations
 from warehouse.companies.definition import Company, CompanyDefinition, ParseDefinition
+from warehouse.companies.secret_hosts import refuse_moved_secrets
 from warehouse.companies.server_limits import refuse_time_zone_unknown_to_server
 from warehouse.companies.task_settings import MOVED_TO_CHURN
 from warehouse.errors import CompanyDefinitionError, CompanyNotFound
@@ -78,7 +79,8 @@ def add_company(
 
     is_active: whether it is active afterwards; None leaves a registered one as it is, and a new one active.
     The same definition again changes nothing and is not audited. A clock that the definition does not
-    speak of stays as it is. Raises CompanyDefinitionError where the server cannot work with its time zone.
+    speak of stays as it is. Raises CompanyDefinitionError where the server cannot work with its time zone, and
+    SecretMoved where a registered secret would go to another host.
     """
     with connection.transaction():
         before = _find(connection, definition.slug, for_update=True)
@@ -86,6 +88,7 @@ def add_company(
             refuse_time_zone_unknown_to_server(connection, definition.slug, definition.time_zone)
         if before is None:
             return _insert(connection, definition, actor, is_active=is_active)
+        refuse_moved_secrets(before, definition)
         return _change(connection, before, company_changes(before, definition, is_active=is_active), actor)
 
 

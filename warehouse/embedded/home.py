@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from foundation.private_files import make_home
 from warehouse.embedded.service_account import ServiceAccount
 from warehouse.errors import ServerError
 
@@ -149,13 +150,10 @@ class HomeFolder:
                 os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
     def _make(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise ServerError(f"{self.path} is no folder. Set CHURN_HOME to a folder that you may write.")
         try:
-            self.path.mkdir(parents=True)
-            # The server's user passes through, and nobody else can list the folder.
-            self.path.chmod(0o711)
-        except FileExistsError:
-            if not self.path.is_dir():
-                raise ServerError(f"{self.path} is no folder. Set CHURN_HOME to a folder that you may write.") from None
+            make_home(self.path)
         except OSError as error:
             raise ServerError(
                 f"Cannot create the home folder {self.path}: {error.strerror}. "

@@ -38,8 +38,32 @@ class Format(StrEnum):
     """How rows are written."""
 
     csv = "csv"
+    """For people, who open it with a spreadsheet: no text of a customer's begins as a formula does."""
+    raw_csv = "raw-csv"
+    """For programs: texts as they are."""
     jsonl = "jsonl"
     parquet = "parquet"
+
+
+_LINE_ENDS = {"\r": "\\r", "\n": "\\n", "\t": "\\t"}
+_OTHER_CONTROLS = "".join(map(chr, [*range(1, 9), 11, 12, *range(14, 32), *range(127, 160)]))
+
+
+def _harmless(column: sql.Identifier) -> sql.Composable:
+    """A text column in which no cell ends early, and none that a spreadsheet would reckon with lacks an apostrophe."""
+    text: sql.Composable = column
+    for character, written in _LINE_ENDS.items():
+        text = sql.SQL("replace({}, {}, {})").format(text, sql.Literal(character), sql.Literal(written))
+    text = sql.SQL("translate({}, {}, {})").format(
+        text, sql.Literal(_OTHER_CONTROLS), sql.Literal("?" * len(_OTHER_CONTROLS))
+    )
+    return sql.SQL("case when {column} ~ {formula} then '{quote}' else '' end || {text} as {column}").format(
+        column=column, formula=sql.Literal(_FORMULA), quote=sql.SQL("''"), text=text
+    )
+
+
+_FORMULA = "^[[:space:][:cntrl:]]*[-=+@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]"
+"""How a text begins that spreadsheets take for a formula, in the wide forms of East Asia too."""
 
 
 class CursorNotUsable(WarehouseError):
@@ -148,14 +172,19 @@ class CompanyReader:
             sql.SQL("") if since is None else sql.SQL("and change_id > {}").format(since),
             sql.Identifier(order),
         )
-        write = {Format.csv: self._csv, Format.jsonl: self._jsonl, Format.parquet: self._parquet}[format]
+        write = {Format.jsonl: self._jsonl, Format.parquet: self._parquet}.get(format, self._csv)
         return Exported(write(query, output), cursor)
 
     def _columns(self, relation: Relation, format: Format) -> Iterator[sql.Composable]:
         for name, type_name in column_types(self._conn, relation).items():
             column = sql.Identifier(name)
             is_json_text = type_name in ("json", "jsonb") and format is Format.parquet
-            yield sql.SQL("{}::text as {}").format(column, column) if is_json_text else column
+            if is_json_text:
+                yield sql.SQL("{}::text as {}").format(column, column)
+            elif type_name == "text" and format is Format.csv:
+                yield _harmless(column)
+            else:
+                yield column
 
     def _csv(self, query: sql.Composed, output: BinaryIO) -> int:
         with self._conn.cursor() as cursor:

@@ -19,6 +19,7 @@ from pipeline.connectors.file_reading.streams import (
     UnreadableFile,
     byte_lines,
     check_workbook,
+    refuse_expansion,
     text_lines,
 )
 from pipeline.connectors.json_text import shown
@@ -67,7 +68,10 @@ def read_parquet(file: Path, _: FileShape) -> Iterator[Part]:
             raise UnreadableFile("two of its columns have one name")
         if not parquet.metadata.num_rows:
             yield Part(file.name, parquet.schema_arrow.empty_table())
+        unpacked = 0
         for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE):
+            unpacked += batch.nbytes
+            refuse_expansion(unpacked, file.stat().st_size)
             yield Part(file.name, pa.Table.from_batches([batch]))
 
 

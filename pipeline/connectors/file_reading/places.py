@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.connectors.errors import AccessDenied, MappingError, SourceNotFound
 from pipeline.connectors.file_reading.settings import FORMATS, PACKED, FileShape, Format
+from warehouse.settings import Settings
 
 _MEND = "Mend connector_settings.directory or the path, or put the file there."
 _NAMES_TOLD = 20
@@ -16,18 +17,28 @@ _NAMES_TOLD = 20
 class Folder:
     """A company's folder of files."""
 
-    def __init__(self, company: str, directory: str, home: Path) -> None:
-        """`company` is the slug, for messages; a relative `directory` starts from `home` and stays below it."""
+    def __init__(self, company: str, directory: str | None, settings: Settings) -> None:
+        """`company` is the slug; a relative `directory` starts from the home folder, none is the first of
+        the company's own that is there.
+
+        Raises AccessDenied where it leads to what is not the company's, and MappingError where it is no path.
+        """
         self._company = company
-        place = Path(directory).expanduser()
-        if not place.is_absolute() and ".." in place.parts:
-            raise MappingError(
+        own = [root / company for root in settings.import_roots]
+        try:
+            usual = next((folder for folder in own if folder.is_dir()), own[0])
+            self.path = (usual if directory is None else settings.home / directory).resolve()
+            is_own = any(self.path.is_relative_to(folder.resolve()) for folder in own)
+        except (OSError, RuntimeError, ValueError):
+            raise MappingError(company, f"files {directory}", "that is no folder's path.", _MEND) from None
+        if not is_own:
+            raise AccessDenied(
                 company,
                 f"files {directory}",
-                "connector_settings.directory leads out of CHURN_HOME.",
-                "Name a folder below it, or give an absolute path.",
+                f"connector_settings.directory leads to what is not {company}'s: its files lie in "
+                f"{' or '.join(map(str, own))}.",
+                "Put them there; CHURN_IMPORT_FOLDERS names further places that hold a folder per company.",
             )
-        self.path = (home / place).resolve()
 
     def source(self, path: str = "") -> str:
         """What messages call a path of the settings."""

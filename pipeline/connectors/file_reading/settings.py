@@ -85,6 +85,8 @@ class FileMapping(ColumnMapping, FileShape):
 class FileSettings(Zones):
     """Connector settings of a company whose data lies in files."""
 
-    directory: str = Field(default=".", description="Where the files lie; relative to CHURN_HOME.")
+    directory: str | None = Field(
+        default=None, description="Where the files lie: imports/SLUG, or below it; relative to CHURN_HOME."
+    )
     tables: dict[str, FileSet] = Field(default_factory=dict, description="Files that queries read, by table name.")
     files: dict[str, FileMapping] = Field(description="By entity: customers, tickets, payments, events.")

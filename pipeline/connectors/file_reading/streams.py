@@ -25,6 +25,9 @@ LONGEST_LINE = 16 * MIB
 
 _CELL_IN_ERROR = re.compile(rb'<c [^<>]{0,100}\bt="e"')
 _LONGEST_TAG = 120
+_PLACE = re.compile(rb'\br="([A-Z]{0,3})(\d{1,7})"')
+MOST_CELLS = 20_000_000
+"""Of a sheet's extent: a cell takes some thirty bytes when it is read."""
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -118,6 +121,24 @@ def _refuse_endless(is_ended: bool, length: int, number: int) -> None:
         raise UnreadableFile(f"line {number} is longer than {LONGEST_LINE // MIB} MiB")
 
 
+class _Corner:
+    """The last row and column of a sheet: all cells before them are made, filled or not, when it is read."""
+
+    def __init__(self) -> None:
+        self._row = self._column = 1
+
+    def reach(self, content: bytes) -> None:
+        """Take in a piece of the sheet. Raises UnreadableFile where it has room for more than MOST_CELLS."""
+        for letters, digits in _PLACE.findall(content):
+            self._row = max(self._row, int(digits))
+            column = 0
+            for letter in letters:
+                column = column * 26 + letter - 64
+            self._column = max(self._column, column)
+        if self._row * self._column > MOST_CELLS:
+            raise UnreadableFile(f"a sheet reaches over more than {MOST_CELLS:,} cells; take out what stands far away")
+
+
 def check_workbook(file: Path) -> None:
     """Raise UnreadableFile where a workbook, a zip archive, unpacks without measure or holds cells in error.
 
@@ -127,7 +148,7 @@ def check_workbook(file: Path) -> None:
     unpacked = 0
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
-            before = b""
+            before, corner = b"", _Corner()
             # What the archive says of itself is not believed: its members are unpacked once, and let go.
             with archive.open(member) as content:
                 while piece := content.read(MIB):
@@ -138,4 +159,6 @@ def check_workbook(file: Path) -> None:
                             "a sheet holds cells in error (#N/A, #REF! or another), which cannot be told from empty "
                             "ones; mend them, or save the sheet you mean in a workbook of its own"
                         )
+                    if member.filename.startswith("xl/worksheets/"):
+                        corner.reach(before + piece)
                     before = piece[-_LONGEST_TAG:]

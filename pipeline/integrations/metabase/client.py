@@ -18,6 +18,7 @@ import httpx
 from pydantic import SecretStr
 
 from pipeline.integrations.metabase.errors import MetabaseNotReady, MetabaseRefused, MetabaseUnreachable
+from warehouse.redaction import forms_of, without_secrets
 from warehouse.settings import Settings
 
 REPEATABLE = frozenset({"GET", "PUT"})
@@ -203,14 +204,14 @@ class MetabaseClient:
 
     def _parsed(self, response: httpx.Response, method: str, path: str) -> Any:
         if not response.is_success:
-            text = self._without_secrets(response.text)[:LONGEST_BODY_IN_ERROR] or "(no body)"
+            text = self._without_secrets(response.text, LONGEST_BODY_IN_ERROR) or "(no body)"
             raise MetabaseRefused(response.status_code, method, path, text)
         if not response.content:
             return None
         try:
             return response.json()
         except ValueError:
-            text = self._without_secrets(response.text)[:80]
+            text = self._without_secrets(response.text, 80)
             raise MetabaseRefused(
                 response.status_code, method, path, f"not JSON, so no Metabase answers there: {text!r}"
             ) from None
@@ -219,10 +220,9 @@ class MetabaseClient:
         reason = self._without_secrets(str(error)) or type(error).__name__
         return MetabaseUnreachable(f"No answer from Metabase at {self._access.url} to {method} {path}: {reason}.")
 
-    def _without_secrets(self, text: str) -> str:
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return text
+    def _without_secrets(self, text: str, longest: int | None = None) -> str:
+        forms = {form for secret in self._secrets for form in forms_of(secret)}
+        return without_secrets(text, sorted(forms, key=len, reverse=True), longest)
 
 
 def tag_of(properties: Mapping[str, Any]) -> str:

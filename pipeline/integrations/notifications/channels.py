@@ -16,7 +16,7 @@ from pipeline.integrations.notifications.errors import WrongAddress
 from warehouse.errors import SecretNotFound
 from warehouse.logs.notifications import Outcome
 from warehouse.redaction import masked, without_secrets
-from warehouse.secrets import resolve_secret
+from warehouse.secrets import resolve_operators_secret, resolve_secret
 from warehouse.settings import SECRET_REFERENCES, Settings
 
 SHORT_MESSAGE = 700
@@ -52,14 +52,16 @@ class Delivery:
 class Recipient:
     """Who is told, through which channel. `name` says who without telling a secret, and stays when keys rotate."""
 
-    def __init__(self, address: str, settings: Settings) -> None:
+    def __init__(self, address: str, settings: Settings, company: str | None) -> None:
         """`address`: an e-mail address, or a reference (env:, file:, encrypted:) to an apprise address.
+
+        `company` is the slug of whose definition holds it, None for the operators' own setting.
 
         Raises WrongAddress.
         """
         self._secrets: list[str] = []
         if address.startswith(SECRET_REFERENCES):
-            url = self._resolved(address, settings)
+            url = self._resolved(address, settings, company)
             self._secrets += [url, *_parts_of(url)]
             self.name = f"{_kind_of(address)}#{hashlib.sha256(url.encode()).hexdigest()[:12]}"
             if "://" not in url:
@@ -110,9 +112,9 @@ class Recipient:
         self._secrets += _parts_of(server)
         return f"{server}&to={quote(address, safe='')}"
 
-    def _resolved(self, address: str, settings: Settings) -> str:
+    def _resolved(self, address: str, settings: Settings, company: str | None) -> str:
         try:
-            return resolve_secret(address, settings)
+            return _resolve(address, settings, company)
         except SecretNotFound as error:
             raise WrongAddress(f"{masked(address)}: {error}") from None
 
@@ -120,13 +122,13 @@ class Recipient:
         return without_secrets(text, sorted(set(self._secrets), key=len, reverse=True))
 
 
-def recipients(addresses: Sequence[str], settings: Settings) -> tuple[list[Recipient], list[str]]:
-    """Those addresses that lead somewhere, each once, and what is wrong with the others."""
+def recipients(addresses: Sequence[str], settings: Settings, company: str | None) -> tuple[list[Recipient], list[str]]:
+    """Those addresses that lead somewhere, each once, and what is wrong with the others; `company` as in Recipient."""
     by_name: dict[str, Recipient] = {}
     wrong: list[str] = []
     for address in addresses:
         try:
-            recipient = Recipient(address, settings)
+            recipient = Recipient(address, settings, company)
         except WrongAddress as error:
             wrong.append(str(error))
         else:
@@ -134,17 +136,23 @@ def recipients(addresses: Sequence[str], settings: Settings) -> tuple[list[Recip
     return list(by_name.values()), wrong
 
 
-def mail_addresses(addresses: Sequence[str], settings: Settings) -> tuple[str, ...]:
+def mail_addresses(addresses: Sequence[str], settings: Settings, company: str | None) -> tuple[str, ...]:
     """The e-mail addresses among them, references resolved; other channels, and what does not resolve, left out."""
     channels = []
     for address in addresses:
         try:
-            resolved = resolve_secret(address, settings) if address.startswith(SECRET_REFERENCES) else address
+            resolved = _resolve(address, settings, company) if address.startswith(SECRET_REFERENCES) else address
         except SecretNotFound:
             continue
         if "://" not in resolved and "@" in resolved:
             channels.append(resolved.strip())
     return tuple(dict.fromkeys(channels))
+
+
+def _resolve(reference: str, settings: Settings, company: str | None) -> str:
+    if company is None:
+        return resolve_operators_secret(reference, settings)
+    return resolve_secret(reference, settings, company)
 
 
 def _kind_of(reference: str) -> str:

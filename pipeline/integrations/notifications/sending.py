@@ -78,7 +78,7 @@ def send_weekly_reports(warehouse: Warehouse, settings: Settings, page: ReportPa
 
 def send_test(settings: Settings, company: Company) -> list[Sent]:
     """Send a test message to each of a company's addresses, quiet hours or not; nothing of it is recorded."""
-    reachable, wrong = recipients(company.notification_addresses, settings)
+    reachable, wrong = recipients(company.notification_addresses, settings, company.slug)
     content = messages.test_message(company)
     lines = [_unreachable(company.slug, problem) for problem in wrong]
     for recipient in reachable:
@@ -94,7 +94,7 @@ def pending(warehouse: Warehouse, settings: Settings) -> list[tuple[str, str, Al
     with warehouse.connect() as conn:
         for company in list_companies(conn):
             alerts = alerts_of(conn, company, clock)
-            for recipient in recipients(company.notification_addresses, settings)[0]:
+            for recipient in recipients(company.notification_addresses, settings, company.slug)[0]:
                 for alert in _untold(conn, recipient, _wanted(company, alerts), clock.now(), _cooldown(company)):
                     waiting.append((company.slug, recipient.name, alert))
     return waiting
@@ -124,7 +124,7 @@ def _company_digest(
     if end := quiet_until(company, now):
         yield Sent(company.slug, "all", "digest", f"waits for the end of quiet hours at {end:%H:%M}")
         return
-    reachable, wrong = recipients(company.notification_addresses, settings)
+    reachable, wrong = recipients(company.notification_addresses, settings, company.slug)
     yield from (_unreachable(company.slug, problem) for problem in wrong)
     for recipient in reachable:
         untold = _untold(conn, recipient, wanted, now, _cooldown(company))
@@ -136,7 +136,7 @@ def _company_digest(
 
 def _operators_digest(conn: Connection, settings: Settings, alerts: Sequence[Alert], now: datetime) -> Iterator[Sent]:
     addresses = [address.strip() for address in settings.operator_addresses.split(",") if address.strip()]
-    reachable, wrong = recipients(addresses, settings)
+    reachable, wrong = recipients(addresses, settings, None)
     yield from (_unreachable(OPERATORS, problem) for problem in wrong)
     for recipient in reachable:
         # A person may be an operator and in a company: what they heard as the one is news to the other.
@@ -153,7 +153,7 @@ def _weekly_report(
         return
     begins = _report_began(company, now)
     claim = Claim(company.company_id, f"weekly_report:{begins:%Y-%m-%d}")
-    reachable, wrong = recipients(company.notification_addresses, settings)
+    reachable, wrong = recipients(company.notification_addresses, settings, company.slug)
     yield from (_unreachable(company.slug, problem) for problem in wrong)
     due = [recipient for recipient in reachable if not notification_log.told(conn, recipient.name, [claim], now)]
     figures = weekly_figures(conn, company) if due else None

@@ -342,7 +342,7 @@ def test_companies_yaml_says_how_to_register_the_companies(crm: Crm) -> None:
     assert [each["tasks"]["churn"]["kind"] for each in companies] == ["cancellation", "inactivity", "cancellation"]
     for each in companies:
         reference = each["connector_settings"]["api_key"]
-        path = crm.home.parent / reference.removeprefix("file:")
+        path = crm.home.parent / "secrets" / each["slug"] / reference.removeprefix("file:")
         assert path.read_text().strip() == crm.key(each["slug"])
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +17,19 @@ import psycopg
 import pytest
 from cryptography.fernet import Fernet
 from psycopg import sql
+from sqlalchemy import make_url
 
 from orchestration.automation import sync_hourly
 from orchestration.resources import WarehouseResource
 from pipeline.companies import parse_definition
 from tests.conftest import TestServer
+from tests.integration.company_folders import put_secret
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, refusal
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import add_company, disable_company
 from warehouse.connection import Warehouse
+from warehouse.embedded.server import EmbeddedServer
 from warehouse.secrets import encrypt_secret
 from warehouse.settings import Settings
 
@@ -69,32 +73,31 @@ def run(postgres: TestServer, template_database: str, tmp_path_factory: pytest.T
     with (
         warehouse_for_a_module(postgres, template_database) as warehouse,
         crm({"customers": [CUSTOMER]}) as stand_in,
-        _database_source(warehouse, postgres, reader, right_password),
+        _database_source(tmp_path_factory.mktemp("crm"), reader, right_password) as place,
     ):
         stand_in.misbehave = misbehave
-        secrets_of_files = {"good_key": API_KEY, "newline_key": f"{split}\nsecond-line-{split}"}
-        for name, secret in secrets_of_files.items():
-            (home / name).write_text(secret)
-        place = warehouse.place
+        put_secret(home, "good_file", "key", API_KEY)
+        put_secret(home, "newline", "key", f"{split}\nsecond-line-{split}")
+        right = f"postgresql+psycopg://{reader}:{right_password}@{place}"
         environment = {
-            "GOOD_DATABASE": f"postgresql+psycopg://{reader}:{right_password}@{place}",
-            "WRONG_DATABASE": f"postgresql+psycopg://{reader}:{wrong_password}@{place}",
-            "NO_DATABASE": f"postgresql+psycopg://{reader}:{unanswered}@127.0.0.1:1/nowhere",
+            "CHURN_SOURCE_GOOD_DATABASE__URL": right,
+            "CHURN_SOURCE_GOOD_TWICE__URL": right,
+            "CHURN_SOURCE_WRONG_PASSWORD__URL": f"postgresql+psycopg://{reader}:{wrong_password}@{place}",
+            "CHURN_SOURCE_NO_ANSWER__URL": f"postgresql+psycopg://{reader}:{unanswered}@127.0.0.1:1/nowhere",
         }
-        encrypted = encrypt_secret(echoed, Settings(secret_key=key))
-        good = encrypt_secret(API_KEY, Settings(secret_key=key))
+        settings = Settings(secret_key=key)
+        encrypted = encrypt_secret(echoed, settings, "echo")
+        references = {"good_file": "file:key"} | {
+            slug: encrypt_secret(API_KEY, settings, slug) for slug in ("good_encrypted", "asleep")
+        }
         with warehouse.connect() as connection:
-            for slug, reference in {"good_file": "file:good_key", "good_encrypted": good, "asleep": good}.items():
+            for slug, reference in references.items():
                 _register(connection, slug, "habari_api", {"base_url": stand_in.url, "api_key": reference})
-            _register(connection, "newline", "habari_api", {"base_url": stand_in.url, "api_key": "file:newline_key"})
+            _register(connection, "newline", "habari_api", {"base_url": stand_in.url, "api_key": "file:key"})
             _register(connection, "echo", "habari_api", {"base_url": f"{stand_in.url}/echo", "api_key": encrypted})
-            for slug, variable in (
-                ("good_database", "GOOD_DATABASE"),
-                ("good_twice", "GOOD_DATABASE"),
-                ("wrong_password", "WRONG_DATABASE"),
-                ("no_answer", "NO_DATABASE"),
-            ):
-                tables = {"customers": {"schema": "crm_of_a_company", "table": "customers"}}
+            for slug in ("good_database", "good_twice", "wrong_password", "no_answer"):
+                variable = f"CHURN_SOURCE_{slug.upper()}__URL"
+                tables = {"customers": {"schema": "public", "table": "customers"}}
                 _register(connection, slug, "sql_database", {"url": f"env:{variable}", "tables": tables})
             connection.execute(
                 "insert into raw.customers (company_id, customer_id, updated_at, known_at, is_backfill, is_deleted,"
@@ -110,7 +113,14 @@ def run(postgres: TestServer, template_database: str, tmp_path_factory: pytest.T
         done = subprocess.run(
             [str(Path(sys.executable).with_name("churn")), "sync"],
             cwd=ROOT,
-            env={**outside, **environment, **ours, "CHURN_LOG_LEVEL": "debug", "COLUMNS": "200"},
+            env={
+                **outside,
+                **environment,
+                **ours,
+                "CHURN_LOG_LEVEL": "debug",
+                "CHURN_PRIVATE_SOURCES": "127.0.0.0/8",
+                "COLUMNS": "200",
+            },
             capture_output=True,
             text=True,
             timeout=300,
@@ -119,36 +129,20 @@ def run(postgres: TestServer, template_database: str, tmp_path_factory: pytest.T
         yield Run(warehouse, home, stand_in, hidden, done)
 
 
-def _database_source(warehouse: Warehouse, postgres: TestServer, reader: str, password: str) -> _Reader:
-    return _Reader(warehouse, postgres, reader, password)
-
-
-class _Reader:
-    """A company's own database with a customer in it, and the login that may read it."""
-
-    def __init__(self, warehouse: Warehouse, postgres: TestServer, name: str, password: str) -> None:
-        self._warehouse = warehouse
-        self._postgres = postgres
-        self._name = sql.Identifier(name)
-        self._password = sql.Literal(password)
-
-    def __enter__(self) -> None:
-        with self._postgres.administer() as server:
-            server.execute(sql.SQL("create role {} login password {}").format(self._name, self._password))
-        with self._warehouse.connect() as connection:
-            connection.execute("create schema crm_of_a_company")
+@contextmanager
+def _database_source(home: Path, reader: str, password: str) -> Iterator[str]:
+    """A company's own server with a customer in it, and a login that may read it; yields host:port/database."""
+    with EmbeddedServer(home).lease() as server:
+        url = make_url(server.url())
+        with psycopg.connect(server.url(superuser=True), autocommit=True) as connection:
+            name = sql.Identifier(reader)
+            connection.execute(sql.SQL("create role {} login password {}").format(name, sql.Literal(password)))
             connection.execute(
-                "create table crm_of_a_company.customers as select 'c9' as customer_id,"
+                "create table customers as select 'c9' as customer_id,"
                 " timestamptz '2025-01-05' as updated_at, timestamptz '2025-01-01' as created_at"
             )
-            for grant in ("usage on schema crm_of_a_company", "select on crm_of_a_company.customers"):
-                connection.execute(sql.SQL("grant {} to {}").format(sql.SQL(grant), self._name))  # type: ignore[arg-type]
-
-    def __exit__(self, *_: object) -> None:
-        with self._warehouse.connect() as connection:
-            connection.execute("drop schema crm_of_a_company cascade")
-        with self._postgres.administer() as server:
-            server.execute(sql.SQL("drop role {}").format(self._name))
+            connection.execute(sql.SQL("grant select on customers to {}").format(name))
+        yield f"{url.host}:{url.port}/{url.database}"
 
 
 def _register(connection: psycopg.Connection, slug: str, connector: str, settings: dict[str, object]) -> None:
@@ -223,7 +217,7 @@ def test_no_secret_is_in_any_table_any_file_or_anything_printed(run: Run) -> Non
             looked_in += 1
     assert looked_in > 30
     assert run.ask("select count(*) > 0 from dagster.event_logs") == [(True,)]
-    files = [path for path in run.home.rglob("*") if path.is_file() and path.name not in {"good_key", "newline_key"}]
+    files = [path for path in run.home.rglob("*") if path.is_file() and run.home / "secrets" not in path.parents]
     assert any(path.name == "run.log" for path in files)
     for path in files:
         content = path.read_bytes()

@@ -9,7 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from warehouse.errors import SecretNotFound, SettingsError
-from warehouse.secrets import encrypt_secret, resolve_secret
+from warehouse.secrets import encrypt_secret, resolve_secret, secrets_folder
 from warehouse.settings import Settings, load_settings
 
 
@@ -97,24 +97,24 @@ def test_a_misspelt_variable_is_an_error_that_names_the_closest_one(
         load_settings()
 
 
-def test_a_variable_that_resembles_none_of_ours_may_hold_a_companys_secret(
+def test_a_variable_may_hold_the_secret_of_the_company_that_it_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("CHURN_BRIGHTDESK_CRM", "s3cret")
-    assert resolve_secret("env:CHURN_BRIGHTDESK_CRM", load_settings()) == "s3cret"
+    monkeypatch.setenv("CHURN_SOURCE_BRIGHTDESK__KEY", "s3cret")
+    assert resolve_secret("env:CHURN_SOURCE_BRIGHTDESK__KEY", load_settings(), "brightdesk") == "s3cret"
 
 
-def test_a_secret_in_a_file_is_found_beside_the_home_folder_and_stripped(tmp_path: Path) -> None:
-    (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "crm").write_text("s3cret\n")
-    assert resolve_secret("file:keys/crm", Settings(home=tmp_path)) == "s3cret"
-    assert resolve_secret(f"file:{tmp_path}/keys/crm", Settings(home=tmp_path)) == "s3cret"
+def test_a_secret_in_a_file_is_found_in_the_companys_folder_and_stripped(tmp_path: Path) -> None:
+    folder = secrets_folder(Settings(home=tmp_path), "acme")
+    (folder / "keys").mkdir(parents=True)
+    (folder / "keys" / "crm").write_text("s3cret\n")
+    assert resolve_secret("file:keys/crm", Settings(home=tmp_path), "acme") == "s3cret"
 
 
 @pytest.mark.parametrize(
     ("reference", "said"),
     [
-        ("env:NO_SUCH_SECRET", "NO_SUCH_SECRET is not set"),
+        ("env:CHURN_SOURCE_ACME__NO_SUCH", "NO_SUCH is not set"),
         ("file:no/such", "no/such"),
         ("file:empty", "is empty"),
         ("file:binary", "not a text file"),
@@ -126,21 +126,23 @@ def test_a_secret_in_a_file_is_found_beside_the_home_folder_and_stripped(tmp_pat
 def test_a_reference_that_leads_nowhere_is_an_error_that_shows_no_secret(
     tmp_path: Path, reference: str, said: str
 ) -> None:
-    (tmp_path / "empty").touch()
-    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    folder = secrets_folder(Settings(home=tmp_path), "acme")
+    folder.mkdir(parents=True)
+    (folder / "empty").touch()
+    (folder / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SecretNotFound, match=said) as caught:
-        resolve_secret(reference, Settings(home=tmp_path))
+        resolve_secret(reference, Settings(home=tmp_path), "acme")
     assert "hunter2" not in str(caught.value)
 
 
 def test_an_encrypted_secret_opens_with_its_key_only(tmp_path: Path) -> None:
     settings = Settings.model_validate({"home": tmp_path, "secret_key": Fernet.generate_key().decode()})
     other = Settings.model_validate({"home": tmp_path, "secret_key": Fernet.generate_key().decode()})
-    reference = encrypt_secret("s3cret", settings)
+    reference = encrypt_secret("s3cret", settings, "acme")
     assert "s3cret" not in reference
-    assert resolve_secret(reference, settings) == "s3cret"
+    assert resolve_secret(reference, settings, "acme") == "s3cret"
     with pytest.raises(SecretNotFound, match="does not open"):
-        resolve_secret(reference, other)
+        resolve_secret(reference, other, "acme")
 
 
 def test_secrets_may_come_as_files_and_the_password_joins_the_address(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ ACME: dict[str, Any] = {
     "slug": "acme",
     "name": "Acme",
     "connector": "habari_api",
-    "connector_settings": {"base_url": "https://crm.example.com", "api_key": "env:ACME_KEY"},
+    "connector_settings": {"base_url": "https://crm.example.com", "api_key": "env:CHURN_SOURCE_ACME__KEY"},
     "tasks": {"churn": {"kind": "cancellation"}},
     "currency": "EUR",
 }
@@ -40,7 +41,7 @@ SHOP = ACME | {"slug": "shop", "name": "Shop", "tasks": {"churn": {"kind": "inac
 def file(tmp_path: Path) -> Callable[..., str]:
     def write(*companies: dict[str, Any]) -> str:
         path = tmp_path / "companies.yml"
-        path.write_text(yaml.safe_dump({"companies": list(companies)}))
+        path.write_text(yaml.safe_dump({"companies": [deepcopy(each) for each in companies]}))
         return str(path)
 
     return write
@@ -69,7 +70,7 @@ def test_a_file_is_shown_as_a_plan_and_applied_when_a_person_says_so(
 ) -> None:
     refused = churn("company", "apply", file(ACME, SHOP), typed="n\n")
     assert "acme is added" in refused.output
-    assert "connector_settings.api_key: env:ACME_KEY" in refused.output
+    assert "connector_settings.api_key: env:CHURN_SOURCE_ACME__KEY" in refused.output
     assert registered(warehouse) == {}
     churn("company", "apply", file(ACME, SHOP), typed="y\n")
     assert registered(warehouse).keys() == {"acme", "shop"}
@@ -242,8 +243,8 @@ def test_an_encrypted_secret_is_a_reference_that_opens_and_is_shown_to_nobody(
     churn: Churn, file: Callable[..., str], warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHURN_SECRET_KEY", OLD_KEY)
-    reference = churn("secret", "encrypt", typed="hunter2\n").stdout.strip()
-    assert resolve_secret(reference, Settings(secret_key=OLD_KEY)) == "hunter2"
+    reference = churn("secret", "encrypt", "--company", "acme", typed="hunter2\n").stdout.strip()
+    assert resolve_secret(reference, Settings(secret_key=OLD_KEY), "acme") == "hunter2"
     settings = {"base_url": "https://crm.example.com", "api_key": reference}
     planned = churn("company", "apply", file(ACME | {"connector_settings": settings}), "--yes").output
     listing = churn("company", "show", "acme").output
@@ -259,8 +260,8 @@ def test_rotation_encrypts_every_companys_secrets_again_and_audits_no_value(
 ) -> None:
     old, new = Settings(secret_key=OLD_KEY), Settings(secret_key=NEW_KEY)
     both = Settings(secret_key=NEW_KEY, secret_key_previous=OLD_KEY)
-    reference = encrypt_secret("hunter2", old)
-    assert resolve_secret(reference, both) == "hunter2"  # Before the rotation all goes on.
+    reference = encrypt_secret("hunter2", old, "acme")
+    assert resolve_secret(reference, both, "acme") == "hunter2"  # Before the rotation all goes on.
     settings = {"base_url": "https://crm.example.com", "api_key": reference}
     churn("company", "add", file(ACME | {"connector_settings": settings, "notification_addresses": [reference]}, SHOP))
     monkeypatch.setenv("CHURN_SECRET_KEY", NEW_KEY)
@@ -268,9 +269,9 @@ def test_rotation_encrypts_every_companys_secrets_again_and_audits_no_value(
     assert "2 secrets encrypted again" in churn("secret", "rotate").output
     acme = registered(warehouse)["acme"]
     for rotated in (acme.connector_settings["api_key"], *acme.notification_addresses):
-        assert resolve_secret(rotated, new) == "hunter2"
+        assert resolve_secret(rotated, new, "acme") == "hunter2"
     with pytest.raises(SecretNotFound):
-        resolve_secret(acme.connector_settings["api_key"], old)
+        resolve_secret(acme.connector_settings["api_key"], old, "acme")
     row = audit(warehouse)[-1]
     assert row["action"] == "company.secrets_rotated"
     assert row["before"]["notification_addresses"] != row["after"]["notification_addresses"]
@@ -283,8 +284,8 @@ def test_rotation_encrypts_every_companys_secrets_again_and_audits_no_value(
 def test_a_secret_that_no_key_opens_stops_the_rotation_before_anything_changed(
     churn: Churn, file: Callable[..., str], warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost = encrypt_secret("hunter2", Settings(secret_key=Fernet.generate_key().decode()))
-    for slug, reference in (("acme", encrypt_secret("hunter2", Settings(secret_key=OLD_KEY))), ("zeta", lost)):
+    lost = encrypt_secret("hunter2", Settings(secret_key=Fernet.generate_key().decode()), "zeta")
+    for slug, reference in (("acme", encrypt_secret("hunter2", Settings(secret_key=OLD_KEY), "acme")), ("zeta", lost)):
         settings = {"base_url": "https://crm.example.com", "api_key": reference}
         churn("company", "add", file(ACME | {"slug": slug, "connector_settings": settings}))
     before = registered(warehouse)

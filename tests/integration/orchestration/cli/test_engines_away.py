@@ -151,7 +151,7 @@ class Home:
         self.environment = {
             "CHURN_HOME": str(self.path),
             "CHURN_DATABASE_URL": self.warehouse.url("postgresql"),
-            "ACME_DATABASE": f"postgresql+psycopg://reader:hidden-word@{NOWHERE}/crm",
+            "CHURN_SOURCE_ACME__DATABASE": f"postgresql+psycopg://reader:hidden-word@{NOWHERE}/crm",
             "CHURN_MAIL_URL": f"mailto://{NOWHERE}?from=churn@example.com",
             "CHURN_OPERATOR_ADDRESSES": "boss@example.com",
         }
@@ -168,7 +168,7 @@ DEFINITION: dict[str, Any] = {
     "slug": "acme",
     "name": "Acme",
     "connector": "sql_database",
-    "connector_settings": {"url": "env:ACME_DATABASE", "tables": {"customers": {"table": "customers"}}},
+    "connector_settings": {"url": "env:CHURN_SOURCE_ACME__DATABASE", "tables": {"customers": {"table": "customers"}}},
     "entities": ["customers"],
     "tasks": {"churn": {"kind": "cancellation"}},
     "currency": "EUR",

@@ -13,6 +13,8 @@ from pipeline.connectors.contract import PAYMENTS, Chunk, Entity
 from pipeline.connectors.errors import ConnectorError
 from pipeline.connectors.files import Files, FileSettings
 from pipeline.connectors.validation import Reading
+from tests.integration.company_folders import imports
+from warehouse.settings import Settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 COLUMNS = {"payment_id": "no", "customer_id": "who", "issued_at": "day", "updated_at": "day", "amount": "sum"}
@@ -20,12 +22,11 @@ MAPPING = {"columns": COLUMNS, "constants": {"kind": "charge"}}
 
 
 class Export:
-    """A folder `exports` below a home, and the settings that read it."""
+    """The folder of a company `acme` below a home, and the settings that read it."""
 
     def __init__(self, home: Path, zone: str = "UTC") -> None:
         self.home = home
-        self.folder = home / "exports"
-        self.folder.mkdir()
+        self.folder = imports(home)
         self.zone = zone
 
     def write(self, name: str, content: str | bytes, encoding: str = "utf-8") -> Path:
@@ -37,9 +38,9 @@ class Export:
     def source(self, entity: Entity = PAYMENTS, *, tables: Any = None, **mapping: Any) -> Files:
         """The connector; what is not given of a mapping by path is MAPPING's."""
         given = mapping if "query" in mapping or entity is not PAYMENTS else MAPPING | mapping
-        settings = {"directory": "exports", "tables": tables or {}, "files": {entity.name: given}}
+        settings = {"tables": tables or {}, "files": {entity.name: given}}
         reading = Reading(ZoneInfo(self.zone), NOW, attribute_kinds={"seats_sold": "number", "is_reseller": "flag"})
-        return Files("acme", FileSettings.model_validate(settings), self.home, reading)
+        return Files("acme", FileSettings.model_validate(settings), Settings(home=self.home), reading)
 
     def chunk(self, entity: Entity = PAYMENTS, **mapping: Any) -> Chunk:
         """All records as one chunk; received is the sum of what was taken, rejected and repeated."""

@@ -17,9 +17,11 @@ import sqlalchemy as sa
 from pipeline.connectors.contract import EVENTS, PAYMENTS, Source, Totals
 from pipeline.connectors.files import Files, FileSettings
 from pipeline.connectors.habari_api import HabariApi, HabariSettings
+from pipeline.connectors.reach import Reach
 from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.validation import Reading
 from pipeline.loading.sync import sync_company
+from tests.integration.company_folders import imports, put_secret
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm, payment
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -57,7 +59,9 @@ def from_habari(_: Path) -> Iterator[Source]:
         for key, customer, name, amount, at, changed, gone, device in ROWS
     ]
     with crm({"events": records}) as served:
-        source = HabariApi("acme", HabariSettings(base_url=served.url, api_key="env:KEY"), API_KEY, READING)
+        source = HabariApi(
+            "acme", HabariSettings(base_url=served.url, api_key="env:KEY"), API_KEY, READING, Reach(Settings())
+        )
         yield source
         source.close()
 
@@ -80,9 +84,9 @@ def from_sql_database(folder: Path) -> Iterator[Source]:
 
 def from_files(folder: Path) -> Iterator[Source]:
     lines = [json.dumps(dict(zip(NAMES, row, strict=True))) for row in ROWS]
-    (folder / "usage.jsonl").write_text("\n".join(lines))
+    (imports(folder) / "usage.jsonl").write_text("\n".join(lines))
     mapping = {"events": {"path": "usage.jsonl", "columns": COLUMNS}}
-    source = Files("acme", FileSettings.model_validate({"directory": ".", "files": mapping}), folder, READING)
+    source = Files("acme", FileSettings.model_validate({"files": mapping}), Settings(home=folder), READING)
     yield source
     source.close()
 
@@ -107,7 +111,9 @@ def test_every_source_gives_the_same_events(opening: Open, tmp_path: Path) -> No
 
 def test_the_crms_discount_is_taken_for_what_was_off_the_amount() -> None:
     with crm({"payments": [payment(1, "2025-01-02T00:00:00Z", discount="2.50")]}) as served:
-        source = HabariApi("acme", HabariSettings(base_url=served.url, api_key="env:KEY"), API_KEY, READING)
+        source = HabariApi(
+            "acme", HabariSettings(base_url=served.url, api_key="env:KEY"), API_KEY, READING, Reach(Settings())
+        )
         (chunk,) = source.read(PAYMENTS, None, 10)
         source.close()
     (row,) = chunk.accepted.to_pylist()
@@ -117,7 +123,8 @@ def test_the_crms_discount_is_taken_for_what_was_off_the_amount() -> None:
 def test_events_are_loaded_where_there_are_any_and_not_asked_for_elsewhere(
     warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path
 ) -> None:
-    (tmp_path / "key").write_text(API_KEY)
+    for slug in ("watched", "unwatched"):
+        put_secret(tmp_path, slug, "key", API_KEY)
     settings, clock = Settings(home=tmp_path), Clock(NOW)
     event: dict[str, Any] = {
         "id": "e1",

@@ -17,6 +17,8 @@ from pipeline.connectors.contract import PAYMENTS, Chunk, Totals
 from pipeline.connectors.errors import ConnectorError, MappingError, SourceNotFound, UnexpectedResponse
 from pipeline.connectors.files import Files, FileSettings
 from pipeline.connectors.validation import Reading
+from tests.integration.company_folders import imports
+from warehouse.settings import Settings
 
 READING = Reading(ZoneInfo("UTC"), datetime(2025, 6, 1, tzinfo=UTC))
 COLUMNS = {"payment_id": "no", "customer_id": "who", "issued_at": "day", "updated_at": "day", "amount": "sum"}
@@ -24,12 +26,12 @@ MAPPING = {"columns": COLUMNS, "constants": {"kind": "charge", "currency": "GBP"
 
 
 def files(home: Path, tables: dict[str, Any] | None = None, **payments: Any) -> Files:
-    settings = {"directory": "exports", "tables": tables or {}, "files": {"payments": payments}}
-    return Files("acme", FileSettings.model_validate(settings), home, READING)
+    settings = {"tables": tables or {}, "files": {"payments": payments}}
+    return Files("acme", FileSettings.model_validate(settings), Settings(home=home), READING)
 
 
 def write(home: Path, name: str, content: str | bytes) -> None:
-    path = home / "exports" / name
+    path = imports(home) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -81,7 +83,6 @@ def test_json_lines_keep_going_past_a_line_that_is_no_json(tmp_path: Path) -> No
 
 
 def test_parquet_is_read_as_it_is_typed(tmp_path: Path) -> None:
-    (tmp_path / "exports").mkdir()
     table = pa.table(
         {
             "no": [1, 2],
@@ -90,7 +91,7 @@ def test_parquet_is_read_as_it_is_typed(tmp_path: Path) -> None:
             "sum": [0.1 + 0.2, 1.0],
         }
     )
-    pq.write_table(table, tmp_path / "exports" / "bills.parquet")
+    pq.write_table(table, imports(tmp_path) / "bills.parquet")
     (chunk,) = read(files(tmp_path, path="*.parquet", **MAPPING))
     assert [(row["customer_id"], row["amount"]) for row in rows([chunk])] == [("13085", Decimal("0.3000"))]
     assert chunk.rejected[0].record_id == "2"

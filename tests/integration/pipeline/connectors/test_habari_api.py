@@ -21,6 +21,7 @@ from pipeline.connectors.errors import (
     UnexpectedResponse,
 )
 from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
+from pipeline.connectors.reach import Reach
 from pipeline.connectors.validation import Reading
 from tests.integration.pipeline.connectors.habari_stand_in import (
     API_KEY,
@@ -31,6 +32,7 @@ from tests.integration.pipeline.connectors.habari_stand_in import (
     payment,
     refusal,
 )
+from warehouse.settings import Settings
 
 READING = Reading(ZoneInfo("Europe/Berlin"), datetime(2025, 6, 1, tzinfo=UTC))
 QUICK = Patience(attempts=3, backoff_seconds=0.01, longest_pause_seconds=2, connect_seconds=1, read_seconds=1)
@@ -45,7 +47,7 @@ def stand_in() -> Iterator[StandIn]:
 
 def api(url: str, key: str = API_KEY, page_size: int = 10) -> HabariApi:
     settings = HabariSettings(base_url=url, api_key="env:KEY", page_size=page_size)
-    return HabariApi("acme", settings, key, READING, QUICK)
+    return HabariApi("acme", settings, key, READING, Reach(Settings()), QUICK)
 
 
 def read(source: HabariApi, since: datetime | None = None, chunk_rows: int = 1000) -> list[Chunk]:
@@ -165,6 +167,7 @@ def test_a_crm_that_never_answers_is_given_up(stand_in: StandIn) -> None:
         HabariSettings(base_url=stand_in.url, api_key="env:KEY"),
         API_KEY,
         READING,
+        Reach(Settings()),
         Patience(attempts=1, read_seconds=0.3),
     )
     assert isinstance(failure(source), SourceUnreachable)

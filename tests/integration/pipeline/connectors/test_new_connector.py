@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.connectors import registry
 from pipeline.loading.sync import sync_company
+from tests.integration.company_folders import put_secret
 from tests.integration.conftest import Churn
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -50,7 +51,7 @@ def file(tmp_path: Path) -> Callable[..., str]:
 def test_a_company_of_a_new_connector_is_checked_registered_and_synced(
     churn: Churn, file: Callable[..., str], tmp_path: Path, warehouse: Warehouse
 ) -> None:
-    (tmp_path / "word").write_text("customer")
+    put_secret(tmp_path, "acme", "word", "customer")
     assert "Nothing was written" in churn("company", "check", file()).output
     assert "letters" in churn("company", "apply", file(), "--yes").output
     churn("company", "change", "acme", "connector_settings.word=file:word")

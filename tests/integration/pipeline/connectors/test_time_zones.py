@@ -14,6 +14,7 @@ from pipeline.companies import parse_definition
 from pipeline.connectors.contract import CUSTOMERS, Chunk
 from pipeline.connectors.errors import MappingError
 from pipeline.connectors.source import source_for
+from tests.integration.company_folders import imports, put_secret
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -60,11 +61,11 @@ def times(chunk: Chunk) -> tuple[datetime, datetime]:
 def test_files_and_databases_read_each_time_in_its_zone(
     tmp_path: Path, whole: dict[str, Any], one: dict[str, Any], expected: tuple[datetime, datetime]
 ) -> None:
-    (tmp_path / "people.csv").write_text(f"customer_id,created_at,updated_at\n1,{CREATED},{UPDATED}\n")
+    (imports(tmp_path) / "people.csv").write_text(f"customer_id,created_at,updated_at\n1,{CREATED},{UPDATED}\n")
     in_files = read(tmp_path, "files", whole | {"files": {"customers": {"path": "people.csv"} | one}})
     assert times(in_files) == expected
     url = f"sqlite:///{tmp_path / 'crm.db'}"
-    (tmp_path / "address").write_text(url)
+    put_secret(tmp_path, "acme", "address", url)
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         connection.exec_driver_sql("create table people (customer_id text, created_at datetime, updated_at datetime)")
@@ -78,7 +79,7 @@ def test_files_and_databases_read_each_time_in_its_zone(
 
 @pytest.mark.parametrize(("whole", "expected"), [(whole, expected) for whole, one, expected in CASES if not one])
 def test_a_crm_is_read_in_its_zone(tmp_path: Path, whole: dict[str, Any], expected: tuple[datetime, datetime]) -> None:
-    (tmp_path / "key").write_text(API_KEY)
+    put_secret(tmp_path, "acme", "key", API_KEY)
     with crm({"customers": [{"id": "1", "created_at": CREATED, "updated_at": UPDATED}]}) as stand_in:
         assert (
             times(read(tmp_path, "habari_api", whole | {"base_url": stand_in.url, "api_key": "file:key"})) == expected
@@ -92,7 +93,7 @@ def test_what_is_new_in_a_database_is_asked_for_in_the_zone_of_its_column(tmp_pa
             "create table crm.people as select '1' as customer_id, timestamp '2025-01-02 10:00' as created_at,"
             " timestamp '2025-01-03 10:00' as updated_at"
         )
-    (tmp_path / "address").write_text(warehouse.url())
+    put_secret(tmp_path, "acme", "address", warehouse.url())
     tables = {"customers": {"schema": "crm", "table": "people"}}
     settings = {"url": "file:address", "tables": tables, "time_zones": {"updated_at": "UTC"}}
     # In the company's zone the row would lie five and a half hours before this moment.
@@ -100,7 +101,7 @@ def test_what_is_new_in_a_database_is_asked_for_in_the_zone_of_its_column(tmp_pa
 
 
 def test_a_check_shows_times_as_given_as_read_and_in_which_zone(tmp_path: Path) -> None:
-    (tmp_path / "people.csv").write_text(f"customer_id,created_at,updated_at\n1,{CREATED},{UPDATED}\n")
+    (imports(tmp_path) / "people.csv").write_text(f"customer_id,created_at,updated_at\n1,{CREATED},{UPDATED}\n")
     chunk = read(tmp_path, "files", {"time_zone": "UTC", "files": {"customers": {"path": "people.csv"}}})
     assert {(one.column, one.given, one.read_as, one.time_zone) for one in chunk.examples} == {
         ("created_at", CREATED, IN_UTC[0], "UTC"),

@@ -17,6 +17,7 @@ from orchestration.cli.main import app
 from orchestration.cli.terminal import CommandFailed
 from pipeline.companies import parse_definition
 from pipeline.loading.check import CompanyCheck, check_company, pool_of
+from tests.integration.company_folders import imports, put_secret
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -39,8 +40,8 @@ def definition(**fields: Any) -> Any:
     return parse_definition(defaults | fields)
 
 
-def files_of(directory: Path, *entities: str) -> dict[str, Any]:
-    return {"directory": str(directory), "files": {name: {"path": f"{name}.csv"} for name in entities}}
+def files_of(*entities: str) -> dict[str, Any]:
+    return {"files": {name: {"path": f"{name}.csv"} for name in entities}}
 
 
 def habari_customer(number: int, cancelled: datetime | None = None) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def habari_customer(number: int, cancelled: datetime | None = None) -> dict[str,
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "key").write_text(API_KEY)
+    put_secret(tmp_path, "acme", "key", API_KEY)
     return Settings(home=tmp_path)
 
 
@@ -139,7 +140,7 @@ def test_a_source_that_cannot_be_reached_or_a_secret_that_is_missing_is_a_findin
         definition(connector="sql_database", connector_settings={"url": "file:address", "tables": {}}), settings, CLOCK
     )
     assert "file:address" in unreachable.failures[0]
-    (tmp_path / "address").write_text("postgresql+psycopg://reader:hunter2hunter2@127.0.0.1:1/crm")
+    put_secret(tmp_path, "acme", "address", "postgresql+psycopg://reader:hunter2hunter2@127.0.0.1:1/crm")
     tables = {"customers": {"table": "customers"}}
     refused = check_company(
         definition(connector="sql_database", connector_settings={"url": "file:address", "tables": tables}),
@@ -159,8 +160,8 @@ def test_so_many_rejected_records_that_the_first_load_would_fail_are_a_failure(
 ) -> None:
     lines = ["customer_id,created_at,updated_at"]
     lines += [f"{number},{'2025-01-01' if number % 2 else 'soon'},2025-02-01" for number in range(40)]
-    (tmp_path / "customers.csv").write_text("\n".join(lines))
-    check = check_company(definition(connector_settings=files_of(tmp_path, "customers")), settings, CLOCK)
+    (imports(tmp_path) / "customers.csv").write_text("\n".join(lines))
+    check = check_company(definition(connector_settings=files_of("customers")), settings, CLOCK)
     assert check.entities[0].accepted_share == 0.5
     assert "20 of 40 records break the contract" in check.failures[0]
 
@@ -168,11 +169,11 @@ def test_so_many_rejected_records_that_the_first_load_would_fail_are_a_failure(
 def test_what_a_source_has_and_the_company_leaves_out_is_advised_whatever_the_connector(
     settings: Settings, tmp_path: Path
 ) -> None:
-    (tmp_path / "customers.csv").write_text("customer_id,created_at,updated_at\n1,2025-01-01,2025-02-01\n")
-    (tmp_path / "payments.csv").write_text(
+    (imports(tmp_path) / "customers.csv").write_text("customer_id,created_at,updated_at\n1,2025-01-01,2025-02-01\n")
+    (imports(tmp_path) / "payments.csv").write_text(
         "payment_id,customer_id,kind,amount,issued_at,updated_at\n1,1,charge,10,2025-01-10,2025-01-10\n"
     )
-    mapped = files_of(tmp_path, "customers", "payments", "tickets")
+    mapped = files_of("customers", "payments", "tickets")
     check = check_company(definition(entities=["customers"], connector_settings=mapped), settings, CLOCK)
     assert "The source also has payments: add them to entities, each brings features." in check.advice
 
@@ -181,7 +182,7 @@ def test_silence_is_read_from_payments_and_an_export_that_ended_wants_its_own_cl
     settings: Settings, tmp_path: Path
 ) -> None:
     customers = [f"{name},2024-01-01,2024-01-01" for name in ("silent", "back", "loyal")]
-    (tmp_path / "customers.csv").write_text("\n".join(["customer_id,created_at,updated_at", *customers]))
+    (imports(tmp_path) / "customers.csv").write_text("\n".join(["customer_id,created_at,updated_at", *customers]))
     lines = ["payment_id,customer_id,kind,amount,issued_at,paid_at,updated_at"]
     days = {
         "silent": ["2024-01-10"],
@@ -190,13 +191,13 @@ def test_silence_is_read_from_payments_and_an_export_that_ended_wants_its_own_cl
     }
     for customer, paid in days.items():
         lines += [f"{customer}{day},{customer},charge,10,{day},{day},{day}" for day in paid]
-    (tmp_path / "payments.csv").write_text("\n".join(lines))
+    (imports(tmp_path) / "payments.csv").write_text("\n".join(lines))
     company = definition(
         churn_kind="inactivity",
         inactivity_days=60,
         horizon_days=60,
         entities=["customers", "payments"],
-        connector_settings=files_of(tmp_path, "customers", "payments"),
+        connector_settings=files_of("customers", "payments"),
     )
     check = check_company(company, settings, Clock(datetime(2024, 8, 1, tzinfo=UTC)))
     assert check.churn is not None
@@ -209,10 +210,10 @@ def test_silence_is_read_from_payments_and_an_export_that_ended_wants_its_own_cl
 def test_yearly_payers_are_not_silent_and_settings_that_ask_little_are_pointed_out(
     settings: Settings, tmp_path: Path
 ) -> None:
-    (tmp_path / "customers.csv").write_text(
+    (imports(tmp_path) / "customers.csv").write_text(
         "customer_id,created_at,updated_at,plan\n1,2024-01-01,2024-01-01,Gold\n2,2024-01-01,2024-01-01,Basic\n"
     )
-    (tmp_path / "payments.csv").write_text(
+    (imports(tmp_path) / "payments.csv").write_text(
         "payment_id,customer_id,kind,amount,issued_at,paid_at,updated_at\n"
         "1,1,charge,10,2024-01-10,2024-01-10,2024-01-10\n2,2,charge,10,2024-01-10,2024-01-10,2024-01-10\n"
     )
@@ -221,7 +222,7 @@ def test_yearly_payers_are_not_silent_and_settings_that_ask_little_are_pointed_o
         "churn_kind": None,
         "time_zone": "America/New_York",
         "entities": ["customers", "payments"],
-        "connector_settings": files_of(tmp_path, "customers", "payments"),
+        "connector_settings": files_of("customers", "payments"),
     }
     unsaid = check_company(definition(tasks={"churn": churn}, **company), settings, CLOCK)
     assert unsaid.churn is not None
@@ -236,13 +237,11 @@ def test_yearly_payers_are_not_silent_and_settings_that_ask_little_are_pointed_o
 
 
 def test_downgrades_are_seen_where_the_source_remembers_prices(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "customers.csv").write_text(
+    (imports(tmp_path) / "customers.csv").write_text(
         "customer_id,created_at,updated_at,monthly_price\n"
         "1,2024-01-01,2024-01-02,100\n1,2024-01-01,2024-05-20,40\n2,2024-01-01,2024-01-02,100\n2,2024-01-01,2024-05-20,90\n"
     )
-    company = definition(
-        churn_kind="downgrade", downgrade_share=0.5, connector_settings=files_of(tmp_path, "customers")
-    )
+    company = definition(churn_kind="downgrade", downgrade_share=0.5, connector_settings=files_of("customers"))
     check = check_company(company, settings, CLOCK)
     assert check.churn is not None
     assert check.churn.by_month == (("2024-05", 1),)
@@ -265,7 +264,7 @@ def test_a_part_of_a_database_table_is_read_within_the_limit(settings: Settings,
             " timestamptz '2025-01-01' + number * interval '1 minute' as updated_at"
             " from generate_series(1, 5000) as number"
         )
-    (settings.home / "address").write_text(warehouse.url())
+    put_secret(settings.home, "acme", "address", warehouse.url())
     tables = {"customers": {"schema": "crm", "table": "customers"}}
     company = definition(connector="sql_database", connector_settings={"url": "file:address", "tables": tables})
     check = check_company(company, settings, CLOCK, records=2000)
@@ -316,18 +315,17 @@ def test_the_command_needs_no_warehouse_writes_none_and_fails_where_a_load_would
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHURN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CHURN_IMPORT_FOLDERS", str(tmp_path / "imports"))
     monkeypatch.setenv("COLUMNS", "160")
-    (tmp_path / "customers.csv").write_text("customer_id,created_at,updated_at\n1,2024-01-01,2024-01-01\n")
+    (imports(tmp_path) / "customers.csv").write_text("customer_id,created_at,updated_at\n1,2024-01-01,2024-01-01\n")
     file = tmp_path / "acme.yml"
-    file.write_text(
-        yaml.safe_dump(definition(connector_settings=files_of(tmp_path, "customers")).model_dump(mode="json"))
-    )
+    file.write_text(yaml.safe_dump(definition(connector_settings=files_of("customers")).model_dump(mode="json")))
     done = CliRunner().invoke(app, ["company", "check", str(file)])
     assert done.exit_code == 0, done.output
     for phrase in ("reachable", "100.0%", "a rule, for lack of outcomes", "What would help", "Nothing was written"):
         assert phrase in done.output
     assert not (tmp_path / "home").exists()
-    (tmp_path / "customers.csv").unlink()
+    (imports(tmp_path) / "customers.csv").unlink()
     failed = CliRunner().invoke(app, ["company", "check", str(file)])
     assert isinstance(failed.exception, CommandFailed)
     assert "not reachable" in failed.output
@@ -338,8 +336,8 @@ def test_a_registered_company_is_checked_by_its_slug_and_nothing_is_written(
 ) -> None:
     monkeypatch.setenv("CHURN_HOME", str(tmp_path))
     monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
-    (tmp_path / "customers.csv").write_text("customer_id,created_at,updated_at\n1,2024-01-01,2024-01-01\n")
-    add_company("acme", connector="files", entities=["customers"], connector_settings=files_of(tmp_path, "customers"))
+    (imports(tmp_path) / "customers.csv").write_text("customer_id,created_at,updated_at\n1,2024-01-01,2024-01-01\n")
+    add_company("acme", connector="files", entities=["customers"], connector_settings=files_of("customers"))
     engine = sa.create_engine(warehouse.url())
     written = "select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables"
     with engine.connect() as connection:

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.loading.sync import LoadResult, sync_company
+from tests.integration.company_folders import put_secret
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, payment
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -69,13 +70,13 @@ def database(
     warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Database]:
     url = warehouse.url()
-    monkeypatch.setenv("ACME_URL", url)
+    monkeypatch.setenv("CHURN_SOURCE_ACME__URL", url)
     company = add_company(
         "acme",
         connector="sql_database",
         entities=["customers"],
         connector_settings={
-            "url": "env:ACME_URL",
+            "url": "env:CHURN_SOURCE_ACME__URL",
             "tables": {
                 "customers": {
                     "schema": "public",
@@ -162,7 +163,7 @@ def test_attributes_keep_the_types_of_their_columns(database: Database) -> None:
 def test_an_api_that_passed_over_a_record_while_paging_is_read_again(
     warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path
 ) -> None:
-    (tmp_path / "key").write_text(API_KEY)
+    put_secret(tmp_path, "acme", "key", API_KEY)
     payments = [payment(number, f"2025-02-01T{number // 3:02d}:00:00Z") for number in range(60)]
     with crm({"payments": payments}) as stand_in:
         company = add_company(

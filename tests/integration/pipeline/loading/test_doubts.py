@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from orchestration.cli.main import app
 from pipeline.companies import parse_definition
 from pipeline.loading.check import CompanyCheck, check_company
+from tests.integration.company_folders import imports
 from warehouse.clock import Clock
 from warehouse.settings import Settings
 
@@ -23,7 +24,7 @@ BILLS = "payment_id,customer_id,kind,amount,issued_at,updated_at\n"
 
 def company(folder: Path, **fields: Any) -> dict[str, Any]:
     files = {name: {"path": f"{name}.csv"} for name in fields.get("entities", ["customers", "payments"])}
-    settings = {"directory": str(folder), "files": files}
+    settings = {"files": files}
     defaults = {
         "slug": "acme",
         "name": "Acme",
@@ -44,9 +45,9 @@ def check(folder: Path, **fields: Any) -> CompanyCheck:
 
 def write(folder: Path, people: list[str], bills: list[str]) -> None:
     lines = [f"{name},2025-01-01,2025-01-01,12\n" for name in people]
-    (folder / "customers.csv").write_text(PEOPLE + "".join(lines))
+    (imports(folder) / "customers.csv").write_text(PEOPLE + "".join(lines))
     lines = [f"p{number},{who},charge,1,2025-01-02,2025-01-02\n" for number, who in enumerate(bills)]
-    (folder / "payments.csv").write_text(BILLS + "".join(lines))
+    (imports(folder) / "payments.csv").write_text(BILLS + "".join(lines))
 
 
 def test_payments_whose_ids_are_shifted_make_it_not_ready(tmp_path: Path) -> None:
@@ -80,8 +81,8 @@ def test_customers_of_a_header_alone_are_not_ready(tmp_path: Path) -> None:
 
 def test_blanks_around_ids_and_attributes_that_are_no_number_are_told(tmp_path: Path) -> None:
     write(tmp_path, ["c1", " c2", "c3 "], ["c1"])
-    lines = (tmp_path / "customers.csv").read_text().replace("2025-01-01,12\n", "2025-01-01,a dozen\n", 1)
-    (tmp_path / "customers.csv").write_text(lines)
+    lines = (imports(tmp_path) / "customers.csv").read_text().replace("2025-01-01,12\n", "2025-01-01,a dozen\n", 1)
+    (imports(tmp_path) / "customers.csv").write_text(lines)
     told = "\n".join(check(tmp_path).understood)
     assert 'customers: 2 of customer_id begin or end with a blank, such as " c2"' in told
     assert 'customers: 1 have no number in team_size, such as "a dozen"' in told
@@ -89,6 +90,7 @@ def test_blanks_around_ids_and_attributes_that_are_no_number_are_told(tmp_path: 
 
 def test_a_file_is_told_in_under_ten_lines_with_its_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHURN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CHURN_IMPORT_FOLDERS", str(tmp_path / "imports"))
     monkeypatch.setenv("COLUMNS", "200")
     write(tmp_path, ["c1", "c2"], ["c1", "c2", "c2"])
     file = tmp_path / "acme.yml"
@@ -106,9 +108,10 @@ def test_a_file_that_does_not_read_is_told_with_the_lines_to_add(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHURN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CHURN_IMPORT_FOLDERS", str(tmp_path / "imports"))
     monkeypatch.setenv("COLUMNS", "200")
     write(tmp_path, ["c1"], [])
-    (tmp_path / "payments.csv").write_bytes(
+    (imports(tmp_path) / "payments.csv").write_bytes(
         (BILLS.replace(",", ";") + "1;c1;charge;12,50;31.12.2025;31.12.2025;\n".replace(";\n", "\n")).encode("utf-16")
     )
     file = tmp_path / "acme.yml"

@@ -11,6 +11,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from pipeline.loading.sync import LoadResult, sync_company
+from tests.integration.company_folders import imports, put_secret
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, Answer, StandIn, answer, crm
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -56,7 +57,8 @@ Sync = Callable[..., LoadResult]
 
 @pytest.fixture
 def sync(warehouse: Warehouse, stand_in: StandIn, add_company: Callable[..., Company], tmp_path: Path) -> Sync:
-    (tmp_path / "key").write_text(API_KEY)
+    for slug in ("acme", "other"):
+        put_secret(tmp_path, slug, "key", API_KEY)
 
     def run(personal_data: str, slug: str = "acme", **settings: Any) -> LoadResult:
         company = add_company(
@@ -134,7 +136,7 @@ def test_hashing_without_a_key_fails_the_load_and_says_what_to_set(warehouse: Wa
 def test_a_files_own_names_for_them_are_known(
     warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path
 ) -> None:
-    (tmp_path / "c.csv").write_text(
+    (imports(tmp_path) / "c.csv").write_text(
         f"no,full_name,mail,since\n1,{PERSONAL[0]},{PERSONAL[1]},2025-01-01\n2,{PERSONAL[4]},,never\n3,{PERSONAL[4]},a,b,c,d\n"
     )
     company = add_company(
@@ -143,7 +145,6 @@ def test_a_files_own_names_for_them_are_known(
         connector="files",
         personal_data="drop",
         connector_settings={
-            "directory": str(tmp_path),
             "files": {
                 "customers": {
                     "path": "c.csv",

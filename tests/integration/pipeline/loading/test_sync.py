@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.loading.sync import LoadResult, sync_company
+from tests.integration.company_folders import put_secret
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, payment, refusal
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -37,7 +38,7 @@ def stand_in() -> Iterator[StandIn]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "key").write_text(API_KEY)
+    put_secret(tmp_path, "acme", "key", API_KEY)
     return Settings(home=tmp_path)
 
 
@@ -240,7 +241,7 @@ def test_a_failing_entity_does_not_stop_the_others(
     ("changes", "phrases"),
     [
         ({"api_key": "file:no-such-key"}, ["Secret file:no-such-key: cannot read"]),
-        ({"api_key": "env:NO_SUCH_VARIABLE"}, ["NO_SUCH_VARIABLE is not set"]),
+        ({"api_key": "env:CHURN_SOURCE_ACME__NO_SUCH_VARIABLE"}, ["NO_SUCH_VARIABLE is not set"]),
         ({"page_siez": 3}, ["connector_settings.page_siez: there is no such setting", "page_size"]),
         ({"base_url": "crm.example.com"}, ["connector_settings.base_url: must look like https://"]),
         ({"page_size": 0}, ["connector_settings.page_size: "]),

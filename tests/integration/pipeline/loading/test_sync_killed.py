@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.loading.sync import sync_company
+from tests.integration.company_folders import put_secret
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, payment
 from tests.integration.processes import started
 from warehouse.clock import Clock
@@ -84,7 +85,8 @@ def test_whenever_a_sync_is_killed_the_next_one_completes_it_exactly(
     warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)
-    (tmp_path / "key").write_text(API_KEY)
+    for slug in ("calm", "stormy"):
+        put_secret(tmp_path, slug, "key", API_KEY)
     settings = Settings(home=tmp_path)
     with crm({"payments": records()}) as stand_in:
         connector = {"base_url": stand_in.url, "api_key": "file:key", "page_size": 50}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.loading import sync as sync_module
 from pipeline.loading.sync import LoadResult, sync_company
+from tests.integration.company_folders import imports
 from tests.integration.conftest import Churn
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -36,7 +37,7 @@ class Drop:
     home: Path
 
     def put(self, text: str, name: str = "customers.csv") -> None:
-        (self.home / name).write_text(text)
+        (imports(self.home, self.company.slug) / name).write_text(text)
 
     def sync(self, day: int, **changes: Any) -> LoadResult:
         company = self.company.model_copy(update=changes)

@@ -70,7 +70,7 @@ def test_what_a_company_says_of_itself_comes_back(warehouse: Warehouse, add_comp
         custom_attributes=[{"name": "industry", "kind": "category", "is_fixed": True}],
         segment_by="industry",
         personal_data="hash",
-        notification_addresses=["team@acme.example", "env:ACME_WEBHOOK"],
+        notification_addresses=["team@acme.example", "env:CHURN_SOURCE_ACME__WEBHOOK"],
         notifications={"owner": "Dana", "quiet_hours": ["20:00", "07:00"], "tell": ["model", "high_risk"]},
         entities=["customers", "events"],
     )
@@ -90,13 +90,13 @@ def test_what_a_company_says_of_itself_comes_back(warehouse: Warehouse, add_comp
 
 
 def test_adding_is_audited_with_actor_and_definition(warehouse: Warehouse, add_company: Add) -> None:
-    add_company("acme", connector_settings={"api_key": "env:ACME_KEY"})
+    add_company("acme", connector_settings={"api_key": "env:CHURN_SOURCE_ACME__KEY"})
     row, task = audit(warehouse)
     assert (row["actor"], row["action"], row["company_id"]) == ("tests", "company.added", 1)
     assert row["before"] is None
     assert (task["actor"], task["action"], task["company_id"]) == ("tests", "company.task_switched_on", 1)
     assert (task["before"], task["after"]) == (None, {"tasks": {"churn": {"kind": "cancellation", "horizon_days": 30}}})
-    assert row["after"]["connector_settings"] == {"api_key": "env:ACME_KEY"}
+    assert row["after"]["connector_settings"] == {"api_key": "env:CHURN_SOURCE_ACME__KEY"}
 
 
 def test_the_same_definition_again_changes_nothing(warehouse: Warehouse, add_company: Add) -> None:

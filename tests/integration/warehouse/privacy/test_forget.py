@@ -16,6 +16,7 @@ from orchestration.cli import terminal
 from orchestration.cli.forget import next_training
 from pipeline.loading.sync import LoadResult, sync_company
 from pipeline.prediction.tasks import CUSTOMER_TASKS
+from tests.integration.company_folders import put_secret
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm, payment
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -65,7 +66,7 @@ def company(stand_in: StandIn, add_company: Callable[..., Company]) -> Company:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "key").write_text(API_KEY)
+    put_secret(tmp_path, "acme", "key", API_KEY)
     return Settings(home=tmp_path, reject_limit=1, secret_key=Fernet.generate_key().decode())
 
 

@@ -13,7 +13,7 @@ GOOD: dict[str, Any] = {
     "slug": "acme",
     "name": "Acme",
     "connector": "habari_api",
-    "connector_settings": {"base_url": "http://127.0.0.1:8000", "api_key": "env:ACME_KEY"},
+    "connector_settings": {"base_url": "http://127.0.0.1:8000", "api_key": "env:CHURN_SOURCE_ACME__KEY"},
     "churn_kind": "cancellation",
     "currency": "EUR",
 }
@@ -46,7 +46,7 @@ def test_an_attributes_label_and_unit_come_from_its_name_and_kind() -> None:
 
 
 def test_an_address_is_an_email_or_a_reference() -> None:
-    addresses = ["team@acme.example", "env:ACME_WEBHOOK"]
+    addresses = ["team@acme.example", "env:CHURN_SOURCE_ACME__WEBHOOK"]
     assert list(parse_definition(GOOD | {"notification_addresses": addresses}).notification_addresses) == addresses
 
 

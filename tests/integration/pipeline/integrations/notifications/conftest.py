@@ -54,7 +54,7 @@ def post(servers: Post) -> Post:
 
 @pytest.fixture
 def settings(post: Post, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setenv("HOOK", f"json://127.0.0.1:{post.http_port}/hooks/T0KEN-of-acme")
+    monkeypatch.setenv("CHURN_SOURCE_ACME__HOOK", f"json://127.0.0.1:{post.http_port}/hooks/T0KEN-of-acme")
     return Settings(
         now=MONDAY,
         mail_url=f"mailto://127.0.0.1:{post.mail_port}?from=churn@example.com&mode=insecure",
@@ -80,4 +80,4 @@ def told(warehouse: Warehouse) -> Warehouse:
 
 @pytest.fixture
 def acme(told: Warehouse) -> Company:
-    return company(told, "acme", notification_addresses=["dana@acme.example", "env:HOOK"])
+    return company(told, "acme", notification_addresses=["dana@acme.example", "env:CHURN_SOURCE_ACME__HOOK"])

@@ -47,7 +47,7 @@ def test_a_server_that_hangs_up_leaves_doubt_and_nothing_is_sent_again_unasked(
     monkeypatch.setattr(post, "handle_DATA", _hang_up(post))
     assert outcomes(send_digests(told, settings)) == [("acme", "doubtful"), ("acme", "sent")]
     monkeypatch.undo()
-    monkeypatch.setenv("HOOK", f"json://127.0.0.1:{post.http_port}/hooks/T0KEN-of-acme")
+    monkeypatch.setenv("CHURN_SOURCE_ACME__HOOK", f"json://127.0.0.1:{post.http_port}/hooks/T0KEN-of-acme")
     assert send_digests(told, settings) == []
     with told.connect() as conn:
         assert notification_log.give_up_doubtful(conn) == 1
@@ -102,7 +102,13 @@ def test_a_test_message_reaches_every_address_and_an_address_that_leads_nowhere_
         changed = change_company(
             conn,
             "acme",
-            {"notification_addresses": ["dana@acme.example", "env:HOOK", "env:NOT_SET"]},
+            {
+                "notification_addresses": [
+                    "dana@acme.example",
+                    "env:CHURN_SOURCE_ACME__HOOK",
+                    "env:CHURN_SOURCE_ACME__NOT_SET",
+                ]
+            },
             "tests",
             parse_definition,
         )

@@ -168,8 +168,14 @@ def test_a_version_that_is_too_old_is_refused() -> None:
 
 
 def test_mail_goes_to_e_mail_addresses_and_never_to_another_channel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACME_BOSS", "boss@acme.test")
-    monkeypatch.setenv("ACME_WEBHOOK", "json://hooks.acme.test/a-secret")
-    addresses = ["success@acme.test", "env:ACME_BOSS", "env:ACME_WEBHOOK", "env:NOT_SET", "success@acme.test"]
+    monkeypatch.setenv("CHURN_SOURCE_ACME__BOSS", "boss@acme.test")
+    monkeypatch.setenv("CHURN_SOURCE_ACME__WEBHOOK", "json://hooks.acme.test/a-secret")
+    addresses = [
+        "success@acme.test",
+        "env:CHURN_SOURCE_ACME__BOSS",
+        "env:CHURN_SOURCE_ACME__WEBHOOK",
+        "env:CHURN_SOURCE_ACME__NOT_SET",
+        "success@acme.test",
+    ]
 
-    assert mail_addresses(addresses, Settings()) == ("success@acme.test", "boss@acme.test")
+    assert mail_addresses(addresses, Settings(), "acme") == ("success@acme.test", "boss@acme.test")
