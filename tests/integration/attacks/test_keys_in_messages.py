@@ -40,6 +40,12 @@ def test_no_part_of_a_key_survives_at_any_offset(key: str, offset: int, longest:
     assert len(said) <= longest
 
 
+def test_a_key_leaves_nothing_at_every_offset_from_before_the_cut_to_behind_it() -> None:
+    for offset in range(100):
+        said = without_secrets(PADDING * offset + API_KEY + PADDING * 40, forms_of(API_KEY), 60)
+        assert longest_part(said, API_KEY) == 0, offset
+
+
 @given(key=KEYS, notation=st.sampled_from([quote_plus, lambda key: json.dumps(key)[1:-1], lambda key: repr(key)[1:-1]]))
 def test_every_notation_of_a_key_is_struck_out(key: str, notation: object) -> None:
     written = notation(key)  # type: ignore[operator]
