@@ -33,7 +33,7 @@ class SessionSettings(dbtPlugin):  # type: ignore[misc]  # dbt has no types
         if context is None:
             return
         before = os.environ.get("PGOPTIONS")
-        os.environ["PGOPTIONS"] = f"{sessions.options()} {before or ''}".strip()
+        os.environ["PGOPTIONS"] = sessions.options(before or "")
         context.call_on_close(lambda: _restore("PGOPTIONS", before))
 
 

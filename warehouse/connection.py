@@ -123,7 +123,7 @@ class Warehouse:
         url = self._url.set(drivername=driver)
         if schema is not None:
             given = url.query.get("options", "")
-            url = url.update_query_dict({"options": f"{given} {sessions.options(schema=schema)}".strip()})
+            url = url.update_query_dict({"options": sessions.options(given, schema=schema)})
         return _render(url)
 
     def write_dbt_profile(self, directory: Path) -> Path:
@@ -208,7 +208,7 @@ class Warehouse:
 
     def _options(self, role: Role | None) -> str:
         given = str(self._url.query.get("options", ""))
-        return f"{given} {sessions.options(role=role)}".strip()
+        return sessions.options(given, role=role)
 
     def _refuse_pooler(self, seen: tuple[Any, ...] | None, role: Role | None) -> None:
         lacks = sessions.not_taken_on(seen or (), role)

@@ -6,6 +6,7 @@ at afterwards, for a connection pooler drops what it does not know.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
@@ -57,10 +58,15 @@ _HOLDERS: LiteralString = """
 """
 
 
-def options(*, role: str | None = None, schema: str | None = None) -> str:
-    """A session's settings as libpq takes them in `options`; a blank in a value is not among them."""
+def options(given: str = "", *, role: str | None = None, schema: str | None = None) -> str:
+    """A session's settings as libpq takes them in `options`, after those that an address gives already.
+
+    A limit of time that is given stays; what results rest on is ours. A blank in a value is not among them.
+    """
     settings = SETTINGS | ({"role": role} if role else {}) | ({"search_path": schema} if schema else {})
-    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+    kept = {name for name in SETTINGS if name not in _LOOKED_AT and re.search(rf"-c\s*{name}\s*=", given)}
+    ours = " ".join(f"-c {name}={value}" for name, value in settings.items() if name not in kept)
+    return f"{given} {ours}".strip()
 
 
 def not_taken_on(seen: tuple[Any, ...], role: str | None) -> str | None:

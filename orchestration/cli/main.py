@@ -38,7 +38,9 @@ COMMANDS = {
     "backup": Place(
         f"{CLI}.backup:backup", "Write the whole warehouse into one file: database, models, Dagster's history."
     ),
-    "restore": Place(f"{CLI}.backup:restore", "Fill an empty warehouse from a backup, or rehearse that beside it."),
+    "restore": Place(
+        f"{CLI}.backup:restore", "Fill an empty warehouse from a backup, or rehearse that beside a full one."
+    ),
     "psql": Place(
         f"{CLI}.server:psql",
         "Open psql on the warehouse; arguments pass through, as in `churn psql -c 'select 1'`.",

@@ -17,13 +17,14 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NameResolutionError
 from urllib3.poolmanager import PoolManager
 
+from foundation.errors import ChurnError
 from warehouse.settings import Settings
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class OutOfReach(Exception):
+class OutOfReach(ChurnError):
     """A host's address is none that a source may have. No OSError, which urllib3 would take for a lost connection."""
 
 

@@ -29,6 +29,10 @@ def marts_template(
             connection.execute(
                 sql.SQL("create database {} template {}").format(sql.Identifier(MARTS_TEMPLATE), sql.Identifier(row[0]))
             )
+            # Companies' logins of other tests are not to find a door here.
+            connection.execute(
+                sql.SQL("revoke connect on database {} from public").format(sql.Identifier(MARTS_TEMPLATE))
+            )
     yield MARTS_TEMPLATE
     with postgres.administer() as connection:
         connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(MARTS_TEMPLATE)))

@@ -14,6 +14,7 @@ import pyarrow as pa
 import sqlglot
 from sqlglot import expressions
 
+from foundation.errors import ChurnError
 from pipeline.connectors.file_reading.parts import is_text
 
 MEMORY_LIMIT = "2GB"
@@ -31,7 +32,7 @@ _NUMERIC = r"(?:TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT|U\w+INT|FLOAT|DOUBLE|DEC
 _CAST = re.compile(rf'CAST\(\s*"?(?:\w+"?\.)?"?(\w+)"?\s+AS\s+{_NUMERIC}', re.IGNORECASE)
 
 
-class QueryFailed(Exception):
+class QueryFailed(ChurnError):
     """The query is no single SELECT, or DuckDB refuses it; the text says why."""
 
 

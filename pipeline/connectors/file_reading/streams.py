@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from foundation.errors import ChurnError
 from pipeline.connectors.file_reading.settings import PACKED
 
 MIB = 2**20
@@ -32,7 +33,7 @@ MOST_CELLS = 20_000_000
 BYTE_ORDER_MARK = "\ufeff"
 
 
-class UnreadableFile(Exception):
+class UnreadableFile(ChurnError):
     """A file that does not read as declared; the text says why, and follows the file's name in a message.
 
     setting: a YAML line that would declare what the file seems to be.

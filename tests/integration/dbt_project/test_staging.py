@@ -104,6 +104,7 @@ def test_who_is_disabled_or_left_out_is_not_worked_on(warehouse: Warehouse, dbt:
         " values (1, 'c1', now(), now(), true, false, 1)"
     )
     with warehouse.connect() as connection:
+        connection.execute("truncate raw.customers")
         connection.execute(customer)
         connection.commit()
         dbt.run("run", "--select", "stg_crm__customer_versions", "stg_ops__companies", "stg_ops__registered_companies")

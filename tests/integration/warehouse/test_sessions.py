@@ -136,15 +136,13 @@ def test_a_statement_of_ours_that_waits_in_vain_says_who_holds_what_since_when(w
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_migration_tries_again_and_then_names_the_reader(warehouse: Warehouse) -> None:
-    migrate(warehouse, revision="0019")
-    with warehouse.connect() as connection:
-        connection.execute("update ops.alembic_version set version_num = '0019'")
-    with psycopg.connect(warehouse.url("postgresql")) as reader:
+def test_a_migration_tries_again_and_then_names_the_reader(empty_database: Warehouse) -> None:
+    migrate(empty_database, revision="0019")
+    with psycopg.connect(empty_database.url("postgresql")) as reader:
         reader.execute("lock table ml.staged_scores in share mode")
         with pytest.raises(MigrationError, match=f"process {reader.info.backend_pid} .*holds ml.staged_scores"):
-            migrate(warehouse)
-    migrate(warehouse)
+            migrate(empty_database)
+    migrate(empty_database)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from pipeline.prediction.registry import ModelRegistry
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns
 from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
+from warehouse.embedded import binaries
 from warehouse.prediction.model_log import Promotion, TrainingRecord, record_promotion, record_training
 
 pytestmark = pytest.mark.xdist_group("engines_away")
@@ -68,6 +69,8 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "down": {"home": ()},
     "status": {"warehouse": ()},
     "migrate": {"warehouse": (), "dbt": ()},
+    "backup": {"warehouse": ("churn.backup",)},
+    "restore": {"warehouse": ("FILE",)},
     "sync": IN_JOBS,
     "train": IN_JOBS,
     "score": {**IN_JOBS, "MLflow": (*ACME, "--customer", "c1")},
@@ -81,6 +84,8 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "company list": {"warehouse": ()},
     "company show": {"warehouse": ("acme",)},
     "company disable": {"warehouse": ("acme",)},
+    "company release": {"warehouse": ("acme",)},
+    "company accept": {"warehouse": ("acme", "customers", "fax")},
     "company enable": {"warehouse": ("acme",)},
     "company remove": {"warehouse": ("acme", "--yes"), "MLflow": ("acme", "--yes")},
     "company check": {"warehouse": ("acme",), "source": ("acme",)},
@@ -255,6 +260,7 @@ def take_away(engine: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
             home.environment["CHURN_HOME"] = "/proc/nowhere/churn"
         case "psql":
             monkeypatch.setenv("PATH", "/nowhere")
+            monkeypatch.setattr(binaries, "folder", lambda: home.path / "nowhere")
         case "dbt":
             monkeypatch.setattr(dbt, "dbt_program", lambda: "/nowhere/dbt")
             (home.path / "dbt" / "target" / "manifest.json").unlink()

@@ -43,13 +43,17 @@ def test_cancellations_arrive_by_the_files_of_the_page_on_connecting(
     warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path
 ) -> None:
     written = example("connect-a-crm.md", "Files")
-    company = add_company("acme", entities=["customers"], **written)
+    resellers = [{"name": "is_reseller", "kind": "flag"}]
+    company = add_company("acme", entities=["customers"], custom_attributes=resellers, **written)
     folder = tmp_path / written["connector_settings"]["directory"]
     folder.mkdir(parents=True)
-    lines = ["Number;Since;cancelled_at", *(f"{number};2023-0{number}-01;" for number in range(1, 7))]
+    lines = [
+        "Number;Since;Seats;Price;is_reseller;cancelled_at",
+        *(f"{number};01.0{number}.2023;3;1.234,50;nein;" for number in range(1, 7)),
+    ]
     (folder / "customers-1.csv").write_text("\n".join(lines))
     assert sync(warehouse, company, tmp_path, 0)["customers"].loaded == 6
-    cancelled = [line + "2025-06-01" if number in range(1, 6) else line for number, line in enumerate(lines)]
+    cancelled = [line + "01.06.2025" if number in range(1, 6) else line for number, line in enumerate(lines)]
     (folder / "customers-1.csv").write_text("\n".join(cancelled[:-1]))
     result = sync(warehouse, company, tmp_path, 1)["customers"]
     assert (result.loaded, result.vanished) == (5, 1)

@@ -123,6 +123,7 @@ def test_the_same_id_in_another_company_is_another_person(
     stand_in: StandIn,
     add_company: Callable[..., Company],
 ) -> None:
+    put_secret(settings.home, "other", "key", API_KEY)
     other = add_company("other", **company.model_dump(include={"entities", "connector_settings"}))
     sync(warehouse, company, settings)
     sync(warehouse, other, settings)
