@@ -122,7 +122,7 @@ class Warehouse:
         """
         url = self._url.set(drivername=driver)
         if schema is not None:
-            given = url.query.get("options", "")
+            given = str(url.query.get("options", ""))
             url = url.update_query_dict({"options": sessions.options(given, schema=schema)})
         return _render(url)
 

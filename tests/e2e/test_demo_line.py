@@ -129,7 +129,7 @@ def test_every_active_customer_has_one_score_and_its_reasons_add_up(
 def test_the_published_set_is_that_of_the_release_before(
     line: ChurnHome, first_run: subprocess.CompletedProcess[str]
 ) -> None:
-    """The fixture is the same world's set as 0.1.0 published it, of the companies whose churn means what it did."""
+    """As 0.1.0 published the same world, of the companies whose churn means what it did."""
     query = """
         select
             slug, customer_id, as_of_date::text, churn_probability, risk_level, percentile, baseline_log_odds,
@@ -377,10 +377,9 @@ def test_a_backup_restored_elsewhere_lives_on_as_the_warehouse_does(
 ) -> None:
     """The next day is run on both, and what they publish is the same."""
     elsewhere = ChurnHome(tmp_path / "elsewhere")
-    made = line.churn("backup", str(tmp_path / "churn.backup"))
-    assert made.returncode == 0, made.stderr
-    restored = elsewhere.churn("restore", str(tmp_path / "churn.backup"))
-    assert restored.returncode == 0, restored.stdout + restored.stderr
+    for home, command in ((line, "backup"), (elsewhere, "restore")):
+        done = home.churn(command, str(tmp_path / "churn.backup"))
+        assert done.returncode == 0, done.stdout + done.stderr
     assert elsewhere.ask(EVERYTHING_PUBLISHED) == line.ask(EVERYTHING_PUBLISHED)
 
     for home in (line, elsewhere):

@@ -15,8 +15,8 @@ from warehouse.settings import Settings
 MANIFEST = "manifest.json"
 DUMP = "warehouse.dump"
 HOME = "home"
-FOLDERS = ("mlflow", "demo")
-"""The folders of the home that a backup holds: models' files, and the demo's world where there is one."""
+FOLDERS = ("mlflow", "secrets", "demo")
+"""Folders of the home that a backup holds: models' files, companies' secrets, and the demo's world where there is one."""
 
 
 class NotABackup(ChurnError):
