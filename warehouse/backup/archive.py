@@ -16,7 +16,7 @@ MANIFEST = "manifest.json"
 DUMP = "warehouse.dump"
 HOME = "home"
 FOLDERS = ("mlflow", "secrets", "demo")
-"""Folders of the home that a backup holds: models' files, companies' secrets, and the demo's world where there is one."""
+"""Folders of the home that a backup holds: models' files, companies' secrets, and the demo's world if there is one."""
 
 
 class NotABackup(ChurnError):
