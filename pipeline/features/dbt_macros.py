@@ -7,7 +7,7 @@ without dbt and without a database, so that Dagster knows it as soon as it loads
 import functools
 import hashlib
 from collections.abc import Mapping
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any, NoReturn
 
 import jinja2
@@ -29,7 +29,7 @@ def call_macro(manifest: Mapping[str, Any], name: str, *arguments: object) -> An
     not hold, and MacroRefused where the macro raises a compiler error.
     """
     project = manifest["metadata"]["project_name"]
-    environment = jinja2.Environment(extensions=["jinja2.ext.do"], autoescape=False)  # noqa: S701 - no page
+    environment = _environment()
     macros = {
         macro["name"]: _Macro(environment, macro)
         for macro in manifest["macros"].values()
@@ -58,13 +58,25 @@ class _Macro:
 
     @functools.cached_property
     def _callable(self) -> Any:
-        return getattr(self._environment.from_string(self.macro["macro_sql"]).module, self.macro["name"])
+        code, names = _compiled(self.macro["macro_sql"]), self._environment.make_globals(None)
+        template = self._environment.template_class.from_code(self._environment, code, names)
+        return getattr(template.module, self.macro["name"])
 
     def __call__(self, *arguments: object, **named: object) -> Any:
         try:
             return self._callable(*arguments, **named)
         except _Returned as returned:
             return returned.value
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(extensions=["jinja2.ext.do"], autoescape=False)  # noqa: S701 - no page
+
+
+@functools.cache
+def _compiled(macro: str) -> CodeType:
+    """The code of a macro's text: Dagster calls the same few for every table, and compiling is what takes long."""
+    return _environment().compile(macro)
 
 
 class _Returned(Exception):
