@@ -41,7 +41,7 @@ class OneWriter(dbtPlugin):  # type: ignore[misc]  # dbt has no types
     """Holds the lock from before the first hook until dbt's command ends."""
 
     def initialize(self) -> None:
-        """Take the lock. Raises WarehouseBusy, whose words dbt shows, when somebody else writes for too long."""
+        """Take the lock. Raises WarehouseBusy, whose message dbt shows, when somebody else writes for too long."""
         context, flags = click.get_current_context(silent=True), get_flags()
         if context is None or flags.WHICH not in WRITING or _is_beside(flags.VARS):
             return
@@ -82,8 +82,8 @@ def _warehouse(credentials: Any) -> Warehouse:
     return Warehouse(url.render_as_string(hide_password=False))
 
 
-def _say(words: str) -> None:
-    sys.stderr.write(f"{words}\n")
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
 
 
 plugins = [SessionSettings, OneWriter]

@@ -170,7 +170,7 @@ def _print_loads(conn: psycopg.Connection[Any], console: Console, run_id: str) -
 def _repairs(load: dict[str, Any]) -> str:
     """What comparing ids with the source brought."""
     told = [(load["late"], "came late"), (load["vanished"], "no longer listed: marked deleted")]
-    return "; ".join(f"{number:,} {words}" for number, words in told if number)
+    return "; ".join(f"{number:,} {outcome}" for number, outcome in told if number)
 
 
 def _print_quality(conn: psycopg.Connection[Any], console: Console, binding: TaskBinding) -> None:
