@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +16,7 @@ from pipeline.connectors.contract import ENTITIES, Chunk, Entity, FieldKind
 from pipeline.connectors.errors import MappingError
 from pipeline.connectors.notation import ISO, NUMBERED_DATES, Notation
 from pipeline.connectors.validation import Reading
+from warehouse.companies.definition import time_zones
 
 TIME_COLUMNS = frozenset(
     field.name for entity in ENTITIES.values() for field in entity.fields if field.kind is FieldKind.timestamp
@@ -23,7 +24,7 @@ TIME_COLUMNS = frozenset(
 
 
 def _known_zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in time_zones():
         raise ValueError(f"{name} is no time zone; it must be a name such as Europe/Berlin or UTC")
     return name
 

@@ -68,7 +68,7 @@ def restore_backup(settings: Settings, warehouse: Warehouse, path: Path, contrac
     _compare(warehouse, manifest)
     migrate(warehouse, contracts)
     take_out_home(path, settings.home)
-    return Restored(manifest, None if manifest.key_check is None else manifest.key_check == key_check(settings))
+    return _restored(settings, manifest)
 
 
 def rehearse_restore(settings: Settings, warehouse: Warehouse, path: Path) -> Restored:
@@ -84,6 +84,10 @@ def rehearse_restore(settings: Settings, warehouse: Warehouse, path: Path) -> Re
     with _scratch_database(settings, warehouse) as scratch:
         _load(settings, scratch, path)
         _compare(scratch, manifest)
+    return _restored(settings, manifest)
+
+
+def _restored(settings: Settings, manifest: Manifest) -> Restored:
     return Restored(manifest, None if manifest.key_check is None else manifest.key_check == key_check(settings))
 
 

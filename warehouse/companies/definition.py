@@ -247,7 +247,7 @@ class CompanyDefinition(BaseModel):
     @field_validator("time_zone")
     @classmethod
     def _known_time_zone(cls, name: str) -> str:
-        if name not in _time_zones():
+        if name not in time_zones():
             raise ValueError("is no time zone we know")
         return name
 
@@ -330,7 +330,7 @@ ParseDefinition = Callable[[Mapping[str, Any]], CompanyDefinition]
 
 
 @functools.cache
-def _time_zones() -> set[str]:
+def time_zones() -> set[str]:
     """Every time zone there is; Python walks through folders of files for it."""
     return available_timezones()
 

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from warehouse import relations
 from warehouse.relations import Relation
-from warehouse.rights import ensure_table_rights
+from warehouse.rights import TableRights, ensure_table_rights
 
 SCHEMA = "predictions"
 _WRITER = "churn_publisher"
@@ -134,8 +134,7 @@ def ensure_contract(conn: psycopg.Connection[Any], contract: Contract) -> None:
             _make_view(conn, contract, view)
     for table in _TABLES:
         _ensure_policies(conn, Relation(SCHEMA, f"{contract.task}_{table}"))
-    for name in (*_TABLES, *_VIEWS):
-        _ensure_grants(conn, Relation(SCHEMA, f"{contract.task}_{name}"), is_written=name in _TABLES)
+    ensure_table_rights(conn, _rights(contract))
 
 
 def column_types(conn: psycopg.Connection[Any], relation: Relation) -> dict[str, str]:
@@ -193,11 +192,12 @@ def _ensure_policies(conn: psycopg.Connection[Any], table: Relation) -> None:
         )
 
 
-def _ensure_grants(conn: psycopg.Connection[Any], relation: Relation, *, is_written: bool) -> None:
-    rights: dict[str, tuple[LiteralString, ...]] = dict.fromkeys(READERS, ("select",))
-    if is_written:
-        rights[_WRITER] = ("select", "insert", "update", "delete")
-    ensure_table_rights(conn, {role: {relation: asked} for role, asked in rights.items()})
+def _rights(contract: Contract) -> TableRights:
+    """Every reader reads all of it; the publisher writes the tables."""
+    tables, views = ([Relation(SCHEMA, f"{contract.task}_{name}") for name in names] for names in (_TABLES, _VIEWS))
+    read: dict[Relation, tuple[LiteralString, ...]] = dict.fromkeys([*tables, *views], ("select",))
+    write = read | dict.fromkeys(tables, ("select", "insert", "update", "delete"))
+    return dict.fromkeys(READERS, read) | {_WRITER: write}
 
 
 def _copy_storage(conn: psycopg.Connection[Any], template: Relation, table: Relation) -> None:
