@@ -12,14 +12,13 @@ from contextlib import ExitStack
 from typing import Any
 
 import click
+import psycopg
 from dbt.flags import get_flags
 from dbt.plugins.manager import dbtPlugin
-from sqlalchemy import URL
 
 from warehouse import sessions
-from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseUnreachable
-from warehouse.one_writer import LONGEST_WAIT, one_writer
+from warehouse.one_writer import LETS_THROUGH, LONGEST_WAIT, is_let_through, one_writer
 
 WRITING = {"build", "clone", "retry", "run", "seed", "snapshot"}
 
@@ -45,15 +44,12 @@ class OneWriter(dbtPlugin):  # type: ignore[misc]  # dbt has no types
         context, flags = click.get_current_context(silent=True), get_flags()
         if context is None or flags.WHICH not in WRITING or _is_beside(flags.VARS):
             return
+        login = _login(context.obj["profile"].credentials)
+        if _is_let_through(login):
+            return
         held = ExitStack()
         context.call_on_close(held.close)
-        try:
-            warehouse = _warehouse(context.obj["profile"].credentials)
-            if warehouse.is_migrated():
-                held.enter_context(one_writer(warehouse, f"dbt {flags.WHICH}", wait=LONGEST_WAIT, say=_say))
-        except WarehouseUnreachable:
-            # dbt says so itself, with its own retries.
-            return
+        _take_the_lock(login, f"dbt {flags.WHICH}", held)
 
 
 def _restore(variable: str, value: str | None) -> None:
@@ -68,18 +64,51 @@ def _is_beside(variables: dict[str, Any]) -> bool:
     return bool(variables.get("schema_suffix"))
 
 
-def _warehouse(credentials: Any) -> Warehouse:
+def _login(credentials: Any) -> dict[str, Any]:
+    """dbt's credentials as libpq names them."""
     tls = {name: getattr(credentials, name, None) for name in ("sslmode", "sslcert", "sslkey", "sslrootcert")}
-    url = URL.create(
+    return {
+        "host": credentials.host,
+        "port": int(credentials.port),
+        "user": credentials.user,
+        "password": credentials.password,
+        "dbname": credentials.database,
+        **{name: value for name, value in tls.items() if value},
+    }
+
+
+def _is_let_through(login: dict[str, Any]) -> bool:
+    """Whether the holder started this dbt: asked first, and by itself, for all else takes a second to load."""
+    if LETS_THROUGH not in os.environ:
+        return False
+    try:
+        with psycopg.connect(**login) as session:
+            return is_let_through(session)
+    except psycopg.OperationalError:
+        return False
+
+
+def _take_the_lock(login: dict[str, Any], command: str, held: ExitStack) -> None:
+    from sqlalchemy import URL
+
+    from warehouse.connection import Warehouse
+
+    address = URL.create(
         "postgresql",
-        username=credentials.user,
-        password=credentials.password,
-        host=credentials.host,
-        port=int(credentials.port),
-        database=credentials.database,
-        query={name: value for name, value in tls.items() if value},
+        username=login["user"],
+        password=login["password"],
+        host=login["host"],
+        port=login["port"],
+        database=login["dbname"],
+        query={name: value for name, value in login.items() if name.startswith("ssl")},
     )
-    return Warehouse(url.render_as_string(hide_password=False))
+    try:
+        warehouse = Warehouse(address.render_as_string(hide_password=False))
+        if warehouse.is_migrated():
+            held.enter_context(one_writer(warehouse, command, wait=LONGEST_WAIT, say=_say))
+    except WarehouseUnreachable:
+        # dbt says so itself, with its own retries.
+        return
 
 
 def _say(sentence: str) -> None:

@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 
-from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
+
+if TYPE_CHECKING:
+    from warehouse.connection import Warehouse
 
 LOCK = 7_231_003
 LETS_THROUGH = "WAREHOUSE_WRITER_SESSION"
@@ -80,7 +82,7 @@ def one_writer(
     ``wait`` is over.
     """
     with warehouse.connect(autocommit=True) as session:
-        if _is_let_through(session):
+        if is_let_through(session):
             yield
             return
         # Its own settings, for it stays idle for hours.
@@ -102,6 +104,16 @@ def current_writer(connection: psycopg.Connection[Any]) -> Writer | None:
     return Writer(*row) if row else None
 
 
+def is_let_through(session: psycopg.Connection[Any]) -> bool:
+    """Whether the holder is this thread, or started this process."""
+    held_by = os.environ.get(LETS_THROUGH, "").split()
+    holder = current_writer(session) if held_by else None
+    if holder is None or held_by[:1] != [str(holder.session)]:
+        return False
+    _, process, thread = held_by
+    return process != str(os.getpid()) or thread == str(threading.get_ident())
+
+
 def _take(session: psycopg.Connection[Any], warehouse: Warehouse, wait: timedelta, say: Callable[[str], None]) -> None:
     begun = time.monotonic()
     next_words = begun
@@ -121,15 +133,6 @@ def _take(session: psycopg.Connection[Any], warehouse: Warehouse, wait: timedelt
 def _try(session: psycopg.Connection[Any]) -> bool:
     row = session.execute("select pg_try_advisory_lock(%s)", [LOCK]).fetchone()
     return bool(row and row[0])
-
-
-def _is_let_through(session: psycopg.Connection[Any]) -> bool:
-    """Whether the holder is this thread, or started this process."""
-    holder, held_by = current_writer(session), os.environ.get(LETS_THROUGH, "").split()
-    if holder is None or held_by[:1] != [str(holder.session)]:
-        return False
-    _, process, thread = held_by
-    return process != str(os.getpid()) or thread == str(threading.get_ident())
 
 
 def _name(command: str) -> str:

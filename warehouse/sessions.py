@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
-import psycopg
+if TYPE_CHECKING:
+    import psycopg
 
 LOCK_TIMEOUT = timedelta(seconds=60)
 """How long a statement waits for a lock before it says who holds it."""
