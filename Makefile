@@ -8,7 +8,7 @@ UV = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-by
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-nightly check check-python check-sql hooks ui bench docs down lock wheel
+.PHONY: help run test test-nightly check check-python check-sql hooks ui bench docs down lock wheel sbom audit
 
 help: ## List what make can do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,14 @@ hooks: $(DEV_INSTALLED) ## Check each commit before it is made
 
 wheel: $(INSTALLED) ## Build dist/churn_warehouse-*.whl
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+sbom: $(DEV_INSTALLED) ## What is shipped, with hashes: dist/churn_warehouse.cdx.json (CycloneDX)
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-format JSON --output-file dist/churn_warehouse.cdx.json
+
+audit: $(DEV_INSTALLED) ## Known vulnerabilities of the locks: make audit DATABASE=all.zip (OSV's export for PyPI)
+	@$(BIN)/python -m scripts.audit $(DATABASE) requirements.lock requirements-dev.lock
 
 bench: $(DEV_INSTALLED) ## Benchmarks, each beside what it is compared with
 	@$(BIN)/python -m benchmarks
