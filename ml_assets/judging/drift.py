@@ -4,10 +4,11 @@ Two measures per feature: the population stability index (PSI, the symmetrised r
 missing being a bin of its own), which the verdict rests on, and a distance that reads in plain terms: Wasserstein's
 in standard deviations for numbers, total variation (the share of customers that would have to change) for the rest.
 
-No fixed number says what is much. For each past date of the training span the same PSI is taken between the dates
-that a model would have learned from then and that date; `usual` is the upper limit that these leave for one more,
-over all features at once. So a feature that always swings, or always grows, is not a drift. All features together
-are judged in the same way, by the geometric mean of their PSI with the model's own weights.
+For each past date of the training span the same PSI is taken between the dates that a model would have learned from
+then and that date; `usual` is the upper limit that these leave for one more, over all features at once, and never above
+a ceiling (`limits`). So a feature that always swings, or always grows, is not a drift. All features together are judged
+in the same way, by the geometric mean of their PSI with the model's own weights. How many have the outcome is watched
+apart, as soon as a date's outcomes are mature (`base_rate`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,22 +19,26 @@ import numpy as np
 import pandas as pd
 
 from ml_assets.frames import DateArray, FloatArray, as_of_dates, plain_values
+from ml_assets.judging.base_rate import DateOutcomes, RateDrift, measure_rate
+from ml_assets.judging.limits import FEWEST_PAST_DATES, psi_by_chance, usual_psi
 from ml_assets.model.trained import TrainedModel
-from ml_assets.task import PROBABILITY, Feature
+from ml_assets.task import OUTCOME, PROBABILITY, Feature
 
 BINS = 10
 QUANTILES = 100
 PAST_DATES = 12
-FEWEST_PAST_DATES = 4
 LARGEST_VOCABULARY = 50
 EXPLAINED_ROWS = 1_000
-FALSE_ALARMS = 0.05
+FALSE_ALARMS = 0.01
 """Chance that a stable company's day has any feature called drifted."""
 
-FALSE_ALARMS_TOGETHER = 0.01
+FALSE_ALARMS_TOGETHER = 0.005
 """The same for all features together, which may train a model again."""
 
 TOGETHER = "all_features"
+BASE_RATE = "base_rate"
+WHOLE = (TOGETHER, PROBABILITY, BASE_RATE)
+"""What is no feature: each is a verdict on the company's day."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,14 @@ class ColumnReference:
 
 @dataclass(frozen=True)
 class DriftReference:
-    """What a model's training rows were like, small enough to keep: columns, and past dates' PSI over all features."""
+    """What a model's training rows were like, small enough to keep.
+
+    Columns, past dates' PSI over all features, and each date's outcomes.
+    """
 
     columns: tuple[ColumnReference, ...]
     together: tuple[float, ...]
+    rates: tuple[DateOutcomes, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -82,14 +91,16 @@ class DriftReference:
             )
             for column in fields["columns"]
         ]
-        return cls(tuple(columns), tuple(fields["together"]))
+        return cls(
+            tuple(columns), tuple(fields["together"]), tuple(DateOutcomes(**outcomes) for outcomes in fields["rates"])
+        )
 
 
 @dataclass(frozen=True)
 class Drift:
     """One feature's drift, the score's, or that of all features together.
 
-    None where it cannot be said: `usual` with too short a past, `psi` for a feature that the frame has not.
+    None where it cannot be said: `psi` and `usual` for a feature that the frame has not.
     """
 
     feature: str
@@ -126,11 +137,16 @@ def describe_training(model: TrainedModel, frame: pd.DataFrame, *, horizon_days:
     past = list(zip(*(column.past for column in columns), strict=True))
     together = tuple(_weighted_mean(columns, values) for values in past)
     score = Feature(PROBABILITY, "The score itself", "", "score", "number")
-    return DriftReference((*columns, _describe(score, scores.probability, dates, horizon_days, None)), together)
+    return DriftReference(
+        (*columns, _describe(score, scores.probability, dates, horizon_days, None)), together, _rates(frame, dates)
+    )
 
 
-def measure_drift(reference: DriftReference, model: TrainedModel, frame: pd.DataFrame) -> list[Drift]:
-    """The drift of one date's rows: all features together first, then the score, then each by importance.
+def measure_drift(
+    reference: DriftReference, model: TrainedModel, frame: pd.DataFrame, since: Sequence[DateOutcomes] = ()
+) -> list[Drift]:
+    """The drift of one date's rows: all features together first, then the base rate and the score, then each feature
+    by importance. `since` holds the outcomes of dates that matured after the training.
 
     A feature that the frame lacks is named, and then there is no score to compare.
     """
@@ -148,7 +164,13 @@ def measure_drift(reference: DriftReference, model: TrainedModel, frame: pd.Data
         for column in reference.columns
     ]
     ranked = sorted(drifts, key=lambda drift: (drift.importance is not None, -(drift.importance or 0.0), drift.feature))
-    return [_together(reference, drifts), *ranked]
+    rate = measure_rate(reference.rates, since)
+    return [_together(reference, drifts), *([_of_rate(rate)] if rate else []), *ranked]
+
+
+def _rates(frame: pd.DataFrame, dates: DateArray) -> tuple[DateOutcomes, ...]:
+    by_date = frame[OUTCOME].astype(int).groupby(dates).agg(["size", "sum"])
+    return tuple(DateOutcomes(str(day)[:10], int(size), int(total)) for day, size, total in by_date.itertuples())
 
 
 def _describe(
@@ -217,25 +239,17 @@ def _psi(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any]) -> float:
     return float(((p - q) * np.log(p / q)).sum())
 
 
-def _usual(past: Sequence[float], noise: float, least_deviation: float, chance: float) -> float | None:
-    """The upper prediction limit for one more PSI, which a stable past exceeds with that chance.
-
-    On the scale of log(PSI + noise), with Student's t, since past dates are few. None where they are too few.
-    """
-    from scipy.stats import t
-
-    if len(past) < FEWEST_PAST_DATES:
-        return None
-    values = np.log(np.array(past) + noise)
-    deviation = max(float(values.std(ddof=1)), least_deviation)
-    quantile = float(t.ppf(1 - chance, len(past) - 1))
-    return float(np.exp(values.mean() + quantile * deviation * np.sqrt(1 + 1 / len(past))) - noise)
-
-
-def _usual_of(column: ColumnReference, comparisons: int) -> float | None:
+def _usual_of(column: ColumnReference, rows: int, comparisons: int) -> float:
     """Chance alone moves a PSI by sqrt(2 / (bins - 1)) of itself: a constant feature has no deviation of its own."""
-    used = max(1, sum(count > 0 for count in column.counts) - 1)
-    return _usual(column.past, column.noise, 0.5 * np.sqrt(2 / used), FALSE_ALARMS / comparisons)
+    bins = max(2, sum(count > 0 for count in column.counts))
+    chance = FALSE_ALARMS / comparisons
+    return usual_psi(
+        column.past,
+        noise=column.noise,
+        by_chance=psi_by_chance(rows, bins, chance),
+        least_deviation=0.5 * np.sqrt(2 / (bins - 1)),
+        chance=chance,
+    )
 
 
 def _weighted_mean(columns: Sequence[ColumnReference], values: Sequence[float]) -> float:
@@ -255,9 +269,9 @@ def _compare(column: ColumnReference, values: np.ndarray[Any, Any], new: Sequenc
     actual = np.bincount(bins, minlength=len(column.counts))
     expected = np.array(column.counts)
     psi = _psi(expected, actual)
-    usual = _usual_of(column, comparisons)
+    usual = _usual_of(column, len(values), comparisons)
     missing = float(actual[-1] / max(1, len(values)))
-    is_drifted = usual is not None and psi > usual
+    is_drifted = psi > usual
     return Drift(
         feature=column.name,
         label=column.label,
@@ -269,7 +283,7 @@ def _compare(column: ColumnReference, values: np.ndarray[Any, Any], new: Sequenc
         share_missing=missing,
         share_missing_in_training=column.share_missing,
         new_categories=tuple(new),
-        note=_note(column, is_drifted=is_drifted, usual=usual, missing=missing, new=new),
+        note=_note(column, is_drifted=is_drifted, missing=missing, new=new),
     )
 
 
@@ -292,12 +306,12 @@ def _distance(
     return moved / column.spread
 
 
-def _note(column: ColumnReference, *, is_drifted: bool, usual: float | None, missing: float, new: Sequence[str]) -> str:
+def _note(column: ColumnReference, *, is_drifted: bool, missing: float, new: Sequence[str]) -> str:
     remarks = []
-    if usual is None:
-        remarks.append(f"{len(column.past)} past date(s) are too few to say what is usual")
+    if len(column.past) < FEWEST_PAST_DATES:
+        remarks.append(f"{len(column.past)} past date(s) are too few to say what is usual: judged by the ceiling")
     if is_drifted:
-        remarks.append("further from training than its past ever suggests")
+        remarks.append("further from training than its past suggests")
     if is_drifted and missing - column.share_missing > 0.05:
         remarks.append(f"missing for {missing:.0%} of rows, {column.share_missing:.0%} in training")
     if new:
@@ -322,7 +336,7 @@ def _together(reference: DriftReference, drifts: Sequence[Drift]) -> Drift:
         if column.importance is not None and drift.psi is not None
     ]
     psi = _weighted_mean([column for column, _ in pairs], [value for _, value in pairs]) if pairs else None
-    usual = _usual(reference.together, 0.0, 0.0, FALSE_ALARMS_TOGETHER)
+    usual = usual_psi(reference.together, noise=0.0, by_chance=0.0, least_deviation=0.0, chance=FALSE_ALARMS_TOGETHER)
     drifted = [drift for drift in drifts if drift.is_drifted and drift.importance is not None]
     weight = sum(drift.importance or 0.0 for drift in drifted)
     is_gone = any(drift.psi is None and drift.importance is not None for drift in drifts)
@@ -333,9 +347,25 @@ def _together(reference: DriftReference, drifts: Sequence[Drift]) -> Drift:
         distance=None,
         importance=None,
         usual=usual,
-        is_drifted=is_gone or (usual is not None and psi is not None and psi > usual),
+        is_drifted=is_gone or (psi is not None and psi > usual),
         share_missing=None,
         share_missing_in_training=None,
         new_categories=(),
         note=f"{len(drifted)} feature(s) drifted, with {weight:.0%} of the importance" if drifted else "",
+    )
+
+
+def _of_rate(rate: RateDrift) -> Drift:
+    return Drift(
+        feature=BASE_RATE,
+        label="How many have the outcome",
+        psi=rate.psi,
+        distance=abs(rate.newest.rate - rate.in_training),
+        importance=None,
+        usual=rate.usual,
+        is_drifted=rate.is_drifted,
+        share_missing=None,
+        share_missing_in_training=None,
+        new_categories=(),
+        note=f"{rate.newest.rate:.1%} at {rate.newest.as_of_date}, {rate.in_training:.1%} in training",
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.prediction.tasks import TaskBinding
     from warehouse.companies.definition import Company
     from warehouse.connection import Warehouse
-    from warehouse.prediction.feature_store import CatalogueRow
+    from warehouse.prediction.feature_catalogue import CatalogueRow
     from warehouse.settings import Settings
 
 features_app = typer.Typer(help="What the models read, and the proof that its past stands still.")
@@ -39,7 +39,7 @@ def features(
         return
     from pipeline.features.dbt import prepare_manifest
     from pipeline.prediction.tasks import task_named
-    from warehouse.prediction.feature_store import read_catalogue
+    from warehouse.prediction.feature_catalogue import read_catalogue
 
     binding = task_named(task)
     with open_warehouse() as (settings, warehouse):

@@ -6,8 +6,7 @@ from typing import Any
 import psycopg
 
 from foundation.model_version import ModelVersion
-from ml_assets.judging.drift import TOGETHER
-from ml_assets.task import PROBABILITY
+from ml_assets.judging.drift import WHOLE
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.tasks import TaskBinding
 from pipeline.prediction.training import Retrain, Search, Trained, Trainer
@@ -76,8 +75,7 @@ def cause_to_train(
     holds = list_holds(conn, company.company_id, binding.name, only_open=True)
     if published and holds and holds[0].as_of_date > published.as_of_date:
         return None
-    watched = [TOGETHER, PROBABILITY]
-    verdicts = last_verdicts(conn, company.company_id, binding.name, str(champion), watched, DATES_OF_DRIFT)
+    verdicts = last_verdicts(conn, company.company_id, binding.name, str(champion), WHOLE, DATES_OF_DRIFT)
     if len(verdicts) == DATES_OF_DRIFT and all(verdicts):
         return "drift"
     if _promises_broken(conn, binding, company, champion):

@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 
 from ml_assets.errors import FeatureVersionError
-from ml_assets.judging.drift import TOGETHER, DriftReference, describe_training, measure_drift
+from ml_assets.judging.base_rate import DateOutcomes
+from ml_assets.judging.drift import BASE_RATE, TOGETHER, WHOLE, DriftReference, describe_training, measure_drift
 from ml_assets.judging.grading import grade, grade_as_whole
 from ml_assets.model.trained import TrainedModel
 from ml_assets.task import PROBABILITY
@@ -33,6 +34,7 @@ from warehouse.prediction.feature_store import (
     attribute_feature,
     built_columns,
     labelled_rows,
+    outcomes_after,
     rows_at,
 )
 from warehouse.prediction.model_log import chosen_model
@@ -80,6 +82,7 @@ class Measured:
     drifted: int = 0
     is_drifted: bool = False
     score_is_drifted: bool = False
+    base_rate_is_drifted: bool = False
     drifted_features: str = ""
 
 
@@ -195,7 +198,7 @@ def _measure(
     model.check_frame(today, binding.task)
     with warehouse.connect(Role.ml) as conn:
         kept = read_reference(conn, company.company_id, binding.name, version)
-    if kept is not None:
+    if kept is not None and "rates" in kept:
         reference = DriftReference.from_json(kept)
     else:
         rows = labelled_rows(warehouse, binding.relations, [company.company_id], names, attributes).to_pandas()
@@ -208,15 +211,27 @@ def _measure(
             keep_reference(conn, company.company_id, binding.name, version, reference.to_json(), now)
     return [
         DriftRow(**{**asdict(drift), "new_categories": [*drift.new_categories]})
-        for drift in measure_drift(reference, model, today)
+        for drift in measure_drift(reference, model, today, _since_training(warehouse, binding, model, company))
     ]
+
+
+def _since_training(
+    warehouse: Warehouse, binding: TaskBinding, model: TrainedModel, company: Company
+) -> list[DateOutcomes]:
+    """What came of the dates that matured after those which the model saw."""
+    if model.facts.last_seen_date is None:
+        return []
+    last = date.fromisoformat(model.facts.last_seen_date)
+    with warehouse.connect(Role.ml) as conn:
+        rows = outcomes_after(conn, binding.relations, company.company_id, last)
+    return [DateOutcomes(day.isoformat(), entities, outcomes) for day, entities, outcomes in rows]
 
 
 def _measurement(
     status: Literal["measured", "already_measured", "not_measured"], as_of_date: date, rows: list[DriftRow]
 ) -> Measured:
     verdicts = {row.feature: row.is_drifted for row in rows}
-    features = [row for row in rows if row.feature not in (TOGETHER, PROBABILITY)]
+    features = [row for row in rows if row.feature not in WHOLE]
     drifted = [row.feature for row in features if row.is_drifted]
     return Measured(
         status,
@@ -225,5 +240,6 @@ def _measurement(
         drifted=len(drifted),
         is_drifted=verdicts.get(TOGETHER, False),
         score_is_drifted=verdicts.get(PROBABILITY, False),
+        base_rate_is_drifted=verdicts.get(BASE_RATE, False),
         drifted_features=", ".join(drifted),
     )

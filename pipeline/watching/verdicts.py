@@ -6,8 +6,7 @@ from typing import Any
 
 import psycopg
 
-from ml_assets.judging.drift import TOGETHER
-from ml_assets.task import PROBABILITY
+from ml_assets.judging.drift import BASE_RATE, WHOLE
 from pipeline.watching.grades_and_drift import whole_grade
 from warehouse.companies.registry import companies_with
 from warehouse.prediction.drift_log import read_drift
@@ -42,7 +41,7 @@ def broken_promises(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
 
 
 def drifted_companies(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
-    """Companies whose newest measurement says that all features together, or the score, have drifted."""
+    """Companies whose newest measurement says that all features together, the score or the base rate have drifted."""
     faults, figures = {}, {}
     for company in companies_with(conn, task):
         measured = read_drift(conn, company.company_id, task)
@@ -50,11 +49,13 @@ def drifted_companies(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
             figures[company.slug] = "not measured yet"
             continue
         as_of_date, rows = measured
-        drifted = [row.feature for row in rows if row.is_drifted]
-        heaviest = [name for name in drifted if name not in (TOGETHER, PROBABILITY)][:3]
+        drifted = {row.feature: row.note for row in rows if row.is_drifted}
+        heaviest = [name for name in drifted if name not in WHOLE][:3]
         summary = f"{as_of_date}: {', '.join(heaviest) or 'no feature'} drifted"
+        if BASE_RATE in drifted:
+            summary += f"; the base rate is {drifted[BASE_RATE]}"
         figures[company.slug] = summary
-        if {TOGETHER, PROBABILITY} & set(drifted):
+        if not drifted.keys().isdisjoint(WHOLE):
             faults[company.slug] = summary
     return WatchVerdict(faults, figures)
 

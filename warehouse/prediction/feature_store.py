@@ -1,14 +1,12 @@
 """Reading the feature matrix: labelled rows to learn from, and one date's rows to score."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, LiteralString
 
 import psycopg
 import pyarrow as pa
 from psycopg import sql
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from warehouse import relations
@@ -43,6 +41,18 @@ _LABELLED: LiteralString = """
         and extract(day from matrix.as_of_date) = 1
     order by matrix.company_id, matrix.as_of_date, matrix.{entity}
 """
+_OUTCOMES: LiteralString = """
+    select label.as_of_date, count(*) as entities, count(*) filter (where label.{label}) as outcomes
+    from {matrix} as matrix
+    inner join {labels} as label
+        on label.company_id = matrix.company_id
+        and label.{entity} = matrix.{entity}
+        and label.as_of_date = matrix.as_of_date
+    where matrix.company_id = {company} and label.is_mature and label.{label} is not null
+        and extract(day from matrix.as_of_date) = 1 and matrix.as_of_date > {after}
+    group by label.as_of_date
+    order by label.as_of_date
+"""
 
 
 class FeaturesNotBuilt(WarehouseError):
@@ -61,51 +71,6 @@ class FeaturesReplaced(FeaturesNotBuilt):
     """The features were built again while they were being read."""
 
     advice = "`churn score --company SLUG` scores those that stand now."
-
-
-@dataclass(frozen=True)
-class CatalogueRow:
-    """One feature as the catalogue has it, of one company or over all. Shares are in [0, 1], None before any row."""
-
-    feature: str
-    label: str
-    family: str
-    model_name: str
-    share_missing: float | None
-    share_missing_on_newest_date: float | None
-    first_date_available: date | None
-    is_proven: bool | None
-    proof_rows_compared: int | None
-    proof_rows_differing: int | None
-    proof_date: date | None
-
-
-def read_catalogue(conn: psycopg.Connection[Any], company_id: int | None) -> list[CatalogueRow]:
-    """The features of one company, or those that all companies share.
-
-    Over all companies shares are means, and the proof is that of the company that fared worst. Raises
-    FeaturesNotBuilt before the first dbt build.
-    """
-    query = sql.SQL(
-        """
-        select feature, min(label) as label, min(family) as family, min(model_name) as model_name,
-            avg(share_missing) as share_missing,
-            avg(share_missing_on_newest_date) as share_missing_on_newest_date,
-            min(first_date_available) as first_date_available,
-            bool_and(is_proven) as is_proven,
-            sum(proof_rows_compared)::bigint as proof_rows_compared,
-            sum(proof_rows_differing)::bigint as proof_rows_differing,
-            min(proof_date) as proof_date
-        from {}
-        where company_id = %(company_id)s or (%(company_id)s::int is null and not starts_with(feature, 'attribute_'))
-        group by feature
-        """
-    ).format(relations.FEATURE_CATALOGUE.identifier)
-    try:
-        with conn.cursor(row_factory=class_row(CatalogueRow)) as cursor:
-            return cursor.execute(query, {"company_id": company_id}).fetchall()
-    except psycopg.errors.UndefinedTable:
-        raise FeaturesNotBuilt(f"{relations.FEATURE_CATALOGUE} does not exist yet.") from None
 
 
 def attribute_feature(attribute: CustomAttribute) -> str:
@@ -143,6 +108,24 @@ def labelled_rows(
     """
     query = _query(_LABELLED, task, task.matrix, features, attributes, companies=list(company_ids))
     return within_bounds(read_arrow(warehouse, query, role=Role.ml))
+
+
+def outcomes_after(
+    conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, after: date
+) -> list[tuple[date, int, int]]:
+    """Each later date whose labels are mature: the date, the entities asked about, and those with the outcome.
+
+    The rows counted are those of `labelled_rows`.
+    """
+    query = sql.SQL(_OUTCOMES).format(
+        matrix=task.matrix.identifier,
+        labels=task.labels.identifier,
+        label=sql.Identifier(task.label),
+        entity=sql.Identifier(task.contract.entity_id),
+        company=company_id,
+        after=after,
+    )
+    return conn.execute(query).fetchall()
 
 
 def rows_at(

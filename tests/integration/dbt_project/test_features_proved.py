@@ -30,8 +30,9 @@ from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import get_company
 from warehouse.connection import Warehouse
+from warehouse.prediction.feature_catalogue import read_catalogue
 from warehouse.prediction.feature_proofs import compare_with_stored
-from warehouse.prediction.feature_store import FeaturesNotBuilt, read_catalogue
+from warehouse.prediction.feature_store import FeaturesNotBuilt
 from warehouse.publication.holds import hold
 from warehouse.relations import Relation
 from warehouse.settings import Settings

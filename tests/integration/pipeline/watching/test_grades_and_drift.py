@@ -292,6 +292,35 @@ def test_drift_is_measured_once_a_day_against_what_the_champion_learned_from_and
         churn("drift", "--company", "acem")
 
 
+def test_the_base_rate_is_watched_as_soon_as_outcomes_mature(
+    warehouse: Warehouse, company: Company, trained: tuple[ModelRegistry, Trainer]
+) -> None:
+    registry, _ = trained
+    month_later = datetime(2026, 5, 1, 6, tzinfo=UTC)
+    with warehouse.connect() as conn:
+        conn.execute(
+            "insert into features.churn_feature_matrix select company_id, customer_id, %s,"
+            " days_since_last_payment, revenue_90d, custom_attributes, feature_version"
+            " from features.churn_feature_matrix where as_of_date = %s",
+            [month_later.date(), NOW.date()],
+        )
+    before = measure_company(warehouse, registry, CHURN, company, NOW)
+    assert not before.base_rate_is_drifted
+    with warehouse.connect() as conn:
+        conn.execute(
+            "update features.churn_labels set is_mature = true, is_churned = right(customer_id, 1) < '4'"
+            " where as_of_date = %s",
+            [NOW.date()],
+        )
+    after = measure_company(warehouse, registry, CHURN, company, month_later)
+    assert (after.drifted, after.is_drifted, after.base_rate_is_drifted) == (0, False, True)
+    with warehouse.connect(Role.ml) as conn:
+        faults = drifted_companies(conn, "churn").faults
+    assert re.fullmatch(
+        r"2026-05-01: no feature drifted; the base rate is 40\.0% at 2026-04-01, \d+\.\d% in training", faults["acme"]
+    )
+
+
 def test_a_model_is_trained_anew_by_drift_by_grades_and_by_age_but_not_too_often_nor_from_an_outage(
     warehouse: Warehouse, company: Company, trained: tuple[ModelRegistry, Trainer]
 ) -> None:
