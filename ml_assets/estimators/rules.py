@@ -5,7 +5,7 @@ starts from a belief and moves from it as far as the outcomes carry, even if the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -69,6 +69,11 @@ class BinnedRule:
         """Mean log loss of its margins, from a logarithm per bin instead of one per row."""
         bins, log_odds = self._bins(matrix[:, self.position]), np.array(self.log_odds)
         return float((np.logaddexp(0.0, log_odds)[bins] - outcomes * log_odds[bins]).mean())
+
+    def levelled_out(self, rate: float) -> "BinnedRule":
+        """The same rule with one rate, in (0, 1), in every bin."""
+        log_odds = float(np.log(rate / (1 - rate)))
+        return replace(self, log_odds=(log_odds,) * len(self.log_odds), bias=log_odds)
 
     def _bins(self, column: FloatArray) -> np.ndarray:
         return _bins(column, self.edges, len(self.log_odds))

@@ -6,7 +6,7 @@ Whether what was chosen replaces the model that publishes today belongs in `cham
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from ml_assets.model.calibrate import (
 from ml_assets.model.explain import bound_log_odds, probabilities_of
 from ml_assets.task import Gate, PredictionTask
 from ml_assets.training.lessons import Lessons, Rows
+from ml_assets.training.promotion import paired_loss_interval
 from ml_assets.training.splits import TimeSplit, rows_on
 
 RULE = "rule"
@@ -90,7 +91,23 @@ def fit_candidates(
         fitted[name] = replace(candidate, metrics=metrics)
     if RULE not in fitted:
         raise FrameError(f"not even the rule could be fitted: {failed[RULE]}")
+    fitted[RULE] = _not_worse_than_constant(fitted[RULE], rows, lessons, split)
     return fitted, failed
+
+
+def _not_worse_than_constant(rule: Candidate, rows: Rows, lessons: Lessons, split: TimeSplit) -> Candidate:
+    """The rule, or the share of outcomes of all earlier rows where the rule is surely worse than that."""
+    if not is_worse_than_constant(rule, rows, split, lessons.seed):
+        return rule
+    test = rows_on(rows.dates, split.test)
+    estimator = cast(BinnedRule, rule.estimator).levelled_out(_earlier_share(rows, split))
+    flat = replace(
+        rule,
+        estimator=estimator,
+        calibrator=identity("the rule is surely worse than a constant on the test rows: the constant is published"),
+        test_margins=estimator.margins(lessons.last.matrix[test]),
+    )
+    return replace(flat, metrics=judge(flat.test_probabilities, rows, test, lessons.seed))
 
 
 def _fit(
@@ -151,14 +168,26 @@ def calibrator_with_range(candidate: Candidate, rows: Rows, split: TimeSplit, se
 
 def base_rate_metrics(rows: Rows, split: TimeSplit) -> Metrics:
     """What saying the share of outcomes of all earlier rows would give on the test rows."""
-    seen = rows_on(rows.dates, (*split.fit, *split.calibrate))
     test = rows_on(rows.dates, split.test)
-    constant = np.full(int(test.sum()), rows.outcomes[seen].mean())
-    return evaluate(constant, rows.outcomes[test])
+    return evaluate(np.full(int(test.sum()), _earlier_share(rows, split)), rows.outcomes[test])
+
+
+def is_worse_than_constant(candidate: Candidate, rows: Rows, split: TimeSplit, seed: int) -> bool:
+    """Whether saying the share of outcomes of all earlier rows has less log loss on the test rows, beyond chance."""
+    test = rows_on(rows.dates, split.test)
+    constant = np.full(int(test.sum()), _earlier_share(rows, split))
+    _, _, high = paired_loss_interval(
+        candidate.test_probabilities, constant, rows.outcomes[test], rows.entities[test], seed=seed
+    )
+    return high < 0
+
+
+def _earlier_share(rows: Rows, split: TimeSplit) -> float:
+    return float(rows.outcomes[rows_on(rows.dates, (*split.fit, *split.calibrate))].mean())
 
 
 def choose(
-    candidates: dict[str, Candidate], rows: Rows, split: TimeSplit, task: PredictionTask
+    candidates: dict[str, Candidate], rows: Rows, split: TimeSplit, task: PredictionTask, seed: int
 ) -> tuple[str, dict[str, Any]]:
     """The best candidate on the calibration rows, or one near it (see `_pick_near`), if it passes the gate."""
     names = [name for name in candidates if name != RULE]
@@ -171,7 +200,12 @@ def choose(
         losses = {name: candidates[name].metrics["log_loss"] for name in names}
     best = min(names, key=lambda name: _or_infinity(losses[name]))
     picked = _pick_near(best, names, candidates, rows.entities[rows_on(rows.dates, split.calibrate)])
-    gate = judge_gate(candidates[picked].metrics, candidates[RULE].metrics, task.gate)
+    gate = judge_gate(
+        candidates[picked].metrics,
+        candidates[RULE].metrics,
+        task.gate,
+        is_worse_than_constant=is_worse_than_constant(candidates[picked], rows, split, seed),
+    )
     decision: dict[str, Any] = {
         "candidate": picked,
         "candidate_chosen_on": chosen_on,
@@ -215,10 +249,11 @@ def _standard_error(values: FloatArray, entities: np.ndarray) -> float:
     return float(np.sqrt((sums**2).sum()) / len(values))
 
 
-def judge_gate(candidate: Metrics, rule: Metrics, gate: Gate) -> dict[str, Any]:
+def judge_gate(candidate: Metrics, rule: Metrics, gate: Gate, *, is_worse_than_constant: bool) -> dict[str, Any]:
     """Whether a candidate beats the rule by log loss or average precision on the same rows, with figures.
 
-    And is told from chance: one whose AUC's interval reaches down to 0.5 may rank no better than a coin.
+    And is told from chance: one whose AUC's interval reaches down to 0.5 may rank no better than a coin. And is not
+    surely worse than a constant: who ranks well may still promise what does not come.
     """
     loss_gain = _difference(rule["log_loss"], candidate["log_loss"])
     precision_gain = _difference(candidate["average_precision"], rule["average_precision"])
@@ -233,8 +268,9 @@ def judge_gate(candidate: Metrics, rule: Metrics, gate: Gate) -> dict[str, Any]:
     auc_low = candidate["auc_low"]
     is_told_from_chance = auc_low is not None and auc_low > CHANCE
     return {
-        "passed": bool(passed_by) and is_told_from_chance,
+        "passed": bool(passed_by) and is_told_from_chance and not is_worse_than_constant,
         "passed_by": passed_by,
+        "is_worse_than_constant": is_worse_than_constant,
         "is_told_from_chance": is_told_from_chance,
         "log_loss_gain": loss_gain,
         "average_precision_gain": precision_gain,

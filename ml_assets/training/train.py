@@ -118,7 +118,7 @@ def train(
     encoder = lessons.last.encoder
     settings, searched = _search(rows, lessons.first, split, task, horizon_days, budget)
     candidates, failed = fit_candidates(rows, lessons, split, task, settings)
-    chosen, decision = choose(candidates, rows, split, task)
+    chosen, decision = choose(candidates, rows, split, task, seed)
     decision["failed"] = failed
     decision["features"] = selection.record(features)
     if searched:

@@ -199,17 +199,49 @@ def test_the_gate_opens_by_either_measure_and_not_by_equality() -> None:
         ("log_loss", {"log_loss": 0.19, "average_precision": 0.05}),
         ("average_precision", {"log_loss": 0.3, "average_precision": 0.2}),
     ):
-        gate = judge_gate({**rule, **better}, rule, Gate())
+        gate = judge_gate({**rule, **better}, rule, Gate(), is_worse_than_constant=False)
         assert (gate["passed"], gate["passed_by"]) == (True, [measure])
-    assert judge_gate(dict(rule), rule, Gate())["passed"] is False
-    assert judge_gate({**rule, "log_loss": 0.19, "average_precision": None}, rule, Gate(0.05))["passed"] is False
+    same = judge_gate(dict(rule), rule, Gate(), is_worse_than_constant=False)
+    assert same["passed"] is False
+    little = {**rule, "log_loss": 0.19, "average_precision": None}
+    assert judge_gate(little, rule, Gate(0.05), is_worse_than_constant=False)["passed"] is False
 
 
 @pytest.mark.parametrize("auc_low", [0.5, 0.41, None])
 def test_the_gate_stays_shut_for_a_candidate_that_may_be_a_coin(auc_low: float | None) -> None:
     rule = {"log_loss": 0.2, "average_precision": 0.1, "auc_low": 0.4}
-    gate = judge_gate({"log_loss": 0.19, "average_precision": 0.2, "auc_low": auc_low}, rule, Gate())
+    candidate = {"log_loss": 0.19, "average_precision": 0.2, "auc_low": auc_low}
+    gate = judge_gate(candidate, rule, Gate(), is_worse_than_constant=False)
     assert (gate["passed"], gate["is_told_from_chance"]) == (False, False)
+
+
+def _less_telling(share: float) -> pd.DataFrame:
+    """Behaviour told much, and in the last months of but this share of the customers: who ranks them is too sure."""
+    frame = simulate(3000, 14, rate=0.15, signal=4.0, seed=2)
+    random = np.random.default_rng(3)
+    last = frame["as_of_date"].isin(np.sort(frame["as_of_date"].unique())[-2:])
+    by_chance = random.random(len(frame)) < frame.loc[last, "outcome"].mean()
+    still_told = random.random(len(frame)) < share
+    return frame.assign(outcome=np.where(last & ~still_told, by_chance, frame["outcome"]))
+
+
+def test_a_good_order_does_not_publish_what_is_surely_worse_than_a_constant() -> None:
+    training = train(_less_telling(0.45), FEATURES, TASK, **ONE_THREAD)
+    gate = training.decision["gate"]
+    assert gate["passed_by"] == ["average_precision"]
+    assert gate["is_told_from_chance"]
+    assert gate["is_worse_than_constant"]
+    assert training.decision["chosen"] == "rule"
+
+
+def test_a_rule_that_is_surely_worse_than_a_constant_is_the_constant() -> None:
+    frame = _less_telling(0.0)
+    training = train(frame, FEATURES, TASK, **ONE_THREAD)
+    assert training.evaluations["rule"]["log_loss"] == pytest.approx(training.evaluations["base_rate"]["log_loss"])
+    scores = training.model.score(frame.head(100))
+    assert np.ptp(scores.probability) == 0
+    assert scores.contributions is not None
+    assert not scores.contributions.to_numpy().any()
 
 
 def test_where_no_feature_tells_anything_the_rule_publishes() -> None:
