@@ -13,7 +13,7 @@ from ml_assets.task import PredictionTask
 from ml_assets.training.choosing import RULE, judge
 from ml_assets.training.lessons import Rows
 from ml_assets.training.promotion import Judged, judge_promotion
-from ml_assets.training.splits import TimeSplit, rows_on
+from ml_assets.training.splits import TimeSplit
 
 CHAMPION = "champion"
 Status = Literal["promoted", "kept_champion", "too_few_outcomes"]
@@ -49,7 +49,7 @@ def compare_with_champion(
             f"and the matrix is of version {model.facts.feature_version}",
         }
         return "promoted"
-    test = rows_on(rows.dates, split.test)
+    test = rows.of(split, "test")
     unseen = test & _not_seen_by(champion, rows.dates)
     same = unseen if 0 < rows.outcomes[unseen].sum() < unseen.sum() else test
     frame = rows.frame[same]

@@ -29,7 +29,7 @@ from ml_assets.model.explain import bound_log_odds, probabilities_of
 from ml_assets.task import Gate, PredictionTask
 from ml_assets.training.lessons import Lessons, Rows
 from ml_assets.training.promotion import paired_loss_interval
-from ml_assets.training.splits import TimeSplit, rows_on
+from ml_assets.training.splits import TimeSplit
 
 RULE = "rule"
 BASE_RATE = "base_rate"
@@ -77,7 +77,7 @@ def fit_candidates(
     rows: Rows, lessons: Lessons, split: TimeSplit, task: PredictionTask, settings: Mapping[str, Settings]
 ) -> tuple[dict[str, Candidate], dict[str, str]]:
     """Every candidate that could be fitted, the rule last, and why the others could not."""
-    test = rows_on(rows.dates, split.test)
+    test = rows.of(split, "test")
     fitted: dict[str, Candidate] = {}
     failed: dict[str, str] = {}
     for name in (*task.candidates, RULE):
@@ -99,7 +99,7 @@ def _not_worse_than_constant(rule: Candidate, rows: Rows, lessons: Lessons, spli
     """The rule, or the share of outcomes of all earlier rows where the rule is surely worse than that."""
     if not is_worse_than_constant(rule, rows, split, lessons.seed):
         return rule
-    test = rows_on(rows.dates, split.test)
+    test = rows.of(split, "test")
     estimator = cast(BinnedRule, rule.estimator).levelled_out(_earlier_share(rows, split))
     flat = replace(
         rule,
@@ -138,7 +138,7 @@ def calibrated(first: Estimator, last: Estimator, rows: Rows, lessons: Lessons, 
     The slope that the first fit's margins need there is given to the last one's, unless on the test rows those are
     better calibrated as they are.
     """
-    calibrate, test = (rows_on(rows.dates, days) for days in (split.calibrate, split.test))
+    calibrate, test = rows.of(split, "calibrate"), rows.of(split, "test")
     later = last.margins(lessons.last.matrix[test])
     if not calibrate.any():
         return Candidate(first, last, identity(), later)
@@ -158,7 +158,7 @@ def judge(probabilities: FloatArray, rows: Rows, test: np.ndarray, seed: int) ->
 
 def calibrator_with_range(candidate: Candidate, rows: Rows, split: TimeSplit, seed: int) -> AffineCalibrator:
     """The calibrator with the spread of its line over the customers of the calibration rows, or of the test rows."""
-    held_out = rows_on(rows.dates, split.calibrate or split.test)
+    held_out = rows.of(split, "calibrate" if split.calibrate else "test")
     outcomes, entities = rows.outcomes[held_out], rows.entities[held_out]
     if candidate.calibration_rows is None:
         return with_range(candidate.calibrator, candidate.test_margins, outcomes, entities, seed)
@@ -168,13 +168,13 @@ def calibrator_with_range(candidate: Candidate, rows: Rows, split: TimeSplit, se
 
 def base_rate_metrics(rows: Rows, split: TimeSplit) -> Metrics:
     """What saying the share of outcomes of all earlier rows would give on the test rows."""
-    test = rows_on(rows.dates, split.test)
+    test = rows.of(split, "test")
     return evaluate(np.full(int(test.sum()), _earlier_share(rows, split)), rows.outcomes[test])
 
 
 def is_worse_than_constant(candidate: Candidate, rows: Rows, split: TimeSplit, seed: int) -> bool:
     """Whether saying the share of outcomes of all earlier rows has less log loss on the test rows, beyond chance."""
-    test = rows_on(rows.dates, split.test)
+    test = rows.of(split, "test")
     constant = np.full(int(test.sum()), _earlier_share(rows, split))
     _, _, high = paired_loss_interval(
         candidate.test_probabilities, constant, rows.outcomes[test], rows.entities[test], seed=seed
@@ -183,7 +183,7 @@ def is_worse_than_constant(candidate: Candidate, rows: Rows, split: TimeSplit, s
 
 
 def _earlier_share(rows: Rows, split: TimeSplit) -> float:
-    return float(rows.outcomes[rows_on(rows.dates, (*split.fit, *split.calibrate))].mean())
+    return float(rows.outcomes[rows.of(split, "fit", "calibrate")].mean())
 
 
 def choose(
@@ -199,7 +199,7 @@ def choose(
         chosen_on = "test rows, since there are no calibration dates"
         losses = {name: candidates[name].metrics["log_loss"] for name in names}
     best = min(names, key=lambda name: _or_infinity(losses[name]))
-    picked = _pick_near(best, names, candidates, rows.entities[rows_on(rows.dates, split.calibrate)])
+    picked = _pick_near(best, names, candidates, rows.entities[rows.of(split, "calibrate")])
     gate = judge_gate(
         candidates[picked].metrics,
         candidates[RULE].metrics,

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +24,12 @@ from ml_assets.frames import (
 from ml_assets.task import ENTITY_ID, OUTCOME, Feature, PredictionTask
 from ml_assets.training.feature_selection import Selection, select_features
 from ml_assets.training.splits import (
+    LEARNED,
+    Part,
     TimeSplit,
+    buckets_of,
     inner_split,
-    rows_on,
+    inner_split_by_entity,
 )
 
 
@@ -39,11 +41,16 @@ class Rows:
     outcomes: FloatArray
     dates: DateArray
     entities: np.ndarray
+    buckets: np.ndarray
+
+    def of(self, split: TimeSplit, *parts: Part) -> np.ndarray:
+        """Mask of the rows of these parts of a split, shape (rows,)."""
+        return split.mask(self.dates, self.buckets, *parts)
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What candidates are fitted on: the rows of some dates, and all rows encoded as those of these dates are."""
+    """What candidates are fitted on: the rows of some parts, and all rows encoded as those of these parts are."""
 
     encoder: FeatureEncoder
     matrix: FloatArray
@@ -62,7 +69,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Lessons:
-    """The fit dates', and the one that what publishes learns from; the same where there are no calibration dates."""
+    """The fit part's, and the one that what publishes learns from; the same where there are no calibration dates."""
 
     first: Lesson
     last: Lesson
@@ -106,7 +113,8 @@ def read_rows(frame: pd.DataFrame, task: PredictionTask) -> Rows:
     """The labelled rows of the frame; its entities are numbered, those of different companies differently."""
     labelled = labelled_rows(frame, task)
     entities = labelled.groupby(["company_id", ENTITY_ID], sort=False).ngroup().to_numpy()
-    return Rows(labelled, outcomes_of(labelled, task), as_of_dates(labelled), entities)
+    buckets = buckets_of(labelled["company_id"].to_numpy(), labelled[ENTITY_ID].to_numpy())
+    return Rows(labelled, outcomes_of(labelled, task), as_of_dates(labelled), entities, buckets)
 
 
 def check_fingerprint(actual: str, recorded: str) -> None:
@@ -122,11 +130,10 @@ def make_lessons(
     rows: Rows, features: Sequence[Feature], split: TimeSplit, horizon_days: int, seed: int, threads: int
 ) -> tuple[Lessons, Selection]:
     """The first lesson and the last, each with the features that stay, and what stayed in the last."""
-    first, selection = _selected(make_lesson(rows, features, split.fit, horizon_days, seed, threads))
+    first, selection = _selected(make_lesson(rows, features, split, ["fit"], horizon_days, seed, threads))
     if not split.calibrate:
         return Lessons(first, first), selection
-    days = (*split.fit, *split.calibrate)
-    last, selection = _selected(make_lesson(rows, features, days, horizon_days, seed, threads))
+    last, selection = _selected(make_lesson(rows, features, split, LEARNED, horizon_days, seed, threads))
     return Lessons(first, last), selection
 
 
@@ -136,12 +143,21 @@ def _selected(lesson: Lesson) -> tuple[Lesson, Selection]:
 
 
 def make_lesson(
-    rows: Rows, features: Sequence[Feature], days: tuple[date, ...], horizon_days: int, seed: int, threads: int
+    rows: Rows,
+    features: Sequence[Feature],
+    split: TimeSplit,
+    parts: Sequence[Part],
+    horizon_days: int,
+    seed: int,
+    threads: int,
 ) -> Lesson:
-    """What is learned from the rows of these days: all features, encoded by what those rows hold."""
-    learned = rows_on(rows.dates, days)
+    """What is learned from the rows of these parts: all features, encoded by what those rows hold."""
+    learned = rows.of(split, *parts)
     encoder = FeatureEncoder.fit(rows.frame[learned], features)
     matrix = encoder.encode(rows.frame)
     outcomes = rows.outcomes[learned]
-    inner = inner_split(rows.dates[learned], outcomes, horizon_days=horizon_days)
+    if split.mode == "by_entity":
+        inner = inner_split_by_entity(outcomes, rows.buckets[learned])
+    else:
+        inner = inner_split(rows.dates[learned], outcomes, horizon_days=horizon_days)
     return Lesson(encoder, matrix, learned, FitRows(matrix[learned], outcomes, encoder, inner, seed, threads))

@@ -3,18 +3,35 @@
 Between two parts lies a gap of one horizon: the label of a row at date d is decided in [d, d + horizon),
 so the last fit date plus the horizon must not reach past the first calibration date. Otherwise the model
 would have read outcomes of the days it is judged on.
+
+A calendar that is too short for that is no reason not to learn, where outcomes are many: then other entities of the
+same dates are held out, and the record says so.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from ml_assets.frames import DateArray, FloatArray
 from ml_assets.task import SplitSettings
 
 _INNER_SHARE = 0.25
+Mode = Literal["three_way", "two_way", "by_entity"]
+Part = Literal["fit", "calibrate", "test"]
+LEARNED: tuple[Part, ...] = ("fit", "calibrate")
+"""The parts that what is published has learned from."""
+
+BUCKETS = 10
+_BUCKETS_OF: Mapping[Part, tuple[int, ...]] = {
+    "fit": (0, 1, 2, 3, 4, 5),
+    "calibrate": (6, 7),
+    "test": (8, 9),
+}
+_INNER_BUCKETS = (4, 5)
 
 
 @dataclass(frozen=True)
@@ -28,14 +45,33 @@ class DateCounts:
 
 @dataclass(frozen=True)
 class TimeSplit:
-    """The dates of each part. `mode` two_way has no calibration dates: the history is too short for them."""
+    """The dates of each part. `mode` two_way has no calibration dates: the history is too short for them.
 
-    mode: Literal["three_way", "two_way"]
+    In mode by_entity all parts have the same dates, and each has entities of its own.
+    """
+
+    mode: Mode
     fit: tuple[date, ...]
     calibrate: tuple[date, ...]
     test: tuple[date, ...]
     unused: tuple[date, ...]
     note: str
+
+    def mask(self, dates: DateArray, buckets: np.ndarray, *parts: Part) -> np.ndarray:
+        """Which rows belong to any of these parts; `dates` and `buckets` (of their entities) have shape (rows,)."""
+        inside = np.zeros(len(dates), dtype=bool)
+        for part in parts:
+            rows = rows_on(dates, getattr(self, part))
+            inside |= rows & np.isin(buckets, _BUCKETS_OF[part]) if self.mode == "by_entity" else rows
+        return inside
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "TimeSplit":
+        """Read back what `describe` gave."""
+        fit, calibrate, test, unused = (
+            tuple(date.fromisoformat(day) for day in record[part]) for part in ("fit", "calibrate", "test", "unused")
+        )
+        return cls(record["mode"], fit, calibrate, test, unused, record["note"])
 
     def describe(self) -> dict[str, object]:
         """The split as JSON-ready values."""
@@ -130,6 +166,42 @@ def split_by_time(counts: list[DateCounts], *, horizon_days: int, settings: Spli
     )
 
 
+def split_by_entity(
+    dates: DateArray, outcomes: FloatArray, buckets: np.ndarray, settings: SplitSettings, *, entity: str
+) -> TimeSplit | NoSplit:
+    """Three parts of entities over all dates: six tenths to fit on, two to calibrate on and two to judge on.
+
+    `entity` is what people call one. What it cannot show is whether tomorrow is like today. `NoSplit` where a part
+    lacks outcomes.
+    """
+    days = tuple(day.item() for day in np.unique(dates))
+    note = (
+        f"too short a history to judge on later dates: fitted, calibrated and judged on different {entity}s of the "
+        "same time"
+    )
+    split = TimeSplit("by_entity", days, days, days, (), note)
+    for part in _BUCKETS_OF:
+        counts = count_by_date(*(values[split.mask(dates, buckets, part)] for values in (dates, outcomes)))
+        if not _is_enough(counts, settings):
+            return NoSplit(
+                f"the part to {part} holds fewer than {settings.minimum_outcomes} rows with, or without, the outcome"
+            )
+    return split
+
+
+def buckets_of(company_ids: np.ndarray, entity_ids: np.ndarray) -> np.ndarray:
+    """In which of ten parts an entity stands, shape (rows,): by its id alone, so the same at each training."""
+    keys = pd.Series(company_ids).astype(str) + "/" + pd.Series(entity_ids).astype(str)
+    hashed = pd.util.hash_array(keys.to_numpy(dtype=object), categorize=True)
+    return np.asarray(hashed % BUCKETS)
+
+
+def inner_split_by_entity(outcomes: FloatArray, buckets: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """`inner_split` for fit rows of mode by_entity: some of the fit entities and the others."""
+    late = np.isin(buckets, _INNER_BUCKETS)
+    return _both_classes(~late, late, outcomes)
+
+
 def inner_split(dates: DateArray, outcomes: FloatArray, *, horizon_days: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Masks of an earlier and a later part of the fit rows, for choosing a model's size; None when too short.
 
@@ -141,6 +213,10 @@ def inner_split(dates: DateArray, outcomes: FloatArray, *, horizon_days: int) ->
     first_late = days[-max(1, int(len(days) * _INNER_SHARE))]
     late = dates >= first_late
     early = dates + np.timedelta64(horizon_days, "D") <= first_late
+    return _both_classes(early, late, outcomes)
+
+
+def _both_classes(early: np.ndarray, late: np.ndarray, outcomes: FloatArray) -> tuple[np.ndarray, np.ndarray] | None:
     enough = all(part.any() and 0 < outcomes[part].sum() < part.sum() for part in (early, late))
     return (early, late) if enough else None
 
@@ -171,7 +247,7 @@ def _is_enough(days: list[DateCounts], settings: SplitSettings) -> bool:
 
 
 def _split(
-    mode: Literal["three_way", "two_way"],
+    mode: Mode,
     days: list[DateCounts],
     fit: list[DateCounts],
     calibrate: list[DateCounts],

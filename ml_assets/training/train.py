@@ -9,7 +9,7 @@ The whole of it is a function of its arguments: same frame, seed and threads, sa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date, datetime
+from datetime import datetime
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -52,7 +52,15 @@ from ml_assets.training.lessons import (
 )
 from ml_assets.training.promotion import paired_loss_interval
 from ml_assets.training.search import SearchBudget, search
-from ml_assets.training.splits import NoSplit, TimeSplit, count_by_date, rolling_folds, rows_on, split_by_time
+from ml_assets.training.splits import (
+    LEARNED,
+    NoSplit,
+    TimeSplit,
+    count_by_date,
+    rolling_folds,
+    split_by_entity,
+    split_by_time,
+)
 
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "lightgbm", "optuna")
 _DRIVER_ROWS = 1_000
@@ -103,7 +111,7 @@ def train(
     check_input(frame, features, task, horizon_days)
     rows = read_rows(frame, task)
     counts = count_outcomes(frame, task)
-    split = split_by_time(count_by_date(rows.dates, rows.outcomes), horizon_days=horizon_days, settings=task.split)
+    split = _split(rows, task, horizon_days)
     if isinstance(split, NoSplit):
         return train_rule(
             frame,
@@ -173,9 +181,10 @@ def repeat(model: TrainedModel, split: Mapping[str, Any], frame: pd.DataFrame, t
         )
         check_fingerprint(again.facts.fingerprint, facts.fingerprint)
         return again
-    days = tuple(date.fromisoformat(day) for part in ("fit", "calibrate") for day in split[part])
-    check_fingerprint(fingerprint(rows.frame[rows_on(rows.dates, days)], features, task), facts.fingerprint)
-    lesson = make_lesson(rows, features, days, facts.horizon_days, facts.seed, facts.threads)
+    recorded = TimeSplit.from_record(split)
+    seen = rows.of(recorded, *LEARNED)
+    check_fingerprint(fingerprint(rows.frame[seen], features, task), facts.fingerprint)
+    lesson = make_lesson(rows, features, recorded, LEARNED, facts.horizon_days, facts.seed, facts.threads)
     estimator = fit_candidate(model.estimator.kind, lesson.fit_rows, model.estimator.settings())
     return replace(model, estimator=estimator, encoder=lesson.encoder)
 
@@ -247,6 +256,16 @@ def fit_rule(
     )
 
 
+def _split(rows: Rows, task: PredictionTask, horizon_days: int) -> TimeSplit | NoSplit:
+    """By time, and where the history is too short for that by entity; why neither, where outcomes are too few."""
+    counts = count_by_date(rows.dates, rows.outcomes)
+    by_time = split_by_time(counts, horizon_days=horizon_days, settings=task.split)
+    if isinstance(by_time, TimeSplit):
+        return by_time
+    by_entity = split_by_entity(rows.dates, rows.outcomes, rows.buckets, task.split, entity=task.entity)
+    return by_entity if isinstance(by_entity, TimeSplit) else NoSplit(f"{by_time.reason}; {by_entity.reason}")
+
+
 def _search(
     rows: Rows,
     lesson: Lesson,
@@ -258,7 +277,7 @@ def _search(
     """Settings by candidate and the search's record; both empty without a budget or without folds."""
     if budget is None:
         return {}, {}
-    fit = rows_on(rows.dates, split.fit)
+    fit = rows.of(split, "fit")
     folds = rolling_folds(rows.dates[fit], rows.outcomes[fit], horizon_days=horizon_days)
     if not folds:
         return {}, {"folds": [], "note": "too short a history for folds: the settings are the defaults"}
@@ -276,7 +295,7 @@ def _report(
     task: PredictionTask,
 ) -> dict[str, Any]:
     """What a model card shows besides the metrics; the weights of features come from at most _DRIVER_ROWS test rows."""
-    test = rows_on(rows.dates, split.test)
+    test = rows.of(split, "test")
     some = np.flatnonzero(test)[:: max(1, int(test.sum()) // _DRIVER_ROWS)][:_DRIVER_ROWS]
     parts, _ = chosen.estimator.parts(lessons.last.matrix[some])
     probabilities = chosen.test_probabilities
@@ -306,7 +325,7 @@ def _judge_shallower(
     settings = shallower(chosen.estimator.settings())
     if settings is None:
         return None
-    test = rows_on(rows.dates, split.test)
+    test = rows.of(split, "test")
     first = fit_candidate(chosen.estimator.kind, lessons.first.fit_rows, settings)
     estimator = fit_again(first, lessons)
     other = calibrated(first, estimator, rows, lessons, split).test_probabilities
@@ -335,7 +354,7 @@ def _facts(
 ) -> TrainingFacts:
     used = np.ones(len(rows.dates), dtype=bool)
     if split is not None:
-        used = rows_on(rows.dates, (*split.fit, *split.calibrate))
+        used = rows.of(split, *LEARNED)
     return TrainingFacts(
         trained_at=trained_at,
         horizon_days=horizon_days,

@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_assets.task import SplitSettings
-from ml_assets.training.splits import DateCounts, NoSplit, TimeSplit, count_by_date, inner_split, rows_on, split_by_time
+from ml_assets.training.splits import (
+    DateCounts,
+    NoSplit,
+    Part,
+    TimeSplit,
+    buckets_of,
+    count_by_date,
+    inner_split,
+    rows_on,
+    split_by_entity,
+    split_by_time,
+)
 from tests.unit.ml_assets.ml_world import month_starts
 
 SETTINGS = SplitSettings()
@@ -98,3 +109,40 @@ def test_dates_are_counted_and_found_again() -> None:
     counts = count_by_date(dates, np.array([1.0, 0.0, 1.0]))
     assert counts == [DateCounts(date(2025, 1, 1), 2, 1), DateCounts(date(2025, 2, 1), 1, 1)]
     assert rows_on(dates, (date(2025, 1, 1),)).tolist() == [False, True, True]
+
+
+def _dates(entities: int, months: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Dates, outcomes of a fifth and buckets of entities that stay for all months."""
+    dates = np.repeat(np.array(month_starts(months), dtype="datetime64[D]"), entities)
+    ids = np.tile(np.arange(entities), months)
+    return dates, (ids % 5 == 0).astype(float), buckets_of(np.ones(len(ids), dtype=int), ids)
+
+
+@given(st.integers(200, 900), st.integers(1, 6))
+@settings(max_examples=25, deadline=None)
+def test_by_entity_nobody_stands_in_two_parts_and_everybody_in_one(entities: int, months: int) -> None:
+    dates, outcomes, buckets = _dates(entities, months)
+    split = split_by_entity(dates, outcomes, buckets, SETTINGS, entity="customer")
+    if isinstance(split, NoSplit):
+        return
+    parts: tuple[Part, ...] = ("fit", "calibrate", "test")
+    masks = [split.mask(dates, buckets, part) for part in parts]
+    assert (np.sum(masks, axis=0) == 1).all()
+    ids = np.tile(np.arange(entities), months)
+    assert not {*ids[masks[0]]} & {*ids[masks[1]]}
+    assert not {*ids[masks[0] | masks[1]]} & {*ids[masks[2]]}
+    assert (split.mask(dates, buckets, *parts)).all()
+    assert TimeSplit.from_record(split.describe()) == split
+
+
+def test_by_entity_a_part_without_outcomes_is_no_split() -> None:
+    dates, outcomes, buckets = _dates(40, 2)
+    split = split_by_entity(dates, outcomes, buckets, SETTINGS, entity="customer")
+    assert isinstance(split, NoSplit)
+    assert "the part to" in split.reason
+
+
+def test_where_an_entity_stands_depends_on_its_id_alone() -> None:
+    assert buckets_of(np.array([1, 1, 2]), np.array(["a", "b", "a"])).tolist() == [9, 0, 8]
+    many = buckets_of(np.ones(10_000, dtype=int), np.arange(10_000))
+    assert np.bincount(many).min() > 850

@@ -14,7 +14,7 @@ from ml_assets.model.trained import TrainedModel
 from ml_assets.task import Feature, Gate
 from ml_assets.training.choosing import judge_gate
 from ml_assets.training.lessons import fingerprint
-from ml_assets.training.train import TrainingResult, train, train_rule
+from ml_assets.training.train import TrainingResult, repeat, train, train_rule
 from tests.unit.ml_assets.ml_world import CHURN, FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 
 ARGUMENTS: dict[str, Any] = {"horizon_days": HORIZON_DAYS, "trained_at": TRAINED_AT}
@@ -248,6 +248,18 @@ def test_where_no_feature_tells_anything_the_rule_publishes() -> None:
     training = train(simulate(600, 12, rate=0.08, signal=0.0, seed=5), FEATURES, TASK, **ONE_THREAD)
     assert (training.decision["chosen"], training.model.rung) == ("rule", "rule")
     assert training.decision["gate"]["passed_by"], "by its gains alone the candidate would have passed"
+
+
+def test_a_calendar_shorter_than_the_horizon_is_judged_on_other_customers_of_the_same_time() -> None:
+    frame = simulate(1500, 6, rate=0.1, seed=3)
+    training = train(frame, FEATURES, TASK, **{**ONE_THREAD, "horizon_days": 180})
+    assert training.split["mode"] == "by_entity"
+    assert "different customers of the same time" in str(training.split["note"])
+    assert (training.decision["chosen"] != "rule", training.model.rung) == (True, "own_model")
+    evaluation = training.evaluations[training.decision["chosen"]]
+    assert (evaluation["auc_low"] or 0) > 0.6
+    again = repeat(training.model, training.split, frame, TASK)
+    assert (again.score(frame).probability == training.model.score(frame).probability).all()
 
 
 def test_a_short_history_trains_without_calibration_and_says_so() -> None:
