@@ -52,10 +52,7 @@ def limits_of(result: TrainingResult) -> list[str]:
     judged = (result.evaluations.get(str(result.decision.get("chosen"))) or {}).get("outcomes")
     if judged is not None and judged < _FEW_OUTCOMES:
         limits.append(f"It was judged on {judged:.0f} outcomes: small differences between candidates are noise.")
-    if result.split.get("mode") != "three_way":
-        limits.append(f"Its calibration is not fitted: {result.split.get('note')}.")
-    else:
-        limits.append("It has not learned from the dates that it was judged on, the newest of all.")
+    limits.append(_limit_of_split(result.split))
     if result.model.rung == "pooled_model":
         limits.append("It is shared by several companies, and calibrated to all of them together.")
     limits.append(_describe_shape(result.report))
@@ -72,6 +69,16 @@ def _describe_shape(report: Mapping[str, Any]) -> str:
         f"would change by {shallower['log_loss_lost']:+.4f} ({shallower['log_loss_lost_low']:+.4f} to "
         f"{shallower['log_loss_lost_high']:+.4f}; more is worse); its AUC would be {_number(shallower['auc'])}."
     )
+
+
+def _limit_of_split(split: Mapping[str, Any]) -> str:
+    match split.get("mode"):
+        case "three_way":
+            return "It has not learned from the dates that it was judged on, the newest of all."
+        case "by_entity":
+            return f"Nothing shows yet whether tomorrow is like today: {split['note']}."
+        case _:
+            return f"Its calibration is not fitted: {split.get('note')}."
 
 
 def _verdict(result: TrainingResult) -> str:
