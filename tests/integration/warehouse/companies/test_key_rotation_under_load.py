@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,8 @@ def stand_in() -> Iterator[StandIn]:
 def company(add_company: Callable[..., Company], keys: tuple[Settings, Settings], stand_in: StandIn) -> Company:
     secret = encrypt_secret(API_KEY, keys[0], "acme")
     connection: dict[str, Any] = {"base_url": stand_in.url, "api_key": secret, "page_size": 5}
-    return add_company(
-        "acme", connector="habari_api", connector_settings=connection, entities=["customers", "payments"]
-    )
+    entities = ["customers", "payments"]
+    return add_company("acme", connector="habari_api", connector_settings=connection, entities=entities)
 
 
 def sync(warehouse: Warehouse, settings: Settings, results: list[LoadResult]) -> None:
@@ -110,21 +110,10 @@ def test_thirty_rotations_beside_ten_syncs_disturb_neither(
 
 
 def concurrently(first: Callable[[], object], second: Callable[[], object]) -> list[BaseException]:
-    """Run both at once, the second after the first has begun; returns what they raised."""
-    raised: list[BaseException] = []
-
-    def kept(work: Callable[[], object]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            raised.append(error)
-
-    threads = [threading.Thread(target=kept, args=(work,)) for work in (first, second)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return raised
+    """Run both at once; returns what they raised."""
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(work) for work in (first, second)]
+    return [error for run in runs if (error := run.exception())]
 
 
 @pytest.mark.parametrize("rotation_begins", [True, False])
