@@ -44,7 +44,7 @@ _SETTABLE: LiteralString = "select name from unnest(%s::text[]) as name where ha
 def ensure_unliftable(connection: Connection, login: str) -> None:
     """Give a login those of the limits that the connected owner may set, where it has others.
 
-    What is missing, `warehouse.role_check` tells.
+    What is missing, `left_open_by_server` tells.
     """
     row = connection.execute("select coalesce(rolconfig, '{}') from pg_roles where rolname = %s", [login]).fetchone()
     if row is None:
@@ -88,7 +88,10 @@ _LEFT_OPEN: LiteralString = """
 
 
 def left_open_by_server(connection: Connection) -> list[str]:
-    """One line for each limit of companies' logins that only a superuser can set and nobody has; empty is well."""
+    """One line for each limit of companies' logins that only a superuser can set and nobody has; empty is well.
+
+    `churn migrate` tells it, and no daily check: a hosted Postgres may have nobody who could mend it.
+    """
     asked = {
         "names": [*UNLIFTABLE],
         "settings": [*UNLIFTABLE.values()],

@@ -12,7 +12,6 @@ from typing import Any, LiteralString
 import psycopg
 
 from warehouse import relations
-from warehouse.login_limits import left_open_by_server
 from warehouse.roles import (
     COMPANY_ROLES,
     METABASE_LOGIN,
@@ -101,7 +100,7 @@ def roles_out_of_order(connection: Connection) -> list[str]:
 
     The service roles, Metabase's login and every login of the registry's companies are looked at: attributes, groups,
     who else is a member of them, and what a login owns or may by itself. Relations that are open to all companies, and
-    policies that show a company more than its own rows, are named too, and limits that the server does not keep.
+    policies that show a company more than its own rows, are named too.
     """
     companies = [company for (company,) in connection.execute(relations.compose("select company_id from {companies}"))]
     groups_of = _groups_of(companies)
@@ -121,7 +120,6 @@ def roles_out_of_order(connection: Connection) -> list[str]:
         *_at_home_elsewhere(connection, asked),
         *_with_wide_policies(connection, asked),
         *(f"{name} is open to all companies" for name in relations_open_to_all_companies(connection)),
-        *left_open_by_server(connection),
     ]
 
 

@@ -8,13 +8,19 @@ from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 
+import dagster as dg
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from typer.testing import CliRunner
 
+from orchestration import automation
+from orchestration.cli import main as cli
+from orchestration.resources import WarehouseResource
 from tests.conftest import TestServer
 from tests.integration.company_ids import take_ids_of_no_other_test
+from warehouse import session_watch
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.embedded.server import EmbeddedServer
@@ -144,6 +150,36 @@ def test_a_transaction_that_is_kept_open_is_ended_and_told(warehouse: Warehouse,
     assert is_over(keeping)
     assert working.execute("select 1").fetchone() == (1,)
     assert syncing.execute("select 1").fetchone() == (1,)
+
+
+def test_the_daemon_looks_every_minute_and_says_what_it_ended(
+    warehouse: Warehouse, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensor = automation.end_overstaying_sessions
+    assert (sensor.minimum_interval_seconds, sensor.default_status.name) == (60, "RUNNING")
+    assert sensor in automation.SENSORS
+    keeping = connect()
+    keeping.execute("begin; select")
+    monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
+    monkeypatch.setattr(session_watch.end_overstaying_sessions, "__defaults__", (timedelta(0), 1))
+    with dg.build_sensor_context(resources={"warehouse": WarehouseResource()}) as context:
+        told = sensor(context)
+    assert f"process {keeping.info.backend_pid} of {keeping.info.user}" in told.skip_message
+    assert is_over(keeping)
+
+
+def test_migrating_tells_of_a_limit_that_is_missing(
+    warehouse: Warehouse, company: Company, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: TestServer
+) -> None:
+    monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
+    monkeypatch.setenv("CHURN_HOME", str(tmp_path))
+    monkeypatch.setattr("pipeline.features.dbt.prepare_manifest", lambda _: None)
+    with warehouse.connect() as owner:
+        database = owner.info.dbname
+    with psycopg.connect(postgres.server.url(database=database, superuser=True)) as administrator:
+        administrator.execute("grant execute on function pg_notify to public")
+    migrated = CliRunner().invoke(cli.app, ["migrate"])
+    assert "every login may call pg_notify" in migrated.output.replace("\n", " ")
 
 
 def test_while_the_queue_fills_up_no_transaction_of_a_company_keeps_it_full(
