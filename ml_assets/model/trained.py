@@ -183,4 +183,6 @@ def _calibrator(fields: dict[str, Any]) -> AffineCalibrator:
 
 
 def _facts(fields: dict[str, Any]) -> TrainingFacts:
-    return TrainingFacts(**{**fields, "trained_at": datetime.fromisoformat(fields["trained_at"])})
+    by_company = {company: tuple(counts) for company, counts in fields.get("by_company", {}).items()}
+    trained_at = datetime.fromisoformat(fields["trained_at"])
+    return TrainingFacts(**{**fields, "trained_at": trained_at, "by_company": by_company})
