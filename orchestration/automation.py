@@ -8,6 +8,7 @@ import dagster as dg
 from orchestration import keys, partitions
 from orchestration.resources import WarehouseResource
 from pipeline.prediction.tasks import CONTRACTS, TASKS
+from warehouse import session_watch
 from warehouse.companies.registry import list_companies
 from warehouse.logs.operations import companies_without_scores, record_run
 
@@ -226,7 +227,19 @@ def log_succeeded_runs(context: dg.RunStatusSensorContext, warehouse: WarehouseR
     log_run(context, warehouse, error=None)
 
 
-SENSORS = [onboard_new_companies, log_failed_runs, log_succeeded_runs]
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends sessions of companies' logins whose transaction is open for too long.",
+)
+def end_overstaying_sessions(warehouse: WarehouseResource) -> dg.SkipReason:
+    """Starts no run: a company may not take one up with what it does."""
+    with warehouse.open() as opened, opened.connect() as conn:
+        ended = session_watch.end_overstaying_sessions(conn)
+    return dg.SkipReason("; ".join(map(str, ended)) or "No company's session overstays.")
+
+
+SENSORS = [onboard_new_companies, log_failed_runs, log_succeeded_runs, end_overstaying_sessions]
 
 
 def log_run(context: dg.RunStatusSensorContext, warehouse: WarehouseResource, *, error: str | None) -> None:

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from warehouse.errors import CompanyLoginHeld, MigrationError
+from warehouse.login_limits import ensure_unliftable, without_unliftable
 
 Connection = psycopg.Connection[Any]
 
@@ -48,7 +49,7 @@ LOGIN_SETTINGS = {
         "idle_in_transaction_session_timeout": "5min",
     },
 }
-"""What a session of a company's login starts with. Manners and no boundary: a session may set them otherwise."""
+"""What a session of a company's login starts with, and may set otherwise: `warehouse.session_watch` ends it then."""
 
 CONNECTIONS = {Role.company: 20, Role.company_sync: 5}
 """How many sessions a company's login may have at a time, which it cannot change."""
@@ -140,6 +141,8 @@ def ensure_company_logins(connection: Connection, company_id: int) -> None:
                 )
             )
         limit_company_login(connection, company_id, role)
+    for login in (company_metabase_login(company_id), METABASE_LOGIN):
+        ensure_unliftable(connection, login)
 
 
 def limit_company_login(connection: Connection, company_id: int, role: Role) -> None:
@@ -148,18 +151,18 @@ def limit_company_login(connection: Connection, company_id: int, role: Role) -> 
     row = connection.execute(
         "select coalesce(rolconfig, '{}'), rolconnlimit from pg_roles where rolname = %s", (login,)
     ).fetchone()
-    if row is None or (set(row[0]), row[1]) == (
-        {f"{name}={value}" for name, value in LOGIN_SETTINGS[role].items()},
-        CONNECTIONS[role],
-    ):
+    if row is None:
         return
-    name = sql.Identifier(login)
-    connection.execute(sql.SQL("alter role {} connection limit {}").format(name, sql.Literal(CONNECTIONS[role])))
-    connection.execute(sql.SQL("alter role {} reset all").format(name))
-    for setting, value in LOGIN_SETTINGS[role].items():
-        connection.execute(
-            sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
-        )
+    wanted = {f"{name}={value}" for name, value in LOGIN_SETTINGS[role].items()}
+    if (without_unliftable(row[0]), row[1]) != (wanted, CONNECTIONS[role]):
+        name = sql.Identifier(login)
+        connection.execute(sql.SQL("alter role {} connection limit {}").format(name, sql.Literal(CONNECTIONS[role])))
+        connection.execute(sql.SQL("alter role {} reset all").format(name))
+        for setting, value in LOGIN_SETTINGS[role].items():
+            connection.execute(
+                sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
+            )
+    ensure_unliftable(connection, login)
 
 
 def company_logins(company_id: int) -> list[str]:

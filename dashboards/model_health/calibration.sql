@@ -1,7 +1,7 @@
 select
     bin,
-    sum(promised * scores) / sum(scores) as promised,
-    sum(kept * scores) / sum(scores) as kept
+    sum((promised * scores)::numeric)::double precision / sum(scores) as promised,
+    sum((kept * scores)::numeric)::double precision / sum(scores) as kept
 from analytics.score_calibration
 where
     scores > 0

@@ -1,6 +1,8 @@
 select
     decile,
-    sum(outcomes) / sum(scores) / nullif(sum(sum(outcomes)) over () / sum(sum(scores)) over (), 0) as lift
+    (
+        sum(outcomes::numeric) / sum(scores) / nullif(sum(sum(outcomes::numeric)) over () / sum(sum(scores)) over (), 0)
+    )::double precision as lift
 from analytics.score_lift
 where
     scores > 0

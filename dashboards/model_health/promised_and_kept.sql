@@ -1,7 +1,7 @@
 select
     as_of_month,
-    sum(promised * scores) / sum(scores) as promised,
-    sum(kept * scores) / sum(scores) as kept
+    sum((promised * scores)::numeric)::double precision / sum(scores) as promised,
+    sum((kept * scores)::numeric)::double precision / sum(scores) as kept
 from analytics.score_grades_by_month
 where
     segment = 'all'

@@ -1,6 +1,6 @@
 select
     month,
-    sum(expected_churners) as expected
+    sum(expected_churners::numeric)::double precision as expected
 from analytics.risk_by_month
 where
     true

@@ -1,7 +1,7 @@
 select
     started_date,
     stage,
-    avg(seconds) as seconds
+    avg(seconds::numeric)::double precision as seconds
 from analytics.run_history
 where
     status = 'succeeded'

@@ -1,6 +1,6 @@
 select
     month,
-    sum(expected_churners) / nullif(sum(customers), 0) as average_risk
+    sum(expected_churners::numeric)::double precision / nullif(sum(customers), 0) as average_risk
 from analytics.risk_by_month
 where
     true

@@ -1,7 +1,8 @@
 select
     quarter_start,
-    sum(net_revenue_retention * opening_revenue) / nullif(sum(opening_revenue), 0)::double precision as net,
-    sum(gross_revenue_retention * opening_revenue) / nullif(sum(opening_revenue), 0)::double precision as gross
+    sum((net_revenue_retention * opening_revenue)::numeric)::double precision / nullif(sum(opening_revenue), 0) as net,
+    sum((gross_revenue_retention * opening_revenue)::numeric)::double precision
+    / nullif(sum(opening_revenue), 0) as gross
 from analytics.revenue_retention_by_quarter
 where
     opening_revenue > 0

@@ -117,6 +117,8 @@ def _definition(company: Company, port: int) -> dict[str, Any]:
         "custom_attributes": [asdict(field) for field in company.custom_fields],
         "segment_by": company.segment_by,
         "shares_training": company.shares_training,
+        # Two of the demo's companies mean the same by churn.
+        "allows_small_pool": company.shares_training,
         "clock_at": None,
     }
 

@@ -4,7 +4,7 @@ Stored as named byte strings (`to_files`, `from_files`); where they are kept is 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -31,7 +31,8 @@ class TrainingFacts:
     """Where a model comes from. `last_seen_date` is the last date whose outcomes shaped it.
 
     `feature_version` says what made the features it learned from (see `feature_version_of`); None: not known.
-    `customers` and `outcomes` are the different entities, and those with the outcome, among its rows.
+    `customers` and `outcomes` are the different entities, and those with the outcome, among its rows; `by_company` has
+    both for each company's id, as text.
     """
 
     trained_at: datetime
@@ -46,6 +47,7 @@ class TrainingFacts:
     customers: int = 0
     outcomes: int = 0
     threads: int = 2
+    by_company: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -181,4 +183,6 @@ def _calibrator(fields: dict[str, Any]) -> AffineCalibrator:
 
 
 def _facts(fields: dict[str, Any]) -> TrainingFacts:
-    return TrainingFacts(**{**fields, "trained_at": datetime.fromisoformat(fields["trained_at"])})
+    by_company = {company: tuple(counts) for company, counts in fields.get("by_company", {}).items()}
+    trained_at = datetime.fromisoformat(fields["trained_at"])
+    return TrainingFacts(**{**fields, "trained_at": trained_at, "by_company": by_company})

@@ -22,6 +22,7 @@ from ml_assets.scoring.reasons_json import (
     write_unexplained,
 )
 from ml_assets.task import ENTITY_ID, PROBABILITY, EvidenceThresholds, Feature, PredictionTask, RiskThresholds
+from ml_assets.training.ladder import rounded_count
 
 HASHED_REASONS = 3
 
@@ -106,13 +107,34 @@ def score_rows(
 
 
 def evidence_of(model: TrainedModel, scores: Scores, thresholds: EvidenceThresholds) -> npt.NDArray[np.object_]:
-    """Per row {customers, outcomes, is_thin} as JSON text: what the model learned from, and whether to act on it."""
-    counts = {"customers": model.facts.customers, "outcomes": model.facts.outcomes}
+    """Per row {customers, outcomes, is_thin} as JSON text: what the model learned from, and whether to act on it.
+
+    Of a pooled model the counts are the company's own, with {pool_customers, pool_outcomes} rounded: a company is not
+    told another's.
+    """
     odds = [side / (1 - side) for side in (scores.low, scores.high)]
     is_thin = odds[1] / odds[0] > thresholds.widest_odds_ratio
     is_thin |= model.facts.outcomes < thresholds.outcomes
-    texts = np.array([orjson.dumps({**counts, "is_thin": thin}).decode() for thin in (False, True)], dtype=object)
-    return np.asarray(texts[is_thin.astype(int)])
+    companies = scores.frame["company_id"].to_numpy()
+    texts = np.full(len(companies), "", dtype=object)
+    for company in pd.unique(companies):
+        counts = _counts_told(model, str(company))
+        for thin in (False, True):
+            texts[(companies == company) & (is_thin == thin)] = orjson.dumps({**counts, "is_thin": thin}).decode()
+    return texts
+
+
+def _counts_told(model: TrainedModel, company: str) -> dict[str, int]:
+    facts = model.facts
+    if model.rung != "pooled_model":
+        return {"customers": facts.customers, "outcomes": facts.outcomes}
+    customers, outcomes = facts.by_company.get(company, (0, 0))
+    return {
+        "customers": customers,
+        "outcomes": outcomes,
+        "pool_customers": rounded_count(facts.customers),
+        "pool_outcomes": rounded_count(facts.outcomes),
+    }
 
 
 def _explained(

@@ -10,6 +10,9 @@ from ml_assets.errors import PoolError
 from ml_assets.frames import labelled_rows, outcomes_of
 from ml_assets.task import ENTITY_ID, PredictionTask, Rung
 
+FEWEST_COMPANIES = 3
+"""Of two companies' figures each could take its own away, and has the other's."""
+
 
 @dataclass(frozen=True)
 class OutcomeCounts:
@@ -54,9 +57,24 @@ def decide_rung(own: OutcomeCounts, pool: OutcomeCounts | None, task: Prediction
         f"{ladder.own_survivors}"
     )
     if pool and pool.outcomes >= ladder.pooled_outcomes and pool.survivors >= ladder.pooled_survivors:
-        return RungDecision("pooled_model", own, pool, f"{short}; the pool has {_counts_text(pool, task)}")
-    shared = f"the pool has only {_counts_text(pool, task)}" if pool else "there is no pool to share"
+        return RungDecision("pooled_model", own, pool, f"{short}; the pool has {_rounded_text(pool, task)}")
+    shared = f"the pool has only {_rounded_text(pool, task)}" if pool else "there is no pool to share"
     return RungDecision("rule", own, pool, f"{short}; {shared}")
+
+
+def hides_each_company(frame: pd.DataFrame, task: PredictionTask, company_id: int, consenting: Collection[int]) -> bool:
+    """Whether a pool's figures let nobody tell one company's from them who may not.
+
+    Three companies with labelled rows are enough; of fewer, all must consent. What a company's own rows alone give it
+    is its own.
+    """
+    contributors = {int(contributor) for contributor in labelled_rows(frame, task)["company_id"].unique()}
+    return len(contributors) >= FEWEST_COMPANIES or contributors <= {company_id} or contributors <= set(consenting)
+
+
+def rounded_count(count: int) -> int:
+    """A count that is told of a pool: its first digit, and ten at least where there is any."""
+    return max(10, round(count, -max(1, len(str(count)) - 1))) if count else 0
 
 
 def assert_pool_allowed(frame: pd.DataFrame, sharing_company_ids: Collection[int]) -> None:
@@ -68,6 +86,11 @@ def assert_pool_allowed(frame: pd.DataFrame, sharing_company_ids: Collection[int
             f"{count} row(s) of company {', '.join(str(company) for company in strangers)} stand in the "
             "pooled training frame, though these companies do not share training"
         )
+
+
+def _rounded_text(pool: OutcomeCounts, task: PredictionTask) -> str:
+    outcomes, survivors = rounded_count(pool.outcomes), rounded_count(pool.survivors)
+    return f"about {outcomes} {task.entity}(s) with the outcome and {survivors} without"
 
 
 def _counts_text(counts: OutcomeCounts, task: PredictionTask) -> str:

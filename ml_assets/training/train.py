@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ml_assets.estimators.candidates import fit_candidate, shallower
@@ -355,6 +356,8 @@ def _facts(
     used = np.ones(len(rows.dates), dtype=bool)
     if split is not None:
         used = rows.of(split, *LEARNED)
+    companies = rows.frame["company_id"].to_numpy()
+    customers, outcomes = _counts(rows, used)
     return TrainingFacts(
         trained_at=trained_at,
         horizon_days=horizon_days,
@@ -365,10 +368,16 @@ def _facts(
         fingerprint=fingerprint(rows.frame[used], features, task),
         libraries=dict(_library_versions()),
         feature_version=feature_version_of(rows.frame),
-        customers=len(np.unique(rows.entities[used])),
-        outcomes=len(np.unique(rows.entities[used & (rows.outcomes == 1)])),
+        customers=customers,
+        outcomes=outcomes,
+        by_company={str(company): _counts(rows, used & (companies == company)) for company in np.unique(companies)},
         threads=threads,
     )
+
+
+def _counts(rows: Rows, used: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Different entities, and those with the outcome, among the rows that are used."""
+    return len(np.unique(rows.entities[used])), len(np.unique(rows.entities[used & (rows.outcomes == 1)]))
 
 
 @cache

@@ -29,6 +29,8 @@ def describe_score(binding: TaskBinding, company: Company, score: Mapping[str, A
     learned = (
         f"{evidence['customers']:,} {binding.task.entity}s, of whom {evidence['outcomes']:,} {binding.wording.did}"
     )
+    if "pool_customers" in evidence:
+        learned += f", in a pool of about {evidence['pool_customers']:,} and {evidence['pool_outcomes']:,}"
     yield f"By {score['model_version']}, {RUNGS[score['evidence_level']]}, which learned from {learned}."
     if score["value"] is not None:
         yield f"At stake: {score['value']:,.2f} {company.currency} ({binding.value_feature})."

@@ -73,12 +73,13 @@ def status() -> None:
 
 def migrate() -> None:
     """Bring the warehouse's schema to this version, and write Dagster's and dbt's configuration."""
+    from warehouse.login_limits import left_open_by_server
     from warehouse.migrate import newest_revision
     from warehouse.role_check import roles_out_of_order
 
     with open_warehouse() as (settings, warehouse):
         with warehouse.connect() as conn:
-            for line in roles_out_of_order(conn):
+            for line in (*roles_out_of_order(conn), *left_open_by_server(conn)):
                 console.print(f"[yellow]To look at: {escape(line)}[/yellow]")
         home = configure_tools(settings, warehouse)
     console.print(f"The warehouse is at revision {newest_revision()}; Dagster's home is {home}.")

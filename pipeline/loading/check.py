@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from ml_assets.task import LadderThresholds
-from ml_assets.training.ladder import OutcomeCounts, RungDecision, decide_rung
+from ml_assets.training.ladder import FEWEST_COMPANIES, OutcomeCounts, RungDecision, decide_rung
 from pipeline.connectors.contract import ENTITIES, Entity
 from pipeline.connectors.errors import ConnectorError
 from pipeline.connectors.source import source_for
@@ -154,23 +154,27 @@ def pool_of(warehouse: Warehouse, company: CompanyDefinition) -> OutcomeCounts |
     if churn is None or not company.shares_training:
         return None
     query = sql.SQL(
-        "select count(*), count(distinct (company_id, customer_id)),"
+        "select array_agg(distinct company_id), count(*), count(distinct (company_id, customer_id)),"
         " count(distinct (company_id, customer_id)) filter (where {label}) from {labels}"
         " where company_id = any(%s) and is_mature and {label} is not null and extract(day from as_of_date) = 1"
     ).format(labels=task.labels.identifier, label=sql.Identifier(task.label))
     with warehouse.connect() as connection:
         try:
             others = [
-                other.company_id
+                other
                 for other in companies_with(connection, task.name)
                 if other.shares_training
                 and other.slug != company.slug
                 and (meant := churn_settings_of(other)) is not None
                 and meant.meaning() == churn.meaning()
             ]
-            rows, entities, outcomes = connection.execute(query, [others]).fetchone() or (0, 0, 0)
+            ids = [other.company_id for other in others]
+            with_rows, rows, entities, outcomes = connection.execute(query, [ids]).fetchone() or ([], 0, 0, 0)
         except psycopg.errors.UndefinedTable:
             return None
+    together = [company, *(other for other in others if other.company_id in (with_rows or []))]
+    if len(together) < FEWEST_COMPANIES and not all(each.allows_small_pool for each in together):
+        return None
     return OutcomeCounts(rows, entities, outcomes, entities - outcomes) if entities else None
 
 
@@ -311,6 +315,8 @@ def _on_the_evidence(
     yield f"For a model of its own it needs {' and '.join(missing)}: longer history, or time."
     if not company.shares_training:
         yield "With shares_training: true it may use a model of companies that mean the same by churn."
+    elif decision.pool is None and not company.allows_small_pool:
+        yield "Its pool would be of two companies or fewer, which takes allows_small_pool: true of each."
 
 
 def _attribute_names(customers: pa.Table) -> set[str]:

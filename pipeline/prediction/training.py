@@ -15,7 +15,14 @@ from ml_assets.errors import ArtefactError
 from ml_assets.frames import is_same_version
 from ml_assets.model.trained import TrainedModel
 from ml_assets.task import Feature, Rung
-from ml_assets.training.ladder import RungDecision, assert_pool_allowed, count_outcomes, decide_rung
+from ml_assets.training.ladder import (
+    OutcomeCounts,
+    RungDecision,
+    assert_pool_allowed,
+    count_outcomes,
+    decide_rung,
+    hides_each_company,
+)
 from ml_assets.training.search import SearchBudget
 from ml_assets.training.train import TrainingResult, repeat, train, train_rule
 from pipeline.features.catalogue import built_features, features_of_attributes, manifest_path, read_features
@@ -104,9 +111,8 @@ class Trainer:
         fell due), or asked. With ``search`` settings are searched, else they are the defaults. Raises
         FeatureVersionError where the rows to learn from are of several.
         """
-        sharing = self._sharing(company)
         own = count_outcomes(self._labelled([company], []), self._task)
-        pool = count_outcomes(self._labelled(sharing, []), self._task) if sharing else None
+        sharing, pool = self._pool(company)
         decision = decide_rung(own, pool, self._task)
         name = self._model_name(company, decision)
         with self._warehouse.connect(Role.ml) as conn:
@@ -160,6 +166,17 @@ class Trainer:
                 and self._task.name in other.tasks
                 and self._binding.settings_of(other).meaning() == meaning
             ]
+
+    def _pool(self, company: Company) -> tuple[list[Company], OutcomeCounts | None]:
+        """The companies that it may learn with and what they have; none where their figures could be told apart."""
+        sharing = self._sharing(company)
+        if not sharing:
+            return [], None
+        frame = self._labelled(sharing, [])
+        consenting = [other.company_id for other in sharing if other.allows_small_pool]
+        if not hides_each_company(frame, self._task, company.company_id, consenting):
+            return [], None
+        return sharing, count_outcomes(frame, self._task)
 
     def _train_pool(
         self, name: str, sharing: Sequence[Company], company: Company, search: Search | None

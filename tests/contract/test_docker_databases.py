@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from warehouse.connection import Warehouse
-from warehouse.embedded.server import SHARED_MEANS, EmbeddedServer
+from warehouse.embedded.server import EmbeddedServer
+from warehouse.login_limits import GRANT, OWNER_GROUPS, SHARED_MEANS, left_open_by_server
 from warehouse.migrate import migrate
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docker" / "create-databases.sh"
@@ -45,6 +46,8 @@ def test_the_script_makes_both_databases_and_the_owner_can_migrate(tmp_path: Pat
         warehouse = Warehouse(f"postgresql://churn_owner:{OWNER_PASSWORD}@{address}/churn")
         warehouse.check_server()
         assert migrate(warehouse)
+        with warehouse.connect() as connection:
+            assert left_open_by_server(connection) == []
         metabase = f"postgresql://metabase:{METABASE_PASSWORD}@{address}"
         with psycopg.connect(f"{metabase}/metabase") as connection:
             connection.execute("create table core_user (id int)")
@@ -57,3 +60,5 @@ def test_the_script_makes_both_databases_and_the_owner_can_migrate(tmp_path: Pat
 
 def test_the_script_takes_the_same_means_from_public_as_the_embedded_server() -> None:
     assert f"proname ~ '{SHARED_MEANS}'" in SCRIPT.read_text()
+    assert f"grant {', '.join(OWNER_GROUPS)} to churn_owner;" in SCRIPT.read_text()
+    assert f"{GRANT} churn_owner;" in SCRIPT.read_text()

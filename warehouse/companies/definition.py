@@ -197,6 +197,9 @@ class CompanyDefinition(BaseModel):
     shares_training: bool = Field(
         default=False, description="true or false: may its data train the model of all companies?"
     )
+    allows_small_pool: bool = Field(
+        default=False, description="true or false: with only one other company, which could tell its figures, too?"
+    )
     personal_data: Literal["keep", "hash", "drop"] = Field(
         default="keep", description="keep, hash or drop: what loading does with name, e-mail and phone"
     )

@@ -25,7 +25,8 @@ def rotate_secrets(connection: Connection, settings: Settings, actor: str) -> di
     """
     rotated: dict[str, list[str]] = {}
     with connection.transaction():
-        connection.execute(sql.SQL("lock table {} in share row exclusive mode").format(COMPANIES.identifier))
+        # Who is changing a company has read its secrets, and would write them back: it goes first, or waits.
+        connection.execute(sql.SQL("lock table {} in exclusive mode").format(COMPANIES.identifier))
         for company in list_companies(connection, active_only=False):
             before = {
                 "connector_settings": company.connector_settings,

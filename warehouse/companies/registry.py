@@ -100,6 +100,8 @@ def change_company(
     Raises CompanyNotFound, and CompanyDefinitionError where the outcome is no definition.
     """
     with connection.transaction():
+        # Read once nobody else is changing it: what has not changed is written back as it was read.
+        _find(connection, slug, for_update=True)
         before = get_company(connection, slug)
         return add_company(connection, changed_definition(before, changes, parse), actor, is_active=None)
 

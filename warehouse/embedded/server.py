@@ -27,12 +27,14 @@ from warehouse.embedded.home import HomeFolder
 from warehouse.embedded.postmaster import drop_stale_pid_file, postmaster_on
 from warehouse.embedded.service_account import ServiceAccount
 from warehouse.errors import ServerError, ServerInUse
+from warehouse.login_limits import GRANT, OWNER_GROUPS, SHARED_MEANS
 
 HOST = "127.0.0.1"
 SUPERUSER = "postgres"
 OWNER = "churn_owner"
 DATABASE = "churn"
-SHARED_MEANS = "advisory|^(lo_creat|lo_create|lo_from_bytea|lo_put|lowrite|lo_truncate|lo_truncate64)$"
+BACKEND_MEMORY = 2 << 30
+"""Bytes of its own that a server process may have: a session may ask for any `work_mem`, and gets an error instead."""
 
 START_SECONDS = 300
 RETRY_SECONDS = 30
@@ -44,6 +46,8 @@ PORTS = range(20_000, 30_000)
 CONFIGURATION = {
     "shared_buffers": "256MB",
     "max_connections": "100",
+    # Logins of companies and of dashboards together leave these to the owner, who is granted them.
+    "reserved_connections": "30",
     "max_wal_size": "2GB",
     "wal_buffers": "64MB",
     "random_page_cost": "1.1",
@@ -158,8 +162,9 @@ class EmbeddedServer:
     def keep_shared_means_for_owner(self, database: str) -> None:
         """Take from public, in a database, what Postgres gives to everybody and a company could hold up others with.
 
-        By advisory locks publications, loads and trainings wait for each other; large objects fill the disk. The
-        owner keeps both, and hands the locks on to those that load, train and publish.
+        By advisory locks publications, loads and trainings wait for each other; large objects and messages in the
+        log of changes fill the disk, notifications a queue that Dagster needs. The owner keeps them all, and hands the
+        locks on to those that load, train and publish.
         """
         with psycopg.connect(self.url(database=database, superuser=True), autocommit=True) as connection:
             functions = connection.execute(
@@ -235,7 +240,9 @@ class EmbeddedServer:
         while True:
             drop_stale_pid_file(self.data)
             said = self._pg_ctl(
-                account, "start", "-w", "-t", str(START_SECONDS), "-o", self._options(self._choose_port())
+                account,
+                *("start", "-w", "-t", str(START_SECONDS), "-o", self._options(self._choose_port())),
+                memory=BACKEND_MEMORY,
             )
             if said is None:
                 return
@@ -252,12 +259,13 @@ class EmbeddedServer:
         if said is not None and postmaster_on(self.data) is not None:
             raise self._failure("did not stop", said)
 
-    def _pg_ctl(self, account: ServiceAccount, *arguments: str) -> str | None:
-        """None when it worked, else what the log says since."""
+    def _pg_ctl(self, account: ServiceAccount, *arguments: str, memory: int | None = None) -> str | None:
+        """None when it worked, else what the log says since. `memory`: bytes of each process of the server."""
         with self._folder.open_log() as log:
             before = log.seek(0, os.SEEK_END)
             done = account.run(
                 [binaries.program("pg_ctl"), f"--pgdata={self.data}", *arguments],
+                memory=memory,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -299,8 +307,11 @@ class EmbeddedServer:
                         owner, sql.Literal(self._folder.password(OWNER))
                     )
                 )
-            # Who holds a lock since when is for its eyes, whichever role that session has.
-            connection.execute(sql.SQL("grant pg_read_all_stats to {}").format(owner))
+            # Who holds a lock since when is for its eyes, whichever role that session has; it ends companies' sessions.
+            for group in OWNER_GROUPS:
+                connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), owner))
+            connection.execute(sql.SQL(GRANT + " {}").format(owner))
+            self._reserve_connections(connection)
             if not has_database:
                 connection.execute(sql.SQL("create database {} owner {}").format(database, owner))
             # A company's login has no business there: what it made in them would keep it from being removed.
@@ -308,6 +319,18 @@ class EmbeddedServer:
                 connection.execute(sql.SQL("revoke connect on database {} from public").format(sql.Identifier(beside)))
                 connection.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(beside), owner))
         self.keep_shared_means_for_owner(DATABASE)
+
+    @staticmethod
+    def _reserve_connections(connection: psycopg.Connection) -> None:
+        """For a data folder of an earlier version; the server takes it when it starts next."""
+        row = connection.execute(
+            "select from pg_settings where name = 'reserved_connections' and source = 'default'"
+            " and current_setting('max_connections')::int >= 100"
+        ).fetchone()
+        if row is not None:
+            connection.execute(
+                sql.SQL("alter system set reserved_connections = {}").format(CONFIGURATION["reserved_connections"])
+            )
 
     def _answer(self) -> psycopg.Connection:
         deadline = time.monotonic() + START_SECONDS

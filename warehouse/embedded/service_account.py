@@ -21,6 +21,9 @@ from warehouse.errors import ServerError
 _CAPABILITY = "-all,+dac_read_search"
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
+# A machine that allows less, or knows no such limit, keeps its own.
+_LIMITED = ("sh", "-c", 'ulimit -d "$0" 2>/dev/null; exec "$@"')
+
 
 @dataclass(frozen=True)
 class ServiceAccount:
@@ -43,15 +46,19 @@ class ServiceAccount:
         blocked = account._first_closed_folder((data.parent, binaries))
         return account if blocked is None else account._passing_through(blocked)
 
-    def run(self, command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: Sequence[str | Path], *, memory: int | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command as this account, in a session of its own and with no environment of ours.
 
-        Options go to subprocess.run. The exit status is the caller's to judge.
+        `memory` is how many bytes of its own each process that it starts may have. Options go to subprocess.run. The
+        exit status is the caller's to judge.
         """
         switch: dict[str, Any] = {}
         if os.geteuid() == 0 and not self.launcher:
             switch = {"user": self.uid, "group": self.gid, "extra_groups": []}
-        arguments = [*self.launcher, *map(str, command)]
+        limited = () if memory is None else (*_LIMITED, str(memory // 1024))
+        arguments = [*limited, *self.launcher, *map(str, command)]
         return subprocess.run(  # noqa: S603  (our own programs, no shell)
             arguments,
             check=False,

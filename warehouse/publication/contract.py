@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from warehouse import relations
+from warehouse.publication.estimates import keep_values_out_of_estimates
 from warehouse.relations import Relation
 from warehouse.rights import TableRights, ensure_table_rights
 
@@ -120,7 +121,8 @@ class Contract:
 def ensure_contract(conn: psycopg.Connection[Any], contract: Contract) -> None:
     """Register the task, and make its relations where they are missing: churn's, under its own names.
 
-    What is there stays as it is, but for rights and policies that it lacks. Needs the owner, in a transaction.
+    What is there stays as it is, but for rights and policies that it lacks, and what the planner samples. Needs the
+    owner, in a transaction.
     """
     conn.execute(
         relations.compose("insert into {tasks} (task, entity) values (%s, %s) on conflict (task) do nothing"),
@@ -134,6 +136,7 @@ def ensure_contract(conn: psycopg.Connection[Any], contract: Contract) -> None:
             _make_view(conn, contract, view)
     for table in _TABLES:
         _ensure_policies(conn, Relation(SCHEMA, f"{contract.task}_{table}"))
+        keep_values_out_of_estimates(conn, Relation(SCHEMA, f"{contract.task}_{table}"))
     ensure_table_rights(conn, _rights(contract))
 
 
@@ -201,23 +204,12 @@ def _rights(contract: Contract) -> TableRights:
 
 
 def _copy_storage(conn: psycopg.Connection[Any], template: Relation, table: Relation) -> None:
-    """What `like` leaves out: the table's storage parameters, and how much of a column is sampled."""
+    """What `like` leaves out: the table's storage parameters."""
     row = conn.execute("select reloptions from pg_class where oid = %s::regclass", [str(template)]).fetchone()
     for option in (row[0] if row else None) or []:
         name, _, value = option.partition("=")
         conn.execute(
             sql.SQL("alter table {} set ({} = {})").format(table.identifier, sql.Identifier(name), sql.Literal(value))
-        )
-    targets = conn.execute(
-        "select attname, attstattarget from pg_attribute"
-        " where attrelid = %s::regclass and attnum > 0 and not attisdropped and attstattarget >= 0",
-        [str(template)],
-    ).fetchall()
-    for column, target in targets:
-        conn.execute(
-            sql.SQL("alter table {} alter column {} set statistics {}").format(
-                table.identifier, sql.Identifier(column), sql.Literal(target)
-            )
         )
 
 

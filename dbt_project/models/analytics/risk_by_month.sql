@@ -40,17 +40,18 @@ final as (
         scores.risk_level,
         clocks.currency,
         count(*)::integer as customers,
-        avg(scores.churn_probability) as mean_churn_probability,
-        sum(scores.churn_probability) as expected_churners,
-        coalesce(sum(payment_features.revenue_90d), 0)::numeric(38, 2) as revenue_90d,
-        coalesce(sum(scores.churn_probability * greatest(payment_features.revenue_90d, 0)), 0)::numeric(38, 2)
-            as value_at_stake,
-        coalesce(sum({{ monthly_revenue(
+        avg(scores.churn_probability::numeric)::double precision as mean_churn_probability,
+        sum(scores.churn_probability::numeric)::double precision as expected_churners,
+        coalesce(sum(payment_features.revenue_90d::numeric), 0)::numeric(38, 2) as revenue_90d,
+        coalesce(
+            sum((scores.churn_probability * greatest(payment_features.revenue_90d, 0))::numeric), 0
+        )::numeric(38, 2) as value_at_stake,
+        coalesce(sum(({{ monthly_revenue(
             'customer_features.monthly_price_in_company_currency', 'payment_features.revenue_90d'
-        ) }}), 0)::numeric(38, 2) as monthly_revenue,
-        coalesce(sum(scores.churn_probability * {{ monthly_revenue(
+        ) }})::numeric), 0)::numeric(38, 2) as monthly_revenue,
+        coalesce(sum((scores.churn_probability * {{ monthly_revenue(
             'customer_features.monthly_price_in_company_currency', 'payment_features.revenue_90d'
-        ) }}), 0)::numeric(38, 2) as monthly_revenue_at_risk,
+        ) }})::numeric), 0)::numeric(38, 2) as monthly_revenue_at_risk,
         scores.month,
         scores.as_of_date
     from scores

@@ -95,7 +95,7 @@ final as (
         movements.to_level,
         companies.currency,
         count(*)::integer as customers,
-        sum(movements.revenue_90d)::numeric(38, 2) as revenue_90d
+        sum(movements.revenue_90d::numeric)::numeric(38, 2) as revenue_90d
     from movements
     inner join months
         on movements.company_id = months.company_id

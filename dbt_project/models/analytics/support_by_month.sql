@@ -56,8 +56,9 @@ final as (
         count(distinct tickets_with_segments.customer_id)::integer as customers_with_tickets,
         count(tickets_with_segments.satisfaction)::integer as tickets_rated,
         coalesce(sum(tickets_with_segments.satisfaction), 0)::integer as satisfaction_total,
-        coalesce(sum(tickets_with_segments.first_response_hours), 0)::double precision as first_response_hours_total,
-        coalesce(sum(tickets_with_segments.resolution_hours), 0)::double precision as resolution_hours_total,
+        coalesce(sum(tickets_with_segments.first_response_hours::numeric), 0)::double precision
+            as first_response_hours_total,
+        coalesce(sum(tickets_with_segments.resolution_hours::numeric), 0)::double precision as resolution_hours_total,
         tickets_with_segments.month
     from tickets_with_segments
     inner join companies

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from pipeline.integrations.metabase.desired import WarehouseConnection
 from pipeline.integrations.metabase.scopes import Scope
 from warehouse.connection import Warehouse
+from warehouse.login_limits import ensure_unliftable
 from warehouse.logs.operations import record_audit
 from warehouse.roles import METABASE_LOGIN, Role, company_metabase_login
 from warehouse.settings import Settings
@@ -147,6 +148,7 @@ def refresh_login(connection: psycopg.Connection[Any], login: str, password: str
         connection.execute(
             sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
         )
+    ensure_unliftable(connection, login)
     return is_new
 
 

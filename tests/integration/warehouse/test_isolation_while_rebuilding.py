@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipeline.prediction.tasks import CUSTOMER_TASKS
+from pipeline.prediction.tasks import CONTRACTS, CUSTOMER_TASKS
 from tests.conftest import TestServer
-from tests.integration.conftest import TwoCompanies
+from tests.integration.conftest import DOORS, Door, TwoCompanies, group_of
 from tests.integration.crm_history import END
 from tests.integration.warehouse.relations_seen import FOR_OPERATORS, READABLE, counts, relations
 from warehouse.companies.registry import list_companies
@@ -25,20 +25,26 @@ pytestmark = pytest.mark.xdist_group("two_companies")
 
 @dataclass
 class Poller:
-    """A company's login that reads everything that it may, again and again, and notes what it should not see."""
+    """A login of a company that reads everything that it may, again and again, and notes what it should not see."""
 
     companies: TwoCompanies
+    door: Door
+    read: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
     polls: int = 0
     over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         company_id = self.companies.company_ids[0]
-        marts = [
-            name for name, _ in relations(self.companies, ours=True) if name.split(".")[0] in READABLE[Role.company]
+        readable = [
+            name
+            for name, _ in relations(self.companies, ours=True)
+            if name.split(".")[0] in READABLE[group_of(self.door)] and name not in FOR_OPERATORS
         ]
-        readable = [name for name in marts if name != "predictions.churn_sent" and name not in FOR_OPERATORS]
-        with self.companies.login(company_id) as reader, self.companies.warehouse.connect(autocommit=True) as owner:
+        with (
+            self.companies.login(company_id, self.door) as reader,
+            self.companies.warehouse.connect(autocommit=True) as owner,
+        ):
             while not self.over.is_set():
                 for name in readable:
                     self._read(reader, name, company_id)
@@ -50,6 +56,7 @@ class Poller:
             seen = set(counts(reader, name))
         except (psycopg.errors.UndefinedTable, psycopg.errors.LockNotAvailable):
             return  # Renamed under our hands: nothing was shown.
+        self.read.add(name)
         if seen - {company_id}:
             self.wrong.append(f"{name} showed {seen}")
 
@@ -58,7 +65,7 @@ class Poller:
 class Rebuilt:
     """What was seen while everything was built again, one customer having been forgotten before."""
 
-    poller: Poller
+    pollers: list[Poller]
     forgotten: str
     receipt: Receipt
 
@@ -97,15 +104,18 @@ def rebuilt(postgres: TestServer, two_companies: TwoCompanies) -> Rebuilt:
         now=END,
         next_training=END + timedelta(days=7),
     )
-    poller = Poller(two_companies)
-    thread = threading.Thread(target=poller.run)
-    thread.start()
+    pollers = [Poller(two_companies, door) for door in DOORS]
+    threads = [threading.Thread(target=poller.run) for poller in pollers]
+    for thread in threads:
+        thread.start()
     try:
         two_companies.dbt.run("build", "--full-refresh", "--exclude-resource-type", "unit_test", "test")
     finally:
-        poller.over.set()
-        thread.join()
-    return Rebuilt(poller, customer, receipt)
+        for poller in pollers:
+            poller.over.set()
+        for thread in threads:
+            thread.join()
+    return Rebuilt(pollers, customer, receipt)
 
 
 def _fill_what_is_empty(postgres: TestServer, companies: TwoCompanies, company_id: int, customer: str) -> None:
@@ -166,8 +176,20 @@ def _insert_unchecked(connection: psycopg.Connection[Any], table: str, insert: s
 
 
 def test_while_everything_is_built_anew_no_poll_sees_an_open_table_or_another_companys_row(rebuilt: Rebuilt) -> None:
-    assert rebuilt.poller.wrong == []
-    assert rebuilt.poller.polls > 20
+    for poller in rebuilt.pollers:
+        assert poller.wrong == [], poller.door
+        assert poller.polls > 20, poller.door
+
+
+def test_what_was_polled_is_every_relation_of_every_task(two_companies: TwoCompanies, rebuilt: Rebuilt) -> None:
+    published = {
+        str(relation)
+        for contract in CONTRACTS
+        for relation in (contract.scores, contract.scores_v1, contract.current, contract.changes, contract.snapshot)
+    }
+    marts = {name for name, _ in relations(two_companies, ours=True) if name.startswith("analytics.")} - FOR_OPERATORS
+    for poller in rebuilt.pollers:
+        assert published | (marts if group_of(poller.door) is Role.company else set()) <= poller.read, poller.door
 
 
 def test_a_forgotten_customer_is_in_no_table_after_everything_was_built_anew(

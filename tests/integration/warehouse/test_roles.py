@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
+from warehouse.login_limits import UNLIFTABLE
 from warehouse.migrate import migrate
 from warehouse.roles import CONNECTIONS, LOGIN_SETTINGS, Role, company_login, set_company_password
 
@@ -221,7 +222,8 @@ def test_logins_of_before_get_their_limits_when_the_warehouse_is_migrated(furnis
     migrate(furnished)
     with furnished.connect() as connection:
         (settings,) = connection.execute("select rolconfig from pg_roles where rolname = 'company_1'").fetchone() or ()
-    assert set(settings) == {f"{name}={value}" for name, value in LOGIN_SETTINGS[Role.company].items()}
+    wanted = LOGIN_SETTINGS[Role.company] | UNLIFTABLE
+    assert set(settings) == {f"{name}={value}" for name, value in wanted.items()}
 
 
 @pytest.mark.parametrize(

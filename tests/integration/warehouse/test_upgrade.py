@@ -130,7 +130,8 @@ ADDED: dict[str, Row] = {
 def _upgraded(relation: str, row: Row) -> Row:
     """What a row of the release must be afterwards."""
     if relation == "ops.companies":
-        return {name: value for name, value in row.items() if name not in SETTINGS.values()}
+        kept = {name: value for name, value in row.items() if name not in SETTINGS.values()}
+        return kept | {"allows_small_pool": False}
     if relation == "ops.alembic_version":
         return {"version_num": newest_revision()}
     if relation in {str(table) for table in ENTITY_RELATIONS.values()}:

@@ -275,11 +275,12 @@ def test_a_part_of_a_database_table_is_read_within_the_limit(settings: Settings,
 def test_the_pool_is_of_others_that_share_and_mean_the_same(
     warehouse: Warehouse, add_company: Callable[..., Company]
 ) -> None:
-    sharing = definition(slug="acme", shares_training=True)
+    small: dict[str, Any] = {"shares_training": True, "allows_small_pool": True}
+    sharing = definition(slug="acme", **small)
     assert pool_of(warehouse, sharing) is None  # No labels were built yet.
     ids = [
-        add_company("acme", shares_training=True).company_id,
-        add_company("same", shares_training=True).company_id,
+        add_company("acme", **small).company_id,
+        add_company("same", **small).company_id,
         add_company("other", shares_training=True, horizon_days=90).company_id,
         add_company("alone").company_id,
     ]
@@ -292,10 +293,11 @@ def test_the_pool_is_of_others_that_share_and_mean_the_same(
         )
     assert pool_of(warehouse, sharing) == OutcomeCounts(rows=5, entities=5, outcomes=2, survivors=3)
     assert pool_of(warehouse, definition(slug="acme")) is None
+    assert pool_of(warehouse, definition(slug="acme", shares_training=True)) is None
 
 
 def test_no_pool_mixes_two_meanings_of_silence(warehouse: Warehouse, add_company: Callable[..., Company]) -> None:
-    silent = {"churn_kind": "inactivity", "shares_training": True}
+    silent = {"churn_kind": "inactivity", "shares_training": True, "allows_small_pool": True}
     ids = [
         add_company("sixty", inactivity_days=60, **silent).company_id,
         add_company("ninety", inactivity_days=90, **silent).company_id,

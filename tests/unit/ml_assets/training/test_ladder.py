@@ -23,7 +23,7 @@ def test_too_few_of_its_own_take_the_pool_and_say_both_counts() -> None:
     assert decision.describe()["own"]["outcomes"] == 5
 
 
-@pytest.mark.parametrize(("pool", "reason"), [(None, "there is no pool"), (FEW, "the pool has only 5")])
+@pytest.mark.parametrize(("pool", "reason"), [(None, "there is no pool"), (FEW, "the pool has only about 10")])
 def test_without_a_pool_that_carries_it_the_rule_remains(pool: OutcomeCounts | None, reason: str) -> None:
     decision = decide_rung(FEW, pool, CHURN)
     assert decision.rung == "rule"
