@@ -82,14 +82,17 @@ def open_bytes(file: Path) -> Iterator[IO[bytes]]:
 
 
 def text_lines(file: Path, encoding: str) -> Iterator[str]:
-    """The file's lines with their ends, without a byte order mark. Raises UnreadableFile."""
+    """The file's lines with their ends, without a byte order mark. Raises UnreadableFile.
+
+    A file that was put together from several has a mark inside, too.
+    """
     with open_bytes(file) as content, io.TextIOWrapper(content, encoding, newline="") as text:
         number = 0
         try:
             while line := text.readline(LONGEST_LINE):
                 number += 1
                 _refuse_endless(line.endswith(("\n", "\r")), len(line), number)
-                yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+                yield line.removeprefix(BYTE_ORDER_MARK)
         except UnicodeError:
             line_number = _undecodable_line(file, encoding) or number + 1
             raise UnreadableFile(f"line {line_number} is not {encoding}") from None
