@@ -19,10 +19,10 @@ from pipeline.connectors.json_text import as_shown, shown
 from pipeline.connectors.notation import PLAIN, Notation
 from pipeline.connectors.values import (
     EARLIEST,
+    FIRST_UNSURE_ID,
     LATEST,
     LONGEST_IDENTIFIER,
     SHORTENED_NUMBER,
-    SMALLEST_UNCERTAIN_FLOAT,
     read_value,
 )
 
@@ -157,7 +157,7 @@ def _texts_at_once(array: pa.Array, _: ZoneInfo) -> pa.Array:
 
 def _identifiers_at_once(array: pa.Array, zone: ZoneInfo) -> pa.Array:
     if pa.types.is_floating(array.type):
-        if (pc.max(pc.abs(array)).as_py() or 0) >= SMALLEST_UNCERTAIN_FLOAT:
+        if (pc.max(pc.abs(array)).as_py() or 0) >= FIRST_UNSURE_ID:
             raise pa.ArrowInvalid("to be read one by one")
         array = array.cast(pa.int64())
     texts = _texts_at_once(array, zone)
