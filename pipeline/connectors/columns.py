@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.connectors.contract import ARROW_TYPES, Field, FieldKind
 from pipeline.connectors.errors import Unreadable
-from pipeline.connectors.json_text import as_shown, shown
+from pipeline.connectors.json_text import shown
 from pipeline.connectors.notation import PLAIN, Notation
 from pipeline.connectors.values import (
     EARLIEST,
@@ -24,6 +24,7 @@ from pipeline.connectors.values import (
     LONGEST_IDENTIFIER,
     SHORTENED_NUMBER,
     read_value,
+    translated,
 )
 
 ONE_BY_ONE = 32
@@ -70,11 +71,7 @@ def _values(column: pa.Array | list[object]) -> list[object]:
 
 def translate(column: pa.Array | list[object], translation: Mapping[str, str]) -> pa.Array | list[object]:
     """Put the contract's words in place of the source's."""
-
-    def word(value: object) -> object:
-        return translation.get(as_shown(value), value) if isinstance(value, str | int | float) else value
-
-    return plain_column([word(value) for value in _values(column)])
+    return plain_column([translated(value, translation) for value in _values(column)])
 
 
 def fill(column: pa.Array | list[object], constant: str | int | float | bool) -> pa.Array | list[object]:

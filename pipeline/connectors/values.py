@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from enum import StrEnum
@@ -14,7 +14,7 @@ import orjson
 
 from pipeline.connectors.contract import FieldKind
 from pipeline.connectors.errors import Unreadable
-from pipeline.connectors.json_text import shown
+from pipeline.connectors.json_text import as_shown, shown
 from pipeline.connectors.notation import PLAIN, Notation, plain_number, read_moment
 
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
@@ -84,6 +84,18 @@ def read_text(value: object) -> str | None:
     if isinstance(value, datetime | date):
         return value.isoformat()
     raise Unreadable(f"{shown(value)} is not a single value")
+
+
+def translated(value: object, translation: Mapping[str, str]) -> object:
+    """The contract's word in place of the source's. A number is looked up as text: 1 of a workbook, which is 1.0, as 1.
+
+    A value that has no translation, or is none of one word, stays as it is.
+    """
+    if isinstance(value, str):
+        return translation.get(value, value)
+    if not isinstance(value, int | float | Decimal):
+        return value
+    return translation.get(read_text(value) or "", translation.get(as_shown(value), value))
 
 
 def _read_text(value: object, _: ZoneInfo) -> str | None:

@@ -274,6 +274,23 @@ def test_attributes_of_a_declared_kind_are_read_from_text_and_others_stay(export
     ]
 
 
+@pytest.mark.parametrize("file", ["people.jsonl", "people.parquet"])
+def test_a_flag_that_a_source_has_as_a_number_is_a_flag(export: Export, file: str) -> None:
+    records = [
+        {"customer_id": number, "created_at": "2025-01-01", "is_reseller": flag, "seats_sold": 1, "status": 1.0}
+        for number, flag in enumerate([1, 0, 2])
+    ]
+    if file == "people.jsonl":
+        export.write(file, "\n".join(map(json.dumps, records)))
+    else:
+        pq.write_table(pa.Table.from_pylist(records), export.folder / file)
+    chunk = export.chunk(CUSTOMERS, path=file, values={"status": {"1": "active"}})
+    assert [json.loads(text)["is_reseller"] for text in chunk.accepted["attributes"].to_pylist()] == [True, False, 2]
+    assert chunk.accepted["status"].to_pylist() == ["active"] * 3
+    chunk = export.chunk(CUSTOMERS, path=file, values={"is_reseller": {"2": "true"}})
+    assert [json.loads(text)["is_reseller"] for text in chunk.accepted["attributes"].to_pylist()] == [True, False, True]
+
+
 def test_a_declared_encoding_that_garbles_letters_is_doubted(export: Export) -> None:
     export.write("bills.csv", "no,who,day,sum,note\n1,c1,2025-01-02,1,é\n")
     assert any(
