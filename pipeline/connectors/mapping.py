@@ -236,6 +236,7 @@ def _with_what_holds_for_all(first: Chunk, parts: Sequence[Chunk], repeats: int)
         unnamed=sum(part.unnamed for part in parts),
         clashing=sum(part.clashing for part in parts),
         columns=tuple(columns for part in parts for columns in part.columns),
+        understood=tuple(dict.fromkeys(sentence for part in parts for sentence in part.understood)),
         remarks=tuple(dict.fromkeys(remark for part in parts for remark in part.remarks)),
         examples=parts[0].examples,
     )

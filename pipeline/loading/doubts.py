@@ -76,7 +76,7 @@ def without_customers(samples: Mapping[str, EntitySample]) -> list[str]:
 def understanding(company: Company, samples: Mapping[str, EntitySample]) -> Iterator[str]:
     """How each entity was read, three of its times, and what is doubtful; a sentence each."""
     for name, sample in samples.items():
-        yield from (f"{name}: {remark}" for remark in sample.remarks)
+        yield from (f"{name}: {sentence}" for sentence in (*sample.understood, *sample.remarks))
     for name in samples:
         links = links_of(samples, name)
         if links is not None and links.linked < links.records and not links.most_are_lost:

@@ -38,8 +38,10 @@ class EntitySample:
     total: int | None = None
     until: datetime | None = None
     error: str | None = None
+    understood: list[str] = field(default_factory=list)
+    """How the source was read."""
     remarks: list[str] = field(default_factory=list)
-    """What a person should know about how the source was read."""
+    """What is doubtful about that."""
     examples: list[TimeExample] = field(default_factory=list)
     """Some times, as the source gave them and as they were read."""
     is_reached: bool = True
@@ -88,6 +90,7 @@ def _add(
     parts.append(kept.accepted)
     sample.received += kept.received
     sample.rejected += [record.reason for record in kept.rejected]
+    sample.understood += kept.understood
     sample.remarks += kept.remarks
     sample.examples += kept.examples[: EXAMPLES - len(sample.examples)]
     sample.until = max(filter(None, (sample.until, kept.cursor)), default=None)

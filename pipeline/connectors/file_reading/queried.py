@@ -40,6 +40,7 @@ class QueriedFiles:
         self._reading = reading
         self._tables: dict[str, pa.Table] = {}
         self._remarks: dict[str, list[str]] = {}
+        self._understood: dict[str, str] = {}
 
     def close(self) -> None:
         """Let go of the tables."""
@@ -77,7 +78,8 @@ class QueriedFiles:
         stamped = mapping.stamped_by(reading, rows.column_names)
         parts = [FileChunk(place, validate_table(entity, piece, stamped)) for piece in pieces]
         chunks = settle_overlaps(entity, parts)
-        chunks[0] = replace(chunks[0], remarks=(*remarks, *chunks[0].remarks))
+        understood = tuple(self._understood[name] for name in spoken_of)
+        chunks[0] = replace(chunks[0], understood=understood, remarks=(*remarks, *chunks[0].remarks))
         return chunks
 
     def _load(self, name: str, files: FileSet) -> pa.Table:
@@ -107,7 +109,8 @@ class QueriedFiles:
         except UnreadableFile as error:
             remedy = lines_to_add(place, [error.setting]) if error.setting else f"Mend the files or {place}."
             raise MappingError(self._company, reader.source, f"{error.problem}.", remedy) from None
-        self._remarks[name] = [f"{name}: {table.num_rows:,} lines.", *(f"{name}: {remark}" for remark in told)]
+        self._understood[name] = f"{name}: {table.num_rows:,} lines."
+        self._remarks[name] = [f"{name}: {remark}" for remark in told]
         return table
 
 

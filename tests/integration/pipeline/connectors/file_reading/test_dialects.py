@@ -57,7 +57,7 @@ def test_a_declared_dialect_is_read_to_the_digit(export: Export) -> None:
         ("8", Decimal("12.5"), datetime(2025, 2, 1, tzinfo=UTC), '{"note":null}'),
         ("007", Decimal("1234.5"), datetime(2025, 12, 31, 14, 30, tzinfo=UTC), '{"note":"schön"}'),
     ]
-    assert "looks like: semicolons, cp1252, dates as %d.%m.%Y %H:%M, decimal comma; 2 records" in chunk.remarks[0]
+    assert "looks like: semicolons, cp1252, dates as %d.%m.%Y %H:%M, decimal comma; 2 records" in chunk.understood[0]
 
 
 def test_one_error_tells_all_lines_that_the_file_needs(export: Export) -> None:
