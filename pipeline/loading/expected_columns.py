@@ -8,7 +8,7 @@ there it stops only where a column of nearly that name came instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -119,7 +119,7 @@ def _absence(company: Company, entity: Entity, name: str, tables: Sequence[SeenC
     is_gone = len(lacking) == len(tables) and all(
         table.has_attribute_header if attribute else table.has_header for table in tables
     )
-    likely = _likely(source_name, candidates, SIMILAR_NAME if is_gone else NEARLY_THE_SAME_NAME)
+    likely = likely_name(source_name, candidates, SIMILAR_NAME if is_gone else NEARLY_THE_SAME_NAME)
     return _Absence(source_name, likely) if is_gone or likely else None
 
 
@@ -133,7 +133,8 @@ def _chosen(company: Company, entity: Entity) -> frozenset[str]:
     return frozenset(attribute.name for attribute in company.custom_attributes)
 
 
-def _likely(name: str, candidates: frozenset[str], cutoff: float) -> str | None:
+def likely_name(name: str, candidates: Collection[str], cutoff: float = NEARLY_THE_SAME_NAME) -> str | None:
+    """Which of the columns is likely this one under another name; cutoff: how alike both are at least, 0 to 1."""
     plain = {_plain(candidate): candidate for candidate in sorted(candidates)}
     closest = get_close_matches(_plain(name), plain, n=1, cutoff=cutoff)
     return plain[closest[0]] if closest else None

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from pipeline.connectors.contract import ENTITIES, Chunk, Entity, Source, TimeExample
+from pipeline.connectors.contract import ENTITIES, Chunk, Entity, SeenColumns, Source, TimeExample
 from pipeline.connectors.errors import AccessDenied, ConnectorError, MappingError, SourceUnreachable, UnexpectedResponse
 from pipeline.connectors.source import connector_of
 from pipeline.loading.personal_data import PersonalData
@@ -38,6 +38,7 @@ class EntitySample:
     total: int | None = None
     until: datetime | None = None
     error: str | None = None
+    columns: list[SeenColumns] = field(default_factory=list)
     understood: list[str] = field(default_factory=list)
     """How the source was read."""
     remarks: list[str] = field(default_factory=list)
@@ -90,6 +91,7 @@ def _add(
     parts.append(kept.accepted)
     sample.received += kept.received
     sample.rejected += [record.reason for record in kept.rejected]
+    sample.columns += kept.columns
     sample.understood += kept.understood
     sample.remarks += kept.remarks
     sample.examples += kept.examples[: EXAMPLES - len(sample.examples)]

@@ -16,6 +16,7 @@ from pipeline.connectors.file_reading.overlaps import FileChunk, settle_overlaps
 from pipeline.connectors.file_reading.parts import Part
 from pipeline.connectors.file_reading.settings import FileMapping
 from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
+from pipeline.connectors.json_text import shown
 from pipeline.connectors.validation import Reading, validate_records, validate_table
 
 SPARSE = ""
@@ -48,7 +49,7 @@ def read_mapped(entity: Entity, mapping: FileMapping, reading: Reading, files: F
     if chunks:
         chunks[0] = replace(
             chunks[0],
-            understood=(_understood(files, reading, parts),),
+            understood=(_understood(files, reading, parts), *_letters(files)),
             remarks=(*_doubts(files), *_unlike(names), *chunks[0].remarks),
         )
     return chunks
@@ -113,6 +114,14 @@ def _understood(files: FileReader, reading: Reading, parts: Sequence[FileChunk])
     written += ["decimal comma"] if reading.notation.decimal == "," else []
     which = paths[0].name if len(paths) == 1 else f"{len(paths)} files from {paths[0].name} to {paths[-1].name}"
     return f"{which} looks like: {', '.join(written)}; {received:,} records."
+
+
+def _letters(files: FileReader) -> list[str]:
+    """How a word reads in a declared encoding of one byte, of which any reads the file."""
+    path = files.first()
+    look = files.look(path)
+    letters = look.letters(files.shape.encoding) if look else None
+    return [f"{path.name}: letters read as {shown(letters)}."] if letters else []
 
 
 def _doubts(files: FileReader) -> list[str]:

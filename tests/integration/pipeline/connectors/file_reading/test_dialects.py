@@ -291,6 +291,20 @@ def test_a_flag_that_a_source_has_as_a_number_is_a_flag(export: Export, file: st
     assert [json.loads(text)["is_reseller"] for text in chunk.accepted["attributes"].to_pylist()] == [True, False, True]
 
 
+def test_an_encoding_of_one_byte_is_shown_by_its_letters_since_any_of_them_reads(export: Export) -> None:
+    export.write("bills.csv", "no,who,day,sum,note\n1,c1,2025-01-02,1,Łódź\n", "cp1250")
+    error = export.failure(path="bills.csv")
+    assert 'encoding: cp1252  # if "£ódŸ" is right; else iso-8859-15, cp1250 or another' in error
+    assert 'bills.csv: letters read as "Łódź".' in export.chunk(path="bills.csv", encoding="cp1250").understood
+
+
+@pytest.mark.parametrize("declared", ["latin-1", "iso-8859-15"])
+def test_a_declared_encoding_by_which_letters_are_none_is_doubted(export: Export, declared: str) -> None:
+    export.write("bills.csv", "no,who,day,sum,note\n1,c1,2025-01-02,1,Müller’s\n", "cp1252")
+    (doubt,) = export.chunk(path="bills.csv", encoding=declared).remarks
+    assert f'declared as {declared}, by which "Müller\\x92s" has no letters; it may be cp1252' in doubt
+
+
 def test_a_declared_encoding_that_garbles_letters_is_doubted(export: Export) -> None:
     export.write("bills.csv", "no,who,day,sum,note\n1,c1,2025-01-02,1,é\n")
     assert any(
