@@ -39,9 +39,16 @@ def json_record(line: bytes, number: int) -> Any:
         _refuse_several(text, number)
         return text
     # The fast parser tells neither: what may be concerned is read once more, by one that does.
-    if len(_NAME.findall(line)) > _names_in(record) or _MANY_DIGITS.search(line):
+    if _may_repeat_a_name(line, record) or _MANY_DIGITS.search(line):
         return json.loads(line, object_pairs_hook=_each_name_once, parse_float=Decimal, parse_int=_whole_number)
     return record
+
+
+def _may_repeat_a_name(line: bytes, record: Any) -> bool:
+    """Whether the line has more of what looks like a name than the record has names."""
+    names = _names_in(record)
+    is_spaced = b" :" in line or b"\t:" in line
+    return len(_NAME.findall(line)) > names if is_spaced else line.count(b'":') > names
 
 
 def _names_in(value: Any) -> int:

@@ -164,6 +164,16 @@ def test_a_column_that_is_text_in_one_file_and_a_number_in_another_is_text(expor
     assert sorted(export.column("payment_id", **source)) == ["007", "7"]
 
 
+def test_numbers_of_a_typed_file_keep_their_digits_where_they_are_declared_numbers(export: Export) -> None:
+    table = pa.table({"no": [2**53 + 1, 2], "who": ["c", "c"], "day": ["2025-01-01"] * 2, "sum": [True, False]})
+    pq.write_table(table, export.folder / "bills.parquet")
+    source = {"query": SELECT.format(amount="5"), "tables": {"bills": {"path": "bills.parquet"}}}
+    source["tables"]["bills"]["types"] = {"no": "number"}
+    assert sorted(export.column("payment_id", **source)) == ["2", "9007199254740993"]
+    source["tables"]["bills"]["types"] = {"sum": "number"}
+    assert "sum is declared a number, and holds values of type bool" in export.failure(**source)
+
+
 def test_text_of_parquet_is_not_compared_with_numbers_either(export: Export) -> None:
     table = pa.table({"no": pa.array(["007"], pa.large_string()), "who": ["c"], "day": ["2025-01-01"], "sum": [1.5]})
     pq.write_table(table, export.folder / "bills.parquet")
