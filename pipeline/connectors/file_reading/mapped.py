@@ -109,7 +109,7 @@ def _understood(files: FileReader, reading: Reading, parts: Sequence[FileChunk])
     paths = files.folder.files(files.path)
     look = files.look(paths[0])
     received = sum(part.chunk.received for part in parts)
-    written = [look.description()] if look else []
+    written = [look.description(files.shape.encoding)] if look else []
     written += [f"dates as {reading.notation.date_format or 'ISO 8601'}"]
     written += ["decimal comma"] if reading.notation.decimal == "," else []
     which = paths[0].name if len(paths) == 1 else f"{len(paths)} files from {paths[0].name} to {paths[-1].name}"

@@ -44,10 +44,10 @@ class Look:
         """A word as this encoding reads it, for a person to judge: every one of one byte reads the file."""
         return None if self.word is None else self.word.decode(encoding, errors="replace")
 
-    def description(self) -> str:
-        """As a person says it: semicolons, cp1252."""
+    def description(self, declared: str | None = None) -> str:
+        """As a person says it: semicolons, cp1252. `declared` is the encoding by which it was read, if it was."""
         parts = [_DELIMITERS[self.delimiter]] if self.delimiter else []
-        return ", ".join([*parts, self.encoding_name])
+        return ", ".join([*parts, (self.word and declared) or self.encoding_name])
 
     def settings(self, shape: FileShape) -> list[str]:
         """The YAML lines that would declare what the shape does not."""

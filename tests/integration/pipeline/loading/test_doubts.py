@@ -120,6 +120,16 @@ def test_a_column_of_nearly_our_name_is_told_of_before_everybody_looks_active(tm
     )
 
 
+def test_the_times_that_are_shown_came_from_the_file(tmp_path: Path) -> None:
+    write(tmp_path, [], [])
+    lines = "".join(f"c{number},2025-01-0{number},1\n" for number in range(1, 5))
+    (imports(tmp_path) / "customers.csv").write_text("customer_id,created_at,team_size\n" + lines)
+    (times,) = [line for line in check(tmp_path).understood if line.startswith("customers: times are read as")]
+    for day in (1, 2, 3):
+        assert f"2025-01-0{day} = " in times
+    assert "None" not in times
+
+
 def test_ids_with_characters_that_nobody_sees_are_told(tmp_path: Path) -> None:
     write(tmp_path, ["c1", "c2\u200b"], ["c1"])
     assert any('such as "c2\\u200b"' in line for line in check(tmp_path).understood)
