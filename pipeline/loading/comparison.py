@@ -32,8 +32,8 @@ def why_not_whole(listed: int, unnamed: int, totals: Totals | None) -> str | Non
     Paging may pass over a record, and one whose id cannot be read might be any.
     """
     if unnamed:
-        return f"Deletions were not looked for: {unnamed:,} record(s) have no id that can be read, and might be any."
+        return f"Deletions are not looked for: {unnamed:,} record(s) have no id that can be read, and might be any."
     expected = 0 if totals is None else totals.live + totals.deleted
     if listed < expected:
-        return f"Deletions were not looked for: {listed:,} of the {expected:,} records of the source were listed."
+        return f"Deletions are not looked for: {listed:,} of the {expected:,} records of the source were listed."
     return None

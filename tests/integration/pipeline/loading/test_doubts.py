@@ -130,6 +130,17 @@ def test_the_times_that_are_shown_came_from_the_file(tmp_path: Path) -> None:
     assert "None" not in times
 
 
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_line_that_would_hide_deletions_is_told_of_before_the_first_load(tmp_path: Path, is_complete: bool) -> None:
+    write(tmp_path, ["c1"], ["c1"])
+    with (imports(tmp_path) / "customers.csv").open("a") as file:
+        file.write("1 customer\n")
+    files = {"customers": {"path": "customers.csv", "complete": is_complete}, "payments": {"path": "payments.csv"}}
+    told = [line for line in check(tmp_path, connector_settings={"files": files}).understood if "Deletions" in line]
+    words = "customers: Deletions are not looked for: 1 record(s) have no id that can be read, and might be any."
+    assert told == ([words] if is_complete else [])
+
+
 def test_ids_with_characters_that_nobody_sees_are_told(tmp_path: Path) -> None:
     write(tmp_path, ["c1", "c2\u200b"], ["c1"])
     assert any('such as "c2\\u200b"' in line for line in check(tmp_path).understood)

@@ -128,7 +128,7 @@ def test_deletions_that_a_line_without_an_id_hides_are_told_of(drop: Callable[..
     shop.put(customers(numbers=range(2, 6)) + footer + "\n")
     told = shop.sync(1)
     assert (told.status, told.vanished) == ("succeeded", 0)
-    assert told.remarks == "Deletions were not looked for: 1 record(s) have no id that can be read, and might be any."
+    assert told.remarks == "Deletions are not looked for: 1 record(s) have no id that can be read, and might be any."
     shop.put(customers(numbers=range(2, 6)))
     assert (shop.sync(2).vanished, shop.newest()["1"][2]) == (1, True)
 
