@@ -54,6 +54,9 @@ def _print_understood(check: CompanyCheck, console: Console) -> None:
     """How the source was read, in under ten lines."""
     for line in check.understood[:LINES_UNDERSTOOD]:
         console.print(f"  {escape(line)}")
+    further = len(check.understood) - LINES_UNDERSTOOD
+    if further > 0:
+        console.print(f"  [yellow]and {further} more: name fewer entities to see them[/yellow]")
 
 
 def _entities(check: CompanyCheck) -> Table:
@@ -74,13 +77,17 @@ def _row(entity: EntityCheck) -> tuple[str, ...]:
     share = entity.accepted_share
     return (
         entity.entity,
-        f"{entity.received:,}" + ("" if entity.is_complete else " (sample)"),
+        f"{entity.received:,}" + _of_sample(not entity.is_complete),
         "all of it" if entity.total is None and entity.is_complete else _count(entity.total),
         "–" if share is None else f"{share:.1%}",
-        "–" if entity.linked_share is None else f"{entity.linked_share:.1%}",
+        "–" if entity.linked_share is None else f"{entity.linked_share:.1%}" + _of_sample(entity.is_linked_to_sample),
         f"{entity.first_at:%Y-%m-%d}" if entity.first_at else "–",
         f"{entity.last_at:%Y-%m-%d}" if entity.last_at else "–",
     )
+
+
+def _of_sample(is_sample: bool) -> str:
+    return " (sample)" if is_sample else ""
 
 
 def _count(number: int | None) -> str:

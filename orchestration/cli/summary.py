@@ -138,7 +138,7 @@ def _print_loads(conn: psycopg.Connection[Any], console: Console, run_id: str) -
         TASKS[0].relations.contract,
         """
         select company.slug, load.entity, load.received, load.loaded, load.rejected, load.source_live,
-            load.warehouse_live, load.late, load.vanished, load.status, load.error
+            load.warehouse_live, load.late, load.vanished, load.status, load.error, load.remarks
         from {load_log} as load inner join {companies} as company using (company_id)
         where load.dagster_run_id = %s order by company.slug, load.load_id
         """,
@@ -164,7 +164,11 @@ def _print_loads(conn: psycopg.Connection[Any], console: Console, run_id: str) -
             *(_count(load[name]) for name in ("received", "loaded", "rejected", "source_live", "warehouse_live")),
             _repairs(load) if load["status"] == "succeeded" else f"[red]{load['status']}: {load['error'] or ''}[/red]",
         )
-    console.print(table, "")
+    console.print(table)
+    for load in loads:
+        if load["remarks"]:
+            console.print(f"[yellow]{escape(load['slug'])}, {load['entity']}: {escape(load['remarks'])}[/yellow]")
+    console.print()
 
 
 def _repairs(load: dict[str, Any]) -> str:

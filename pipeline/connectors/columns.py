@@ -15,15 +15,16 @@ import pyarrow.compute as pc
 
 from pipeline.connectors.contract import ARROW_TYPES, Field, FieldKind
 from pipeline.connectors.errors import Unreadable
-from pipeline.connectors.json_text import as_shown, shown
+from pipeline.connectors.json_text import shown
 from pipeline.connectors.notation import PLAIN, Notation
 from pipeline.connectors.values import (
     EARLIEST,
+    FIRST_UNSURE_ID,
     LATEST,
     LONGEST_IDENTIFIER,
     SHORTENED_NUMBER,
-    SMALLEST_UNCERTAIN_FLOAT,
     read_value,
+    translated,
 )
 
 ONE_BY_ONE = 32
@@ -70,11 +71,7 @@ def _values(column: pa.Array | list[object]) -> list[object]:
 
 def translate(column: pa.Array | list[object], translation: Mapping[str, str]) -> pa.Array | list[object]:
     """Put the contract's words in place of the source's."""
-
-    def word(value: object) -> object:
-        return translation.get(as_shown(value), value) if isinstance(value, str | int | float) else value
-
-    return plain_column([word(value) for value in _values(column)])
+    return plain_column([translated(value, translation) for value in _values(column)])
 
 
 def fill(column: pa.Array | list[object], constant: str | int | float | bool) -> pa.Array | list[object]:
@@ -157,7 +154,7 @@ def _texts_at_once(array: pa.Array, _: ZoneInfo) -> pa.Array:
 
 def _identifiers_at_once(array: pa.Array, zone: ZoneInfo) -> pa.Array:
     if pa.types.is_floating(array.type):
-        if (pc.max(pc.abs(array)).as_py() or 0) >= SMALLEST_UNCERTAIN_FLOAT:
+        if (pc.max(pc.abs(array)).as_py() or 0) >= FIRST_UNSURE_ID:
             raise pa.ArrowInvalid("to be read one by one")
         array = array.cast(pa.int64())
     texts = _texts_at_once(array, zone)

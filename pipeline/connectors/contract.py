@@ -224,8 +224,9 @@ class Chunk:
     None where no record of the chunk had a readable one. is_stamped: updated_at is the source's own; else it is the
     company's now. listed: the ids of all records, of rejected ones and of those ahead too. unnamed: records whose id
     cannot be read. clashing: records that say otherwise than one before them of the same id and updated_at.
-    columns: one for each table or page that the chunk was made from. remarks: what a person should
-    know about how the source was read, in sentences. examples: some times, as given and as read.
+    columns: one for each table or page that the chunk was made from. understood: how the source was read, in
+    sentences; remarks: what is doubtful about it, such as records in two files. examples: some times, as given and as
+    read.
     """
 
     accepted: pa.Table
@@ -238,6 +239,7 @@ class Chunk:
     unnamed: int = 0
     clashing: int = 0
     columns: tuple[SeenColumns, ...] = ()
+    understood: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     examples: tuple[TimeExample, ...] = ()
 

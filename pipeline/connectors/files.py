@@ -7,7 +7,6 @@ read, and what is refused, is that of file_reading/.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -28,8 +27,6 @@ from pipeline.connectors.validation import Reading
 from warehouse.settings import Settings
 
 __all__ = ["CONNECTOR", "FileSettings", "Files"]
-
-log = logging.getLogger(__name__)
 
 
 class Files:
@@ -57,8 +54,6 @@ class Files:
         """See `Source.read`. All records in any case: a line that comes late has an old updated_at."""
         chunks = self._chunks(entity)
         self._counts[entity.name] = _count(entity, chunks)
-        for remark in (remark for chunk in chunks for remark in chunk.remarks):
-            log.info("%s of %s: %s", entity.name, self._company, remark)
         yield from in_order(entity, chunks, chunk_rows)
 
     def totals(self, entity: Entity) -> Totals | None:

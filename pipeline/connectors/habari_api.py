@@ -259,8 +259,8 @@ class HabariApi:
         return body
 
     def refuse_repeated_cursor(self) -> NoReturn:
-        """A cursor that leads back to itself would never end."""
-        self._surprise("a page's next_cursor is the one that led to it")
+        """A cursor that leads back to a page of before would never end."""
+        self._surprise("a page's next_cursor is one that was followed before")
 
     def _surprise(self, problem: str, *, hide_cause: bool = False) -> NoReturn:
         error = UnexpectedResponse(
@@ -280,14 +280,15 @@ class _CursorPaginator(JSONResponseCursorPaginator):  # type: ignore[misc]
     def __init__(self, api: HabariApi) -> None:
         super().__init__(cursor_path="next_cursor", cursor_param="cursor")
         self._api = api
-        self._led_here: str | None = None
+        self._followed: set[str] = set()
 
     def update_state(self, response: Response, data: list[Any] | None = None) -> None:
         body = self._api.check_page(response)
         following = body.get("next_cursor")
-        if following is not None and following == self._led_here:
+        if following in self._followed:
             self._api.refuse_repeated_cursor()
-        self._led_here = following
+        if following is not None:
+            self._followed.add(following)
         super().update_state(response, data)
 
 

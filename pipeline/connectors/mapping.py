@@ -32,6 +32,11 @@ def _known_zone(name: str) -> str:
 def _known_format(date_format: str) -> str:
     if date_format in (ISO, *NUMBERED_DATES):
         return date_format
+    if "%Z" in date_format:
+        # strptime reads a zone's name and lets it go: 10:00 UTC would be 10:00 of the company's zone.
+        raise ValueError(f"{date_format} has %Z: write the zone's name as it stands in the dates, and set time_zone")
+    if ("%I" in date_format) != ("%p" in date_format):
+        raise ValueError(f"{date_format} needs %I and %p together: an hour up to 12 may be in the morning or not")
     # What is read must hold a whole day, so that 31.12. is not taken for one of 1900.
     if not all(re.search(part, date_format) for part in ("%[Yy]|%c|%x", "%[mbB]|%j|%c|%x", "%d|%j|%c|%x")):
         raise ValueError(f"{date_format} is none of {', '.join((ISO, *NUMBERED_DATES))}, nor a pattern like %d.%m.%Y")
@@ -86,7 +91,8 @@ class Writing(BaseModel):
     )
     date_format: DateFormat | None = Field(
         default=None,
-        description='A pattern such as "%d.%m.%Y", epoch_seconds, epoch_milliseconds or excel; else ISO 8601.',
+        description='A pattern such as "%d.%m.%Y", epoch_seconds (or _milliseconds, _microseconds, _nanoseconds), '
+        "excel or excel_1904; else ISO 8601.",
     )
 
     @model_validator(mode="after")
@@ -230,6 +236,7 @@ def _with_what_holds_for_all(first: Chunk, parts: Sequence[Chunk], repeats: int)
         unnamed=sum(part.unnamed for part in parts),
         clashing=sum(part.clashing for part in parts),
         columns=tuple(columns for part in parts for columns in part.columns),
+        understood=tuple(dict.fromkeys(sentence for part in parts for sentence in part.understood)),
         remarks=tuple(dict.fromkeys(remark for part in parts for remark in part.remarks)),
         examples=parts[0].examples,
     )

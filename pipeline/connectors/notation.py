@@ -15,16 +15,24 @@ from pipeline.connectors.contract import FieldKind
 from pipeline.connectors.errors import Unreadable
 from pipeline.connectors.json_text import shown
 
-EPOCH_SECONDS, EPOCH_MILLISECONDS, EXCEL = "epoch_seconds", "epoch_milliseconds", "excel"
+EPOCH_SECONDS, EPOCH_MILLISECONDS = "epoch_seconds", "epoch_milliseconds"
+EPOCH_MICROSECONDS, EPOCH_NANOSECONDS = "epoch_microseconds", "epoch_nanoseconds"
+EXCEL, EXCEL_1904 = "excel", "excel_1904"
 ISO = "iso"
-NUMBERED_DATES = (EPOCH_SECONDS, EPOCH_MILLISECONDS, EXCEL)
+NUMBERED_DATES = (EPOCH_SECONDS, EPOCH_MILLISECONDS, EPOCH_MICROSECONDS, EPOCH_NANOSECONDS, EXCEL, EXCEL_1904)
 """Dates that are written as one number."""
 
 BLANKS = " \u00a0\u202f"
 """What stands between thousands where they are set apart by a blank: also the blanks that do not break."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EXCEL_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001 a serial tells a local time
+_IN_A_SECOND = {EPOCH_SECONDS: 1, EPOCH_MILLISECONDS: 10**3, EPOCH_MICROSECONDS: 10**6, EPOCH_NANOSECONDS: 10**9}
+_EARLY_SECONDS = 10**7
+"""Up to April 1970: what a larger unit is read as by a smaller one, 2025 in seconds as milliseconds."""
+_DAY_ZERO = {
+    EXCEL: datetime(1899, 12, 30),  # noqa: DTZ001 a serial tells a local time
+    EXCEL_1904: datetime(1904, 1, 1),  # noqa: DTZ001
+}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 _LONGEST_NUMBER = 20
 
@@ -108,13 +116,14 @@ def _numbered_moment(value: object, date_format: str) -> datetime | None:
         return None
     if not _NUMBER.fullmatch(text) or len(text) > _LONGEST_NUMBER:
         raise unreadable
-    number = float(text)
+    number = Decimal(text)
     try:
-        if date_format == EPOCH_SECONDS:
-            return _EPOCH + timedelta(seconds=number)
-        if date_format == EPOCH_MILLISECONDS:
-            return _EPOCH + timedelta(milliseconds=number)
-        # A day holds 86,400 seconds; Excel's fractions are a few microseconds off the second that was meant.
-        return _EXCEL_ZERO + timedelta(seconds=round(number * 86_400))
+        if date_format in _DAY_ZERO:
+            # A day holds 86,400 seconds; Excel's fractions are a few microseconds off the second that was meant.
+            return _DAY_ZERO[date_format] + timedelta(seconds=round(number * 86_400))
+        seconds = number / _IN_A_SECOND[date_format]
+        if date_format != EPOCH_SECONDS and 0 < seconds < _EARLY_SECONDS:
+            raise Unreadable(f"{shown(value)} would be in early 1970 as {date_format}; is it of a larger unit")
+        return _EPOCH + timedelta(microseconds=int(seconds * 10**6))
     except (OverflowError, InvalidOperation):
         raise unreadable from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
@@ -24,8 +24,12 @@ from pipeline.connectors.errors import (
     UnexpectedResponse,
     Unreadable,
 )
+from pipeline.connectors.file_reading.declaring import Setting, UndeclaredColumns, refuse_undeclared
+from pipeline.connectors.file_reading.parts import Part
+from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
 from pipeline.connectors.mapping import ColumnMapping, Zones, in_order
 from pipeline.connectors.registry import Access, Connector
+from pipeline.connectors.sql_columns import as_text, is_one_of, undeclared_texts, with_whole_ids
 from pipeline.connectors.validation import Reading, validate_table
 from pipeline.connectors.values import JsonKind, read_value
 from warehouse.own_server import is_own_server
@@ -69,6 +73,8 @@ class SqlDatabase:
         try:
             self._url = sa.make_url(url)
             self._engine = sa.create_engine(self._url)
+            if self._url.get_backend_name() == "postgresql":
+                sa.event.listen(self._engine, "connect", _speak_plainly)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError):
             raise MappingError(
                 company,
@@ -90,10 +96,11 @@ class SqlDatabase:
             since = None if updated_since is None else self._since(updated_at, updated_since, reading)
             order = [updated_at, table.c[reading.source_name(entity.key)]]
             newer = None if since is None else sa.or_(updated_at >= since, updated_at.is_(None))
-            for rows in self._rows(table, newer, order, chunk_rows):
+            for rows in self._rows(entity, table, reading, newer, order, chunk_rows, is_watched=since is None):
                 yield validate_table(entity, rows, reading)
             return
-        parts = [validate_table(entity, rows, reading) for rows in self._rows(table, None, [], chunk_rows)]
+        rows_of_all = self._rows(entity, table, reading, None, [], chunk_rows, is_watched=True)
+        parts = [validate_table(entity, rows, reading) for rows in rows_of_all]
         yield from in_order(entity, parts, chunk_rows)
 
     def is_complete(self, entity: Entity) -> bool:
@@ -111,7 +118,7 @@ class SqlDatabase:
         key, updated_at = (
             next(field for field in entity.fields if field.name == name) for name in (entity.key, "updated_at")
         )
-        for rows in self._rows(table, None, [], chunk_rows, only=names):
+        for rows in self._rows(entity, table, reading, None, [], chunk_rows, only=names):
             ids, _ = convert(
                 key, plain_column(rows[names[0]].combine_chunks()), reading.time_zone, reading.notation_of(key.name)
             )
@@ -126,10 +133,10 @@ class SqlDatabase:
     def fetch(self, entity: Entity, record_ids: Sequence[str]) -> Iterator[Chunk]:
         """See `IndexedSource.fetch`."""
         table, reading = self._opened(entity)
-        key = sa.cast(table.c[reading.source_name(entity.key)], sa.String)
+        key = table.c[reading.source_name(entity.key)]
         for start in range(0, len(record_ids), IDS_AT_ONCE):
-            chosen = key.in_(record_ids[start : start + IDS_AT_ONCE])
-            for rows in self._rows(table, chosen, [], IDS_AT_ONCE):
+            chosen = is_one_of(key, record_ids[start : start + IDS_AT_ONCE])
+            for rows in self._rows(entity, table, reading, chosen, [], IDS_AT_ONCE):
                 yield validate_table(entity, rows, reading)
 
     def totals(self, entity: Entity) -> Totals | None:
@@ -221,23 +228,32 @@ class SqlDatabase:
 
     def _rows(
         self,
+        entity: Entity,
         table: sa.Table,
+        reading: Reading,
         condition: sa.ColumnElement[bool] | None,
         order: Sequence[sa.Column[Any]],
         chunk_rows: int,
+        *,
         only: Sequence[str] | None = None,
+        is_watched: bool = False,
     ) -> Iterator[pa.Table]:
-        texts = self._url.get_backend_name() in ISO_TEXT_DIALECTS
+        """The table's rows. is_watched: it matters whether text in them is written in a way that nobody declared."""
+        dialect = self._url.get_backend_name()
+        texts = dialect in ISO_TEXT_DIALECTS
+        names = [name for name in (table.columns.keys() if only is None else only) if name not in reading.ignored]
+        watched = undeclared_texts(entity, table, reading, dialect) if is_watched else UndeclaredColumns()
+        undeclared = UndeclaredNotations(watched.kinds)
+        setting = Setting(self._company, self._source, f"connector_settings.tables.{entity.name}")
 
         def query(select: Any, *_: object) -> Any:
-            columns = [column for column in table.columns if only is None or column.name in only]
             if texts:
-                select = sa.select(*(sa.cast(column, sa.Text).label(column.name) for column in columns))
+                select = sa.select(*(as_text(table.c[name], dialect) for name in names))
             if condition is not None:
                 select = select.where(condition)
             return select.order_by(*order)
 
-        def as_text(data_type: Any) -> Any:
+        def type_fetched(data_type: Any) -> Any:
             return sa.Text() if texts else data_type
 
         resource = sql_table(
@@ -248,15 +264,17 @@ class SqlDatabase:
             backend="pyarrow",
             chunk_size=chunk_rows,
             reflection_level="full",
-            included_columns=None if only is None else list(only),
-            type_adapter_callback=as_text,
+            included_columns=names,
+            type_adapter_callback=type_fetched,
             query_adapter_callback=query,
         )
         with self._translated():
             try:
                 for rows in resource:
                     if isinstance(rows, pa.Table):
-                        yield rows
+                        undeclared.see(Part(entity.name, rows))
+                        refuse_undeclared(watched, undeclared.columns(), setting)
+                        yield with_whole_ids(entity, table, reading, rows)
             except ResourceExtractionError as error:
                 raise (error.__cause__ or error) from None
 
@@ -311,11 +329,19 @@ class SqlDatabase:
         return without_secrets(" ".join(str(original).split()), self._secrets, longest=300)
 
 
+def _speak_plainly(connection: Any, _: object) -> None:
+    """Dates in ISO 8601 and doubles with all their digits, whatever the server or the role is set to."""
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("set datestyle = iso")
+        cursor.execute("set extra_float_digits = 1")
+    connection.commit()
+
+
 def _json_kind(data_type: sa.types.TypeEngine[Any]) -> JsonKind | None:
     """What a column's values are in JSON; None for what is text there."""
     if isinstance(data_type, sa.Boolean):
         return JsonKind.flag
-    if isinstance(data_type, sa.Integer | sa.Numeric):
+    if isinstance(data_type, sa.Integer | sa.Numeric | sa.Float):
         return JsonKind.number
     return JsonKind.json if isinstance(data_type, sa.JSON) else None
 

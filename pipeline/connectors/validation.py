@@ -253,7 +253,13 @@ class _Page:
 
     def _examples(self, arrays: Mapping[str, pa.Array], reading: Reading) -> tuple[TimeExample, ...]:
         """The first times of this page, as they came and as they were read."""
-        times = [field.name for field in self._entity.fields if field.required and field.kind is FieldKind.timestamp]
+        times = [
+            field.name
+            for field in self._entity.fields
+            if field.required
+            and field.kind is FieldKind.timestamp
+            and (reading.is_stamped or field.name != "updated_at")
+        ]
         return tuple(
             TimeExample(name, as_shown(_at(self._columns[name], row)), moment, reading.zone_of(name).key)
             for row in range(min(self._size, EXAMPLES))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from enum import StrEnum
@@ -14,13 +14,15 @@ import orjson
 
 from pipeline.connectors.contract import FieldKind
 from pipeline.connectors.errors import Unreadable
-from pipeline.connectors.json_text import shown
+from pipeline.connectors.json_text import as_shown, shown
 from pipeline.connectors.notation import PLAIN, Notation, plain_number, read_moment
 
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 SMALLEST_UNCERTAIN_FLOAT = 2**53
 """From here on a double no longer tells neighbouring whole numbers apart."""
+FIRST_UNSURE_ID = 10**15
+"""A spreadsheet keeps fifteen digits of a number, and puts zeros for the others."""
 LONGEST_IDENTIFIER = 200
 
 SHORTENED_NUMBER = re.compile(r"\d([.,]\d+)?[eE]\+\d{1,3}", re.ASCII)
@@ -30,6 +32,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 _DIGITS_OF_A_DATE = 8
 _TWO_READINGS = re.compile(r"(0?[1-9]|1[0-2])([./-])(0?[1-9]|1[0-2])\2\d{4}", re.ASCII)
 """Day first or month first."""
+_UTC_BY_NAME = re.compile(r"\s*(?:UTC|GMT)$")
 
 _TRUTH = {"true": True, "t": True, "yes": True, "y": True, "1": True}
 _TRUTH |= {"false": False, "f": False, "no": False, "n": False, "0": False}
@@ -62,7 +65,8 @@ def _read_by_notation(kind: FieldKind, value: object, time_zone: ZoneInfo, notat
     return None if moment is None else _in_utc(moment, value, time_zone)
 
 
-def _as_text(value: object) -> str | None:
+def read_text(value: object) -> str | None:
+    """A single value as text: a number as it is written, without a point where it is whole. Raises Unreadable."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -82,8 +86,20 @@ def _as_text(value: object) -> str | None:
     raise Unreadable(f"{shown(value)} is not a single value")
 
 
+def translated(value: object, translation: Mapping[str, str]) -> object:
+    """The contract's word in place of the source's. A number is looked up as text: 1 of a workbook, which is 1.0, as 1.
+
+    A value that has no translation, or is none of one word, stays as it is.
+    """
+    if isinstance(value, str):
+        return translation.get(value, value)
+    if not isinstance(value, int | float | Decimal):
+        return value
+    return translation.get(read_text(value) or "", translation.get(as_shown(value), value))
+
+
 def _read_text(value: object, _: ZoneInfo) -> str | None:
-    text = _as_text(value)
+    text = read_text(value)
     if text is not None and "\0" in text:
         raise Unreadable(f"{shown(text)} holds a NUL character, which Postgres cannot store")
     return text
@@ -92,7 +108,7 @@ def _read_text(value: object, _: ZoneInfo) -> str | None:
 def _read_identifier(value: object, zone: ZoneInfo) -> str | None:
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
         raise Unreadable(f"{shown(value)} is not an id")
-    if isinstance(value, float) and abs(value) >= SMALLEST_UNCERTAIN_FLOAT:
+    if isinstance(value, float) and abs(value) >= FIRST_UNSURE_ID:
         raise Unreadable(f"{shown(value)} has lost digits: as a number with a point it may stand for several ids")
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         value = int(value)
@@ -144,7 +160,7 @@ def _read_money(value: object, _: ZoneInfo) -> Decimal | None:
 
 
 def _read_boolean(value: object, _: ZoneInfo) -> bool | None:
-    text = (_as_text(value) or "").strip().lower()
+    text = (read_text(value) or "").strip().lower()
     if not text:
         return None
     if text not in _TRUTH:
@@ -172,6 +188,8 @@ def _parse_moment(value: object) -> datetime | None:
         return value
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day)  # noqa: DTZ001 the zone is assumed by the caller
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        raise Unreadable(f"{shown(value)} is not a date and time; of a number say which: date_format")
     if not isinstance(value, str):
         raise Unreadable(f"{shown(value)} is not a date and time")
     text = value.strip()
@@ -180,7 +198,7 @@ def _parse_moment(value: object) -> datetime | None:
     if text.isdigit() and len(text) != _DIGITS_OF_A_DATE:
         raise Unreadable(f"{shown(value)} is not a date and time (ISO 8601); of a number say which: date_format")
     try:
-        return datetime.fromisoformat(text)
+        return datetime.fromisoformat(_UTC_BY_NAME.sub("+00:00", text))
     except ValueError:
         doubt = "; it fits two readings, say which: date_format" if _TWO_READINGS.match(text) else ""
         raise Unreadable(f"{shown(value)} is not a date and time (ISO 8601){doubt}") from None

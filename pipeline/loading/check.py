@@ -54,8 +54,8 @@ class EntityCheck:
     """What was read of one entity. Without `is_complete` the figures are of the oldest changes, up to `read_until`.
 
     never_filled: contract columns that no record had. linked_share: share of the records whose customer came too, 0 to
-    1; None where that cannot be told. total: the source's own count. error: why it
-    could not be read; is_reached: it was there all the same.
+    1; None where that cannot be told. is_linked_to_sample: there are more customers than came. total: the source's own
+    count. error: why it could not be read; is_reached: it was there all the same.
     """
 
     entity: str
@@ -69,6 +69,7 @@ class EntityCheck:
     read_until: datetime | None = None
     never_filled: tuple[str, ...] = ()
     linked_share: float | None = None
+    is_linked_to_sample: bool = False
     is_reached: bool = True
     error: str | None = None
 
@@ -207,6 +208,7 @@ def _entity_check(entity: Entity, sample: EntitySample, links: Links | None) -> 
         read_until=sample.until,
         never_filled=tuple(empty),
         linked_share=None if links is None else links.share,
+        is_linked_to_sample=links is not None and links.is_sample,
         is_reached=sample.is_reached,
         error=sample.error,
     )

@@ -26,9 +26,14 @@ def is_comparison_due(last: Comparison, now: datetime, difference: int | None) -
     return bool(difference) and difference != last.still_unaccounted
 
 
-def is_whole(listed: int, unnamed: int, totals: Totals | None) -> bool:
-    """Whether a list has every record, so that one that it lacks is gone.
+def why_not_whole(listed: int, unnamed: int, totals: Totals | None) -> str | None:
+    """Why a record that a list lacks may not be gone; None where the list has every record.
 
     Paging may pass over a record, and one whose id cannot be read might be any.
     """
-    return unnamed == 0 and (totals is None or listed >= totals.live + totals.deleted)
+    if unnamed:
+        return f"Deletions are not looked for: {unnamed:,} record(s) have no id that can be read, and might be any."
+    expected = 0 if totals is None else totals.live + totals.deleted
+    if listed < expected:
+        return f"Deletions are not looked for: {listed:,} of the {expected:,} records of the source were listed."
+    return None

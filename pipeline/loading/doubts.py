@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.connectors.contract import ENTITIES, FieldKind, TimeExample
+from pipeline.connectors.json_text import shown
+from pipeline.loading.expected_columns import likely_name
 from pipeline.loading.sample import EntitySample
 from warehouse.companies.definition import Company
 
@@ -20,16 +22,23 @@ MOST = 0.5
 """Where fewer records than this share find their customer, the ids are of two kinds."""
 
 _SHOWN = 3
+_UNSEEN = "\u200b\u200c\u200d\u2060\ufeff"
+"""Characters without width, which are no blanks and no more to be seen than these."""
 _JSON_KINDS = {"number": (int, float), "flag": (bool,)}
 
 
 @dataclass(frozen=True)
 class Links:
-    """How many of an entity's records find their customer; and ids on both sides, where some do not."""
+    """How many of an entity's records find their customer; and ids on both sides, where some do not.
+
+    customers: among how many; is_sample: there are more, so that a record's customer may be one of those.
+    """
 
     entity: str
     records: int
     linked: int
+    customers: int
+    is_sample: bool
     lost_ids: tuple[str, ...]
     customer_ids: tuple[str, ...]
 
@@ -41,7 +50,21 @@ class Links:
     @property
     def most_are_lost(self) -> bool:
         """Nothing could be learned of these records."""
-        return self.share < MOST
+        return self.share < MOST and not self.is_sample
+
+    def doubt(self) -> str | None:
+        """What is to be told of records that do not find their customer; None where all do, or that is a failure."""
+        if self.linked == self.records or self.most_are_lost:
+            return None
+        if not self.is_sample:
+            return f"{self.records - self.linked:,} do not find their customer, such as {self.lost_ids[0]}."
+        told = (
+            f"in this sample {self.linked:,} of {self.records:,} find their customer among the {self.customers:,} that "
+            "were read"
+        )
+        if self.linked:
+            return f"{told}; `--records` reads more."
+        return f"{told}: is customer_id, like {self.lost_ids[0]}, of the kind of {self.customer_ids[0]}?"
 
     def failure(self) -> str:
         """Why this is not ready."""
@@ -53,16 +76,24 @@ class Links:
 
 
 def links_of(samples: Mapping[str, EntitySample], entity: str) -> Links | None:
-    """How the records of an entity find their customers; None where it has none, or not all customers were read."""
+    """How the records of an entity find their customers; None where it has none, or customers cannot be read."""
     customers, sample = samples.get("customers"), samples[entity]
-    if entity == "customers" or customers is None or not customers.is_complete or not sample.table.num_rows:
+    if entity == "customers" or customers is None or customers.error or not sample.table.num_rows:
         return None
     ids = sample.table["customer_id"].drop_null()
     is_known = pc.is_in(ids, value_set=customers.table["customer_id"].combine_chunks())
     lost = pc.unique(ids.filter(pc.invert(is_known))).slice(0, _SHOWN)
     known = pc.unique(customers.table["customer_id"]).slice(0, _SHOWN)
     linked = pc.sum(is_known).as_py() or 0
-    return Links(entity, max(len(ids), 1), linked, _quoted(lost), _quoted(known) or ("none",))
+    return Links(
+        entity,
+        max(len(ids), 1),
+        linked,
+        pc.count_distinct(customers.table["customer_id"]).as_py(),
+        not customers.is_complete,
+        _quoted(lost),
+        _quoted(known) or ("none",),
+    )
 
 
 def without_customers(samples: Mapping[str, EntitySample]) -> list[str]:
@@ -76,12 +107,13 @@ def without_customers(samples: Mapping[str, EntitySample]) -> list[str]:
 def understanding(company: Company, samples: Mapping[str, EntitySample]) -> Iterator[str]:
     """How each entity was read, three of its times, and what is doubtful; a sentence each."""
     for name, sample in samples.items():
-        yield from (f"{name}: {remark}" for remark in sample.remarks)
+        yield from (f"{name}: {sentence}" for sentence in (*sample.understood, *sample.remarks))
     for name in samples:
         links = links_of(samples, name)
-        if links is not None and links.linked < links.records and not links.most_are_lost:
-            yield f"{name}: {links.records - links.linked:,} do not find their customer, such as {links.lost_ids[0]}."
+        if links is not None and (doubt := links.doubt()):
+            yield f"{name}: {doubt}"
     yield from _padded_ids(samples)
+    yield from _columns_by_another_name(company, samples)
     customers = samples.get("customers")
     if customers is not None:
         yield from _attributes_of_another_kind(company, customers)
@@ -94,13 +126,27 @@ def _time_read(example: TimeExample) -> str:
     return f"{example.given} = {example.read_as:%Y-%m-%d %H:%M} UTC ({example.column}, {example.time_zone})"
 
 
+def _columns_by_another_name(company: Company, samples: Mapping[str, EntitySample]) -> Iterator[str]:
+    """Columns of ours that nothing is mapped to, where one of nearly that name goes to the attributes."""
+    chosen = {attribute.name for attribute in company.custom_attributes}
+    for name, sample in samples.items():
+        kept = frozenset[str]().union(*(seen.unmapped for seen in sample.columns)) - chosen
+        for column in ENTITIES[name].field_names:
+            is_absent = all(column in seen.absent for seen in sample.columns)
+            if is_absent and (likely := likely_name(column, kept)):
+                yield (
+                    f"{name}: {shown(likely)} is kept as an attribute, and no column is {column}: map it if it is that."
+                )
+
+
 def _padded_ids(samples: Mapping[str, EntitySample]) -> Iterator[str]:
     for name, sample in samples.items():
         for field in ENTITIES[name].fields:
             if field.kind is not FieldKind.identifier:
                 continue
             ids = sample.table[field.name]
-            padded = ids.filter(pc.not_equal(ids, pc.utf8_trim_whitespace(ids)))
+            trimmed = pc.utf8_trim(pc.utf8_trim_whitespace(ids), characters=_UNSEEN)
+            padded = ids.filter(pc.not_equal(ids, trimmed))
             if len(padded):
                 yield (
                     f"{name}: {len(padded):,} of {field.name} begin or end with a blank, such as "
@@ -136,4 +182,4 @@ def _attributes_of_another_kind(company: Company, customers: EntitySample) -> It
 
 
 def _quoted(ids: pa.Array | pa.ChunkedArray) -> tuple[str, ...]:
-    return tuple(f'"{value}"' for value in ids.to_pylist())
+    return tuple(map(shown, ids.to_pylist()))

@@ -10,9 +10,10 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from pipeline.connectors.contract import ENTITIES, Chunk, Entity, Source, TimeExample
+from pipeline.connectors.contract import ENTITIES, Chunk, Entity, ListedSource, SeenColumns, Source, TimeExample
 from pipeline.connectors.errors import AccessDenied, ConnectorError, MappingError, SourceUnreachable, UnexpectedResponse
 from pipeline.connectors.source import connector_of
+from pipeline.loading.comparison import why_not_whole
 from pipeline.loading.personal_data import PersonalData
 from warehouse.companies.definition import Company
 from warehouse.errors import SecretNotFound
@@ -38,8 +39,13 @@ class EntitySample:
     total: int | None = None
     until: datetime | None = None
     error: str | None = None
+    unnamed: int = 0
+    """Records whose id cannot be read."""
+    columns: list[SeenColumns] = field(default_factory=list)
+    understood: list[str] = field(default_factory=list)
+    """How the source was read."""
     remarks: list[str] = field(default_factory=list)
-    """What a person should know about how the source was read."""
+    """What is doubtful about that."""
     examples: list[TimeExample] = field(default_factory=list)
     """Some times, as the source gave them and as they were read."""
     is_reached: bool = True
@@ -69,6 +75,8 @@ def sample_entity(source: Source, entity: Entity, company: Company, settings: Se
             if not reads_whole and sample.received >= records:
                 sample.is_complete = sample.total is not None and sample.received >= sample.total
                 break
+        if sample.unnamed and isinstance(source, ListedSource) and source.is_complete(entity):
+            sample.remarks += [doubt for doubt in [why_not_whole(sample.received, sample.unnamed, None)] if doubt]
         if reads_whole:  # It knows its totals from having been read, and would be read once more for them.
             sample.total = _total(source, entity)
     except Exception as error:  # noqa: BLE001  (a finding; kept without secrets)
@@ -87,7 +95,10 @@ def _add(
     kept = personal_data.applied_to(entity, chunk)
     parts.append(kept.accepted)
     sample.received += kept.received
+    sample.unnamed += kept.unnamed
     sample.rejected += [record.reason for record in kept.rejected]
+    sample.columns += kept.columns
+    sample.understood += kept.understood
     sample.remarks += kept.remarks
     sample.examples += kept.examples[: EXAMPLES - len(sample.examples)]
     sample.until = max(filter(None, (sample.until, kept.cursor)), default=None)

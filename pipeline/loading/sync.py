@@ -17,16 +17,22 @@ from typing import Any, Literal
 import psycopg
 
 from pipeline.connectors.contract import ENTITIES, Chunk, Entity, IndexedSource, ListedSource, Source, Totals
-from pipeline.connectors.errors import ConnectorError, IdsRepeat, OutOfOrder
+from pipeline.connectors.errors import ConnectorError, OutOfOrder
 from pipeline.connectors.source import SourceOnDemand
-from pipeline.loading.comparison import is_comparison_due, is_whole, unaccounted
-from pipeline.loading.expected_columns import filled_columns, refuse_gone_columns
+from pipeline.loading.comparison import is_comparison_due, unaccounted, why_not_whole
+from pipeline.loading.expected_columns import (
+    emptied_columns,
+    filled_columns,
+    refuse_emptied_columns,
+    refuse_gone_columns,
+)
 from pipeline.loading.personal_data import PersonalData
+from pipeline.loading.refusals import refuse_disorder, refuse_repeated_ids
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
-from warehouse.landing.expectations import expect, read_expected
+from warehouse.landing.expectations import ExpectedColumns, expect, read_expected
 from warehouse.landing.listing import Listing, note_comparison, read_comparison
 from warehouse.landing.records import RecordCounts
 from warehouse.landing.version_log import Load, VersionLog, analyze
@@ -40,9 +46,6 @@ OVERLAP = timedelta(minutes=5)
 CHUNK_ROWS = 25_000
 """Rows per transaction: enough to be quick, few enough that a kill costs little."""
 
-LARGEST_CLASHING_SHARE = 0.5
-"""Where more of a chunk's records clash with one of the same id and moment, the id is not one."""
-
 log = logging.getLogger(__name__)
 
 
@@ -53,8 +56,8 @@ class LoadResult:
     received is loaded, unchanged and rejected together. ahead: records newer than the company's own clock, left for
     later. late: of loaded, those that earlier loads had passed over. vanished: records that the source no longer
     lists, which got a tombstone. unaccounted: by how many records warehouse and source differ beyond what rejected
-    records explain; None where the source cannot count, or the load failed. remarks: how the source was read, and what
-    is doubtful about it, such as records that stand in two files.
+    records explain; None where the source cannot count, or the load failed. remarks: what is doubtful about how the
+    source was read, such as records that stand in two files; as in ops.load_log.
     """
 
     company: str
@@ -159,6 +162,7 @@ class _EntitySync:
         self._report = report
         self._started = time.monotonic()
         self._ahead = 0
+        self._expected = ExpectedColumns(frozenset(), frozenset())
         self._result = LoadResult(company.slug, entity.name, "running")
 
     def run(self, chunk_rows: int) -> LoadResult:
@@ -183,6 +187,7 @@ class _EntitySync:
             personal_data = PersonalData(self._company, self._company.company_id, self._settings)
             source = self._source.get()
             listing = Listing(self._connection, *self._place)
+            self._expected = read_expected(self._connection, *self._place)
             unnamed = self._land(source, personal_data, load, since, chunk_rows, listing)
             totals = source.totals(self._entity)
             counts = None if totals is None else self._versions.count_records()
@@ -216,28 +221,35 @@ class _EntitySync:
         newest: datetime | None = None
         unnamed = 0
         for given in source.read(self._entity, since, chunk_rows):
-            self._refuse_disorder(newest, given)
+            refuse_disorder(self._company, self._entity, newest, given)
+            self._remark(load, given.remarks)
             self._ahead += given.ahead
-            self._land_chunk(personal_data, load, given, cursor=given.cursor)
-            newest = given.cursor or newest
-            self._remark(given)
-            unnamed += given.unnamed
             if given.listed is not None:
                 listing.add(given.listed)
+            if given.listed is not None and isinstance(source, ListedSource) and source.reads_whole(self._entity):
+                self._refuse_emptied(given, listing)
+            self._land_chunk(personal_data, load, given, cursor=given.cursor)
+            newest = given.cursor or newest
+            unnamed += given.unnamed
             self._report(self._counted(load))
         return unnamed
 
-    def _remark(self, given: Chunk) -> None:
-        if given.remarks:
-            told = [self._result.remarks or "", *given.remarks]
-            self._result = replace(self._result, remarks=" ".join(filter(None, told)))
+    def _remark(self, load: Load, remarks: Sequence[str]) -> None:
+        if remarks:
+            told = " ".join(filter(None, [self._result.remarks, *remarks]))
+            self._result = replace(self._result, remarks=told)
+            self._versions.keep_remarks(load, told)
+
+    def _refuse_emptied(self, given: Chunk, listing: Listing) -> None:
+        """Where the first chunk lists all records: none of them has what those that are known had."""
+        columns = emptied_columns(self._entity, given.columns, self._expected) if given.columns else []
+        refuse_emptied_columns(self._company, self._entity, listing.known_values(columns))
 
     def _land_chunk(
         self, personal_data: PersonalData, load: Load, given: Chunk, *, cursor: datetime | None = None
     ) -> None:
-        self._refuse_repeated_ids(given)
-        expected = read_expected(self._connection, *self._place)
-        refuse_gone_columns(self._company, self._entity, given.columns, expected)
+        refuse_repeated_ids(self._company, self._entity, given)
+        refuse_gone_columns(self._company, self._entity, given.columns, self._expected)
         chunk = personal_data.applied_to(self._entity, given)
         self._versions.land_chunk(
             load,
@@ -249,8 +261,9 @@ class _EntitySync:
             is_stamped=chunk.is_stamped,
         )
         filled = filled_columns(self._company, self._entity, given.columns)
-        if not filled <= expected.filled:
+        if not filled <= self._expected.filled:
             expect(self._connection, *self._place, filled)
+            self._expected = replace(self._expected, filled=self._expected.filled | filled)
 
     def _compare(
         self,
@@ -269,8 +282,12 @@ class _EntitySync:
             if not is_comparison_due(read_comparison(self._connection, *self._place), load.known_at, difference):
                 return False
             unnamed = self._land_late(source, personal_data, load, chunk_rows, listing)
-        if source.is_complete(self._entity) and is_whole(listing.count(), unnamed, totals):
-            load.vanished = listing.bury_vanished(load_id=load.load_id, known_at=load.known_at)
+        if source.is_complete(self._entity):
+            doubt = why_not_whole(listing.count(), unnamed, totals)
+            if doubt:
+                self._remark(load, [doubt])
+            else:
+                load.vanished = listing.bury_vanished(load_id=load.load_id, known_at=load.known_at)
         return True
 
     def _note_comparison(self, load: Load, remaining: int | None) -> None:
@@ -305,31 +322,6 @@ class _EntitySync:
                     listing.add(given.listed)
         load.late = load.loaded - loaded
         return unnamed
-
-    def _refuse_repeated_ids(self, given: Chunk) -> None:
-        """An id that most records share with others is none: each would be taken for a version of one record."""
-        if given.clashing > LARGEST_CLASHING_SHARE * given.received:
-            raise IdsRepeat(
-                self._company.slug,
-                f"connector {self._company.connector}",
-                f"{given.clashing:,} of {given.received:,} {self._entity.name} have the {self._entity.key} of another"
-                " and say otherwise, at one time.",
-                f"Map {self._entity.key} to a column that tells them apart. If they are versions of one record, map"
-                " updated_at to when each was made.",
-            )
-
-    def _refuse_disorder(self, newest: datetime | None, given: Chunk) -> None:
-        """A source out of order would let the cursor pass records that a kill then loses."""
-        import pyarrow.compute as pc
-
-        oldest = pc.min(given.accepted["updated_at"]).as_py()
-        if newest is not None and oldest is not None and oldest < newest:
-            raise OutOfOrder(
-                self._company.slug,
-                f"connector {self._company.connector}",
-                f"{self._entity.name} do not come in order of updated_at ({oldest} after {newest}).",
-                "The source must order by updated_at, oldest first.",
-            )
 
     @contextmanager
     def _failure_on_record(self, load: Load) -> Iterator[None]:

@@ -6,6 +6,7 @@ doing does not belong here (pipeline/loading/comparison.py).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -69,6 +70,19 @@ class Listing:
     def count(self) -> int:
         """How many records are listed, each once."""
         return self._number("select count(distinct record_id) from {listed}", {})
+
+    def known_values(self, columns: Sequence[str]) -> dict[str, int]:
+        """In how many of the listed records that the warehouse has, and are not deleted, each column has a value."""
+        if not columns:
+            return {}
+        counts = sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(name)) for name in columns)
+        query = sql.SQL(
+            "select {counts} from (select distinct on ({key}) * from {raw} where company_id = %s"
+            " order by {key}, updated_at desc, revision desc) as newest"
+            " where not is_deleted and exists (select from {listed} where record_id = newest.{key})"
+        ).format(counts=counts, **self._names)
+        row = self._connection.execute(query, (self._company_id,)).fetchone() or ()
+        return dict(zip(columns, row, strict=True))
 
     def unknown_ids(self) -> list[str]:
         """Records of which a listed version is not known, in order."""

@@ -25,6 +25,7 @@ from warehouse.landing.records import Cursor, RecordCounts, RejectedRecord
 from warehouse.relations import ENTITY_RELATIONS, LOAD_LOG, REJECTED_RECORDS, SYNC_CURSORS, WITHHELD_RECORDS
 
 LOCK_WAIT_SECONDS = 30
+LONGEST_REMARKS = 4000
 
 
 @dataclass
@@ -146,9 +147,9 @@ class VersionLog:
         is_stamped: updated_at is the source's own; without it versions come from comparing with what is known.
         cursor: the newest updated_at of the chunk; it never passes the load's known_at nor goes back.
         Raises RejectLimitExceeded when the load's share of rejected records passes reject_limit (0 to 1):
-        the rejected records are then on record, the chunk's other rows and the cursor are not. A
-        single rejected record is never too many, unless the limit is 0. Records of a forgotten customer
-        are not kept, and count as unchanged.
+        the rejected records are then on record, the chunk's other rows and the cursor are not, and only the former
+        count as received. A single rejected record is never too many, unless the limit is 0.
+        Records of a forgotten customer are not kept, and count as unchanged.
         """
         withheld: list[bytes] = []
         if load.erased is not None:
@@ -163,8 +164,11 @@ class VersionLog:
                 rejected=load.rejected + len(rejected),
                 known_before=load.known_before + known_before,
             )
+            handed_over = after.received
             too_many = _too_many(after, reject_limit)
-            if not too_many:
+            if too_many:
+                after.received = load.received + len(rejected)
+            else:
                 if withheld:
                     withhold(self._connection, self._company_id, self._entity, withheld)
                 loaded = insert_new_versions(
@@ -186,9 +190,10 @@ class VersionLog:
         load.take(after)
         if too_many:
             raise RejectLimitExceeded(
-                f"Company {self._company_id}, {self._entity}: {load.rejected} of {load.received} records"
+                f"Company {self._company_id}, {self._entity}: {load.rejected} of {handed_over} records"
                 f" broke the contract, more than the allowed share of {reject_limit:.1%}; most often:"
-                f" {_commonest(rejected)}. Mend the source or the mapping, or raise CHURN_REJECT_LIMIT."
+                f" {_commonest(rejected)}. {handed_over - load.received} others of these were not taken."
+                " Mend the source or the mapping, or raise CHURN_REJECT_LIMIT."
                 f" The records stand in {REJECTED_RECORDS}, load {load.load_id}."
             )
 
@@ -231,6 +236,11 @@ class VersionLog:
             self._connection.execute(query, (error.replace("\0", "\\0"), load.load_id))
             if rewind:
                 self._connection.execute(back, (load.started_from, self._company_id, self._entity))
+
+    def keep_remarks(self, load: Load, remarks: str) -> None:
+        """Put on record what a person should know about how the source was read."""
+        query = sql.SQL("update {} set remarks = %s where load_id = %s").format(LOAD_LOG.identifier)
+        self._connection.execute(query, (remarks.replace("\0", "\\0")[:LONGEST_REMARKS], load.load_id))
 
     def count_records(self) -> RecordCounts:
         """What the warehouse holds, to lay beside the source's own totals."""

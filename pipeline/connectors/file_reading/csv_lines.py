@@ -14,7 +14,7 @@ from pipeline.connectors.file_reading.streams import UnreadableFile, text_lines
 from pipeline.connectors.json_text import payload_json, shown
 from warehouse.landing.records import RejectedRecord
 
-_DELIMITER_LINE = re.compile(r'"?sep=(.)"?\s*')
+_DELIMITER_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
 def read_csv(file: Path, shape: FileShape) -> Iterator[Part]:
@@ -125,11 +125,17 @@ class _Records:
         yield from self._lines
 
     def _refuse_swallowed(self, fields: list[str], line: int) -> None:
-        """A quote that was never meant to open a field runs to the next one, over whole records."""
+        """A quote that was never meant to open a field runs to the next one, over whole records.
+
+        A line within the quote may be longer than a record, for it may have a fault of its own. In the last one the
+        quote ends, and the record goes on: there only the very number of fields looks like a record.
+        """
         delimiter = self._shape.delimiter
         expected = len(self._names) - 1
-        further = delimiter.join(fields).splitlines()[1:]
-        if not self._shape.multiline and expected > 0 and any(text.count(delimiter) == expected for text in further):
+        *within, last = [text.count(delimiter) for text in delimiter.join(fields).splitlines()[1:]] or [0]
+        of_a_record = (expected, expected + 1) if self._shape.trailing_delimiter else (expected,)
+        is_swallowed = last in of_a_record or any(count >= expected for count in within)
+        if not self._shape.multiline and expected > 0 and is_swallowed:
             raise UnreadableFile(
                 f"line {line} opens a quote that runs over lines which look like records of their own; close or double "
                 "the quote, or say that quoted fields may look so",

@@ -29,6 +29,18 @@ class Origin(Protocol):
 
 
 @dataclass(frozen=True)
+class Setting:
+    """A setting whose values come from no file that could be looked at: a query, or a table of a database."""
+
+    company: str
+    source: str
+    place: str
+
+    def first_look(self) -> None:
+        """There is no file."""
+
+
+@dataclass(frozen=True)
 class UndeclaredColumns:
     """The source's columns of which nobody said how they are written, with what they are to be read as.
 

@@ -16,6 +16,7 @@ from pipeline.connectors.file_reading.overlaps import FileChunk, settle_overlaps
 from pipeline.connectors.file_reading.parts import Part
 from pipeline.connectors.file_reading.settings import FileMapping
 from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
+from pipeline.connectors.json_text import shown
 from pipeline.connectors.validation import Reading, validate_records, validate_table
 
 SPARSE = ""
@@ -47,7 +48,9 @@ def read_mapped(entity: Entity, mapping: FileMapping, reading: Reading, files: F
     chunks = settle_overlaps(entity, parts)
     if chunks:
         chunks[0] = replace(
-            chunks[0], remarks=(*_understood(files, reading, parts), *_unlike(names), *chunks[0].remarks)
+            chunks[0],
+            understood=(_understood(files, reading, parts), *_letters(files)),
+            remarks=(*_doubts(files), *_unlike(names), *chunks[0].remarks),
         )
     return chunks
 
@@ -57,7 +60,12 @@ def _validated(entity: Entity, part: Part, reading: Reading) -> Chunk:
     chunk = validate(entity, part.rows, reading)
     if not part.strays:
         return chunk
-    return replace(chunk, rejected=part.strays + chunk.rejected, received=chunk.received + len(part.strays))
+    return replace(
+        chunk,
+        rejected=part.strays + chunk.rejected,
+        received=chunk.received + len(part.strays),
+        unnamed=chunk.unnamed + len(part.strays),
+    )
 
 
 def _check_names(
@@ -96,17 +104,28 @@ def _too_many(files: FileReader, parts: Sequence[FileChunk], rejected: int, rece
     )
 
 
-def _understood(files: FileReader, reading: Reading, parts: Sequence[FileChunk]) -> list[str]:
-    """How the files were read, in a sentence, and what is doubtful about it in others."""
+def _understood(files: FileReader, reading: Reading, parts: Sequence[FileChunk]) -> str:
+    """How the files were read."""
     paths = files.folder.files(files.path)
     look = files.look(paths[0])
     received = sum(part.chunk.received for part in parts)
-    written = [look.description()] if look else []
+    written = [look.description(files.shape.encoding)] if look else []
     written += [f"dates as {reading.notation.date_format or 'ISO 8601'}"]
     written += ["decimal comma"] if reading.notation.decimal == "," else []
     which = paths[0].name if len(paths) == 1 else f"{len(paths)} files from {paths[0].name} to {paths[-1].name}"
-    doubts = [look.doubt(files.shape)] if look else []
-    return [
-        f"{which} looks like: {', '.join(written)}; {received:,} records.",
-        *(f"{paths[0].name}: {doubt}." for doubt in doubts if doubt),
-    ]
+    return f"{which} looks like: {', '.join(written)}; {received:,} records."
+
+
+def _letters(files: FileReader) -> list[str]:
+    """How a word reads in a declared encoding of one byte, of which any reads the file."""
+    path = files.first()
+    look = files.look(path)
+    letters = look.letters(files.shape.encoding) if look else None
+    return [f"{path.name}: letters read as {shown(letters)}."] if letters else []
+
+
+def _doubts(files: FileReader) -> list[str]:
+    """Why the declared encoding of a file may be wrong although it reads."""
+    paths = files.folder.files(files.path)
+    looks = [(path, look) for path in paths if (look := files.look(path)) is not None]
+    return [f"{path.name}: {doubt}." for path, look in looks if (doubt := look.doubt(files.shape))]

@@ -7,40 +7,54 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
 
+from pipeline.connectors.file_reading.json_records import RepeatedName, json_record
 from pipeline.connectors.file_reading.parts import ROWS_AT_ONCE, Part
-from pipeline.connectors.file_reading.settings import FileShape
+from pipeline.connectors.file_reading.settings import FileShape, declared_dates
 from pipeline.connectors.file_reading.streams import (
     BYTE_ORDER_MARK,
     UnreadableFile,
     byte_lines,
     check_workbook,
+    counts_from_1904,
     refuse_expansion,
     text_lines,
 )
-from pipeline.connectors.json_text import shown
+from pipeline.connectors.json_text import payload_json, shown
+from pipeline.connectors.notation import EXCEL, EXCEL_1904
+from pipeline.connectors.values import read_text
+from warehouse.landing.records import RejectedRecord
 
 _MARK = BYTE_ORDER_MARK.encode()
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_json_lines(file: Path, shape: FileShape) -> Iterator[Part]:
-    """Objects line by line; a line that is no JSON comes as its text."""
+    """Objects line by line; a line that is no JSON comes as its text. Raises UnreadableFile, which names the line."""
     rows: list[Any] = []
-    for line in _json_lines(file, shape):
+    strays: list[RejectedRecord] = []
+    is_first = True
+    for number, line in enumerate(_json_lines(file, shape), 1):
         # A file that was put together from several has a mark inside, too.
         text = line.removeprefix(_MARK).strip()
-        if text:
-            rows.append(_parsed(text))
-        if len(rows) >= ROWS_AT_ONCE:
-            yield Part(file.name, rows, is_sparse=True)
-            rows = []
-    if rows:
-        yield Part(file.name, rows, is_sparse=True)
+        if not text:
+            continue
+        if is_first and text.startswith(b"["):
+            raise UnreadableFile(f"line {number} begins a JSON array; write one record a line, without [ and commas")
+        is_first = False
+        try:
+            rows.append(json_record(text, number))
+        except RepeatedName as error:
+            reason = f"line {number} of {file.name} names {shown(error.name)} twice"
+            strays.append(RejectedRecord(None, reason, payload_json(text.decode(errors="backslashreplace"))))
+        if len(rows) + len(strays) >= ROWS_AT_ONCE:
+            yield Part(file.name, rows, tuple(strays), is_sparse=True)
+            rows, strays = [], []
+    if rows or strays:
+        yield Part(file.name, rows, tuple(strays), is_sparse=True)
 
 
 def _json_lines(file: Path, shape: FileShape) -> Iterator[bytes]:
@@ -50,14 +64,8 @@ def _json_lines(file: Path, shape: FileShape) -> Iterator[bytes]:
     for number, line in enumerate(byte_lines(file)):
         if number == 0 and line.startswith(_WIDE_MARKS):
             raise UnreadableFile("it begins with the mark of UTF-16", "encoding: utf-16")
-        yield line
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return line.decode(errors="backslashreplace")
+        # Within JSON text a carriage return is written \r, so that a bare one ends a line.
+        yield from line.split(b"\r")
 
 
 def read_parquet(file: Path, _: FileShape) -> Iterator[Part]:
@@ -79,6 +87,7 @@ def read_excel(file: Path, shape: FileShape) -> Iterator[Part]:
     """The rows of a sheet below its first filled one, which holds the names. Cells keep the type they have."""
     try:
         check_workbook(file)
+        _refuse_other_days(file, shape)
         workbook = CalamineWorkbook.from_path(file)
         rows = _sheet(workbook, shape).iter_rows()
     except (CalamineError, zipfile.BadZipFile) as error:
@@ -95,6 +104,16 @@ def read_excel(file: Path, shape: FileShape) -> Iterator[Part]:
             objects, yielded = [], True
     if objects or not yielded:
         yield Part(file.name, objects or _no_rows(names))
+
+
+def _refuse_other_days(file: Path, shape: FileShape) -> None:
+    """Numbers that are declared to be days count as the workbook does: from 1904 they lie four years later."""
+    ours, other = (EXCEL_1904, EXCEL) if counts_from_1904(file) else (EXCEL, EXCEL_1904)
+    if other in declared_dates(shape):
+        raise UnreadableFile(
+            f"it counts its days {'from 1904' if ours == EXCEL_1904 else 'from 1900, not from 1904'}",
+            f"date_format: {ours}",
+        )
 
 
 def _no_rows(names: list[str | None]) -> pa.Table:
@@ -118,7 +137,7 @@ def _sheet(workbook: CalamineWorkbook, shape: FileShape) -> Any:
 def _sheet_names(first: list[Any] | None) -> list[str | None]:
     if first is None:
         raise UnreadableFile("its sheet is empty: there is not even a row with the names of the columns")
-    names = [None if cell is None else str(cell) for cell in first]
+    names = [None if cell is None else read_text(cell) for cell in first]
     repeated = sorted({name for name in names if name is not None and names.count(name) > 1})
     if repeated:
         raise UnreadableFile(f"its sheet names {', '.join(map(shown, repeated))} twice")

@@ -100,20 +100,20 @@ class _Shared:
 
     def __init__(self, entity: Entity) -> None:
         self._entity = entity
-        self._same: list[object] = []
-        self._other: list[object] = []
+        self._same: dict[object, None] = {}
+        self._other: dict[object, None] = {}
         self._files: dict[str, None] = {}
 
     def note(self, record_id: object, files: tuple[str, str], is_same: bool) -> None:
         if files[0] != files[1]:
-            (self._same if is_same else self._other).append(record_id)
+            (self._same if is_same else self._other)[record_id] = None
             self._files.update(dict.fromkeys(files))
 
     def remarks(self) -> tuple[str, ...]:
         files = list(self._files)[:_EXAMPLES]
         return tuple(
             f"{len(ids):,} {self._entity.name} stand in two files {consequence} ({', '.join(files)}; such as "
-            f"{', '.join(map(str, ids[:_EXAMPLES]))})."
+            f"{', '.join(map(str, list(ids)[:_EXAMPLES]))})."
             for ids, consequence in (
                 (self._same, "and count once"),
                 (self._other, "with different content: the later file's counts"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -33,19 +34,25 @@ class Part:
             return list(self.rows.column_names)
         return list(dict.fromkeys(name for row in self.rows if isinstance(row, dict) for name in row))
 
-    def texts(self, column: str) -> tuple[pa.Array, pa.Array]:
-        """The column's values that are text, each once, and how often each is there."""
+    def texts(self, column: str, *, with_numbers: bool = False) -> tuple[pa.Array, pa.Array]:
+        """The column's values that are text, each once, and how often each is there.
+
+        with_numbers: numbers too, as they are written, for a date may be one.
+        """
         if isinstance(self.rows, pa.Table):
             if column not in self.rows.column_names:
                 return _NO_TEXTS
             values = self.rows[column].combine_chunks()
             if pa.types.is_dictionary(values.type):
                 values = values.dictionary_decode()
-            if not is_text(values.type):
+            is_number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+            if not is_text(values.type) and not (with_numbers and is_number):
                 return _NO_TEXTS
         else:
             given = [row.get(column) for row in self.rows if isinstance(row, dict)]
-            values = pa.array([value for value in given if isinstance(value, str) and value], pa.string())
+            numbers = [value for value in given if with_numbers and type(value) in (int, float, Decimal)]
+            texts = [value for value in given if isinstance(value, str) and value]
+            values = pa.array([*texts, *map(str, numbers)], pa.string())
         counted = pc.value_counts(pc.drop_null(values).cast(pa.string()))
         return counted.field("values"), counted.field("counts")
 

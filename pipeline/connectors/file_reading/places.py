@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from itertools import takewhile
 from pathlib import Path
 
@@ -45,12 +46,12 @@ class Folder:
         return f"files {self.path / path}" if path else f"files in {self.path}"
 
     def files(self, path: str) -> list[Path]:
-        """The files that a path or pattern means, sorted by name.
+        """The files that a path or pattern means, sorted by name: 2 before 10, whether or not it is written 02.
 
         Raises SourceNotFound where there is none, and AccessDenied where one lies outside the folder.
         """
         pattern = path if Path(path).is_absolute() else str(Path(glob.escape(str(self.path))) / path)
-        matches = sorted(Path(match) for match in glob.glob(pattern, recursive=True))
+        matches = sorted(map(Path, glob.glob(pattern, recursive=True)), key=_in_order)
         files = [self._inside(match, path) for match in matches if not match.is_dir()]
         if not files:
             raise SourceNotFound(self._company, self.source(path), self._what_is_there(path), _MEND)
@@ -78,6 +79,12 @@ class Folder:
             return f"there is no folder {folder}."
         names = sorted(file.name for file in folder.iterdir())[:_NAMES_TOLD]
         return f"no file matches {Path(path).name}. There are: {', '.join(names) or 'none'}."
+
+
+def _in_order(file: Path) -> tuple[list[tuple[int, str]], str]:
+    """By the numbers in a name and by the text between them; export-2 lies before export-10."""
+    pieces = re.split(r"([0-9]+)", str(file))
+    return [(int(piece), "") if piece.isdigit() else (0, piece) for piece in pieces], str(file)
 
 
 def format_of(file: Path, shape: FileShape) -> Format | None:

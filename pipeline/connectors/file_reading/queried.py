@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pyarrow as pa
 
 from pipeline.connectors.contract import Chunk, Entity, FieldKind
 from pipeline.connectors.errors import MappingError
-from pipeline.connectors.file_reading.declaring import UndeclaredColumns, columns_of, lines_to_add, refuse_undeclared
+from pipeline.connectors.file_reading.declaring import (
+    Setting,
+    UndeclaredColumns,
+    columns_of,
+    lines_to_add,
+    refuse_undeclared,
+)
 from pipeline.connectors.file_reading.opening import FileReader
 from pipeline.connectors.file_reading.overlaps import FileChunk, settle_overlaps
 from pipeline.connectors.file_reading.parts import ROWS_AT_ONCE, Part
@@ -21,18 +27,6 @@ from pipeline.connectors.file_reading.streams import UnreadableFile
 from pipeline.connectors.file_reading.tables import declared_kinds, table_of, without_overlaps
 from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
 from pipeline.connectors.validation import Reading, validate_table
-
-
-@dataclass(frozen=True)
-class _QueryResult:
-    """Where a query's values come from."""
-
-    company: str
-    source: str
-    place: str
-
-    def first_look(self) -> None:
-        """There is no file to look at."""
 
 
 class QueriedFiles:
@@ -46,6 +40,7 @@ class QueriedFiles:
         self._reading = reading
         self._tables: dict[str, pa.Table] = {}
         self._remarks: dict[str, list[str]] = {}
+        self._understood: dict[str, str] = {}
 
     def close(self) -> None:
         """Let go of the tables."""
@@ -76,14 +71,15 @@ class QueriedFiles:
         columns = columns_of(entity, reading)
         undeclared = UndeclaredNotations(columns.kinds)
         undeclared.see(Part(place, rows))
-        result = _QueryResult(self._company, source, place.removesuffix(".query"))
-        refuse_undeclared(columns, undeclared.columns(), result)
+        setting = Setting(self._company, source, place.removesuffix(".query"))
+        refuse_undeclared(columns, undeclared.columns(), setting)
         remarks = tuple(remark for name in spoken_of for remark in self._remarks[name])
         pieces = [rows.slice(start, ROWS_AT_ONCE) for start in range(0, max(rows.num_rows, 1), ROWS_AT_ONCE)]
         stamped = mapping.stamped_by(reading, rows.column_names)
         parts = [FileChunk(place, validate_table(entity, piece, stamped)) for piece in pieces]
         chunks = settle_overlaps(entity, parts)
-        chunks[0] = replace(chunks[0], remarks=(*remarks, *chunks[0].remarks))
+        understood = tuple(self._understood[name] for name in spoken_of)
+        chunks[0] = replace(chunks[0], understood=understood, remarks=(*remarks, *chunks[0].remarks))
         return chunks
 
     def _load(self, name: str, files: FileSet) -> pa.Table:
@@ -113,7 +109,8 @@ class QueriedFiles:
         except UnreadableFile as error:
             remedy = lines_to_add(place, [error.setting]) if error.setting else f"Mend the files or {place}."
             raise MappingError(self._company, reader.source, f"{error.problem}.", remedy) from None
-        self._remarks[name] = [f"{name}: {table.num_rows:,} lines.", *(f"{name}: {remark}" for remark in told)]
+        self._understood[name] = f"{name}: {table.num_rows:,} lines."
+        self._remarks[name] = [f"{name}: {remark}" for remark in told]
         return table
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,11 +9,9 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import sqlglot
-from sqlglot import expressions
 
 from foundation.errors import ChurnError
-from pipeline.connectors.file_reading.parts import is_text
+from pipeline.connectors.file_reading.silent_casts import text_read_as_number
 
 MEMORY_LIMIT = "2GB"
 LONGEST_QUERY_SECONDS = 600
@@ -28,8 +24,6 @@ _LOCKED_DOWN: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
 }
-_NUMERIC = r"(?:TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT|U\w+INT|FLOAT|DOUBLE|DECIMAL)"
-_CAST = re.compile(rf'CAST\(\s*"?(?:\w+"?\.)?"?(\w+)"?\s+AS\s+{_NUMERIC}', re.IGNORECASE)
 
 
 class QueryFailed(ChurnError):
@@ -38,9 +32,9 @@ class QueryFailed(ChurnError):
 
 def run_query(query: str, tables: Mapping[str, pa.Table], time_zone: str) -> pa.Table:
     """The query's rows. Its moments are told in `time_zone`. Raises QueryFailed."""
-    with _engine(tables, time_zone) as connection:
-        statement = _only_select(query)
-        _refuse_text_as_number(connection, statement.query, tables)
+    statement = _only_select(query)
+    _refuse_text_as_number(statement.query, tables)
+    with _engine(time_zone, tables) as connection:
         rows = connection.sql(statement.query).to_arrow_table()
     repeated = sorted({name for name in rows.column_names if rows.column_names.count(name) > 1})
     if repeated:
@@ -49,12 +43,20 @@ def run_query(query: str, tables: Mapping[str, pa.Table], time_zone: str) -> pa.
 
 
 @contextmanager
-def _engine(tables: Mapping[str, pa.Table], time_zone: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def _engine(
+    time_zone: str, tables: Mapping[str, pa.Table], *, only_columns: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An engine that reaches these tables and nothing else; with `only_columns` they are empty tables of its own."""
     connection = duckdb.connect(":memory:", config=_LOCKED_DOWN)
     patience = threading.Timer(LONGEST_QUERY_SECONDS, connection.interrupt)
     try:
         for name, table in tables.items():
-            connection.register(name, table)
+            if only_columns:
+                connection.register("given", table.slice(0, 0))
+                connection.execute(f"create table {_quoted(name)} as from given")
+                connection.unregister("given")
+            else:
+                connection.register(name, table)
         # Sets of literals of ours; the zone's name was looked up before.
         connection.execute(f"set timezone = '{time_zone}'")
         connection.execute("set python_enable_replacements = false")
@@ -63,14 +65,17 @@ def _engine(tables: Mapping[str, pa.Table], time_zone: str) -> Iterator[duckdb.D
         patience.start()
         yield connection
     except duckdb.Error as error:
-        raise QueryFailed(" ".join(str(error).split("\n\n")[0].split())) from None
+        raise QueryFailed(_said(error)) from None
     finally:
         patience.cancel()
         connection.close()
 
 
 def _only_select(query: str) -> Any:
-    statements = duckdb.extract_statements(query)
+    try:
+        statements = duckdb.extract_statements(query)
+    except duckdb.Error as error:
+        raise QueryFailed(_said(error)) from None
     if len(statements) != 1:
         raise QueryFailed(f"it holds {len(statements)} statements, and must be one statement")
     if statements[0].type != duckdb.StatementType.SELECT:
@@ -78,27 +83,20 @@ def _only_select(query: str) -> Any:
     return statements[0]
 
 
-def _refuse_text_as_number(connection: duckdb.DuckDBPyConnection, query: str, tables: Mapping[str, pa.Table]) -> None:
-    """Where text is compared with a number, DuckDB would cast it unasked: id 007 would be id 7."""
-    plan = connection.execute(f"explain (format json) {query}").fetchall()
-    told = json.dumps([row[-1] for row in plan])
-    cast_by_us = _columns_cast_in(query)
-    for name in _CAST.findall(told):
-        if name in _text_columns(tables) and name.lower() not in cast_by_us:
-            raise QueryFailed(
-                f"it compares {name}, which is text, with a number, so that 007 would equal 7: write the number in "
-                f"quotes, cast it to varchar, or declare {name} in types"
-            )
+def _refuse_text_as_number(query: str, tables: Mapping[str, pa.Table]) -> None:
+    """Where text is compared with a number, DuckDB casts it unasked: id 007 would be id 7."""
+    with _engine("UTC", tables, only_columns=True) as connection:
+        compared = text_read_as_number(connection, query)
+    if compared:
+        raise QueryFailed(
+            f"it compares {compared[0]}, which is text, with a number, so that 007 would equal 7: write the number in "
+            "quotes, cast it to varchar, or declare the column in types"
+        )
 
 
-def _text_columns(tables: Mapping[str, pa.Table]) -> set[str]:
-    return {field.name for table in tables.values() for field in table.schema if is_text(field.type)}
+def _said(error: duckdb.Error) -> str:
+    return " ".join(str(error).split("\n\n")[0].split())
 
 
-def _columns_cast_in(query: str) -> set[str]:
-    try:
-        tree = sqlglot.parse_one(query, dialect="duckdb")
-    except sqlglot.errors.SqlglotError:
-        return set()
-    casts = tree.find_all(expressions.Cast, expressions.TryCast)
-    return {column.name.lower() for cast in casts for column in cast.find_all(expressions.Column)}
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -44,6 +44,14 @@ class FileShape(BaseModel):
         return delimiter
 
 
+def declared_dates(shape: object) -> set[str]:
+    """The formats in which a file's dates are declared to be written, of all columns and of single ones."""
+    formats: set[str | None] = {shape.date_format} if isinstance(shape, Writing) else set()
+    if isinstance(shape, ColumnMapping):
+        formats |= set(shape.date_formats.values())
+    return {date_format for date_format in formats if date_format}
+
+
 class FileSet(FileShape, Zones, Writing):
     """Files of one shape, which queries read as a table."""
 

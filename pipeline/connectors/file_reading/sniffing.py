@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
+_WORD = re.compile(rb"[A-Za-z\x80-\xff]{0,20}[\x80-\xff][A-Za-z\x80-\xff]{0,20}")
+_TELLING_WORD = re.compile(rb"[A-Za-z\x80-\xff]{0,20}[\x80-\x9f][A-Za-z\x80-\xff]{0,20}")
+"""With a byte that is a letter or a sign in cp1252 and none in those of ISO."""
 _PIECES = 64
 _RECORDS = 200
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -25,16 +30,24 @@ _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 @dataclass(frozen=True)
 class Look:
-    """What a file looks like. None where it cannot be told; encoding is a codec's name."""
+    """What a file looks like. None where it cannot be told; encoding is a codec's name.
+
+    word: bytes with a letter that encodings of one byte differ about, where it is one of these.
+    """
 
     encoding: str | None
     encoding_name: str
     delimiter: str | None
+    word: bytes | None = None
 
-    def description(self) -> str:
-        """As a person says it: semicolons, cp1252."""
+    def letters(self, encoding: str) -> str | None:
+        """A word as this encoding reads it, for a person to judge: every one of one byte reads the file."""
+        return None if self.word is None else self.word.decode(encoding, errors="replace")
+
+    def description(self, declared: str | None = None) -> str:
+        """As a person says it: semicolons, cp1252. `declared` is the encoding by which it was read, if it was."""
         parts = [_DELIMITERS[self.delimiter]] if self.delimiter else []
-        return ", ".join([*parts, self.encoding_name])
+        return ", ".join([*parts, (self.word and declared) or self.encoding_name])
 
     def settings(self, shape: FileShape) -> list[str]:
         """The YAML lines that would declare what the shape does not."""
@@ -42,13 +55,18 @@ class Look:
         if self.delimiter is not None and self.delimiter != shape.delimiter:
             lines.append("delimiter: " + ('"\\t"' if self.delimiter == "\t" else shown(self.delimiter)))
         if self.encoding is not None and not _same_encoding(self.encoding, shape.encoding):
-            lines.append(f"encoding: {self.encoding}")
+            letters = self.letters(self.encoding)
+            other = f"  # if {shown(letters)} is right; else iso-8859-15, cp1250 or another" if letters else ""
+            lines.append(f"encoding: {self.encoding}{other}")
         return lines
 
     def doubt(self, shape: FileShape) -> str | None:
         """Why the declared encoding may be wrong although it reads; None where there is no doubt."""
         if self.encoding in ("utf-8", "utf-8-sig") and not _same_encoding(self.encoding, shape.encoding):
             return f"declared as {shape.encoding}, but its letters are {self.encoding_name}"
+        letters = self.letters(shape.encoding) or ""
+        if any(unicodedata.category(letter) == "Cc" for letter in letters):
+            return f"declared as {shape.encoding}, by which {shown(letters)} has no letters; it may be cp1252"
         return None
 
 
@@ -56,20 +74,20 @@ def look_at(file: Path) -> Look:
     """What the file, CSV or JSON lines, looks like from its first lines on."""
     with open_bytes(file) as content:
         start = content.read(MIB)
-    encoding, encoding_name = _encoding(file, start)
+    encoding, encoding_name, word = _encoding(file, start)
     text = start.decode(encoding or "latin-1", errors="replace").removeprefix(BYTE_ORDER_MARK)
-    return Look(encoding, encoding_name, _delimiter(text))
+    return Look(encoding, encoding_name, _delimiter(text), word)
 
 
-def _encoding(file: Path, start: bytes) -> tuple[str | None, str]:
+def _encoding(file: Path, start: bytes) -> tuple[str | None, str, bytes | None]:
     for mark, name, description in _MARKS:
         if start.startswith(mark):
-            return name, description
+            return name, description, None
     if start.count(0) > len(start) // 4:
         name = "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
-        return name, "UTF-16 without a mark"
+        return name, "UTF-16 without a mark", None
     if start.isascii() and len(start) < MIB:
-        return None, "ASCII"
+        return None, "ASCII", None
     decoder = codecs.getincrementaldecoder("utf-8")()
     pieces = []
     try:
@@ -82,15 +100,17 @@ def _encoding(file: Path, start: bytes) -> tuple[str | None, str]:
                     break
     except UnicodeDecodeError:
         return _eight_bits(pieces[0])
-    return "utf-8", "UTF-8"
+    return "utf-8", "UTF-8", None
 
 
-def _eight_bits(piece: bytes) -> tuple[str | None, str]:
+def _eight_bits(piece: bytes) -> tuple[str | None, str, bytes | None]:
+    told = _TELLING_WORD.search(piece) or _WORD.search(piece)
+    word = told[0] if told else None
     try:
         piece.decode("cp1252")
     except UnicodeDecodeError:
-        return None, "an encoding that is neither UTF-8 nor cp1252"
-    return "cp1252", "cp1252"
+        return None, "an encoding that is neither UTF-8 nor cp1252", word
+    return "cp1252", "cp1252", word
 
 
 def _same_encoding(declared: str, other: str) -> bool:

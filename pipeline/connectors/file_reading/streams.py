@@ -25,7 +25,13 @@ LARGEST_UNPACKED = 8 * 1024 * MIB
 LONGEST_LINE = 16 * MIB
 
 _CELL_IN_ERROR = re.compile(rb'<c [^<>]{0,100}\bt="e"')
-_LONGEST_TAG = 120
+_CELL_NEVER_CALCULATED = re.compile(
+    rb'<c (?![^<>]{0,100}\bt="str")[^<>]{0,100}>'
+    rb"<f(?:[^<>]{0,200}/>|[^<>]{0,200}>[^<]{0,8192}</f>)(?:<v\s*/>|<v></v>)?</c>"
+)
+"""A formula without the value that it had when the workbook was saved; of one that gave empty text it is told (str)."""
+_DAYS_FROM_1904 = re.compile(rb'\bdate1904="(?:1|true)"')
+_LONGEST_CELL = 9_000
 _PLACE = re.compile(rb'\br="([A-Z]{0,3})(\d{1,7})"')
 MOST_CELLS = 20_000_000
 """Of a sheet's extent: a cell takes some thirty bytes when it is read."""
@@ -82,14 +88,17 @@ def open_bytes(file: Path) -> Iterator[IO[bytes]]:
 
 
 def text_lines(file: Path, encoding: str) -> Iterator[str]:
-    """The file's lines with their ends, without a byte order mark. Raises UnreadableFile."""
+    """The file's lines with their ends, without a byte order mark. Raises UnreadableFile.
+
+    A file that was put together from several has a mark inside, too.
+    """
     with open_bytes(file) as content, io.TextIOWrapper(content, encoding, newline="") as text:
         number = 0
         try:
             while line := text.readline(LONGEST_LINE):
                 number += 1
                 _refuse_endless(line.endswith(("\n", "\r")), len(line), number)
-                yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+                yield line.removeprefix(BYTE_ORDER_MARK)
         except UnicodeError:
             line_number = _undecodable_line(file, encoding) or number + 1
             raise UnreadableFile(f"line {line_number} is not {encoding}") from None
@@ -141,9 +150,9 @@ class _Corner:
 
 
 def check_workbook(file: Path) -> None:
-    """Raise UnreadableFile where a workbook, a zip archive, unpacks without measure or holds cells in error.
+    """Raise UnreadableFile where a workbook, a zip archive, unpacks without measure or holds cells without a value.
 
-    An error such as #N/A would be read as an empty cell.
+    An error such as #N/A would be read as an empty cell, and so would a formula that was never calculated.
     """
     size = file.stat().st_size
     unpacked = 0
@@ -155,11 +164,30 @@ def check_workbook(file: Path) -> None:
                 while piece := content.read(MIB):
                     unpacked += len(piece)
                     refuse_expansion(unpacked, size)
-                    if member.filename.startswith("xl/worksheets/") and _CELL_IN_ERROR.search(before + piece):
-                        raise UnreadableFile(
-                            "a sheet holds cells in error (#N/A, #REF! or another), which cannot be told from empty "
-                            "ones; mend them, or save the sheet you mean in a workbook of its own"
-                        )
                     if member.filename.startswith("xl/worksheets/"):
+                        _refuse_valueless_cells(before + piece)
                         corner.reach(before + piece)
-                    before = piece[-_LONGEST_TAG:]
+                    before = (before + piece)[-_LONGEST_CELL:]
+
+
+def _refuse_valueless_cells(content: bytes) -> None:
+    if _CELL_IN_ERROR.search(content):
+        raise UnreadableFile(
+            "a sheet holds cells in error (#N/A, #REF! or another), which cannot be told from empty "
+            "ones; mend them, or save the sheet you mean in a workbook of its own"
+        )
+    if _CELL_NEVER_CALCULATED.search(content):
+        raise UnreadableFile(
+            "a sheet holds formulas without a value, which cannot be told from empty cells: a program wrote them and "
+            "nothing has calculated them; open the workbook in a spreadsheet and save it, or write values"
+        )
+
+
+def counts_from_1904(file: Path) -> bool:
+    """Whether a workbook counts its days from 1904, as those that began on a Mac do."""
+    with zipfile.ZipFile(file) as archive:
+        try:
+            with archive.open("xl/workbook.xml") as content:
+                return _DAYS_FROM_1904.search(content.read(MIB)) is not None
+        except KeyError:
+            return False

@@ -53,12 +53,19 @@ def _read(column: str, kind: ColumnType, values: pa.Array, files: FileSet, time_
     if kind == "number" and is_text(values.type):
         return _numbers(column, values, files)
     if kind == "number":
-        return values.cast(pa.float64())
+        if not _is_number(values.type):
+            raise UnreadableFile(f"{column} is declared a number, and holds values of type {values.type}")
+        return values
     zone = ZoneInfo(files.time_zone) if files.time_zone else time_zone
     read, problems = convert(Field(column, KINDS[kind]), plain_column(values), zone, files.notation)
     if problems:
         raise UnreadableFile(f"{column} {next(iter(problems.values()))} ({len(problems):,} such values)")
     return read
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind))
 
 
 def _numbers(column: str, values: pa.Array, files: FileSet) -> pa.Array:

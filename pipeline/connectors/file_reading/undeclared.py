@@ -16,7 +16,9 @@ from pipeline.connectors.errors import Unreadable
 from pipeline.connectors.file_reading.parts import Part
 from pipeline.connectors.json_text import shown
 from pipeline.connectors.notation import (
+    EPOCH_MICROSECONDS,
     EPOCH_MILLISECONDS,
+    EPOCH_NANOSECONDS,
     EPOCH_SECONDS,
     EXCEL,
     Notation,
@@ -28,7 +30,7 @@ ODD_SHARE = 0.05
 """Fewer values than this share are single mistakes, which reject their records."""
 
 _SAMPLE = 2000
-_ISO = r"^\s*(\d{4}-\d{2}-\d{2}|\d{8}(\D|$)|\d{4}-W\d)"
+_ISO = r"^\s*(\d{4}-\d{2}-\d{2}|(19|2[01])\d{2}(0[1-9]|1[0-2])\d{2}(\D|$)|\d{4}-W\d)"
 _PLAIN_NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?\s*$"
 _FRACTION = r"\.\d"
 _LIKE_THOUSANDS = r"^\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*$"
@@ -36,14 +38,24 @@ _LIKE_THOUSANDS = r"^\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*$"
 _DAYS = [
     pattern.replace(".", mark)
     for mark in "./- "
-    for pattern in ("%d.%m.%Y", "%m.%d.%Y", "%Y.%m.%d", "%d.%m.%y", "%m.%d.%y")
-] + ["%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"]
-_TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", ", %H:%M:%S")
-_NUMBERED = {
+    for pattern in ("%d.%m.%Y", "%m.%d.%Y", "%Y.%m.%d", "%d.%m.%y", "%m.%d.%y", "%y.%m.%d")
+] + ["%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d%b%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"]
+_TIMES = (
+    *("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", ", %H:%M:%S"),
+    *(" %H.%M", " %H:%M:%S.%f"),
+)
+_DIGITS = {
     EPOCH_SECONDS: re.compile(r"\d{9,10}(\.\d+)?", re.ASCII),
-    EPOCH_MILLISECONDS: re.compile(r"\d{12,13}", re.ASCII),
+    EPOCH_MILLISECONDS: re.compile(r"\d{12,13}(\.\d+)?", re.ASCII),
+    EPOCH_MICROSECONDS: re.compile(r"\d{15,16}(\.\d+)?", re.ASCII),
+    EPOCH_NANOSECONDS: re.compile(r"\d{18,19}", re.ASCII),
     EXCEL: re.compile(r"[2-7]\d{4}(\.\d+)?", re.ASCII),
+    "%Y%m%d%H%M": re.compile(r"\d{12}", re.ASCII),
+    "%Y%m%d%H%M%S": re.compile(r"\d{14}", re.ASCII),
+    "%d%m%Y": re.compile(r"\d{8}", re.ASCII),
+    "%m%d%Y": re.compile(r"\d{8}", re.ASCII),
 }
+"""Dates without a mark between their parts. strptime would take 1735689600 for the year 1735 and more."""
 _NUMBER_NOTATIONS = [
     Notation(decimal=decimal, thousands=thousands)
     for decimal, thousands in (
@@ -57,7 +69,8 @@ _NUMBER_NOTATIONS = [
         (",", "'"),
     )
 ]
-_WORDS = {"%d": "day first", "%m": "month first", "%Y": "year first", "%b": "month by name", "%B": "month by name"}
+_WORDS = {"%d": "day first", "%m": "month first", "%Y": "year first", "%y": "year first"}
+_WORDS |= {"%b": "month by name", "%B": "month by name"}
 
 
 @dataclass
@@ -127,7 +140,7 @@ class UndeclaredNotations:
     def see(self, part: Part) -> None:
         """Look at a part's values."""
         for name, column in self._columns.items():
-            texts, counts = part.texts(name)
+            texts, counts = part.texts(name, with_numbers=column.kind is FieldKind.timestamp)
             if len(texts):
                 column.see(texts, counts)
 
@@ -162,10 +175,9 @@ def _yaml(date_format: str) -> str:
 
 def _date_formats(texts: Sequence[str]) -> list[str]:
     """The formats that read all of the texts; two where a day may be a month."""
-    numbered = [name for name, pattern in _NUMBERED.items() if all(pattern.fullmatch(text.strip()) for text in texts)]
-    if numbered:
-        return numbered
-    candidates = (day + time for day, time in product(_DAYS, _TIMES))
+    candidates = [name for name, digits in _DIGITS.items() if all(digits.fullmatch(text.strip()) for text in texts)]
+    if not candidates:
+        candidates = [day + time for day, time in product(_DAYS, _TIMES)]
     return [date_format for date_format in candidates if _reads_all(texts, date_format)]
 
 

@@ -116,7 +116,7 @@ def _in_order(rows: Iterator[Row]) -> list[Row]:
 
 
 ADDED: dict[str, Row] = {
-    "ops.load_log": {"late": 0, "vanished": 0},
+    "ops.load_log": {"late": 0, "vanished": 0, "remarks": None},
     "ops.sync_cursors": {
         "compared_at": None,
         "still_unaccounted": None,

@@ -184,7 +184,7 @@ def test_a_crm_that_never_answers_is_given_up(stand_in: StandIn) -> None:
         (answer(200, {"items": []}), UnexpectedResponse, "no list named data"),
         (answer(200, {"data": {"id": 1}}), UnexpectedResponse, "no list named data"),
         (answer(200, {"data": [], "next_cursor": 5}), UnexpectedResponse, "next_cursor is not text"),
-        (answer(200, {"data": [], "next_cursor": "same"}), UnexpectedResponse, "the one that led to it"),
+        (answer(200, {"data": [], "next_cursor": "same"}), UnexpectedResponse, "one that was followed before"),
     ],
 )
 def test_an_answer_that_the_description_does_not_allow_is_an_error(
@@ -194,6 +194,18 @@ def test_an_answer_that_the_description_does_not_allow_is_an_error(
     error = failure(api(stand_in.url))
     assert isinstance(error, kind)
     assert message in str(error)
+
+
+def test_pages_that_lead_round_in_a_circle_end(stand_in: StandIn) -> None:
+    following = {None: "a", "a": "b", "b": "c", "c": "a"}
+
+    def circle(path: str, parameters: dict[str, str], _: int) -> Answer | None:
+        return answer(200, {"data": [], "next_cursor": following[parameters.get("cursor")]})
+
+    stand_in.misbehave = circle
+    with pytest.raises(UnexpectedResponse, match="one that was followed before"):
+        read(api(stand_in.url))
+    assert len(stand_in.asked("payments")) == 4
 
 
 def test_a_key_that_the_crm_echoes_is_struck_out(stand_in: StandIn) -> None:

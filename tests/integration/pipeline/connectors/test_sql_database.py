@@ -256,3 +256,87 @@ def test_a_database_that_writes_text_is_read_by_the_notation_that_is_declared(
     assert [(row["payment_id"], row["amount"], row["issued_at"]) for row in chunk.accepted.to_pylist()] == [
         ("007", Decimal("1234.5"), datetime(2024, 12, 30, 23, tzinfo=UTC))
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "amount", "day", "remedy"),
+    [
+        ("text", "1.234", "2025-01-02", ['decimal: "."  # or decimal: ",", thousands: "."']),
+        ("varchar(20)", "1.234,50", "31.12.2024", ['decimal: ","', 'thousands: "."', 'date_format: "%d.%m.%Y"']),
+        ("text", "12.50", "03/04/2025", ['date_format: "%d/%m/%Y"  # or date_format: "%m/%d/%Y"']),
+    ],
+)
+def test_text_that_nobody_declared_is_no_more_guessed_than_in_a_file(
+    source: MakeSource, empty_database: Warehouse, kind: str, amount: str, day: str, remedy: list[str]
+) -> None:
+    url = empty_database.url()
+    ddl = f"create table bills (id text, account text, total {kind}, booked {kind}, changed timestamptz, gone boolean)"
+    fill(url, ddl, ("1", "c1", amount, day, "2025-01-02T10:00:00Z", False))
+    error = failure(lambda: read(source(url)))
+    assert isinstance(error, MappingError)
+    for line in ("Add to connector_settings.tables.payments:", *remedy):
+        assert line in str(error)
+    later = read(source(url), since=datetime(2025, 1, 1, tzinfo=UTC))
+    assert sum(chunk.received for chunk in later) == 1  # One odd value of a day rejects its record and no load.
+
+
+def test_dates_that_are_numbers_fail_with_their_format(source: MakeSource, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'numbers.db'}"
+    ddl = "create table bills (id text, account text, total text, booked datetime, changed integer, gone boolean)"
+    fill(url, ddl, ("1", "c1", "1", 1735689600, 1735689600, 0))
+    assert "date_format: epoch_seconds" in str(failure(lambda: read(source(url))))
+    (chunk,) = read(source(url, date_format="epoch_seconds"))
+    assert chunk.accepted["issued_at"].to_pylist() == [datetime(2025, 1, 1, tzinfo=UTC)]
+
+
+def test_an_id_is_the_same_whatever_numeric_type_it_has(
+    source: MakeSource, empty_database: Warehouse, tmp_path: Path
+) -> None:
+    row = (7, 8, 5, "2025-01-01", "2025-01-02T10:00:00Z", False)
+    postgres, sqlite = empty_database.url(), f"sqlite:///{tmp_path / 'reals.db'}"
+    fill(
+        postgres,
+        "create table bills (id numeric(12,2), account float8, total int, booked date, changed timestamptz,"
+        " gone boolean)",
+        row,
+    )
+    fill(sqlite, "create table bills (id real, account float, total int, booked date, changed date, gone boolean)", row)
+    for url in (postgres, sqlite):
+        (chunk,) = read(source(url))
+        assert (ids([chunk]), chunk.accepted["customer_id"].to_pylist()) == (["7"], ["8"])
+    database = source(postgres)
+    (listed,) = database.listing(PAYMENTS, 100)
+    assert listed["record_id"].to_pylist() == ["7"]
+    assert ids(list(database.fetch(PAYMENTS, ["7"]))) == ["7"]
+
+
+def test_numbers_of_every_type_are_numbers_among_the_attributes(source: MakeSource, empty_database: Warehouse) -> None:
+    url = empty_database.url()
+    fill(
+        url,
+        "create table bills (id int, account text, total int, booked date, changed timestamptz, gone boolean,"
+        " share real, rate float8, score numeric, seats smallint)",
+        (1, "c1", 5, "2025-01-01", "2025-01-02T10:00:00Z", False, 0.1, 0.25, "1.50", 3),
+    )
+    (chunk,) = read(source(url))
+    assert chunk.accepted["attributes"].to_pylist() == ['{"share":0.1,"rate":0.25,"score":1.50,"seats":3}']
+
+
+@pytest.mark.parametrize("style", ["SQL,DMY", "German", "Postgres"])
+def test_dates_do_not_depend_on_the_style_that_a_role_writes_them_in(
+    source: MakeSource, postgres_url: str, style: str
+) -> None:
+    options = f"-c datestyle={style} -c extra_float_digits=-15"
+    url = sa.make_url(postgres_url).update_query_dict({"options": options}).render_as_string(hide_password=False)
+    assert ids(read(source(url))) == ids(read(source(postgres_url))) != []
+
+
+def test_bytes_and_ignored_columns_do_not_keep_a_table_from_being_read(source: MakeSource, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'bytes.db'}"
+    ddl = (
+        "create table bills (id text, account text, total int, booked text, changed text, gone int, photo blob, x text)"
+    )
+    fill(url, ddl, ("1", "c1", 5, "2025-01-01", "2025-01-02", 0, b"\xff\x00", b"\xff"))
+    assert "Could not decode" in str(failure(lambda: read(source(url))))
+    (chunk,) = read(source(url, ignored=["x"]))
+    assert chunk.accepted["attributes"].to_pylist() == ['{"photo":"FF00"}']

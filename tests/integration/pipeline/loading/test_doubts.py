@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
+from orchestration.cli.company_report import print_check
 from orchestration.cli.main import app
 from pipeline.companies import parse_definition
 from pipeline.loading.check import CompanyCheck, check_company
@@ -70,6 +74,76 @@ def test_the_share_that_finds_its_customer_is_told_and_decides_by_half(
     assert (checked.failures == ()) == is_ready
     told = f'payments: {100 - found} do not find their customer, such as "x".' in checked.understood
     assert told == (is_ready and found < 100)
+
+
+@pytest.mark.parametrize(("shift", "share"), [(0, 1.0), (5, 0.5), (1000, 0.0)])
+def test_of_a_part_of_the_customers_the_share_is_told_as_that_of_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int, share: float
+) -> None:
+    with sqlite3.connect(tmp_path / "crm.db") as database:
+        database.execute("create table customers (customer_id integer, created_at text)")
+        database.execute(
+            "create table payments (payment_id int, customer_id int, kind text, amount int, issued_at text)"
+        )
+        database.executemany(
+            "insert into customers values (?, '2025-01-01')", [(number,) for number in range(100, 130)]
+        )
+        bills = [(number, number + shift) for number in range(100, 130)]
+        database.executemany("insert into payments values (?, ?, 'charge', 1, '2025-01-01')", bills)
+    monkeypatch.setenv("CHURN_SOURCE_ACME__URL", f"sqlite:///{tmp_path / 'crm.db'}")
+    tables = {name: {"table": name} for name in ("customers", "payments")}
+    source = {"url": "env:CHURN_SOURCE_ACME__URL", "tables": tables}
+    definition = parse_definition(company(tmp_path, connector="sql_database", connector_settings=source))
+    checked = check_company(definition, Settings(home=tmp_path), CLOCK, records=10)
+    assert (checked.entities[1].linked_share, checked.entities[1].is_linked_to_sample) == (share, True)
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_check(checked, console)
+    shown = console.export_text()
+    assert f"{share:.1%} (sample)" in shown
+    doubt = f"payments: in this sample {10 * share:.0f} of 10 find their customer among the 10 that were read"
+    further = "; `--records` reads more." if share else ': is customer_id, like "1100", of the kind of "100"?'
+    told = [line for line in checked.understood if "in this sample" in line]
+    assert told == ([] if share == 1 else [doubt + further])
+    assert not checked.failures
+
+
+@pytest.mark.parametrize("name", [" cancelled_at", "Cancelled_At", "canceled_at", "cancelledAt"])
+def test_a_column_of_nearly_our_name_is_told_of_before_everybody_looks_active(tmp_path: Path, name: str) -> None:
+    write(tmp_path, ["c1"], ["c1"])
+    text = (
+        (imports(tmp_path) / "customers.csv").read_text().replace("team_size", f"team_size,{name}").replace("12", "12,")
+    )
+    (imports(tmp_path) / "customers.csv").write_text(text)
+    assert (
+        f'customers: "{name}" is kept as an attribute, and no column is cancelled_at: map it if it is that.'
+        in check(tmp_path).understood
+    )
+
+
+def test_the_times_that_are_shown_came_from_the_file(tmp_path: Path) -> None:
+    write(tmp_path, [], [])
+    lines = "".join(f"c{number},2025-01-0{number},1\n" for number in range(1, 5))
+    (imports(tmp_path) / "customers.csv").write_text("customer_id,created_at,team_size\n" + lines)
+    (times,) = [line for line in check(tmp_path).understood if line.startswith("customers: times are read as")]
+    for day in (1, 2, 3):
+        assert f"2025-01-0{day} = " in times
+    assert "None" not in times
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_line_that_would_hide_deletions_is_told_of_before_the_first_load(tmp_path: Path, is_complete: bool) -> None:
+    write(tmp_path, ["c1"], ["c1"])
+    with (imports(tmp_path) / "customers.csv").open("a") as file:
+        file.write("1 customer\n")
+    files = {"customers": {"path": "customers.csv", "complete": is_complete}, "payments": {"path": "payments.csv"}}
+    told = [line for line in check(tmp_path, connector_settings={"files": files}).understood if "Deletions" in line]
+    words = "customers: Deletions are not looked for: 1 record(s) have no id that can be read, and might be any."
+    assert told == ([words] if is_complete else [])
+
+
+def test_ids_with_characters_that_nobody_sees_are_told(tmp_path: Path) -> None:
+    write(tmp_path, ["c1", "c2\u200b"], ["c1"])
+    assert any('such as "c2\\u200b"' in line for line in check(tmp_path).understood)
 
 
 def test_customers_of_a_header_alone_are_not_ready(tmp_path: Path) -> None:

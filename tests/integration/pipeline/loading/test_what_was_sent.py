@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +14,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from orchestration.cli.summary import print_summary
 from pipeline.loading import sync as sync_module
 from pipeline.loading.sync import LoadResult, sync_company
 from tests.integration.company_folders import imports
@@ -20,6 +24,7 @@ from tests.integration.conftest import Churn
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
+from warehouse.landing.expectations import read_expected
 from warehouse.roles import Role
 from warehouse.settings import Settings
 
@@ -39,11 +44,10 @@ class Drop:
     def put(self, text: str, name: str = "customers.csv") -> None:
         (imports(self.home, self.company.slug) / name).write_text(text)
 
-    def sync(self, day: int, **changes: Any) -> LoadResult:
+    def sync(self, day: int, chunk_rows: int = sync_module.CHUNK_ROWS, **changes: Any) -> LoadResult:
         company = self.company.model_copy(update=changes)
-        (result,) = sync_company(
-            self.warehouse, company, Clock(DAY + timedelta(days=day)), Settings(home=self.home), ["customers"]
-        )
+        clock, settings = Clock(DAY + timedelta(days=day)), Settings(home=self.home)
+        (result,) = sync_company(self.warehouse, company, clock, settings, ["customers"], chunk_rows=chunk_rows)
         assert result.received == result.loaded + result.unchanged + result.rejected
         return result
 
@@ -97,6 +101,75 @@ def test_the_load_tells_which_records_stand_in_two_files_and_the_later_file_coun
     assert loaded.remarks is not None
     assert "2 customers stand in two files and count once (customers-1.csv, customers-2.csv" in loaded.remarks
     assert "1 customers stand in two files with different content: the later file's counts" in loaded.remarks
+
+
+def test_a_run_ends_with_what_is_doubtful_about_its_loads(drop: Callable[..., Drop]) -> None:
+    shop = drop(NO_MOMENT, path="customers-*.csv", complete=True)
+    for number in (2, 10):
+        shop.put(f"Number,Since,status\n[red]x,2023-01-01,s{number}\n", f"customers-{number}.csv")
+    remarks = shop.sync(0).remarks
+    assert remarks == "1 customers stand in two files with different content: the later file's counts" + (
+        " (customers-2.csv, customers-10.csv; such as [red]x)."
+    )
+    assert shop.newest()["[red]x"][1] == "s10"
+    assert shop.ask("select remarks from ops.load_log") == [(remarks,)]
+    console = Console(width=400, record=True, file=io.StringIO())
+    with shop.warehouse.connect() as connection:
+        connection.execute("update ops.load_log set dagster_run_id = 'run'")
+        print_summary(connection, console, "run")
+    assert f"{shop.company.slug}, customers: {remarks}" in console.export_text()
+
+
+@pytest.mark.parametrize("footer", ["4 customers", ",2023-01-01,,"])
+def test_deletions_that_a_line_without_an_id_hides_are_told_of(drop: Callable[..., Drop], footer: str) -> None:
+    shop = drop(NO_MOMENT, complete=True)
+    shop.put(customers(numbers=range(1, 6)) + footer + "\n")
+    shop.sync(0)
+    shop.put(customers(numbers=range(2, 6)) + footer + "\n")
+    told = shop.sync(1)
+    assert (told.status, told.vanished) == ("succeeded", 0)
+    assert told.remarks == "Deletions are not looked for: 1 record(s) have no id that can be read, and might be any."
+    shop.put(customers(numbers=range(2, 6)))
+    assert (shop.sync(2).vanished, shop.newest()["1"][2]) == (1, True)
+
+
+@pytest.mark.parametrize("path", ["customers.csv", "customers.jsonl"])
+def test_a_column_that_all_records_lose_at_once_stops_the_load(
+    drop: Callable[..., Drop], churn: Churn, path: str
+) -> None:
+    def given(left: dict[int, str]) -> str:
+        text = customers(left, range(1, 9))
+        if path == "customers.csv":
+            return text
+        header, *rows = (line.split(",") for line in text.splitlines())
+        records = [{name: value for name, value in zip(header, row, strict=True) if value} for row in rows]
+        return "\n".join(map(json.dumps, records))
+
+    shop = drop(NO_MOMENT, path=path)
+    left = dict.fromkeys(range(1, 6), "2025-05-01")
+    shop.put(given(left), path)
+    shop.sync(0)
+    shop.put(given({}), path)
+    error = shop.sync(1).error or ""
+    assert "no customers have a value any more in cancelled_at (5 of those that came again had one)" in error
+    assert shop.newest()["1"][0] == "2025-05-01"
+    shop.put(given({1: "2025-05-01"}), path)
+    assert shop.sync(2).loaded == 4
+    shop.put(given(left), path)
+    shop.sync(3)
+    shop.put(given({}), path)
+    churn("company", "accept", shop.company.slug, "customers", "cancelled_at")
+    assert shop.sync(4).loaded == 5
+
+
+def test_what_is_expected_is_asked_for_once_a_load(drop: Callable[..., Drop], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(sync_module, "read_expected", lambda *place: asked.append(place[-1]) or read_expected(*place))
+    shop = drop(NO_MOMENT)
+    shop.put(customers())
+    for day in range(2):
+        assert shop.sync(day, chunk_rows=2).received == 5
+    assert asked == ["customers", "customers"]
 
 
 @pytest.mark.parametrize("columns", [SINCE, NO_MOMENT], ids=["updated_at is the day of signup", "no updated_at"])

@@ -142,7 +142,9 @@ def test_too_many_rejects_stay_on_record_but_nothing_else_of_the_chunk_does(
     good = payments(1, 2)
     with versions.lock():
         load = versions.open_load(updated_since=None, known_at=NOW)
-        with pytest.raises(RejectLimitExceeded, match=r"3 of 5 records .* most often: .* is missing .*\(3\)"):
+        with pytest.raises(
+            RejectLimitExceeded, match=r"3 of 5 records .* most often: .* is missing .*\(3\)\. 2 others"
+        ):
             versions.land_chunk(load, good.accepted, bad.rejected, received=5, cursor=good.cursor, reject_limit=0.5)
     assert rows(warehouse, "select count(*) from raw.payments") == [(0,)]
     assert rows(warehouse, "select record_id, payload->>'payment_id' from raw.rejected_records order by 1") == [
@@ -151,7 +153,8 @@ def test_too_many_rejects_stay_on_record_but_nothing_else_of_the_chunk_does(
         ("x2", "x2"),
     ]
     assert versions.cursor().updated_at is None
-    assert rows(warehouse, "select received, loaded, rejected from ops.load_log") == [(5, 0, 3)]
+    assert rows(warehouse, "select received, loaded, unchanged, rejected from ops.load_log") == [(3, 0, 0, 3)]
+    assert (load.received, load.loaded, load.unchanged, load.rejected) == (3, 0, 0, 3)
 
 
 def test_a_rejected_record_stands_once_and_what_a_load_left_behind_does_not_fail_the_next(

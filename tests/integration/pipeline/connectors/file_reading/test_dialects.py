@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pipeline.connectors.contract import CUSTOMERS, FieldKind
 from pipeline.connectors.errors import Unreadable
@@ -54,7 +57,7 @@ def test_a_declared_dialect_is_read_to_the_digit(export: Export) -> None:
         ("8", Decimal("12.5"), datetime(2025, 2, 1, tzinfo=UTC), '{"note":null}'),
         ("007", Decimal("1234.5"), datetime(2025, 12, 31, 14, 30, tzinfo=UTC), '{"note":"schön"}'),
     ]
-    assert "looks like: semicolons, cp1252, dates as %d.%m.%Y %H:%M, decimal comma; 2 records" in chunk.remarks[0]
+    assert "looks like: semicolons, cp1252, dates as %d.%m.%Y %H:%M, decimal comma; 2 records" in chunk.understood[0]
 
 
 def test_one_error_tells_all_lines_that_the_file_needs(export: Export) -> None:
@@ -93,7 +96,12 @@ def test_excels_own_delimiter_line_must_agree_with_what_is_declared(export: Expo
         ("31 Dec 2025", "%d %b %Y", datetime(2025, 12, 31)),  # noqa: DTZ001
         ("1735689600", "epoch_seconds", datetime(2025, 1, 1)),  # noqa: DTZ001
         ("1735689600123", "epoch_milliseconds", datetime(2025, 1, 1, 0, 0, 0, 123000)),  # noqa: DTZ001
+        ("1735689600123456", "epoch_microseconds", datetime(2025, 1, 1, 0, 0, 0, 123456)),  # noqa: DTZ001
+        ("1735689600123456789", "epoch_nanoseconds", datetime(2025, 1, 1, 0, 0, 0, 123456)),  # noqa: DTZ001
         ("45658.5", "excel", datetime(2025, 1, 1, 12)),  # noqa: DTZ001
+        ("31-DEC-25", "%d-%b-%y", datetime(2025, 12, 31)),  # noqa: DTZ001
+        ("31122025", "%d%m%Y", datetime(2025, 12, 31)),  # noqa: DTZ001
+        ("20251231143005", "%Y%m%d%H%M%S", datetime(2025, 12, 31, 14, 30, 5)),  # noqa: DTZ001
     ],
 )
 def test_dates_of_a_format_fail_with_it_until_it_is_declared(
@@ -111,6 +119,66 @@ def test_a_day_that_may_be_a_month_is_refused_until_it_is_declared(export: Expor
     assert 'date_format: "%d/%m/%Y"  # or date_format: "%m/%d/%Y"' in error
     assert export.column("issued_at", path="bills.csv", date_format="%m/%d/%Y") == [datetime(2025, 3, 4, tzinfo=UTC)]
     assert export.column("issued_at", path="bills.csv", date_format="%d/%m/%Y") == [datetime(2025, 4, 3, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize(
+    ("day", "readings"),
+    [
+        ("24-12-31", {"%d-%m-%y": datetime(2031, 12, 24), "%y-%m-%d": datetime(2024, 12, 31)}),  # noqa: DTZ001
+        ("202501311000", {"epoch_milliseconds": datetime(1976, 6, 1), "%Y%m%d%H%M": datetime(2025, 1, 31)}),  # noqa: DTZ001
+        ("01022025", {"%d%m%Y": datetime(2025, 2, 1), "%m%d%Y": datetime(2025, 1, 2)}),  # noqa: DTZ001
+    ],
+)
+def test_a_date_that_two_formats_read_is_refused_until_one_is_declared(
+    export: Export, day: str, readings: dict[str, datetime]
+) -> None:
+    columns = {"payment_id": "no", "customer_id": "who", "issued_at": "day", "amount": "sum"}
+    export.write("bills.csv", f"no,who,day,sum\n1,c1,{day},1\n")
+    error = export.failure(path="bills.csv", columns=columns)
+    assert "fits two readings" in error
+    for date_format, moment in readings.items():
+        assert date_format in error
+        (read,) = export.column("issued_at", path="bills.csv", columns=columns, date_format=date_format)
+        assert read.date() == moment.date()
+
+
+@pytest.mark.parametrize("file", ["bills.jsonl", "bills.parquet"])
+@pytest.mark.parametrize(
+    ("day", "date_format"),
+    [(1735689600, "epoch_seconds"), (1735689600500, "epoch_milliseconds"), (45658.5, "excel")],
+)
+def test_dates_that_are_numbers_fail_with_their_format_too(
+    export: Export, file: str, day: float, date_format: str
+) -> None:
+    record = {"no": 1, "who": "c1", "day": day, "sum": 1}
+    if file == "bills.jsonl":
+        export.write(file, json.dumps(record))
+    else:
+        pq.write_table(pa.Table.from_pylist([record]), export.folder / file)
+    assert added(export.failure(path=file)) == {"date_format": date_format}
+    (read,) = export.column("issued_at", path=file, date_format=date_format)
+    assert read.date() == datetime(2025, 1, 1, tzinfo=UTC).date()
+
+
+def test_seconds_among_milliseconds_are_not_taken_for_1970(export: Export) -> None:
+    export.write("bills.csv", "no,who,day,sum\n1,c1,1735689600000,1\n2,c1,1735689600,1\n")
+    chunk = export.chunk(path="bills.csv", date_format="epoch_milliseconds")
+    assert chunk.accepted["payment_id"].to_pylist() == ["1"]
+    assert "would be in early 1970 as epoch_milliseconds" in chunk.rejected[0].reason
+
+
+def test_a_zone_by_its_name_is_not_let_go(tmp_path: Path) -> None:
+    export = Export(tmp_path, zone="America/New_York")
+    export.write("bills.csv", "no,who,day,sum\n1,c1,2025-01-31 10:00:00 UTC,1\n2,c1,2025-01-31 11:00 CET,1\n")
+    chunk = export.chunk(path="bills.csv")
+    assert chunk.accepted["issued_at"].to_pylist() == [datetime(2025, 1, 31, 10, tzinfo=UTC)]
+    assert [record.record_id for record in chunk.rejected] == ["2"]
+
+
+@pytest.mark.parametrize("date_format", ["%d.%m.%Y %H:%M %Z", "%m/%d/%Y %H:%M %p", "%m/%d/%Y %I:%M", "%d.%m."])
+def test_a_format_that_would_let_a_part_of_the_date_go_is_refused(export: Export, date_format: str) -> None:
+    with pytest.raises(ValidationError):
+        export.source(path="bills.csv", date_format=date_format)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +272,39 @@ def test_attributes_of_a_declared_kind_are_read_from_text_and_others_stay(export
         {"seats_sold": 12.5, "is_reseller": True, "note": "x"},
         {"seats_sold": "many", "is_reseller": "nein", "note": "x"},
     ]
+
+
+@pytest.mark.parametrize("file", ["people.jsonl", "people.parquet"])
+def test_a_flag_that_a_source_has_as_a_number_is_a_flag(export: Export, file: str) -> None:
+    records = [
+        {"customer_id": number, "created_at": "2025-01-01", "is_reseller": flag, "seats_sold": 1, "status": 1.0}
+        for number, flag in enumerate([1, 0, 2])
+    ]
+    if file == "people.jsonl":
+        export.write(file, "\n".join(map(json.dumps, records)))
+    else:
+        pq.write_table(pa.Table.from_pylist(records), export.folder / file)
+    chunk = export.chunk(CUSTOMERS, path=file, values={"status": {"1": "active"}})
+    assert [json.loads(text)["is_reseller"] for text in chunk.accepted["attributes"].to_pylist()] == [True, False, 2]
+    assert chunk.accepted["status"].to_pylist() == ["active"] * 3
+    chunk = export.chunk(CUSTOMERS, path=file, values={"is_reseller": {"2": "true"}})
+    assert [json.loads(text)["is_reseller"] for text in chunk.accepted["attributes"].to_pylist()] == [True, False, True]
+
+
+def test_an_encoding_of_one_byte_is_shown_by_its_letters_since_any_of_them_reads(export: Export) -> None:
+    export.write("bills.csv", "no,who,day,sum,note\n1,c1,2025-01-02,1,Łódź\n", "cp1250")
+    error = export.failure(path="bills.csv")
+    assert 'encoding: cp1252  # if "£ódŸ" is right; else iso-8859-15, cp1250 or another' in error
+    understood = export.chunk(path="bills.csv", encoding="cp1250").understood
+    assert understood[0].startswith("bills.csv looks like: commas, cp1250, dates as")
+    assert understood[1] == 'bills.csv: letters read as "Łódź".'
+
+
+@pytest.mark.parametrize("declared", ["latin-1", "iso-8859-15"])
+def test_a_declared_encoding_by_which_letters_are_none_is_doubted(export: Export, declared: str) -> None:
+    export.write("bills.csv", "no,who,day,sum,note\n1,c1,2025-01-02,1,Müller’s\n", "cp1252")
+    (doubt,) = export.chunk(path="bills.csv", encoding=declared).remarks
+    assert f'declared as {declared}, by which "Müller\\x92s" has no letters; it may be cp1252' in doubt
 
 
 def test_a_declared_encoding_that_garbles_letters_is_doubted(export: Export) -> None:

@@ -67,6 +67,24 @@ def test_a_stray_quote_swallows_nothing_but_fails_with_its_line(export: Export, 
     assert f"line {line} " in export.failure(path="bills.csv")
 
 
+@pytest.mark.parametrize("last", ['3,c3",2025-01-02,1,', '3,c3,x",2025-01-02,1,'])
+def test_a_stray_quote_swallows_no_line_that_ends_with_a_delimiter(export: Export, last: str) -> None:
+    export.write("bills.csv", f'{HEADER}1,c1,2025-01-02,1,\n2,"c2,2025-01-02,1,\n5,c5,2025-01-02,1,\n{last}\n')
+    assert "line 3 opens a quote" in export.failure(path="bills.csv", trailing_delimiter=True)
+    export.write("bills.csv", f'{HEADER}1,c1,2025-01-02,1,\n2,"c2,2025-01-02,1,\n3,c3",2025-01-02,1,\n')
+    assert "line 3 opens a quote" in export.failure(path="bills.csv", trailing_delimiter=True)
+
+
+def test_a_stray_quote_swallows_no_line_that_has_a_comma_too_many(export: Export) -> None:
+    export.write("bills.csv", HEADER + LINE + '2,"c2,2025-01-02,1\n3,Smith, Inc,2025-01-02,1\n4,c4",2025-01-02,1\n')
+    assert "line 3 opens a quote" in export.failure(path="bills.csv")
+
+
+def test_a_byte_order_mark_within_a_file_put_together_is_no_part_of_an_id(export: Export) -> None:
+    export.write("bills.csv", f"\ufeff{HEADER}{LINE}\ufeff2,c2,2025-01-03,3\n")
+    assert export.column("payment_id", path="bills.csv") == ["1", "2"]
+
+
 def test_quoted_line_breaks_are_kept_and_may_look_like_records_when_declared(export: Export) -> None:
     export.write("bills.csv", 'note,no,who,day,sum\n"first\nsecond, third",1,c1,2025-01-02,1\n')
     assert [json.loads(text) for text in export.column("attributes", path="bills.csv")] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +13,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
 from pipeline.connectors.file_reading import streams
 from tests.integration.pipeline.connectors.export_files import Export
@@ -77,8 +79,54 @@ def test_a_cell_in_error_is_not_taken_for_an_empty_one(export: Export) -> None:
 
 def test_serial_dates_without_a_format_are_read_when_declared(export: Export) -> None:
     workbook(export, bills=[HEADER, [1, "c1", 45658.5, 5, None]])
-    assert export.chunk(path="bills.xlsx").rejected != ()
     assert export.column("issued_at", path="bills.xlsx", date_format="excel") == [datetime(2025, 1, 1, 12, tzinfo=UTC)]
+
+
+def test_a_workbook_that_counts_from_1904_is_not_read_four_years_early(export: Export) -> None:
+    path = workbook(export, bills=[HEADER, [1, "c1", 44196.5, 5, None]])
+    assert "it counts its days from 1900" in export.failure(path="bills.xlsx", date_format="excel_1904")
+    book = openpyxl.load_workbook(path)
+    book.epoch = CALENDAR_MAC_1904
+    book["bills"].append([2, "c2", datetime(2025, 1, 2), 5, None])  # noqa: DTZ001
+    book.save(path)
+    assert "date_format: excel_1904" in export.failure(path="bills.xlsx", date_format="excel")
+    assert "date_format: excel_1904" in export.failure(path="bills.xlsx", date_formats={"issued_at": "excel"})
+    assert export.column("issued_at", path="bills.xlsx", date_format="excel_1904") == [
+        datetime(2025, 1, 1, 12, tzinfo=UTC),
+        datetime(2025, 1, 2, tzinfo=UTC),
+    ]
+
+
+@pytest.mark.parametrize("formula", ["=D2*2", '=IF(D2>1, "late", "")'])
+def test_a_formula_that_nothing_has_calculated_is_not_taken_for_an_empty_cell(export: Export, formula: str) -> None:
+    path = workbook(export, bills=[HEADER, [1, "c1", datetime(2025, 1, 1), 5, formula]])  # noqa: DTZ001
+    assert "formulas without a value" in export.failure(path="bills.xlsx")
+    sheet = "xl/worksheets/sheet1.xml"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    saved = re.sub(rb'<c r="E2"([^>]*)>(<f>.*?</f>).*?</c>', rb'<c r="E2" t="str"\1>\2<v></v></c>', members[sheet])
+    assert saved != members[sheet]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, saved if name == sheet else content)
+    assert json.loads(export.column("attributes", path="bills.xlsx")[0]) == {"note": None}
+
+
+def test_an_id_of_more_digits_than_a_spreadsheet_keeps_is_refused(export: Export) -> None:
+    row = ["c1", datetime(2025, 1, 1), 5, None]  # noqa: DTZ001
+    workbook(export, bills=[HEADER, [123456789012345, *row], [1234567890123450, *row], ["1234567890123456", *row]])
+    chunk = export.chunk(path="bills.xlsx")
+    assert chunk.accepted["payment_id"].to_pylist() == ["123456789012345", "1234567890123456"]
+    assert [record.reason.split(":")[0] for record in chunk.rejected] == [
+        'payment_id "1234567890123450.0" has lost digits'
+    ]
+
+
+def test_days_as_numbers_fail_with_the_format_that_would_read_them(export: Export) -> None:
+    workbook(export, bills=[[*HEADER, 2025], [1, "c1", 45658, 5, None, "x"]])
+    assert "  date_format: excel" in export.failure(path="bills.xlsx")
+    (attributes,) = export.column("attributes", path="bills.xlsx", date_format="excel")
+    assert json.loads(attributes) == {"note": None, "2025": "x"}
 
 
 def test_text_in_cells_is_held_to_the_same_notations_as_text_in_csv(export: Export) -> None:

@@ -61,6 +61,46 @@ def test_007_is_not_joined_with_7(export: Export) -> None:
     assert "so that 007 would equal 7" in export.failure(tables=tables, query=filtered)
 
 
+LINES = {"lines": pa.table({"no": ["007", "7"], "number": [7, 7], "größe": ["1.5", "1"]})}
+
+
+@pytest.mark.parametrize(
+    ("query", "compared"),
+    [
+        ("select * from lines where trim(no) = 7", "trim(no)"),
+        ("select * from (select no as code from lines) where code = 7", "code"),
+        ("select case no when 7 then 'a' end as a from lines", "no"),
+        ("select if(no = 7, 1, 2) as a from lines", "no"),
+        ("select nullif(größe, 1) as a from lines", "größe"),
+        ("select * from lines where 'ß' = 'ß' and no is distinct from 7", "no"),
+        ("select list_filter([no], lambda code: code = 7) as a from lines", "code"),
+        ("with codes as (select no as code from lines) select code from codes where code in (7, 8)", "code"),
+        ("select no from lines where no = true", "no"),
+        ("select no::int as a from lines where no = 7", "no"),
+    ],
+)
+def test_text_is_compared_with_numbers_under_no_other_name(query: str, compared: str) -> None:
+    with pytest.raises(QueryFailed, match="so that 007 would equal 7") as caught:
+        run_query(query, LINES, "UTC")
+    assert f"it compares {compared}, which is text, with a number" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select no::int = 7 as a from lines",
+        "select cast ( no as double) = try_cast(größe AS DOUBLE) as a from lines",
+        "with read as (select no :: int as code from lines) select a.code from read as a join read as b using (code)",
+        "select no from lines where no = '7' and number in ('7', 8)",
+        "select no || number as a, sum(größe::double) over (order by number) as b from lines",
+        "select no from lines union select number from lines",
+        "select unnest(['a']) as a from lines, generate_series(1, 3)",
+    ],
+)
+def test_casts_that_somebody_wrote_are_left_alone(query: str) -> None:
+    assert run_query(query, LINES, "UTC").num_rows
+
+
 def test_timestamps_of_nanoseconds_cost_no_more_than_others(export: Export) -> None:
     rows = 100_000
     days = pa.array([datetime(2025, 1, 1, 12, 30)] * rows, pa.timestamp("ns"))  # noqa: DTZ001
@@ -122,6 +162,16 @@ def test_a_column_that_is_text_in_one_file_and_a_number_in_another_is_text(expor
     export.write("b.jsonl", '{"no": "007", "who": "c", "day": "2025-01-01", "sum": 2.5}\n')
     source = {"tables": {"bills": {"path": "*.jsonl"}}, "query": SELECT.format(amount="sum")}
     assert sorted(export.column("payment_id", **source)) == ["007", "7"]
+
+
+def test_numbers_of_a_typed_file_keep_their_digits_where_they_are_declared_numbers(export: Export) -> None:
+    table = pa.table({"no": [2**53 + 1, 2], "who": ["c", "c"], "day": ["2025-01-01"] * 2, "sum": [True, False]})
+    pq.write_table(table, export.folder / "bills.parquet")
+    source = {"query": SELECT.format(amount="5"), "tables": {"bills": {"path": "bills.parquet"}}}
+    source["tables"]["bills"]["types"] = {"no": "number"}
+    assert sorted(export.column("payment_id", **source)) == ["2", "9007199254740993"]
+    source["tables"]["bills"]["types"] = {"sum": "number"}
+    assert "sum is declared a number, and holds values of type bool" in export.failure(**source)
 
 
 def test_text_of_parquet_is_not_compared_with_numbers_either(export: Export) -> None:
