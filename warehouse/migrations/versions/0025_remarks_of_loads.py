@@ -1,14 +1,14 @@
 """What is doubtful about what a load read stays with the load: records that stand in two files, for one.
 
-Revision 0028. ops.load_log has a column for it; loads of before have none.
+Revision 0025. ops.load_log has a column for it; loads of before have none.
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0028"
-down_revision = "0023"
+revision = "0025"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 
