@@ -53,10 +53,10 @@ def _ips(host: str) -> set[str]:
     if not host or host.startswith(("/", "@")):
         return {"this machine"}
     try:
-        found = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
+        addresses = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
     except OSError:
         return {host}
-    return {"this machine" if _is_here(ip) else ip for ip in found}
+    return {"this machine" if _is_here(ip) else ip for ip in addresses}
 
 
 @cache

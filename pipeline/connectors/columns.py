@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.connectors.contract import ARROW_TYPES, Field, FieldKind
 from pipeline.connectors.errors import Unreadable
-from pipeline.connectors.json_text import shown
+from pipeline.connectors.json_text import in_quotes
 from pipeline.connectors.notation import PLAIN, Notation
 from pipeline.connectors.values import (
     EARLIEST,
@@ -242,7 +242,7 @@ def out_of_bounds(field: Field, array: pa.Array) -> dict[int, str]:
             wrong = pc.or_(wrong, pc.greater(array, pa.scalar(field.maximum)))
             reason = f"is not between {field.minimum} and {field.maximum}"
     wrong = pc.and_(pc.fill_null(wrong, False), array.is_valid())
-    return {row: f"{shown(array[row].as_py())} {reason}" for row in pc.indices_nonzero(wrong).to_pylist()}
+    return {row: f"{in_quotes(array[row].as_py())} {reason}" for row in pc.indices_nonzero(wrong).to_pylist()}
 
 
 def without(array: pa.Array, rows: Mapping[int, str]) -> pa.Array:

@@ -29,7 +29,7 @@ from pipeline.connectors.errors import (
     UnexpectedResponse,
 )
 from pipeline.connectors.http_bounds import AnswerTooLarge, BoundedAdapter
-from pipeline.connectors.json_text import shown
+from pipeline.connectors.json_text import in_quotes
 from pipeline.connectors.mapping import Zones
 from pipeline.connectors.reach import OutOfReach, Reach
 from pipeline.connectors.registry import Access, Connector
@@ -302,7 +302,7 @@ def _said(response: Response, clean: Callable[[str], str]) -> str:
         message = response.json()["error"]["message"]
     except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
         return ""
-    return f", {shown(clean(message) if isinstance(message, str) else message)}"
+    return f", {in_quotes(clean(message) if isinstance(message, str) else message)}"
 
 
 def _innermost(error: BaseException) -> str:

@@ -125,7 +125,7 @@ def storable(text: str) -> str:
     return text.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()
 
 
-def shown(value: object) -> str:
+def in_quotes(value: object) -> str:
     """A value as a reason shows it: in quotes, short, with control characters escaped; nested ones by kind."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from pipeline.connectors.contract import FieldKind
 from pipeline.connectors.errors import Unreadable
-from pipeline.connectors.json_text import shown
+from pipeline.connectors.json_text import in_quotes
 
 EPOCH_SECONDS, EPOCH_MILLISECONDS = "epoch_seconds", "epoch_milliseconds"
 EPOCH_MICROSECONDS, EPOCH_NANOSECONDS = "epoch_microseconds", "epoch_nanoseconds"
@@ -63,7 +63,7 @@ def plain_number(text: str, notation: Notation) -> str:
     """The number with a point before its fraction and nothing between thousands. Raises Unreadable."""
     stripped = text.strip()
     if not number_pattern(notation.decimal or ".", notation.thousands).fullmatch(stripped):
-        raise Unreadable(f"{shown(text)} is not a number written with {_marks(notation)}")
+        raise Unreadable(f"{in_quotes(text)} is not a number written with {_marks(notation)}")
     for mark in _thousands_marks(notation.thousands):
         stripped = stripped.replace(mark, "")
     return stripped.replace(notation.decimal or ".", ".")
@@ -87,8 +87,8 @@ def _thousands_marks(thousands: str | None) -> str:
 
 
 def _marks(notation: Notation) -> str:
-    between = f", {shown(notation.thousands)} between thousands" if notation.thousands else ""
-    return f"{shown(notation.decimal or '.')} before the fraction{between}"
+    between = f", {in_quotes(notation.thousands)} between thousands" if notation.thousands else ""
+    return f"{in_quotes(notation.decimal or '.')} before the fraction{between}"
 
 
 def read_moment(value: object, date_format: str) -> datetime | None:
@@ -96,18 +96,18 @@ def read_moment(value: object, date_format: str) -> datetime | None:
     if date_format in NUMBERED_DATES:
         return _numbered_moment(value, date_format)
     if not isinstance(value, str):
-        raise Unreadable(f"{shown(value)} is not a date written as {date_format}")
+        raise Unreadable(f"{in_quotes(value)} is not a date written as {date_format}")
     text = value.strip()
     if not text:
         return None
     try:
         return datetime.strptime(text, date_format)  # noqa: DTZ007 the zone is assumed by the caller
     except ValueError:
-        raise Unreadable(f"{shown(value)} is not a date written as {date_format}") from None
+        raise Unreadable(f"{in_quotes(value)} is not a date written as {date_format}") from None
 
 
 def _numbered_moment(value: object, date_format: str) -> datetime | None:
-    unreadable = Unreadable(f"{shown(value)} is not a date as a number ({date_format})")
+    unreadable = Unreadable(f"{in_quotes(value)} is not a date as a number ({date_format})")
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise unreadable
     # No thousands stand in such a number, so that a comma can only be a decimal one.
@@ -123,7 +123,7 @@ def _numbered_moment(value: object, date_format: str) -> datetime | None:
             return _DAY_ZERO[date_format] + timedelta(seconds=round(number * 86_400))
         seconds = number / _IN_A_SECOND[date_format]
         if date_format != EPOCH_SECONDS and 0 < seconds < _EARLY_SECONDS:
-            raise Unreadable(f"{shown(value)} would be in early 1970 as {date_format}; is it of a larger unit")
+            raise Unreadable(f"{in_quotes(value)} would be in early 1970 as {date_format}; is it of a larger unit")
         return _EPOCH + timedelta(microseconds=int(seconds * 10**6))
     except (OverflowError, InvalidOperation):
         raise unreadable from None

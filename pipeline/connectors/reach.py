@@ -37,8 +37,8 @@ class Reach:
 
     def addresses(self, host: str, port: int) -> list[str]:
         """The addresses of a host, all of which may be reached. Raises OutOfReach, and OSError for an unknown host."""
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        entries = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
         for address in addresses:
             if not self._may_reach(ipaddress.ip_address(address.partition("%")[0]), port):
                 raise OutOfReach(f"{host} is at {address}, which is not on the internet")

@@ -14,7 +14,7 @@ import orjson
 
 from pipeline.connectors.contract import FieldKind
 from pipeline.connectors.errors import Unreadable
-from pipeline.connectors.json_text import as_shown, shown
+from pipeline.connectors.json_text import as_shown, in_quotes
 from pipeline.connectors.notation import PLAIN, Notation, plain_number, read_moment
 
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
@@ -73,7 +73,7 @@ def read_text(value: object) -> str | None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise Unreadable(f"{shown(value)} is not valid Unicode text") from None
+            raise Unreadable(f"{in_quotes(value)} is not valid Unicode text") from None
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -83,7 +83,7 @@ def read_text(value: object) -> str | None:
         return str(int(value)) if value.is_integer() and abs(value) < SMALLEST_UNCERTAIN_FLOAT else repr(value)
     if isinstance(value, datetime | date):
         return value.isoformat()
-    raise Unreadable(f"{shown(value)} is not a single value")
+    raise Unreadable(f"{in_quotes(value)} is not a single value")
 
 
 def translated(value: object, translation: Mapping[str, str]) -> object:
@@ -101,35 +101,35 @@ def translated(value: object, translation: Mapping[str, str]) -> object:
 def _read_text(value: object, _: ZoneInfo) -> str | None:
     text = read_text(value)
     if text is not None and "\0" in text:
-        raise Unreadable(f"{shown(text)} holds a NUL character, which Postgres cannot store")
+        raise Unreadable(f"{in_quotes(text)} holds a NUL character, which Postgres cannot store")
     return text
 
 
 def _read_identifier(value: object, zone: ZoneInfo) -> str | None:
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-        raise Unreadable(f"{shown(value)} is not an id")
+        raise Unreadable(f"{in_quotes(value)} is not an id")
     if isinstance(value, float) and abs(value) >= FIRST_UNSURE_ID:
-        raise Unreadable(f"{shown(value)} has lost digits: as a number with a point it may stand for several ids")
+        raise Unreadable(f"{in_quotes(value)} has lost digits: as a number with a point it may stand for several ids")
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         value = int(value)
     text = _read_text(value, zone)
     if text is None or not text.strip():
         return None
     if SHORTENED_NUMBER.fullmatch(text.strip()):
-        raise Unreadable(f"{shown(text)} has lost digits: a spreadsheet wrote a long number short, give it as text")
+        raise Unreadable(f"{in_quotes(text)} has lost digits: a spreadsheet wrote a long number short, give it as text")
     if len(text) > LONGEST_IDENTIFIER:
-        raise Unreadable(f"{shown(text)} is longer than {LONGEST_IDENTIFIER} characters")
+        raise Unreadable(f"{in_quotes(text)} is longer than {LONGEST_IDENTIFIER} characters")
     return text
 
 
 def _read_number(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-        raise Unreadable(f"{shown(value)} is not a number")
+        raise Unreadable(f"{in_quotes(value)} is not a number")
     text = (repr(value) if isinstance(value, float) else str(value)).strip()
     if not text:
         return None
     if not _NUMBER.fullmatch(text):
-        raise Unreadable(f"{shown(value)} is not a number")
+        raise Unreadable(f"{in_quotes(value)} is not a number")
     return Decimal(text)
 
 
@@ -138,9 +138,9 @@ def _read_integer(value: object, _: ZoneInfo) -> int | None:
     if number is None:
         return None
     if number != number.to_integral_value():
-        raise Unreadable(f"{shown(value)} is not a whole number")
+        raise Unreadable(f"{in_quotes(value)} is not a whole number")
     if abs(number) > _LARGEST_INTEGER:
-        raise Unreadable(f"{shown(value)} is too large")
+        raise Unreadable(f"{in_quotes(value)} is too large")
     return int(number)
 
 
@@ -149,13 +149,13 @@ def _read_money(value: object, _: ZoneInfo) -> Decimal | None:
     if number is None:
         return None
     if abs(number) >= _LARGEST_MONEY:
-        raise Unreadable(f"{shown(value)} is too large")
+        raise Unreadable(f"{in_quotes(value)} is too large")
     try:
         rounded = number.quantize(_CENTS, rounding=ROUND_HALF_EVEN)
     except InvalidOperation:
-        raise Unreadable(f"{shown(value)} is not a number") from None
+        raise Unreadable(f"{in_quotes(value)} is not a number") from None
     if abs(rounded) >= _LARGEST_MONEY:
-        raise Unreadable(f"{shown(value)} is too large")
+        raise Unreadable(f"{in_quotes(value)} is too large")
     return rounded
 
 
@@ -164,7 +164,7 @@ def _read_boolean(value: object, _: ZoneInfo) -> bool | None:
     if not text:
         return None
     if text not in _TRUTH:
-        raise Unreadable(f"{shown(value)} is neither true nor false")
+        raise Unreadable(f"{in_quotes(value)} is neither true nor false")
     return _TRUTH[text]
 
 
@@ -177,9 +177,9 @@ def _in_utc(moment: datetime, value: object, time_zone: ZoneInfo) -> datetime:
     try:
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=time_zone)).astimezone(UTC)
     except (OverflowError, ValueError):
-        raise Unreadable(f"{shown(value)} is not a believable date") from None
+        raise Unreadable(f"{in_quotes(value)} is not a believable date") from None
     if not EARLIEST <= moment < LATEST:
-        raise Unreadable(f"{shown(value)} is not between the years {EARLIEST.year} and {LATEST.year}")
+        raise Unreadable(f"{in_quotes(value)} is not between the years {EARLIEST.year} and {LATEST.year}")
     return moment
 
 
@@ -189,19 +189,19 @@ def _parse_moment(value: object) -> datetime | None:
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day)  # noqa: DTZ001 the zone is assumed by the caller
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        raise Unreadable(f"{shown(value)} is not a date and time; of a number say which: date_format")
+        raise Unreadable(f"{in_quotes(value)} is not a date and time; of a number say which: date_format")
     if not isinstance(value, str):
-        raise Unreadable(f"{shown(value)} is not a date and time")
+        raise Unreadable(f"{in_quotes(value)} is not a date and time")
     text = value.strip()
     if not text:
         return None
     if text.isdigit() and len(text) != _DIGITS_OF_A_DATE:
-        raise Unreadable(f"{shown(value)} is not a date and time (ISO 8601); of a number say which: date_format")
+        raise Unreadable(f"{in_quotes(value)} is not a date and time (ISO 8601); of a number say which: date_format")
     try:
         return datetime.fromisoformat(_UTC_BY_NAME.sub("+00:00", text))
     except ValueError:
         doubt = "; it fits two readings, say which: date_format" if _TWO_READINGS.match(text) else ""
-        raise Unreadable(f"{shown(value)} is not a date and time (ISO 8601){doubt}") from None
+        raise Unreadable(f"{in_quotes(value)} is not a date and time (ISO 8601){doubt}") from None
 
 
 _ONE_BY_ONE: dict[FieldKind, Callable[[object, ZoneInfo], object]] = {

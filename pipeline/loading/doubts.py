@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.connectors.contract import ENTITIES, FieldKind, TimeExample
-from pipeline.connectors.json_text import shown
+from pipeline.connectors.json_text import in_quotes
 from pipeline.loading.expected_columns import likely_name
 from pipeline.loading.sample import EntitySample
 from warehouse.companies.definition import Company
@@ -135,7 +135,8 @@ def _columns_by_another_name(company: Company, samples: Mapping[str, EntitySampl
             is_absent = all(column in seen.absent for seen in sample.columns)
             if is_absent and (likely := likely_name(column, kept)):
                 yield (
-                    f"{name}: {shown(likely)} is kept as an attribute, and no column is {column}: map it if it is that."
+                    f"{name}: {in_quotes(likely)} is kept as an attribute, and no column is {column}: map it if it is "
+                    "that."
                 )
 
 
@@ -182,4 +183,4 @@ def _attributes_of_another_kind(company: Company, customers: EntitySample) -> It
 
 
 def _quoted(ids: pa.Array | pa.ChunkedArray) -> tuple[str, ...]:
-    return tuple(map(shown, ids.to_pylist()))
+    return tuple(map(in_quotes, ids.to_pylist()))

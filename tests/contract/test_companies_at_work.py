@@ -42,5 +42,5 @@ def test_every_folder_of_tables_keeps_what_was_built_of_who_is_left_out() -> Non
 def test_no_sum_of_money_can_overflow_its_type() -> None:
     """Of amounts below 10^14, of which there may be any number."""
     texts = [path.read_text() for path in PROJECT_DIRECTORY.rglob("*") if path.suffix in {".sql", ".yml"}]
-    precisions = {int(found) for text in texts for found in re.findall(r"numeric\((\d+), ?\d+\)", text)}
+    precisions = {int(digits) for text in texts for digits in re.findall(r"numeric\((\d+), ?\d+\)", text)}
     assert precisions == {38}

@@ -54,7 +54,9 @@ def test_every_example_is_one_that_its_connector_takes() -> None:
 
 
 def test_the_file_of_customers_gives_the_customers_of_the_page(home: Path) -> None:
-    (example,) = [one for one in examples() if "customers" in one["connector_settings"].get("files", {})]
+    (example,) = [
+        definition for definition in examples() if "customers" in definition["connector_settings"].get("files", {})
+    ]
     assert [
         (row["customer_id"], row["created_at"], row["seats"], row["monthly_price"], json.loads(row["attributes"]))
         for row in records(home, CUSTOMERS, example["connector_settings"])
@@ -65,21 +67,27 @@ def test_the_file_of_customers_gives_the_customers_of_the_page(home: Path) -> No
 
 
 def test_without_its_settings_the_file_fails_with_the_lines_that_the_page_shows(home: Path) -> None:
-    (example,) = [one for one in examples() if "customers" in one["connector_settings"].get("files", {})]
+    (example,) = [
+        definition for definition in examples() if "customers" in definition["connector_settings"].get("files", {})
+    ]
     settings = example["connector_settings"]
     mapping = settings["files"]["customers"]
     for name in ("delimiter", "decimal", "thousands", "date_format"):
         del mapping[name]
     with pytest.raises(ConnectorError) as caught:
         records(home, CUSTOMERS, settings)
-    shown = re.search(r"    It (looks like: .*?)\n((?:    .*\n)+)", PAGE)
-    assert shown
-    assert shown[1] in str(caught.value)
-    assert re.sub("^    ", "", shown[2], flags=re.MULTILINE) in str(caught.value)
+    answer = re.search(r"    It (looks like: .*?)\n((?:    .*\n)+)", PAGE)
+    assert answer
+    assert answer[1] in str(caught.value)
+    assert re.sub("^    ", "", answer[2], flags=re.MULTILINE) in str(caught.value)
 
 
 def test_the_lines_give_the_payments_of_the_page(home: Path) -> None:
-    (example,) = [one for one in examples() if "tables" in one["connector_settings"] and "lines" in str(one)]
+    (example,) = [
+        definition
+        for definition in examples()
+        if "tables" in definition["connector_settings"] and "lines" in str(definition)
+    ]
     assert [
         (row["payment_id"], row["customer_id"], row["amount"])
         for row in records(home, PAYMENTS, example["connector_settings"])

@@ -247,11 +247,11 @@ def _no_sudden_loss(
     )
     now = staged.of_the_date
     is_enough = now >= SMALLEST_SHARE_OF_PREVIOUS * before
-    words = f"{now:,} {task.contract.entity}s after {before:,} in the set before"
+    finding = f"{now:,} {task.contract.entity}s after {before:,} in the set before"
     return GateCheck(
         f"no sudden loss of {task.contract.entity}s",
         is_enough,
-        words if is_enough else f"more than half of the {task.contract.entity}s are gone: {words}",
+        finding if is_enough else f"more than half of the {task.contract.entity}s are gone: {finding}",
     )
 
 

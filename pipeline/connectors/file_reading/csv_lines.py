@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.connectors.file_reading.parts import ROWS_AT_ONCE, Part, text_table
 from pipeline.connectors.file_reading.settings import FileShape
 from pipeline.connectors.file_reading.streams import UnreadableFile, text_lines
-from pipeline.connectors.json_text import payload_json, shown
+from pipeline.connectors.json_text import in_quotes, payload_json
 from warehouse.landing.records import RejectedRecord
 
 _DELIMITER_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
@@ -88,7 +88,7 @@ class _Records:
             )
         repeated = sorted({name for name in self._names if name and self._names.count(name) > 1})
         if repeated:
-            raise UnreadableFile(f"its first line names {', '.join(map(shown, repeated))} twice")
+            raise UnreadableFile(f"its first line names {', '.join(map(in_quotes, repeated))} twice")
         return self._names
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
@@ -120,7 +120,8 @@ class _Records:
             self._skipped = 1
             if told[1] != self._shape.delimiter:
                 raise UnreadableFile(
-                    f"its first line says that {shown(told[1])} is the delimiter", f"delimiter: {shown(told[1])}"
+                    f"its first line says that {in_quotes(told[1])} is the delimiter",
+                    f"delimiter: {in_quotes(told[1])}",
                 )
         yield from self._lines
 

@@ -16,7 +16,7 @@ from pipeline.connectors.file_reading.overlaps import FileChunk, settle_overlaps
 from pipeline.connectors.file_reading.parts import Part
 from pipeline.connectors.file_reading.settings import FileMapping
 from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
-from pipeline.connectors.json_text import shown
+from pipeline.connectors.json_text import in_quotes
 from pipeline.connectors.validation import Reading, validate_records, validate_table
 
 SPARSE = ""
@@ -121,7 +121,7 @@ def _letters(files: FileReader) -> list[str]:
     path = files.first()
     look = files.look(path)
     letters = look.letters(files.shape.encoding) if look else None
-    return [f"{path.name}: letters read as {shown(letters)}."] if letters else []
+    return [f"{path.name}: letters read as {in_quotes(letters)}."] if letters else []
 
 
 def _doubts(files: FileReader) -> list[str]:

@@ -23,7 +23,7 @@ from pipeline.connectors.file_reading.streams import (
     refuse_expansion,
     text_lines,
 )
-from pipeline.connectors.json_text import payload_json, shown
+from pipeline.connectors.json_text import in_quotes, payload_json
 from pipeline.connectors.notation import EXCEL, EXCEL_1904
 from pipeline.connectors.values import read_text
 from warehouse.landing.records import RejectedRecord
@@ -48,7 +48,7 @@ def read_json_lines(file: Path, shape: FileShape) -> Iterator[Part]:
         try:
             rows.append(json_record(text, number))
         except RepeatedName as error:
-            reason = f"line {number} of {file.name} names {shown(error.name)} twice"
+            reason = f"line {number} of {file.name} names {in_quotes(error.name)} twice"
             strays.append(RejectedRecord(None, reason, payload_json(text.decode(errors="backslashreplace"))))
         if len(rows) + len(strays) >= ROWS_AT_ONCE:
             yield Part(file.name, rows, tuple(strays), is_sparse=True)
@@ -125,12 +125,12 @@ def _sheet(workbook: CalamineWorkbook, shape: FileShape) -> Any:
     names = workbook.sheet_names
     if shape.sheet is not None:
         if shape.sheet not in names:
-            raise UnreadableFile(f"it has no sheet {shown(shape.sheet)}; it has {', '.join(map(shown, names))}")
+            raise UnreadableFile(f"it has no sheet {in_quotes(shape.sheet)}; it has {', '.join(map(in_quotes, names))}")
         return workbook.get_sheet_by_name(shape.sheet)
     visible = [sheet.name for sheet in workbook.sheets_metadata if sheet.visible == SheetVisibleEnum.Visible]
     if len(visible) != 1:
-        setting = f"sheet: {shown(visible[0])}" if visible else None
-        raise UnreadableFile(f"it has several sheets ({', '.join(map(shown, visible))})", setting)
+        setting = f"sheet: {in_quotes(visible[0])}" if visible else None
+        raise UnreadableFile(f"it has several sheets ({', '.join(map(in_quotes, visible))})", setting)
     return workbook.get_sheet_by_name(visible[0])
 
 
@@ -140,7 +140,7 @@ def _sheet_names(first: list[Any] | None) -> list[str | None]:
     names = [None if cell is None else read_text(cell) for cell in first]
     repeated = sorted({name for name in names if name is not None and names.count(name) > 1})
     if repeated:
-        raise UnreadableFile(f"its sheet names {', '.join(map(shown, repeated))} twice")
+        raise UnreadableFile(f"its sheet names {', '.join(map(in_quotes, repeated))} twice")
     return names
 
 

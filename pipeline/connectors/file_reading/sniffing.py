@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.connectors.file_reading.settings import FileShape
 from pipeline.connectors.file_reading.streams import BYTE_ORDER_MARK, MIB, open_bytes
-from pipeline.connectors.json_text import shown
+from pipeline.connectors.json_text import in_quotes
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8 with a mark"),
@@ -53,10 +53,10 @@ class Look:
         """The YAML lines that would declare what the shape does not."""
         lines = []
         if self.delimiter is not None and self.delimiter != shape.delimiter:
-            lines.append("delimiter: " + ('"\\t"' if self.delimiter == "\t" else shown(self.delimiter)))
+            lines.append("delimiter: " + ('"\\t"' if self.delimiter == "\t" else in_quotes(self.delimiter)))
         if self.encoding is not None and not _same_encoding(self.encoding, shape.encoding):
             letters = self.letters(self.encoding)
-            other = f"  # if {shown(letters)} is right; else iso-8859-15, cp1250 or another" if letters else ""
+            other = f"  # if {in_quotes(letters)} is right; else iso-8859-15, cp1250 or another" if letters else ""
             lines.append(f"encoding: {self.encoding}{other}")
         return lines
 
@@ -66,7 +66,7 @@ class Look:
             return f"declared as {shape.encoding}, but its letters are {self.encoding_name}"
         letters = self.letters(shape.encoding) or ""
         if any(unicodedata.category(letter) == "Cc" for letter in letters):
-            return f"declared as {shape.encoding}, by which {shown(letters)} has no letters; it may be cp1252"
+            return f"declared as {shape.encoding}, by which {in_quotes(letters)} has no letters; it may be cp1252"
         return None
 
 

@@ -16,7 +16,7 @@ from pipeline.connectors.file_reading.parts import Part, is_text
 from pipeline.connectors.file_reading.queries import run_query
 from pipeline.connectors.file_reading.settings import ColumnType, FileSet
 from pipeline.connectors.file_reading.streams import UnreadableFile
-from pipeline.connectors.json_text import as_shown, shown
+from pipeline.connectors.json_text import as_shown, in_quotes
 from pipeline.connectors.notation import plain_number
 
 KINDS: dict[ColumnType, FieldKind] = {
@@ -84,7 +84,7 @@ def _numbers(column: str, values: pa.Array, files: FileSet) -> pa.Array:
 def _table_of_objects(part: Part) -> pa.Table:
     stray = next((row for row in part.rows if not isinstance(row, dict)), None)
     if stray is not None:
-        raise UnreadableFile(f"a line is no record: {shown(stray)}")
+        raise UnreadableFile(f"a line is no record: {in_quotes(stray)}")
     return pa.table({name: _array([row.get(name) for row in part.rows]) for name in part.names})
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pipeline.connectors.contract import FieldKind
 from pipeline.connectors.errors import Unreadable
 from pipeline.connectors.file_reading.parts import Part
-from pipeline.connectors.json_text import shown
+from pipeline.connectors.json_text import in_quotes
 from pipeline.connectors.notation import (
     EPOCH_MICROSECONDS,
     EPOCH_MILLISECONDS,
@@ -126,8 +126,8 @@ class Undeclared:
 
     def __str__(self) -> str:
         if self.is_ambiguous:
-            return f"{self.column} {shown(self.example)} fits two readings"
-        return f"{self.column} {shown(self.example)} is not written the plain way ({self.looks})"
+            return f"{self.column} {in_quotes(self.example)} fits two readings"
+        return f"{self.column} {in_quotes(self.example)} is not written the plain way ({self.looks})"
 
 
 class UndeclaredNotations:
@@ -216,8 +216,8 @@ def _values(texts: Iterable[str], notation: Notation) -> tuple[str, ...] | None:
 
 
 def _number_settings(notation: Notation) -> tuple[str, ...]:
-    thousands = (f"thousands: {shown(notation.thousands)}",) if notation.thousands else ()
-    return (f"decimal: {shown(notation.decimal)}", *thousands)
+    thousands = (f"thousands: {in_quotes(notation.thousands)}",) if notation.thousands else ()
+    return (f"decimal: {in_quotes(notation.decimal)}", *thousands)
 
 
 def _number_words(notation: Notation) -> str:

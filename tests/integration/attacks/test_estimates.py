@@ -53,7 +53,7 @@ def administrator(postgres: TestServer, two_companies: TwoCompanies) -> Iterator
 def plant(connection: psycopg.Connection[Any], table: str, column: str, kind: str, company_id: int) -> None:
     """Into all rows of the company, or one where a key allows no more. What a made-up value breaks is dropped."""
     value = PLANTED[kind][0]
-    one = f"and ctid = (select min(ctid) from {table} where company_id = {company_id})"
+    first_row = f"and ctid = (select min(ctid) from {table} where company_id = {company_id})"
     restriction = ""
     while True:
         update = f"update {table} set {column} = %s::{kind} where company_id = {company_id} {restriction}"
@@ -64,7 +64,7 @@ def plant(connection: psycopg.Connection[Any], table: str, column: str, kind: st
         except psycopg.errors.CheckViolation as error:
             connection.execute(f"alter table {table} drop constraint {error.diag.constraint_name}")  # type: ignore[call-overload]
         except psycopg.errors.UniqueViolation:
-            restriction = one
+            restriction = first_row
 
 
 def rows_expected(connection: psycopg.Connection[Any], table: str, condition: str) -> int:

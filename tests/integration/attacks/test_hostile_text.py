@@ -74,10 +74,10 @@ def test_nothing_that_a_terminal_obeys_is_printed(text: str) -> None:
         table.add_row(escape(text))
         console.print(escape(text))
         console.print(table)
-        shown = written.getvalue().encode("utf-8", "replace").decode()
+        printed = written.getvalue().encode("utf-8", "replace").decode()
         for own in ("\x1b[1m", "\x1b[0m"):
-            shown = shown.replace(own, "")
-        assert obeyed(shown) == []
+            printed = printed.replace(own, "")
+        assert obeyed(printed) == []
 
 
 def test_codes_of_emoji_and_markup_stay_as_they_were_written() -> None:
@@ -103,6 +103,6 @@ def test_a_companys_name_is_shown_as_it_is(
     command: tuple[str, ...], churn: Churn, add_company: Callable[..., Any]
 ) -> None:
     add_company("acme", name=NAME)
-    shown = churn(*command, typed="no\n").output
-    assert "[bold]Acme[/bold] :smile:" in shown
-    assert obeyed(shown) == []
+    output = churn(*command, typed="no\n").output
+    assert "[bold]Acme[/bold] :smile:" in output
+    assert obeyed(output) == []

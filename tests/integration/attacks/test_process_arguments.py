@@ -56,11 +56,11 @@ def ui(warehouse: Warehouse, tmp_path: Path) -> Iterator[tuple[psutil.Process, s
 
 def listed(process: psutil.Process) -> dict[int, bytes]:
     """What `ps` shows of a process and all that it started, by process."""
-    shown = {}
+    arguments = {}
     for each in [process, *process.children(recursive=True)]:
         with suppress(OSError):
-            shown[each.pid] = Path(f"/proc/{each.pid}/cmdline").read_bytes()
-    return shown
+            arguments[each.pid] = Path(f"/proc/{each.pid}/cmdline").read_bytes()
+    return arguments
 
 
 @pytest.mark.xdist_group("ui")

@@ -164,8 +164,8 @@ def test_our_own_server_is_no_companys_source_under_any_name(
     host: str, churn: Churn, file: Callable[..., str], tmp_path: Path, postgres: TestServer
 ) -> None:
     ours = make_url(postgres.server.url())
-    shown = ours.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-    address = shown.replace(f"@{ours.host}:", f"@{host}:")
+    address = ours.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    address = address.replace(f"@{ours.host}:", f"@{host}:")
     put_secret(tmp_path, "acme", "url", address)
     tables = {"customers": {"table": "companies", "schema": "ops"}}
     settings = {"url": "file:url", "tables": tables}

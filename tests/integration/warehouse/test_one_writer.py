@@ -59,18 +59,18 @@ def test_the_second_is_told_who_writes_from_where_and_since_when(warehouse: Ware
 
 
 def test_who_waits_says_for_whom_once_and_goes_on_when_the_first_ends(warehouse: Warehouse) -> None:
-    words: list[str] = []
+    sentences: list[str] = []
     entered = threading.Event()
 
     def wait() -> None:
-        with one_writer(warehouse, "churn score", say=words.append):
+        with one_writer(warehouse, "churn score", say=sentences.append):
             entered.set()
 
     with another_process_writes(warehouse):
         waiting = threading.Thread(target=wait)
         waiting.start()
         assert not entered.wait(2)
-        assert [line.startswith("Waiting for `churn sync_and_score` (process ") for line in words] == [True]
+        assert [line.startswith("Waiting for `churn sync_and_score` (process ") for line in sentences] == [True]
     assert entered.wait(20)
     waiting.join()
 

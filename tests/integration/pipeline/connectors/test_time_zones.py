@@ -57,12 +57,12 @@ def times(chunk: Chunk) -> tuple[datetime, datetime]:
     return row["created_at"], row["updated_at"]
 
 
-@pytest.mark.parametrize(("whole", "one", "expected"), CASES)
+@pytest.mark.parametrize(("whole", "column", "expected"), CASES)
 def test_files_and_databases_read_each_time_in_its_zone(
-    tmp_path: Path, whole: dict[str, Any], one: dict[str, Any], expected: tuple[datetime, datetime]
+    tmp_path: Path, whole: dict[str, Any], column: dict[str, Any], expected: tuple[datetime, datetime]
 ) -> None:
     (imports(tmp_path) / "people.csv").write_text(f"customer_id,created_at,updated_at\n1,{CREATED},{UPDATED}\n")
-    in_files = read(tmp_path, "files", whole | {"files": {"customers": {"path": "people.csv"} | one}})
+    in_files = read(tmp_path, "files", whole | {"files": {"customers": {"path": "people.csv"} | column}})
     assert times(in_files) == expected
     url = f"sqlite:///{tmp_path / 'crm.db'}"
     put_secret(tmp_path, "acme", "address", url)
@@ -73,11 +73,11 @@ def test_files_and_databases_read_each_time_in_its_zone(
             sa.text("insert into people values ('1', :created, :updated)"), {"created": CREATED, "updated": UPDATED}
         )
     engine.dispose()
-    tables = {"customers": {"table": "people"} | one}
+    tables = {"customers": {"table": "people"} | column}
     assert times(read(tmp_path, "sql_database", whole | {"url": "file:address", "tables": tables})) == expected
 
 
-@pytest.mark.parametrize(("whole", "expected"), [(whole, expected) for whole, one, expected in CASES if not one])
+@pytest.mark.parametrize(("whole", "expected"), [(whole, expected) for whole, column, expected in CASES if not column])
 def test_a_crm_is_read_in_its_zone(tmp_path: Path, whole: dict[str, Any], expected: tuple[datetime, datetime]) -> None:
     put_secret(tmp_path, "acme", "key", API_KEY)
     with crm({"customers": [{"id": "1", "created_at": CREATED, "updated_at": UPDATED}]}) as stand_in:
@@ -103,7 +103,7 @@ def test_what_is_new_in_a_database_is_asked_for_in_the_zone_of_its_column(tmp_pa
 def test_a_check_shows_times_as_given_as_read_and_in_which_zone(tmp_path: Path) -> None:
     (imports(tmp_path) / "people.csv").write_text(f"customer_id,created_at,updated_at\n1,{CREATED},{UPDATED}\n")
     chunk = read(tmp_path, "files", {"time_zone": "UTC", "files": {"customers": {"path": "people.csv"}}})
-    assert {(one.column, one.given, one.read_as, one.time_zone) for one in chunk.examples} == {
+    assert {(example.column, example.given, example.read_as, example.time_zone) for example in chunk.examples} == {
         ("created_at", CREATED, IN_UTC[0], "UTC"),
         ("updated_at", UPDATED, IN_UTC[1], "UTC"),
     }

@@ -64,16 +64,16 @@ def test_payments_whose_ids_are_shifted_make_it_not_ready(tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize(("found", "is_ready"), [(100, True), (51, True), (49, False)])
+@pytest.mark.parametrize(("customers_found", "is_ready"), [(100, True), (51, True), (49, False)])
 def test_the_share_that_finds_its_customer_is_told_and_decides_by_half(
-    tmp_path: Path, found: int, is_ready: bool
+    tmp_path: Path, customers_found: int, is_ready: bool
 ) -> None:
-    write(tmp_path, ["c"], ["c"] * found + ["x"] * (100 - found))
+    write(tmp_path, ["c"], ["c"] * customers_found + ["x"] * (100 - customers_found))
     checked = check(tmp_path)
-    assert checked.entities[1].linked_share == found / 100
+    assert checked.entities[1].linked_share == customers_found / 100
     assert (checked.failures == ()) == is_ready
-    told = f'payments: {100 - found} do not find their customer, such as "x".' in checked.understood
-    assert told == (is_ready and found < 100)
+    told = f'payments: {100 - customers_found} do not find their customer, such as "x".' in checked.understood
+    assert told == (is_ready and customers_found < 100)
 
 
 @pytest.mark.parametrize(("shift", "share"), [(0, 1.0), (5, 0.5), (1000, 0.0)])
@@ -98,8 +98,8 @@ def test_of_a_part_of_the_customers_the_share_is_told_as_that_of_a_sample(
     assert (checked.entities[1].linked_share, checked.entities[1].is_linked_to_sample) == (share, True)
     console = Console(width=200, record=True, file=io.StringIO())
     print_check(checked, console)
-    shown = console.export_text()
-    assert f"{share:.1%} (sample)" in shown
+    printed = console.export_text()
+    assert f"{share:.1%} (sample)" in printed
     doubt = f"payments: in this sample {10 * share:.0f} of 10 find their customer among the 10 that were read"
     further = "; `--records` reads more." if share else ': is customer_id, like "1100", of the kind of "100"?'
     told = [line for line in checked.understood if "in this sample" in line]
@@ -137,8 +137,8 @@ def test_a_line_that_would_hide_deletions_is_told_of_before_the_first_load(tmp_p
         file.write("1 customer\n")
     files = {"customers": {"path": "customers.csv", "complete": is_complete}, "payments": {"path": "payments.csv"}}
     told = [line for line in check(tmp_path, connector_settings={"files": files}).understood if "Deletions" in line]
-    words = "customers: Deletions are not looked for: 1 record(s) have no id that can be read, and might be any."
-    assert told == ([words] if is_complete else [])
+    remark = "customers: Deletions are not looked for: 1 record(s) have no id that can be read, and might be any."
+    assert told == ([remark] if is_complete else [])
 
 
 def test_ids_with_characters_that_nobody_sees_are_told(tmp_path: Path) -> None:

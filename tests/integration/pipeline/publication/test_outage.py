@@ -191,8 +191,8 @@ def test_payments_that_stop_for_three_days_flip_nobody_and_are_replayed_after_th
         world.load(_after(days - 1))
         world.build(_after(days))
         until = f"{_after(days - 1)} 23:00 UTC"
-        words = f"far fewer payments than usual: 0 in the day up to {until}, usually 30"
-        assert world.score(_after(days)) == {SILENT: words}
+        reason = f"far fewer payments than usual: 0 in the day up to {until}, usually 30"
+        assert world.score(_after(days)) == {SILENT: reason}
         with pytest.raises(NotPublishable):
             world.publish(_after(days))
     assert world.high() == 0

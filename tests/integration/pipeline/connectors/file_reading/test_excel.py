@@ -137,16 +137,16 @@ def test_text_in_cells_is_held_to_the_same_notations_as_text_in_csv(export: Expo
 
 
 @pytest.mark.parametrize(
-    ("rows", "words"),
+    ("rows", "reason"),
     [
         ([], "its sheet is empty"),
         ([["no", "no"], [1, 2]], 'names "no" twice'),
         ([HEADER, [1, "c1", "2025-01-01", 5, None, "astray"]], "a value in a column without a name"),
     ],
 )
-def test_a_sheet_that_is_no_table_is_refused(export: Export, rows: list[list[Any]], words: str) -> None:
+def test_a_sheet_that_is_no_table_is_refused(export: Export, rows: list[list[Any]], reason: str) -> None:
     workbook(export, bills=rows)
-    assert words in export.failure(path="bills.xlsx")
+    assert reason in export.failure(path="bills.xlsx")
 
 
 def test_a_sheet_of_names_alone_holds_no_records(export: Export) -> None:

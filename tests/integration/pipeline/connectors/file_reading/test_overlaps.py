@@ -59,7 +59,7 @@ def test_lines_of_a_query_that_stand_in_two_files_are_refused_until_someone_says
     assert "Add to connector_settings.tables.bills:\n  record_id: COLUMN  # or overlaps: all" in error
     once = export.chunk(**queried(record_id="no"))
     assert sorted(once.accepted["amount"].to_pylist()) == [Decimal(10), Decimal(20), Decimal(30)]
-    assert any("1 records stand in two files with the same lines and count once" in one for one in once.remarks)
+    assert any("1 records stand in two files with the same lines and count once" in remark for remark in once.remarks)
     twice = export.column("amount", **queried(overlaps="all"))
     assert sorted(twice) == [Decimal(10), Decimal(30), Decimal(40)]
 

@@ -125,7 +125,7 @@ def test_declared_timestamps_mean_the_same_moment_with_and_without_a_query(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("query", "words"),
+    ("query", "reason"),
     [
         ("select * from read_text('/etc/passwd')", "disabled by configuration"),
         ("select * from glob('/*')", "disabled by configuration"),
@@ -137,8 +137,8 @@ def test_declared_timestamps_mean_the_same_moment_with_and_without_a_query(tmp_p
         ("", "0 statements"),
     ],
 )
-def test_a_query_reaches_nothing_but_its_tables(query: str, words: str) -> None:
-    with pytest.raises(QueryFailed, match=words):
+def test_a_query_reaches_nothing_but_its_tables(query: str, reason: str) -> None:
+    with pytest.raises(QueryFailed, match=reason):
         run_query(query, {}, "UTC")
 
 
