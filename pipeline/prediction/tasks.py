@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from foundation.errors import ChurnError
 from ml_assets.task import Gate, LadderThresholds, PredictionTask, RulePrior
+from pipeline.connectors.contract import LONGEST_WORD
 from warehouse.companies.definition import CompanyDefinition
 from warehouse.companies.task_settings import LONGEST_DAYS, TaskSettings
 from warehouse.prediction.task_relations import TaskRelations
@@ -51,6 +52,11 @@ _PERIOD_UNITS = {
     "year": ("months", 12),
 }
 
+_LONGEST_PERIODS = {"days": LONGEST_DAYS, "months": 24}
+
+MOST_PLANS = 200
+"""Plans of which a company may say how often they are paid."""
+
 _BILLING_PERIOD = re.compile(rf"(?:(?P<number>\d{{1,4}}) )?(?P<unit>{'|'.join(_PERIOD_UNITS)})s?", re.ASCII)
 
 _KIND_OF_SETTING = {
@@ -86,6 +92,22 @@ class ChurnSettings(TaskSettings):
     downgrade_share: float | None = Field(
         default=None, gt=0, le=1, description="a share above 0 to 1; with kind downgrade, and only then"
     )
+
+    @field_validator("expected_every")
+    @classmethod
+    def _plans_within_limits(cls, plans: dict[str, str] | None, checked: ValidationInfo) -> dict[str, str] | None:
+        """What stands in the registry was checked when it came, by the limits of its time."""
+        if plans is None or checked.context is None:
+            return plans
+        if len(plans) > MOST_PLANS:
+            raise ValueError(f"must be at most {MOST_PLANS} plans")
+        for plan, period in plans.items():
+            number, unit = period.split()
+            if int(number) > _LONGEST_PERIODS[unit]:
+                raise ValueError(f"of a plan must be at most {LONGEST_DAYS} days or 2 years")
+            if not plan.strip() or len(plan) > LONGEST_WORD:
+                raise ValueError(f"must name each plan in 1 to {LONGEST_WORD} characters")
+        return plans
 
     @model_validator(mode="after")
     def _kind_has_its_measure(self) -> Self:
