@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from foundation.counting import agreeing, counted
 from ml_assets.errors import (
     DuplicateRowError,
     FeatureMissingError,
@@ -168,9 +169,10 @@ def check_keys(frame: pd.DataFrame, task: PredictionTask) -> None:
         raise FrameError(f"the frame for task {task.name!r} has rows without {', '.join(empty)}")
     repeated = frame.duplicated(subset=keys)
     if repeated.any():
-        row = frame.loc[repeated, keys].iloc[0]
+        row, number = frame.loc[repeated, keys].iloc[0], int(repeated.sum())
         raise DuplicateRowError(
-            f"{int(repeated.sum())} row(s) of the feature matrix repeat their key, the first: company "
+            f"{counted(number, 'row')} of the feature matrix {agreeing(number, 'repeat')} "
+            f"{'its' if number == 1 else 'their'} key, the first: company "
             f"{row['company_id']}, {task.entity} {row[ENTITY_ID]}, {row['as_of_date']}"
         )
 
@@ -192,7 +194,7 @@ def feature_version_of(frame: pd.DataFrame) -> str | None:
         raise FeatureVersionError(
             "the rows were made by different feature versions and must not be mixed: "
             + "; ".join(
-                f"company {company}: version {version} from {first} to {last} ({count} date(s))"
+                f"company {company}: version {version} from {first} to {last} ({counted(count, 'date')})"
                 for company, version, first, last, count in dates.itertuples(index=False)
             )
         )
@@ -230,7 +232,7 @@ def outcomes_of(frame: pd.DataFrame, task: PredictionTask) -> FloatArray:
         example = column[wrong].iloc[0]
         raise LabelError(
             f"label {OUTCOME!r} of task {task.name!r} must be true or false, found {example!r} "
-            f"in {int(wrong.sum())} row(s)"
+            f"in {counted(int(wrong.sum()), 'row')}"
         )
     return values
 

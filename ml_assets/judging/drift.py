@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from foundation.counting import agreeing, counted
 from ml_assets.frames import DateArray, FloatArray, as_of_dates, plain_values
 from ml_assets.model.trained import TrainedModel
 from ml_assets.task import PROBABILITY, Feature
@@ -295,7 +296,9 @@ def _distance(
 def _note(column: ColumnReference, *, is_drifted: bool, usual: float | None, missing: float, new: Sequence[str]) -> str:
     remarks = []
     if usual is None:
-        remarks.append(f"{len(column.past)} past date(s) are too few to say what is usual")
+        remarks.append(
+            f"{counted(len(column.past), 'past date')} {agreeing(len(column.past), 'are')} too few to say what is usual"
+        )
     if is_drifted:
         remarks.append("further from training than its past ever suggests")
     if is_drifted and missing - column.share_missing > 0.05:

@@ -12,7 +12,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from foundation.counting import agreeing
 from pipeline.connectors.contract import ENTITIES, FieldKind, TimeExample
+from pipeline.loading.contradictions import contradictions
 from pipeline.loading.sample import EntitySample
 from warehouse.companies.definition import Company
 
@@ -80,11 +82,13 @@ def understanding(company: Company, samples: Mapping[str, EntitySample]) -> Iter
     for name in samples:
         links = links_of(samples, name)
         if links is not None and links.linked < links.records and not links.most_are_lost:
-            yield f"{name}: {links.records - links.linked:,} do not find their customer, such as {links.lost_ids[0]}."
+            lost = links.records - links.linked
+            yield f"{name}: {lost:,} {agreeing(lost, 'do')} not find their customer, such as {links.lost_ids[0]}."
     yield from _padded_ids(samples)
     customers = samples.get("customers")
     if customers is not None:
         yield from _attributes_of_another_kind(company, customers)
+    yield from contradictions(company, samples)
     for name, sample in samples.items():
         if sample.examples:
             yield f"{name}: times are read as {'; '.join(map(_time_read, sample.examples))}."
@@ -103,7 +107,8 @@ def _padded_ids(samples: Mapping[str, EntitySample]) -> Iterator[str]:
             padded = ids.filter(pc.not_equal(ids, pc.utf8_trim_whitespace(ids)))
             if len(padded):
                 yield (
-                    f"{name}: {len(padded):,} of {field.name} begin or end with a blank, such as "
+                    f"{name}: {len(padded):,} of {field.name} {agreeing(len(padded), 'begin')} or "
+                    f"{agreeing(len(padded), 'end')} with a blank, such as "
                     f"{_quoted(padded.slice(0, 1))[0]}: kept as they are, and other ids than those without."
                 )
 
@@ -130,7 +135,8 @@ def _attributes_of_another_kind(company: Company, customers: EntitySample) -> It
         if count:
             kind = next(attribute.kind for attribute in company.custom_attributes if attribute.name == name)
             yield (
-                f'customers: {count:,} have no {kind} in {name}, such as "{examples[name]}": left out of the features. '
+                f"customers: {count:,} {agreeing(count, 'have')} no {kind} in {name}, such as "
+                f'"{examples[name]}": left out of the features. '
                 "Translate words by `values`, or declare it a category."
             )
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from foundation.counting import counted
 from foundation.errors import ChurnError
 from ml_assets.task import Gate, LadderThresholds, PredictionTask, RulePrior
-from pipeline.connectors.contract import LONGEST_WORD
 from warehouse.companies.definition import CompanyDefinition
 from warehouse.companies.task_settings import LONGEST_DAYS, TaskSettings
 from warehouse.prediction.task_relations import TaskRelations
@@ -53,6 +53,9 @@ _PERIOD_UNITS = {
 }
 
 _LONGEST_PERIODS = {"days": LONGEST_DAYS, "months": 24}
+
+LONGEST_PLAN = 200
+"""Characters of a plan's name: a customer's cannot be longer."""
 
 MOST_PLANS = 200
 """Plans of which a company may say how often they are paid."""
@@ -105,8 +108,8 @@ class ChurnSettings(TaskSettings):
             number, unit = period.split()
             if int(number) > _LONGEST_PERIODS[unit]:
                 raise ValueError(f"of a plan must be at most {LONGEST_DAYS} days or 2 years")
-            if not plan.strip() or len(plan) > LONGEST_WORD:
-                raise ValueError(f"must name each plan in 1 to {LONGEST_WORD} characters")
+            if not plan.strip() or len(plan) > LONGEST_PLAN:
+                raise ValueError(f"must name each plan in 1 to {LONGEST_PLAN} characters")
         return plans
 
     @model_validator(mode="after")
@@ -133,8 +136,10 @@ class ChurnSettings(TaskSettings):
         if self.inactivity_days is None or self.horizon_days >= self.inactivity_days:
             return None
         return (
-            f"A horizon of {self.horizon_days} days is shorter than the silence of {self.inactivity_days}: only who "
-            f"has been silent for {self.inactivity_days - self.horizon_days} days already can churn within it, and all "
+            f"A horizon of {counted(self.horizon_days, 'day')} is shorter than the silence of "
+            f"{self.inactivity_days}: only who "
+            f"has been silent for {counted(self.inactivity_days - self.horizon_days, 'day')} already can churn "
+            "within it, and all "
             f"others count as staying. With horizon_days: {self.inactivity_days} it is asked of every customer who is "
             "there whether the next payment comes in time."
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from foundation.counting import counted
 from pipeline.connectors.contract import Chunk, Entity, FieldKind
 from pipeline.connectors.errors import MappingError
 from pipeline.connectors.file_reading.declaring import UndeclaredColumns, columns_of, lines_to_add, refuse_undeclared
@@ -113,7 +114,7 @@ class QueriedFiles:
         except UnreadableFile as error:
             remedy = lines_to_add(place, [error.setting]) if error.setting else f"Mend the files or {place}."
             raise MappingError(self._company, reader.source, f"{error.problem}.", remedy) from None
-        self._remarks[name] = [f"{name}: {table.num_rows:,} lines.", *(f"{name}: {remark}" for remark in told)]
+        self._remarks[name] = [f"{name}: {counted(table.num_rows, 'line')}.", *(f"{name}: {remark}" for remark in told)]
         return table
 
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.rows import dict_row
 
+from foundation.counting import counted
 from pipeline.integrations.notifications.alerts import Alert, CustomerAtRisk
 from pipeline.prediction.tasks import task_named
 from warehouse.clock import Clock
@@ -125,7 +126,8 @@ def _held_publication(conn: Connection, company: Company, clock: Clock) -> Itera
     for held in list_holds(conn, company.company_id, CHURN.task, only_open=True)[:1]:
         if held.held_at < since or held.accepted_by:
             continue
-        sentence = f"{held.sentence(company.slug, CHURN.task)} {held.flips:,} customers would change their risk level."
+        flips = f"The risk level of {counted(held.flips, 'customer')} would change."
+        sentence = f"{held.sentence(company.slug, CHURN.task)} {flips}"
         yield _alert("held_publication", f"{held.as_of_date}", sentence, company)
 
 

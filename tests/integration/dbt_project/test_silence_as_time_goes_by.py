@@ -71,8 +71,11 @@ def test_a_version_of_a_customer_moves_the_labels_though_nothing_was_paid(wareho
     with warehouse.connect() as connection:
         as_of_date, customer_id, churned_at = connection.execute(
             "select as_of_date, customer_id, churned_at from features.churn_labels where is_churned"
-            " and company_id = %s and as_of_date < '2025-02-01' order by as_of_date desc, customer_id limit 1",
-            [company_id],
+            " and company_id = %s and as_of_date < '2025-02-01' and customer_id not in (select"
+            " customer_id from raw.customers where company_id = %s and (cancelled_at is not null or paused_at "
+            "is not null or is_deleted))"
+            " order by as_of_date desc, customer_id limit 1",
+            [company_id, company_id],
         ).fetchone() or (None, "", END)
         versions = [row for row in history.rows["customers"] if row["company_id"] == company_id]
         newest = [row for row in versions if row["customer_id"] == customer_id][-1]

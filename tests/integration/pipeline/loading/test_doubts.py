@@ -85,7 +85,7 @@ def test_blanks_around_ids_and_attributes_that_are_no_number_are_told(tmp_path: 
     (imports(tmp_path) / "customers.csv").write_text(lines)
     told = "\n".join(check(tmp_path).understood)
     assert 'customers: 2 of customer_id begin or end with a blank, such as " c2"' in told
-    assert 'customers: 1 have no number in team_size, such as "a dozen"' in told
+    assert 'customers: 1 has no number in team_size, such as "a dozen"' in told
 
 
 def test_a_file_is_told_in_under_ten_lines_with_its_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

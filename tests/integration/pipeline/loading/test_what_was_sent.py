@@ -96,7 +96,7 @@ def test_the_load_tells_which_records_stand_in_two_files_and_the_later_file_coun
     assert shop.newest()["2"][0] == "2025-05-01"
     assert loaded.remarks is not None
     assert "2 customers stand in two files and count once (customers-1.csv, customers-2.csv" in loaded.remarks
-    assert "1 customers stand in two files with different content: the later file's counts" in loaded.remarks
+    assert "1 customer stands in two files with different content: the later file's counts" in loaded.remarks
 
 
 @pytest.mark.parametrize("columns", [SINCE, NO_MOMENT], ids=["updated_at is the day of signup", "no updated_at"])

@@ -103,7 +103,7 @@ def test_a_short_past_judges_nothing_and_says_so(world: World) -> None:
     reference = describe_training(model, frame, horizon_days=HORIZON_DAYS)
     drifts = measure_drift(reference, model, now.assign(noise_1=9.0))
     assert not any(drift.is_drifted for drift in drifts)
-    assert "3 past date(s) are too few" in drifts[2].note
+    assert "3 past dates are too few" in drifts[2].note
 
 
 def test_a_stable_past_is_called_drifted_hardly_ever(world: World) -> None:
