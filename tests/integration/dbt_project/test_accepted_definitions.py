@@ -11,16 +11,23 @@ from zoneinfo import available_timezones
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from pipeline.companies import parse_definition
+from pipeline.prediction.scoring import Scorer
+from pipeline.prediction.tasks import TaskBinding, tasks_of
+from pipeline.prediction.training import Trainer
+from pipeline.telling.report import report_html
 from tests.conftest import TestServer
 from tests.integration.crm_history import END, generate
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
 from tests.integration.dbt_project.dbt_world import record_load
-from warehouse.companies.definition import Weekday
+from warehouse.companies.definition import Company, Weekday
+from warehouse.companies.limits import LONGEST_TEXTS
 from warehouse.companies.registry import add_company, get_company
 from warehouse.connection import Warehouse
 from warehouse.errors import CompanyDefinitionError
+from warehouse.settings import Settings
 
 OF_DEFINITIONS = (
     "staging.stg_ops__companies",
@@ -122,7 +129,7 @@ def test_an_accepted_definition_comes_back_and_can_be_read_by_every_step(
         connection.rollback()
 
 
-LONGEST_NAME = "n" * 200
+LONGEST_NAME = "n" * LONGEST_TEXTS["name"]
 INACTIVITY = {"kind": "inactivity", "inactivity_days": 60, "horizon_days": 60}
 CHURNS: tuple[dict[str, Any], ...] = (
     {"kind": "cancellation", "horizon_days": 1},
@@ -142,9 +149,15 @@ OTHERWISE: tuple[dict[str, Any], ...] = (
     {
         "name": LONGEST_NAME,
         "currency": "XXX",
-        "segment_by": "a" * 63,
+        "segment_by": "a" * LONGEST_TEXTS["custom_attributes.name"],
         "custom_attributes": [
-            {"name": name.ljust(63, "a"), "kind": kind, "is_fixed": True, "label": "'\"{{ %s \\" * 20, "unit": "€" * 50}
+            {
+                "name": name.ljust(LONGEST_TEXTS["custom_attributes.name"], "a"),
+                "kind": kind,
+                "is_fixed": True,
+                "label": "'\"{{ %s \\" * 20,
+                "unit": "€" * LONGEST_TEXTS["custom_attributes.unit"],
+            }
             for name, kind in (("a", "category"), ("b", "number"), ("c", "flag"))
         ],
     },
@@ -157,10 +170,13 @@ OTHERWISE: tuple[dict[str, Any], ...] = (
 )
 
 
-def test_companies_at_the_limits_are_built_beside_each_other(
+def test_companies_at_the_limits_are_built_and_scored_beside_each_other(
     postgres: TestServer, template_database: str, tmp_path: Path
 ) -> None:
-    """Each way to mean churn in each surrounding, support alone, and companies of which nothing ever came."""
+    """Each way to mean churn in each surrounding, support alone, and companies of which nothing ever came.
+
+    Attributes with names as long as was allowed were cut to another name by Postgres, and stopped every training.
+    """
     common = {"connector": "files", "name": "Acme", "currency": "EUR"}
     churns = [{"churn": churn, "support": {"horizon_days": days}} for churn in CHURNS for days in (1, 730)]
     tasks = [*churns, {"support": {"horizon_days": 730}}]
@@ -170,7 +186,7 @@ def test_companies_at_the_limits_are_built_beside_each_other(
         for number, otherwise in enumerate(OTHERWISE)
     ]
     with warehouse_for_a_module(postgres, template_database) as warehouse:
-        warehouse.write_dbt_profile(tmp_path)
+        warehouse.write_dbt_profile(tmp_path / "dbt")
         with warehouse.connect() as connection:
             companies = []
             for number, data in enumerate(said):
@@ -185,7 +201,22 @@ def test_companies_at_the_limits_are_built_beside_each_other(
                 if row["company_id"] == companies[4].company_id and not row["is_deleted"]:
                     row["cancelled_at"] = row["created_at"] + timedelta(days=1)
             history.write(connection)
-        built = DbtRuns(PROJECT, tmp_path).run("build", "--exclude-resource-type", "unit_test")
+            scored_companies = [get_company(connection, company.slug) for company in companies[3:8]]
+        built = DbtRuns(PROJECT, tmp_path / "dbt").run("build", "--exclude-resource-type", "unit_test")
+        settings = Settings(database_url=SecretStr(warehouse.url("postgresql")), home=tmp_path)
+        scored = {
+            (company.company_id, binding.name): _trained_and_scored(warehouse, settings, company, binding)
+            for company in scored_companies
+            for binding in tasks_of(company)
+        }
+        for company in scored_companies:
+            assert report_html(settings, warehouse, company.slug)
     assert len(companies) == 32
+    assert len([rows for rows in scored.values() if rows]) > 4
     assert built["churn_labels"]
     assert built["support_labels"]
+
+
+def _trained_and_scored(warehouse: Warehouse, settings: Settings, company: Company, binding: TaskBinding) -> int:
+    Trainer.from_settings(binding, warehouse, settings).train(company, "always")
+    return Scorer.from_settings(binding, warehouse, settings).stage(company).rows
