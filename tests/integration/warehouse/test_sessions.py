@@ -148,7 +148,8 @@ def test_dbt_names_who_keeps_a_table_from_new_rows_or_a_new_column(
         reader.execute(f"lock table staging.session_settings in {lock} mode")
         with pytest.raises(AssertionError) as failed:
             dbt.run("run", "--select", "session_settings", variables=once)
-        node = FailedNode("model.churn_warehouse.session_settings", str(failed.value))
+        message = str(failed.value).removeprefix("session_settings: ")
+        node = FailedNode("model.churn_warehouse.session_settings", message)
         said = describe_failures([node], warehouse)
         assert "building session_settings: " in said
         assert f"process {reader.info.backend_pid} (role {OWNER}" in said
