@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from foundation.counting import agreeing, counted
+from foundation.counting import agreeing, counted, plural
 from ml_assets.errors import (
     DuplicateRowError,
     FeatureMissingError,
@@ -132,7 +132,7 @@ def check_features(frame: pd.DataFrame, features: Sequence[Feature]) -> None:
     missing = [feature.name for feature in features if feature.name not in frame.columns]
     if missing:
         raise FeatureMissingError(
-            f"the feature matrix lacks {len(missing)} feature(s) that the model needs: {', '.join(missing)}"
+            f"the feature matrix lacks {counted(len(missing), 'feature')} that the model needs: {', '.join(missing)}"
         )
 
 
@@ -163,7 +163,9 @@ def check_keys(frame: pd.DataFrame, task: PredictionTask) -> None:
     keys = ["company_id", ENTITY_ID, "as_of_date"]
     missing = [key for key in keys if key not in frame.columns]
     if missing:
-        raise FrameError(f"the frame for task {task.name!r} lacks the key column(s) {', '.join(missing)}")
+        raise FrameError(
+            f"the frame for task {task.name!r} lacks the key {plural(len(missing), 'column')} {', '.join(missing)}"
+        )
     empty = [key for key in keys if frame[key].isna().any()]
     if empty:
         raise FrameError(f"the frame for task {task.name!r} has rows without {', '.join(empty)}")

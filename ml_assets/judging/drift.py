@@ -340,5 +340,5 @@ def _together(reference: DriftReference, drifts: Sequence[Drift]) -> Drift:
         share_missing=None,
         share_missing_in_training=None,
         new_categories=(),
-        note=f"{len(drifted)} feature(s) drifted, with {weight:.0%} of the importance" if drifted else "",
+        note=f"{counted(len(drifted), 'feature')} drifted, with {weight:.0%} of the importance" if drifted else "",
     )

@@ -52,7 +52,7 @@ def test_features_that_moved_are_flagged_with_the_score_and_all_together(world: 
     )
     drifts = _measure(world, now)
     assert _drifted(drifts) == {"failed_payments_90d", "days_since_last_payment", PROBABILITY, TOGETHER}
-    assert "2 feature(s) drifted" in drifts[TOGETHER].note
+    assert "2 features drifted" in drifts[TOGETHER].note
     shift = drifts["days_since_last_payment"]
     assert shift.psi is not None
     assert shift.usual is not None
