@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from foundation.counting import agreeing, counted, plural
 from ml_assets.errors import (
     DuplicateRowError,
     FeatureMissingError,
@@ -131,7 +132,7 @@ def check_features(frame: pd.DataFrame, features: Sequence[Feature]) -> None:
     missing = [feature.name for feature in features if feature.name not in frame.columns]
     if missing:
         raise FeatureMissingError(
-            f"the feature matrix lacks {len(missing)} feature(s) that the model needs: {', '.join(missing)}"
+            f"the feature matrix lacks {counted(len(missing), 'feature')} that the model needs: {', '.join(missing)}"
         )
 
 
@@ -162,15 +163,18 @@ def check_keys(frame: pd.DataFrame, task: PredictionTask) -> None:
     keys = ["company_id", ENTITY_ID, "as_of_date"]
     missing = [key for key in keys if key not in frame.columns]
     if missing:
-        raise FrameError(f"the frame for task {task.name!r} lacks the key column(s) {', '.join(missing)}")
+        raise FrameError(
+            f"the frame for task {task.name!r} lacks the key {plural(len(missing), 'column')} {', '.join(missing)}"
+        )
     empty = [key for key in keys if frame[key].isna().any()]
     if empty:
         raise FrameError(f"the frame for task {task.name!r} has rows without {', '.join(empty)}")
     repeated = frame.duplicated(subset=keys)
     if repeated.any():
-        row = frame.loc[repeated, keys].iloc[0]
+        row, number = frame.loc[repeated, keys].iloc[0], int(repeated.sum())
         raise DuplicateRowError(
-            f"{int(repeated.sum())} row(s) of the feature matrix repeat their key, the first: company "
+            f"{counted(number, 'row')} of the feature matrix {agreeing(number, 'repeat')} "
+            f"{'its' if number == 1 else 'their'} key, the first: company "
             f"{row['company_id']}, {task.entity} {row[ENTITY_ID]}, {row['as_of_date']}"
         )
 
@@ -192,7 +196,7 @@ def feature_version_of(frame: pd.DataFrame) -> str | None:
         raise FeatureVersionError(
             "the rows were made by different feature versions and must not be mixed: "
             + "; ".join(
-                f"company {company}: version {version} from {first} to {last} ({count} date(s))"
+                f"company {company}: version {version} from {first} to {last} ({counted(count, 'date')})"
                 for company, version, first, last, count in dates.itertuples(index=False)
             )
         )
@@ -230,7 +234,7 @@ def outcomes_of(frame: pd.DataFrame, task: PredictionTask) -> FloatArray:
         example = column[wrong].iloc[0]
         raise LabelError(
             f"label {OUTCOME!r} of task {task.name!r} must be true or false, found {example!r} "
-            f"in {int(wrong.sum())} row(s)"
+            f"in {counted(int(wrong.sum()), 'row')}"
         )
     return values
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import dagster as dg
 
+from foundation.counting import counted
 from foundation.errors import ChurnError
 from orchestration import error_reports
 from warehouse.companies.definition import Company
@@ -151,7 +152,7 @@ def _report(
             context.add_asset_metadata({"status": "failed", "error": error}, key, slug)
     if len(outcomes.failures) > LARGEST_SHARE_OF_FAILURES * len(chosen):
         raise dg.Failure(
-            description=f"{stage} failed for {len(outcomes.failures)} of {len(chosen)} companies: "
+            description=f"{stage} failed for {len(outcomes.failures)} of {counted(len(chosen), 'company')}: "
             + "; ".join(f"{slug}: {error}" for slug, error in outcomes.failures.items()),
             allow_retries=False,
         )

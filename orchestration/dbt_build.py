@@ -74,7 +74,7 @@ class CompaniesBuild:
                 continue
             yield from checks
             if failed:
-                raise DbtFailed("\n".join(f"{node.step}: {node.cause}" for node in failed))
+                raise DbtFailed(describe_failures(failed, self.warehouse))
             self._tell_who_is_in_again()
             return
 
@@ -158,3 +158,11 @@ class CompaniesBuild:
                     dagster_run_id=self.context.run_id,
                     error=error,
                 )
+
+
+def describe_failures(failed: Sequence[FailedNode], warehouse: Warehouse) -> str:
+    """What failed and why, a line each; and who holds what, where a statement waited for a lock in vain."""
+    lines = [f"{node.step}: {node.cause}" for node in failed]
+    if any(node.waited_for_a_lock for node in failed):
+        lines.append(str(warehouse.lock_held()))
+    return "\n".join(lines)

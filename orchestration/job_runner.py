@@ -11,6 +11,7 @@ from datetime import timedelta
 import dagster as dg
 from rich.console import Console
 
+from foundation.counting import agreeing, counted
 from foundation.errors import ChurnError
 from orchestration import dagster_home, partitions
 from orchestration.console import TextConsole
@@ -183,7 +184,7 @@ def _failed_checks(result: dg.ExecuteInProcessResult) -> Iterator[str]:
 
 def broken_rule(table: str, test: str, metadata: Mapping[str, dg.MetadataValue]) -> str:
     """A failed dbt test as a failure, in words: which table, how many rows, which rule."""
-    counted = metadata.get("dagster_dbt/failed_row_count")
-    number = counted.value if counted else None
-    rows = "rows break" if number is None else "1 row breaks" if number == 1 else f"{number:,} rows break"
+    failed = metadata.get("dagster_dbt/failed_row_count")
+    number = failed.value if isinstance(failed, dg.IntMetadataValue) else None
+    rows = "rows break" if number is None else f"{counted(number, 'row')} {agreeing(number, 'break')}"
     return f"{table}: {rows} the rule “{' '.join(test.replace('_', ' ').split())}”"

@@ -53,7 +53,8 @@
 
 
 {#- Pauses of a customer. A version says so by paused_at, or by the status paused, which then began when the version was
-    made. A pause ends at resumes_at, or when a version first says otherwise, whichever comes first.
+    made. A pause ends at resumes_at, or when the next version is made, which says again whether there is one and how long
+    it lasts.
 
         pauses as ({{ pauses(ref('stg_crm__customer_versions'), ['company_id', 'customer_id']) }})
 
@@ -62,7 +63,7 @@
     select
         {{ per | join(', ') }},
         begins_at,
-        least(resumes_at, otherwise_at) as ends_at
+        least(resumes_at, next_version_at) as ends_at
     from (
         select
             {{ per | join(', ') }},
@@ -70,26 +71,13 @@
             paused_at,
             resumes_at,
             coalesce(paused_at, updated_at) as begins_at,
-            min(updated_at) filter (where not ({{ is_pausing('versions') }})) over (
-                partition by {{ per | join(', ') }}
-                order by updated_at
-                rows between 1 following and unbounded following
-            ) as otherwise_at
-        from {{ versions }} as versions
+            lead(updated_at) over (partition by {{ per | join(', ') }} order by updated_at) as next_version_at
+        from {{ versions }}
         where not is_deleted
     ) as versions_in_order
     where
         (status = 'paused' or paused_at is not null)
-        and begins_at < coalesce(least(resumes_at, otherwise_at), 'infinity'::timestamptz)
-{%- endmacro %}
-
-
-{#- Whether a version speaks of a pause that was not over when it was made.
-
-        where {{ is_pausing('versions') }} -#}
-{% macro is_pausing(versions) -%}
-    ({{ versions }}.status is not distinct from 'paused' or {{ versions }}.paused_at is not null)
-    and coalesce({{ versions }}.resumes_at > {{ versions }}.updated_at, true)
+        and begins_at < coalesce(least(resumes_at, next_version_at), 'infinity'::timestamptz)
 {%- endmacro %}
 
 
@@ -125,6 +113,14 @@
 {%- endmacro %}
 
 
+{#- How many days away anything is agreed for at most: a contract's end or a due date beyond stands for none.
+
+        paid_at + {{ days_long(longest_agreement_days()) }} -#}
+{% macro longest_agreement_days() -%}
+    1826
+{%- endmacro %}
+
+
 {#- The spells in which customers are there, [begins_at, ends_at), of companies whose churn is inactivity. An end may lie
     ahead, and is infinity while a pause has no end.
 
@@ -152,37 +148,54 @@
 
     ),
 
+    bills_with_dates as (
+
+        select
+            {{ per | join(', ') }},
+            payment_id,
+            issued_at,
+            paid_at,
+            {{ utc_date('issued_at') }} as issued_date,
+            {{ utc_date('paid_at') }} as paid_date,
+            case
+                when
+                    due_at = 'infinity'
+                    or abs({{ utc_date("nullif(due_at, 'infinity')") }} - {{ utc_date('issued_at') }})
+                    <= {{ longest_agreement_days() }}
+                    then due_at
+            end as due_at
+        from {{ bills }}
+
+    ),
+
     bills_in_order as (
 
         select
             *,
-            {{ utc_date('lead(issued_at) over in_order') }} as next_issued_date,
+            lead(issued_date) over in_order as next_issued_date,
             lead(due_at) over in_order as next_due_at
-        from {{ bills }}
+        from bills_with_dates
         window in_order as (
             partition by {{ per | join(', ') }}
-            order by {{ utc_date('issued_at') }} asc, {{ utc_date('due_at') }} asc nulls first, payment_id asc
+            order by issued_date asc, {{ utc_date('due_at') }} asc nulls first, payment_id asc
         )
 
     ),
 
-    -- What is paid on one day is one payment. The bill that follows is expected where it came before the silence was up.
+    -- What is paid on one day is one payment.
     payment_days as (
 
         select
             {%- for column in per %}
             bills_in_order.{{ column }},
             {%- endfor %}
+            bills_in_order.paid_date,
             silence_settings.silence,
             silence_settings.expected_every,
             silence_settings.longest_expected_every,
             min(bills_in_order.paid_at) as first_paid_at,
             max(bills_in_order.paid_at) as paid_at,
-            max({{ utc_date('coalesce(bills_in_order.due_at, bills_in_order.paid_at)') }}) as billed_date,
-            max(bills_in_order.next_due_at) filter (
-                where bills_in_order.next_issued_date
-                < {{ utc_date('bills_in_order.paid_at') }} + silence_settings.inactivity_days
-            ) as next_due_at
+            max({{ utc_date('coalesce(bills_in_order.due_at, bills_in_order.paid_at)') }}) as billed_date
         from bills_in_order
         inner join silence_settings
             on bills_in_order.company_id = silence_settings.company_id
@@ -191,10 +204,10 @@
             {%- for column in per %}
             bills_in_order.{{ column }},
             {%- endfor %}
+            bills_in_order.paid_date,
             silence_settings.silence,
             silence_settings.expected_every,
-            silence_settings.longest_expected_every,
-            {{ utc_date('bills_in_order.paid_at') }}
+            silence_settings.longest_expected_every
 
     ),
 
@@ -231,6 +244,7 @@
 
     ),
 
+    -- A CRM writes the new plan and contract down when it hears of the payment: a little later.
     expectations as (
 
         select
@@ -242,11 +256,10 @@
                 {%- endif %}
                 rhythms.rhythm
             ) as every,
-            -- No contract is known to end after five years: such a date stands for none.
             case
                 when
                     terms.contract_end_at > rhythms.paid_at
-                    and terms.contract_end_at <= rhythms.paid_at + {{ days_long(1826) }}
+                    and terms.contract_end_at <= rhythms.paid_at + {{ days_long(longest_agreement_days()) }}
                     then terms.contract_end_at
             end as contract_end_at
         from rhythms
@@ -255,26 +268,54 @@
             {%- for column in per %}
             {{ 'and ' if not loop.first }}rhythms.{{ column }} = terms.{{ column }}
             {%- endfor %}
-            and terms.begins_at <= rhythms.paid_at
-            and terms.ends_at > rhythms.paid_at
+            and terms.begins_at <= rhythms.paid_at + {{ days_long(1) }}
+            and terms.ends_at > rhythms.paid_at + {{ days_long(1) }}
 
     ),
 
-    stays as (
+    expected_payments as (
 
         select
-            {{ per | join(', ') }},
-            first_paid_at as begins_at,
+            *,
             greatest(
                 paid_at,
                 coalesce(
                     {{ midnight_of('(' ~ due_after('billed_date', 'every') ~ ')') }},
                     contract_end_at
-                ),
-                next_due_at
-            ) + silence as ends_at,
-            true as is_paid
+                )
+            ) + silence as silent_at
         from expectations
+
+    ),
+
+    -- The bill that follows is waited for where it came before the silence was up.
+    stays as (
+
+        select
+            {%- for column in per %}
+            expected_payments.{{ column }},
+            {%- endfor %}
+            expected_payments.first_paid_at as begins_at,
+            greatest(
+                expected_payments.silent_at,
+                max(bills_in_order.next_due_at) + expected_payments.silence
+            ) as ends_at,
+            true as is_paid
+        from expected_payments
+        left join bills_in_order
+            on
+            {%- for column in per %}
+            {{ 'and ' if not loop.first }}expected_payments.{{ column }} = bills_in_order.{{ column }}
+            {%- endfor %}
+            and expected_payments.paid_date = bills_in_order.paid_date
+            and {{ utc_date('expected_payments.silent_at') }} > bills_in_order.next_issued_date
+        group by
+            {%- for column in per %}
+            expected_payments.{{ column }},
+            {%- endfor %}
+            expected_payments.first_paid_at,
+            expected_payments.silent_at,
+            expected_payments.silence
 
         union all
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from foundation.counting import agreeing, counted
 from ml_assets.frames import DateArray, FloatArray, as_of_dates, plain_values
 from ml_assets.judging.base_rate import DateOutcomes, RateDrift, measure_rate
 from ml_assets.judging.limits import FEWEST_PAST_DATES, psi_by_chance, usual_psi
@@ -309,7 +310,8 @@ def _distance(
 def _note(column: ColumnReference, *, is_drifted: bool, missing: float, new: Sequence[str]) -> str:
     remarks = []
     if len(column.past) < FEWEST_PAST_DATES:
-        remarks.append(f"{len(column.past)} past date(s) are too few to say what is usual: judged by the ceiling")
+        known, are = counted(len(column.past), "past date"), agreeing(len(column.past), "are")
+        remarks.append(f"{known} {are} too few to say what is usual: judged by the ceiling")
     if is_drifted:
         remarks.append("further from training than its past suggests")
     if is_drifted and missing - column.share_missing > 0.05:
@@ -351,7 +353,7 @@ def _together(reference: DriftReference, drifts: Sequence[Drift]) -> Drift:
         share_missing=None,
         share_missing_in_training=None,
         new_categories=(),
-        note=f"{len(drifted)} feature(s) drifted, with {weight:.0%} of the importance" if drifted else "",
+        note=f"{counted(len(drifted), 'feature')} drifted, with {weight:.0%} of the importance" if drifted else "",
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from foundation.counting import agreeing, counted
 from ml_assets.errors import PoolError
 from ml_assets.frames import labelled_rows, outcomes_of
 from ml_assets.task import ENTITY_ID, PredictionTask, Rung
@@ -83,7 +84,7 @@ def assert_pool_allowed(frame: pd.DataFrame, sharing_company_ids: Collection[int
     if strangers:
         count = int(frame["company_id"].isin(strangers).sum())
         raise PoolError(
-            f"{count} row(s) of company {', '.join(str(company) for company in strangers)} stand in the "
+            f"{counted(count, 'row')} of company {', '.join(map(str, strangers))} {agreeing(count, 'stand')} in the "
             "pooled training frame, though these companies do not share training"
         )
 
@@ -94,4 +95,4 @@ def _rounded_text(pool: OutcomeCounts, task: PredictionTask) -> str:
 
 
 def _counts_text(counts: OutcomeCounts, task: PredictionTask) -> str:
-    return f"{counts.outcomes} {task.entity}(s) with the outcome and {counts.survivors} without"
+    return f"{counted(counts.outcomes, task.entity)} with the outcome and {counts.survivors} without"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from foundation.counting import agreeing, counted
 from ml_assets.frames import DateArray, FloatArray
 from ml_assets.task import SplitSettings
 
@@ -148,7 +149,8 @@ def split_by_time(counts: list[DateCounts], *, horizon_days: int, settings: Spli
     test = _latest(days, largest, settings)
     if test is None:
         return NoSplit(
-            f"{len(days)} mature date(s) hold fewer than {settings.minimum_outcomes} rows with, or without, "
+            f"{counted(len(days), 'mature date')} {agreeing(len(days), 'hold')} fewer than "
+            f"{settings.minimum_outcomes} rows with, or without, "
             "the outcome: nothing to judge on"
         )
     before_test = _before(days, test[0].as_of_date, horizon_days)
@@ -161,7 +163,8 @@ def split_by_time(counts: list[DateCounts], *, horizon_days: int, settings: Spli
         note = "too short a history for calibration dates: the model's own probability is published"
         return _split("two_way", days, before_test, [], test, note)
     return NoSplit(
-        f"{len(days)} mature date(s) with a horizon of {horizon_days} days leave no earlier dates with "
+        f"{counted(len(days), 'mature date')} with a horizon of {counted(horizon_days, 'day')} "
+        f"{agreeing(len(days), 'leave')} no earlier dates with "
         f"{settings.minimum_outcomes} rows with, and without, the outcome to fit on"
     )
 

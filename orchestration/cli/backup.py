@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from foundation.counting import counted
 from orchestration.cli.terminal import console, open_warehouse, read_settings
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ def backup(file: Annotated[Path, typer.Argument(help="A file that is not there y
     with Warehouse.open(settings) as warehouse:
         manifest = make_backup(settings, warehouse, file, version(DISTRIBUTION))
     console.print(
-        f"{escape(str(file))}: {len(manifest.company_ids)} companies, {sum(manifest.rows.values()):,} rows in "
-        f"{len(manifest.rows)} tables, {_size(file)}."
+        f"{escape(str(file))}: {counted(len(manifest.company_ids), 'company')}, "
+        f"{counted(sum(manifest.rows.values()), 'row')} in "
+        f"{counted(len(manifest.rows), 'table')}, {_size(file)}."
     )
     if manifest.key_check:
         console.print("CHURN_SECRET_KEY is not in it: keep it apart. Without it companies' secrets stay closed.")
@@ -62,7 +64,8 @@ def restore(
 def _say(restored: Restored, what: str) -> None:
     manifest = restored.manifest
     console.print(
-        f"{restored.rows:,} rows in {len(manifest.rows)} tables of {len(manifest.company_ids)} companies {what}, as of "
+        f"{counted(restored.rows, 'row')} in {counted(len(manifest.rows), 'table')} of "
+        f"{counted(len(manifest.company_ids), 'company')} {what}, as of "
         f"{manifest.made_at}."
     )
     if restored.same_key is False:

@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from foundation.counting import counted
 from orchestration.cli.options import Yes
 from orchestration.cli.terminal import CommandFailed, console, open_company, open_warehouse, read_settings
 
@@ -190,7 +191,10 @@ def company_remove(slug: str, yes: Yes = False) -> None:
         models += sum(map(model_registry.forget, names))
         with warehouse.connect() as conn:
             company_removal.erase_rows(conn, company.company_id)
-    console.print(f"{slug} is removed, with {sum(rows.values()):,} rows, {models} trained models and its logins.")
+    console.print(
+        f"{slug} is removed, with {counted(sum(rows.values()), 'row')}, {counted(models, 'trained model')} and "
+        "its logins."
+    )
     if company.shares_training:
         console.print("A pooled model may have learned from it: `churn train` trains pools again without it.")
 

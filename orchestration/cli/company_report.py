@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from foundation.counting import counted
 from pipeline.loading.check import CompanyCheck, EntityCheck
 from pipeline.prediction.tasks import churn_settings_of
 
@@ -102,17 +103,19 @@ def _print_churn(check: CompanyCheck, console: Console) -> None:
         return
     meaning = {
         "cancellation": "cancellation",
-        "inactivity": f"{churn.inactivity_days} days of silence after a payment was due, or cancellation",
+        "inactivity": f"{counted(churn.inactivity_days or 0, 'day')} of silence after a payment was due, or "
+        "cancellation",
         "downgrade": f"losing {churn.downgrade_share or 0:.0%} of the monthly price",
     }[churn.kind]
     months = check.churn.by_month
     listed = ", ".join(f"{month} {count:,}" for month, count in months[-MONTHS_LISTED:]) or "none"
-    earlier = f" (and {len(months) - MONTHS_LISTED} months before)" if len(months) > MONTHS_LISTED else ""
+    earlier = f" (and {counted(len(months) - MONTHS_LISTED, 'month')} before)" if len(months) > MONTHS_LISTED else ""
     console.print(f"Churners per month, by {meaning}: {listed}{earlier}")
     about = "about " if check.churn.scale != 1 else ""
     outcomes = check.churn.outcomes
     console.print(
-        f"Evidence: {about}{outcomes.outcomes:,} customers who left within {churn.horizon_days} days of the first of "
+        f"Evidence: {about}{counted(outcomes.outcomes, 'customer')} who left within "
+        f"{counted(churn.horizon_days, 'day')} of the first of "
         f"a month, {outcomes.survivors:,} who did not" + (", estimated from the sample" if about else "")
     )
     console.print(f"It would get [bold]{RUNGS[check.decision.rung]}[/bold]: {escape(check.decision.reason)}.")

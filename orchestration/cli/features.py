@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from foundation.counting import counted
 from foundation.errors import about
 from orchestration.cli.options import OptionalCompany, TaskName
 from orchestration.cli.terminal import CommandFailed, chosen_companies, console, open_warehouse
@@ -89,7 +90,8 @@ def prove(
                 failures.append(f"{each.slug}: {failure}")
             else:
                 console.print(
-                    f"{each.slug}: {len(proof.differing)} features of {proof.rows} rows on {proof.as_of_date}, "
+                    f"{each.slug}: {counted(len(proof.differing), 'feature')} of {counted(proof.rows, 'row')} "
+                    f"on {proof.as_of_date}, "
                     "rebuilt from what is loaded today, are what is stored."
                 )
     if failures:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from foundation.counting import counted
 from orchestration.cli.options import Yes
 from orchestration.cli.terminal import CommandFailed, console, open_company
 
@@ -43,7 +44,8 @@ def forget(
                 next_training=next_training(datetime.now(UTC)),
             )
     console.print(
-        f"Erased {sum(receipt.rows.values()):,} rows of {len(receipt.rows)} tables; receipt {receipt.erasure_id} in "
+        f"Erased {counted(sum(receipt.rows.values()), 'row')} of {counted(len(receipt.rows), 'table')}; receipt "
+        f"{receipt.erasure_id} in "
         "ops.erasures. Followers of the feed were sent a delete; the next run makes the figures by month again."
     )
     for seen in receipt.models:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
+from foundation.counting import counted
 from ml_assets.scoring.reasons import Reason
 from pipeline.prediction.tasks import TaskBinding
 from warehouse.companies.definition import Company
@@ -23,7 +24,7 @@ def describe_score(binding: TaskBinding, company: Company, score: Mapping[str, A
     low, high, evidence = score["probability_low"], score["probability_high"], score["evidence"]
     yield f"{company.name}, {binding.task.entity} {score['entity_id']}, as of {as_of_date}"
     yield (
-        f"{score['probability']:.1%} {binding.wording.will} within {binding.horizon_days(company)} days"
+        f"{score['probability']:.1%} {binding.wording.will} within {counted(binding.horizon_days(company), 'day')}"
         f" ({low:.1%} to {high:.1%}): {score['risk_level']} risk"
     )
     learned = (

@@ -8,6 +8,7 @@ from typing import Annotated, BinaryIO, Literal
 
 import typer
 
+from foundation.counting import counted
 from foundation.errors import about
 from foundation.private_files import private_file
 from orchestration.cli.options import CompanySlug, TaskName
@@ -53,7 +54,7 @@ def export(
             done = reader.write_snapshot(file, Format(format))
         else:
             done = reader.write_current(file, Format(format))
-    notes.print(f"{done.rows:,} rows written.")
+    notes.print(f"{counted(done.rows, 'row')} written.")
     if snapshot or since is not None:
         notes.print(f"next cursor: {done.next_cursor}")
 
@@ -74,10 +75,12 @@ def estimate(
         reading_as_company(warehouse, binding.relations.contract, sent.company_id) as reader,
     ):
         calls = reader.estimate(since, batch_size)
-    start = "A snapshot" if since is None else f"{calls.changes:,} changes since cursor {since}"
+    start = "A snapshot" if since is None else f"{counted(calls.changes, 'change')} since cursor {since}"
     minutes = calls.calls / calls_per_minute
-    console.print(f"{start}: {calls.upserts:,} customers to write and {calls.deletes:,} to clear.")
-    console.print(f"{calls.calls:,} calls of up to {batch_size:,} customers, about {minutes:,.1f} minutes.")
+    console.print(f"{start}: {counted(calls.upserts, 'customer')} to write and {calls.deletes:,} to clear.")
+    console.print(
+        f"{counted(calls.calls, 'call')} of up to {counted(batch_size, 'customer')}, about {minutes:,.1f} minutes."
+    )
 
 
 @publication_app.command("compact")
@@ -96,7 +99,7 @@ def compact(
             with about(each.slug), warehouse.connect(Role.publisher, autocommit=True) as conn:
                 now = clock.for_company(each)
                 removed = sum(compact_company(conn, settings, contract, each, now) for contract in CONTRACTS)
-            console.print(f"{each.slug}: {removed:,} changes compacted.")
+            console.print(f"{each.slug}: {counted(removed, 'change')} compacted.")
 
 
 @contextmanager

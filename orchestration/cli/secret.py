@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from foundation.counting import counted
 from orchestration.cli.terminal import CommandFailed, console, open_warehouse, read_settings
 
 secret_app = typer.Typer(no_args_is_help=True, help="Secrets that stand encrypted in a company's definition.")
@@ -45,6 +46,8 @@ def secret_rotate() -> None:
     for slug, fields in rotated.items():
         console.print(f"{slug}: {', '.join(fields)}")
     count = sum(map(len, rotated.values()))
-    console.print(f"{count} secrets encrypted again." if count else "Every secret is under today's key already.")
+    console.print(
+        f"{counted(count, 'secret')} encrypted again." if count else "Every secret is under today's key already."
+    )
     if settings.secret_key_previous is not None:
         console.print("CHURN_SECRET_KEY_PREVIOUS is no longer needed here.")

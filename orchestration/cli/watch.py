@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from foundation.counting import counted
 from foundation.errors import about
 from orchestration.cli.options import OptionalCompany, TaskName
 from orchestration.cli.terminal import chosen_companies, console, open_warehouse
@@ -75,7 +76,8 @@ def _grade(warehouse: Warehouse, binding: TaskBinding, company: Company, clock: 
         challengers = read_shadow_grades(conn, company.company_id, binding.name)
     if not grades:
         console.print(
-            f"{company.slug}: nothing to grade yet. A score is graded {binding.horizon_days(company)} days after its "
+            f"{company.slug}: nothing to grade yet. A score is graded "
+            f"{counted(binding.horizon_days(company), 'day')} after its "
             "date."
         )
         return

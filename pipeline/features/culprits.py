@@ -53,6 +53,11 @@ class FailedNode:
         causes = [line for line in lines if not line.startswith(("Database Error in", "compiled code at"))]
         return (causes or lines or ["no reason was given"])[0]
 
+    @property
+    def waited_for_a_lock(self) -> bool:
+        """Whether the server ended it because somebody kept what it needed."""
+        return "due to lock timeout" in self.message
+
 
 def failed_node(event: Mapping[str, Any]) -> FailedNode | None:
     """What failed, by one of dbt's structured log events; None for any other event. What was skipped did not fail."""

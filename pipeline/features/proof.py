@@ -11,6 +11,7 @@ from typing import LiteralString
 
 from psycopg import sql
 
+from foundation.counting import counted
 from pipeline.features.catalogue import target_directory
 from pipeline.features.dbt import profiles_directory, run_dbt
 from pipeline.prediction.tasks import tasks_of
@@ -69,8 +70,9 @@ def describe_failure(proofs: Sequence[Proof]) -> str | None:
 
 def _moved(proof: Proof) -> str:
     worst = sorted(proof.failed.items(), key=lambda item: (-item[1], item[0]))
-    return f"of {proof.rows} rows of {proof.task} at {proof.as_of_date}, rebuilt today, differ: " + ", ".join(
-        f"{feature} {count}" for feature, count in worst
+    return (
+        f"of {counted(proof.rows, 'row')} of {proof.task} at {proof.as_of_date}, rebuilt today, differ: "
+        + ", ".join(f"{feature} {count}" for feature, count in worst)
     )
 
 

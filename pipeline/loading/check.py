@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
+from foundation.counting import agreeing, counted
 from ml_assets.task import LadderThresholds
 from ml_assets.training.ladder import FEWEST_COMPANIES, OutcomeCounts, RungDecision, decide_rung
 from pipeline.connectors.contract import ENTITIES, Entity
@@ -216,7 +217,8 @@ def _entity_check(entity: Entity, sample: EntitySample, links: Links | None) -> 
 
 def _too_many_rejected(entities: Sequence[EntityCheck], settings: Settings) -> list[str]:
     return [
-        f"{check.entity}: {check.rejected:,} of {check.received:,} records break the contract, more than "
+        f"{check.entity}: {check.rejected:,} of {counted(check.received, 'record')} "
+        f"{agreeing(check.rejected, 'break')} the contract, more than "
         f"CHURN_REJECT_LIMIT ({settings.reject_limit:.0%}) allows: the first load would fail."
         for check in entities
         if check.rejected > max(1, settings.reject_limit * check.received)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from foundation.counting import agreeing, counted
 from pipeline.connectors.contract import Totals
 from warehouse.landing.listing import Comparison
 from warehouse.landing.records import RecordCounts
@@ -32,7 +33,8 @@ def why_not_whole(listed: int, unnamed: int, totals: Totals | None) -> str | Non
     Paging may pass over a record, and one whose id cannot be read might be any.
     """
     if unnamed:
-        return f"Deletions are not looked for: {unnamed:,} record(s) have no id that can be read, and might be any."
+        records, have = counted(unnamed, "record"), agreeing(unnamed, "have")
+        return f"Deletions are not looked for: {records} {have} no id that can be read, and might be any."
     expected = 0 if totals is None else totals.live + totals.deleted
     if listed < expected:
         return f"Deletions are not looked for: {listed:,} of the {expected:,} records of the source were listed."

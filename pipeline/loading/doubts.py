@@ -12,8 +12,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from foundation.counting import agreeing
 from pipeline.connectors.contract import ENTITIES, FieldKind, TimeExample
 from pipeline.connectors.json_text import in_quotes
+from pipeline.loading.contradictions import contradictions
 from pipeline.loading.expected_columns import likely_name
 from pipeline.loading.sample import EntitySample
 from warehouse.companies.definition import Company
@@ -57,7 +59,8 @@ class Links:
         if self.linked == self.records or self.most_are_lost:
             return None
         if not self.is_sample:
-            return f"{self.records - self.linked:,} do not find their customer, such as {self.lost_ids[0]}."
+            lost = self.records - self.linked
+            return f"{lost:,} {agreeing(lost, 'do')} not find their customer, such as {self.lost_ids[0]}."
         told = (
             f"in this sample {self.linked:,} of {self.records:,} find their customer among the {self.customers:,} that "
             "were read"
@@ -117,6 +120,7 @@ def understanding(company: Company, samples: Mapping[str, EntitySample]) -> Iter
     customers = samples.get("customers")
     if customers is not None:
         yield from _attributes_of_another_kind(company, customers)
+    yield from contradictions(company, samples)
     for name, sample in samples.items():
         if sample.examples:
             yield f"{name}: times are read as {'; '.join(map(_time_read, sample.examples))}."
@@ -150,7 +154,8 @@ def _padded_ids(samples: Mapping[str, EntitySample]) -> Iterator[str]:
             padded = ids.filter(pc.not_equal(ids, trimmed))
             if len(padded):
                 yield (
-                    f"{name}: {len(padded):,} of {field.name} begin or end with a blank, such as "
+                    f"{name}: {len(padded):,} of {field.name} {agreeing(len(padded), 'begin')} or "
+                    f"{agreeing(len(padded), 'end')} with a blank, such as "
                     f"{_quoted(padded.slice(0, 1))[0]}: kept as they are, and other ids than those without."
                 )
 
@@ -177,7 +182,8 @@ def _attributes_of_another_kind(company: Company, customers: EntitySample) -> It
         if count:
             kind = next(attribute.kind for attribute in company.custom_attributes if attribute.name == name)
             yield (
-                f'customers: {count:,} have no {kind} in {name}, such as "{examples[name]}": left out of the features. '
+                f"customers: {count:,} {agreeing(count, 'have')} no {kind} in {name}, such as "
+                f'"{examples[name]}": left out of the features. '
                 "Translate words by `values`, or declare it a category."
             )
 

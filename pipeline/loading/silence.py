@@ -19,7 +19,11 @@ RHYTHMS = (1, 2, 3, 6, 12, 24)
 
 DAYS_IN_MONTH = 30.4375
 YEARLY = 12
-LONGEST_CONTRACT = pd.Timedelta(days=1826)
+LONGEST_AGREEMENT = pd.Timedelta(days=1826)
+"""A contract's end or a due date further away stands for none."""
+
+WRITTEN_DOWN = pd.Timedelta(days=1)
+"""How long a CRM may take to write down what was agreed to with a payment."""
 
 
 def bills_of(payments: pa.Table) -> pd.DataFrame:
@@ -42,14 +46,18 @@ def paying_spells(churn: ChurnSettings, bills: pd.DataFrame, versions: pd.DataFr
     """
     silence = pd.Timedelta(days=churn.inactivity_days or 0)
     live = versions[~versions["is_deleted"]]
-    payment_days = _payment_days(bills, silence)
+    in_order = _in_order(bills)
+    payment_days = _payment_days(in_order)
     expected_at = _with_terms(churn, payment_days, live)
     is_later = expected_at > payment_days["paid_at"]
+    silent_at = expected_at.where(is_later, payment_days["paid_at"]) + silence
+    next_due_at = _next_due_at(in_order, payment_days, silent_at)
+    is_waited_for = next_due_at + silence > silent_at
     stays = pd.DataFrame(
         {
             "customer_id": payment_days["customer_id"],
             "begins_at": payment_days["first_paid_at"],
-            "ends_at": expected_at.where(is_later, payment_days["paid_at"]) + silence,
+            "ends_at": silent_at.where(~is_waited_for, next_due_at + silence),
             "is_paid": True,
         }
     )
@@ -59,30 +67,29 @@ def paying_spells(churn: ChurnSettings, bills: pd.DataFrame, versions: pd.DataFr
     return _spells(stays)
 
 
-def _payment_days(bills: pd.DataFrame, silence: pd.Timedelta) -> pd.DataFrame:
-    """What a customer paid on one day, in order. next_due_at: when the bill that followed fell due, or NaT.
-
-    That bill counts where it came before the silence was up. rhythm: months between payments, where a rhythm is seen.
-    """
+def _in_order(bills: pd.DataFrame) -> pd.DataFrame:
+    """The bills of each customer in order, with their days, and the day and due date of the bill that follows."""
     days = bills.assign(
         issued_on=bills["issued_at"].dt.floor("D"),
         due_on=bills["due_at"].dt.floor("D"),
         paid_on=bills["paid_at"].dt.floor("D"),
     )
+    is_agreed = (days["due_on"] - days["issued_on"]).abs() <= LONGEST_AGREEMENT
+    days = days.assign(due_at=days["due_at"].where(is_agreed), due_on=days["due_on"].where(is_agreed))
     for column in ("payment_id", "due_on", "issued_on", "customer_id"):
         days = days.sort_values(column, kind="stable", na_position="first")
     following = days.groupby("customer_id")[["issued_on", "due_at"]].shift(-1)
-    is_in_time = following["issued_on"] < days["paid_on"] + silence
-    paid = days.assign(
-        next_due_at=following["due_at"].where(is_in_time),
-        billed_on=days["due_on"].fillna(days["paid_on"]),
-    )
+    return days.assign(next_issued_on=following["issued_on"], next_due_at=following["due_at"])
+
+
+def _payment_days(days: pd.DataFrame) -> pd.DataFrame:
+    """What a customer paid on one day, in order. rhythm: months between payments, where a rhythm is seen."""
+    paid = days.assign(billed_on=days["due_on"].fillna(days["paid_on"]))
     paid = paid[paid["paid_at"].notna()]
     grouped = paid.groupby(["customer_id", "paid_on"], as_index=False).agg(
         first_paid_at=("paid_at", "min"),
         paid_at=("paid_at", "max"),
         billed_on=("billed_on", "max"),
-        next_due_at=("next_due_at", "max"),
     )
     gap_days = grouped.groupby("customer_id")["billed_on"].diff().dt.days
     gap_months = pd.Series(float("nan"), index=grouped.index)
@@ -92,26 +99,36 @@ def _payment_days(bills: pd.DataFrame, silence: pd.Timedelta) -> pd.DataFrame:
     return grouped.assign(rhythm=gap_months.where((gap_months >= YEARLY) | (gap_months == before)))
 
 
+def _next_due_at(days: pd.DataFrame, payment_days: pd.DataFrame, silent_at: pd.Series) -> pd.Series:
+    """When the bill after each payment fell due, where it came before the silence was up; NaT where none did."""
+    waiting = payment_days[["customer_id", "paid_on"]].assign(silent_on=silent_at.dt.floor("D"))
+    following = days.merge(waiting.reset_index(), on=["customer_id", "paid_on"])
+    is_in_time = following["next_issued_on"] < following["silent_on"]
+    next_due_at = following[is_in_time].groupby("index")["next_due_at"].max()
+    return next_due_at.reindex(payment_days.index)
+
+
 def _with_terms(churn: ChurnSettings, payment_days: pd.DataFrame, live: pd.DataFrame) -> pd.Series:
     """When the next payment was expected, by what the customer had agreed to at the payment; NaT where nothing says."""
-    paid = payment_days.reset_index().sort_values("paid_at")
+    paid = (
+        payment_days.reset_index().sort_values("paid_at").assign(agreed_at=lambda days: days["paid_at"] + WRITTEN_DOWN)
+    )
     terms = live[["customer_id", "updated_at", "plan", "contract_end_at"]].sort_values("updated_at", kind="stable")
     first = terms.drop_duplicates("customer_id").assign(updated_at=pd.Timestamp("1900-01-01", tz="UTC"))
     terms = pd.concat([first, terms.assign(updated_at=pd.to_datetime(terms["updated_at"], utc=True))])
-    for frame, column in ((paid, "paid_at"), (terms, "updated_at")):
+    for frame, column in ((paid, "agreed_at"), (terms, "updated_at")):
         frame[column] = frame[column].astype("datetime64[us, UTC]")
     agreed = pd.merge_asof(
-        paid, terms.sort_values("updated_at"), left_on="paid_at", right_on="updated_at", by="customer_id"
+        paid, terms.sort_values("updated_at"), left_on="agreed_at", right_on="updated_at", by="customer_id"
     ).set_index("index")
     agreed = agreed.reindex(payment_days.index)
     every = agreed["plan"].map(churn.expected_every or {}).astype(object)
     rhythm = agreed["rhythm"].map(lambda months: f"{months:.0f} months", na_action="ignore").astype(object)
     due_at = _due_after(agreed["billed_on"], every.where(every.notna(), rhythm))
     contract_end_at = pd.to_datetime(agreed["contract_end_at"], utc=True)
-    is_ahead = (contract_end_at > agreed["paid_at"]) & (contract_end_at <= agreed["paid_at"] + LONGEST_CONTRACT)
-    expected_at = due_at.fillna(contract_end_at.where(is_ahead))
-    is_billed_later = agreed["next_due_at"] > expected_at
-    return expected_at.where(expected_at.notna() & ~is_billed_later, agreed["next_due_at"])
+    is_ahead = (contract_end_at > agreed["paid_at"]) & (contract_end_at <= agreed["paid_at"] + LONGEST_AGREEMENT)
+    expected_at: pd.Series = due_at.fillna(contract_end_at.where(is_ahead))
+    return expected_at
 
 
 def _due_after(billed_on: pd.Series, every: pd.Series) -> pd.Series:
@@ -131,15 +148,16 @@ def _due_after(billed_on: pd.Series, every: pd.Series) -> pd.Series:
 
 
 def _pauses(live: pd.DataFrame) -> pd.DataFrame:
-    """Pauses: customer_id, begins_at, ends_at, which is FOREVER where nothing ends it."""
-    updated_at, resumes_at = live["updated_at"], pd.to_datetime(live["resumes_at"], utc=True)
-    paused_at = pd.to_datetime(live["paused_at"], utc=True)
+    """Pauses: customer_id, begins_at, ends_at, which is FOREVER where nothing ends it.
+
+    Each ends when the next version is made, which says again whether there is one and how long it lasts.
+    """
+    updated_at, paused_at = live["updated_at"], pd.to_datetime(live["paused_at"], utc=True)
     has_paused = live["status"].astype("string").str.lower().eq("paused").fillna(False).astype(bool) | paused_at.notna()
-    is_pausing = has_paused & ~(resumes_at <= updated_at)
-    otherwise_at = updated_at.where(~is_pausing).groupby(live["customer_id"]).shift(-1)
-    otherwise_at = otherwise_at.groupby(live["customer_id"]).bfill()
+    next_version_at = updated_at.groupby(live["customer_id"]).shift(-1)
     begins_at = paused_at.fillna(updated_at)
-    ends_at = pd.concat([resumes_at, otherwise_at], axis=1).min(axis=1).fillna(FOREVER)
+    resumes_at = pd.to_datetime(live["resumes_at"], utc=True)
+    ends_at = pd.concat([resumes_at, next_version_at], axis=1).min(axis=1).fillna(FOREVER)
     pauses = pd.DataFrame({"customer_id": live["customer_id"], "begins_at": begins_at, "ends_at": ends_at})
     return pauses[has_paused & (begins_at < ends_at)]
 

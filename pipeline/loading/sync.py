@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import psycopg
 
+from foundation.counting import counted
 from pipeline.connectors.contract import ENTITIES, Chunk, Entity, IndexedSource, ListedSource, Source, Totals
 from pipeline.connectors.errors import ConnectorError, OutOfOrder
 from pipeline.connectors.source import SourceOnDemand
@@ -294,11 +295,11 @@ class _EntitySync:
         note_comparison(self._connection, *self._place, compared_at=load.known_at, unaccounted=remaining)
         if load.late or load.vanished:
             log.warning(
-                "%s of %s: %d record(s) that earlier loads had passed over were fetched, and %d that the source no"
-                " longer lists were marked deleted",
+                "%s of %s: fetched %s that earlier loads had passed over, and marked %d deleted that the source no"
+                " longer lists",
                 self._entity.name,
                 self._company.slug,
-                load.late,
+                counted(load.late, "record"),
                 load.vanished,
             )
 

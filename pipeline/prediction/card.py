@@ -5,6 +5,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from foundation.counting import counted
 from ml_assets.task import PredictionTask
 from ml_assets.training.train import TrainingResult
 
@@ -51,7 +52,9 @@ def limits_of(result: TrainingResult) -> list[str]:
     limits = ["A score says what usually followed such figures; after a change of prices or product it lags."]
     judged = (result.evaluations.get(str(result.decision.get("chosen"))) or {}).get("outcomes")
     if judged is not None and judged < _FEW_OUTCOMES:
-        limits.append(f"It was judged on {judged:.0f} outcomes: small differences between candidates are noise.")
+        limits.append(
+            f"It was judged on {counted(int(judged), 'outcome')}: small differences between candidates are noise."
+        )
     limits.append(_limit_of_split(result.split))
     if result.model.rung == "pooled_model":
         limits.append("It is shared by several companies, and calibrated to all of them together.")
@@ -91,7 +94,7 @@ def _verdict(result: TrainingResult) -> str:
 def _spans(split: Mapping[str, Any]) -> list[tuple[str, str]]:
     labels = {"fit": "Fitted on", "calibrate": "Calibrated on", "test": "Judged on"}
     return [
-        (label, f"{split[part][0]} to {split[part][-1]} ({len(split[part])} dates)")
+        (label, f"{split[part][0]} to {split[part][-1]} ({counted(len(split[part]), 'date')})")
         for part, label in labels.items()
         if split.get(part)
     ]

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from foundation.counting import counted
 from foundation.errors import ChurnError
 from ml_assets.task import Gate, LadderThresholds, PredictionTask, RulePrior
 from warehouse.companies.definition import CompanyDefinition
@@ -51,6 +52,14 @@ _PERIOD_UNITS = {
     "year": ("months", 12),
 }
 
+_LONGEST_PERIODS = {"days": LONGEST_DAYS, "months": 24}
+
+LONGEST_PLAN = 200
+"""Characters of a plan's name: a customer's cannot be longer."""
+
+MOST_PLANS = 200
+"""Plans of which a company may say how often they are paid."""
+
 _BILLING_PERIOD = re.compile(rf"(?:(?P<number>\d{{1,4}}) )?(?P<unit>{'|'.join(_PERIOD_UNITS)})s?", re.ASCII)
 
 _KIND_OF_SETTING = {
@@ -87,6 +96,22 @@ class ChurnSettings(TaskSettings):
         default=None, gt=0, le=1, description="a share above 0 to 1; with kind downgrade, and only then"
     )
 
+    @field_validator("expected_every")
+    @classmethod
+    def _plans_within_limits(cls, plans: dict[str, str] | None, checked: ValidationInfo) -> dict[str, str] | None:
+        """What stands in the registry was checked when it came, by the limits of its time."""
+        if plans is None or checked.context is None:
+            return plans
+        if len(plans) > MOST_PLANS:
+            raise ValueError(f"must be at most {MOST_PLANS} plans")
+        for plan, period in plans.items():
+            number, unit = period.split()
+            if int(number) > _LONGEST_PERIODS[unit]:
+                raise ValueError(f"of a plan must be at most {LONGEST_DAYS} days or 2 years")
+            if not plan.strip() or len(plan) > LONGEST_PLAN:
+                raise ValueError(f"must name each plan in 1 to {LONGEST_PLAN} characters")
+        return plans
+
     @model_validator(mode="after")
     def _kind_has_its_measure(self) -> Self:
         for kind, name in (("inactivity", "inactivity_days"), ("downgrade", "downgrade_share")):
@@ -111,8 +136,10 @@ class ChurnSettings(TaskSettings):
         if self.inactivity_days is None or self.horizon_days >= self.inactivity_days:
             return None
         return (
-            f"A horizon of {self.horizon_days} days is shorter than the silence of {self.inactivity_days}: only who "
-            f"has been silent for {self.inactivity_days - self.horizon_days} days already can churn within it, and all "
+            f"A horizon of {counted(self.horizon_days, 'day')} is shorter than the silence of "
+            f"{self.inactivity_days}: only who "
+            f"has been silent for {counted(self.inactivity_days - self.horizon_days, 'day')} already can churn "
+            "within it, and all "
             f"others count as staying. With horizon_days: {self.inactivity_days} it is asked of every customer who is "
             "there whether the next payment comes in time."
         )

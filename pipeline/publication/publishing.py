@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from foundation.counting import counted
 from foundation.errors import ChurnError
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -56,7 +57,7 @@ def run_gates(warehouse: Warehouse, settings: Settings, task: TaskRelations) -> 
         if failed:
             verdicts.failed[company.slug] = f"{'; '.join(failed)}. {ways_out(company.slug, task.name, date)}"
         else:
-            verdicts.passed[company.slug] = f"{len(checks)} checks passed for {date}: {checks[0].detail}"
+            verdicts.passed[company.slug] = f"{counted(len(checks), 'check')} passed for {date}: {checks[0].detail}"
     return verdicts
 
 

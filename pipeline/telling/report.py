@@ -24,7 +24,7 @@ from pipeline.integrations.metabase.definition_files import load_definitions
 from pipeline.integrations.metabase.definitions import CardDefinition, DashboardDefinition
 from pipeline.integrations.metabase.filled_sql import filled_sql
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
-from pipeline.prediction.tasks import task_named
+from pipeline.prediction.tasks import churn_settings_of
 from pipeline.telling import charts as report_charts
 from warehouse.companies.registry import get_company
 from warehouse.connection import Warehouse
@@ -95,6 +95,7 @@ def report_html(settings: Settings, warehouse: Warehouse, slug: str, *, last_mon
         company = get_company(connection, slug)
         take_on_company_login(connection, company.company_id, Role.company)
         connection.commit()
+        churn = churn_settings_of(company)
         facts = CompanyFacts(company.company_id, company.slug, company.name, company.currency)
         dashboards = tailored_dashboards(load_definitions(), Scope(facts))
         last_day = None if last_month is None else end_of(last_month)
@@ -110,7 +111,7 @@ def report_html(settings: Settings, warehouse: Warehouse, slug: str, *, last_mon
         sections=sections,
         as_of=as_of,
         last_month=last_month,
-        horizon_days=task_named("churn").horizon_days(company),
+        horizon_days=churn.horizon_days if churn else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from foundation.counting import counted
 from warehouse.connection import Warehouse
 from warehouse.privacy.canaries import Sighting, look_in_tables, mark_customers, read_canaries
 from warehouse.privacy.canary_files import look_in_files
@@ -27,7 +28,7 @@ class Watched:
     @property
     def alarms(self) -> list[str]:
         """One line for each thing that must not be."""
-        back = [f"forgotten customers: {rows} rows in {place}" for place, rows in self.came_back.items()]
+        back = [f"forgotten customers: {counted(rows, 'row')} in {place}" for place, rows in self.came_back.items()]
         return [f"canary of {sighting}" for sighting in self.sightings] + back + self.roles
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from foundation.counting import counted
 from ml_assets.judging.drift import BASE_RATE, WHOLE
 from pipeline.watching.grades_and_drift import whole_grade
 from warehouse.companies.registry import companies_with
@@ -32,7 +33,7 @@ def broken_promises(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
             continue
         summary = (
             f"{whole.promised:.1%} promised, {whole.kept:.1%} kept ({whole.kept_low:.1%} to {whole.kept_high:.1%}), "
-            f"{whole.outcomes:,} of {whole.scores:,} scores"
+            f"{whole.outcomes:,} of {counted(whole.scores, 'score')}"
         )
         figures[company.slug] = summary
         if not whole.is_kept:
@@ -70,7 +71,8 @@ def open_holds(conn: psycopg.Connection[Any], task: str) -> WatchVerdict:
             continue
         newest = holds[0]
         faults[company.slug] = figures[company.slug] = (
-            f"{len(holds)} date(s) held, the newest {newest.as_of_date} ({newest.flips:,} risk levels would have "
+            f"{counted(len(holds), 'date')} held, the newest {newest.as_of_date} "
+            f"({counted(newest.flips, 'risk level')} would have "
             f"changed): {newest.why}. {ways_out(company.slug, task, newest.as_of_date)}"
         )
     return WatchVerdict(faults, figures)

@@ -41,11 +41,12 @@ def warehouse(postgres: TestServer, marts_template: str) -> Iterator[Warehouse]:
     with warehouse_for_a_module(postgres, marts_template) as warehouse:
         with warehouse.connect() as connection:
             connection.execute("alter table ops.companies alter company_id restart with 7201")
-            for slug, name in (("zawadi", NAME), ("fresh", "Fresh Start")):
+            tasks = {"zawadi": {"churn": {"kind": "cancellation"}}, "fresh": {"churn": {"kind": "cancellation"}}}
+            names = {"zawadi": NAME, "fresh": "Fresh Start", "helpdesk": "Help Desk"}
+            for slug, name in names.items():
                 definition = {"slug": slug, "name": name, "connector": "files", "currency": "EUR"}
-                company = add_company(
-                    connection, parse_definition(definition | {"churn_kind": "cancellation"}), "tests"
-                )
+                said = definition | {"tasks": tasks.get(slug, {"support": {}})}
+                company = add_company(connection, parse_definition(said), "tests")
                 if slug == "zawadi":
                     facts = CompanyFacts(company.company_id, slug, name, "EUR")
             for mart in marts_read():
@@ -83,6 +84,13 @@ def readable_text(dom: str) -> str:
     return html.unescape(
         re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", dom, flags=re.S)))
     )
+
+
+def test_a_company_without_churn_has_a_report_too(warehouse: Warehouse, tmp_path: Path) -> None:
+    """It was refused for want of a horizon."""
+    page = report_html(Settings(home=tmp_path), warehouse, "helpdesk")
+    assert "Help Desk" in page
+    assert "days after it" not in page
 
 
 @pytest.mark.parametrize("slug", ["zawadi", "fresh"], ids=["with rows", "without any"])

@@ -14,7 +14,7 @@ from typing import Any
 LONGEST_TEXTS: Mapping[str, int] = {
     "name": 200,
     "connector_settings": 65_536,
-    "custom_attributes.name": 63,
+    "custom_attributes.name": 53,
     "custom_attributes.label": 200,
     "custom_attributes.unit": 50,
     "segment_by": 63,
@@ -23,7 +23,10 @@ LONGEST_TEXTS: Mapping[str, int] = {
     "notifications.customer_link": 2_000,
     "notifications.dashboard_link": 2_000,
 }
-"""Characters of a text, by its place in the definition; connector_settings counts as JSON."""
+"""Characters of a text, by its place in the definition; connector_settings counts as JSON.
+
+An attribute's feature is a column whose name begins with attribute_: it fits into the 63 that Postgres keeps.
+"""
 
 MOST_ENTRIES: Mapping[str, int] = {"custom_attributes": 50, "notification_addresses": 50}
 

@@ -15,6 +15,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
+from foundation.counting import counted
 from warehouse.frames import copy_arrow
 from warehouse.landing.errors import VersionLogError
 from warehouse.relations import ENTITY_RELATIONS, SYNC_CURSORS
@@ -145,7 +146,8 @@ class Listing:
         )
         if not believable and not accepted:
             raise TooManyVanished(
-                f"Company {self._company_id}, {self._entity}: the source no longer lists {gone:,} of {live:,} records."
+                f"Company {self._company_id}, {self._entity}: the source no longer lists {gone:,} of "
+                f"{counted(live, 'record')}."
                 " That is likelier a part of an export than so many deletions: nothing was deleted. Mend the source, or"
                 f" say that they are gone: churn company accept SLUG {self._entity} --deletions."
             )

@@ -15,6 +15,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
+from foundation.counting import counted
 from warehouse import relations
 
 WINDOWS = (1, 3, 7)
@@ -67,7 +68,7 @@ class Silence:
     until: datetime | None = None
 
     def __str__(self) -> str:
-        span = "day" if self.days == 1 else f"{self.days} days"
+        span = "day" if self.days == 1 else counted(self.days, "day")
         end = f" up to {self.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.until else ""
         return f"far fewer {self.entity} than usual: {self.seen:,} in the {span}{end}, usually {self.usual:,.10g}"
 

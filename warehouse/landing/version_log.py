@@ -18,6 +18,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
+from foundation.counting import counted
 from warehouse.landing.erased import Erased, read_erased, withhold
 from warehouse.landing.errors import LoadInProgress, RejectLimitExceeded
 from warehouse.landing.insertion import insert_new_versions
@@ -190,7 +191,7 @@ class VersionLog:
         load.take(after)
         if too_many:
             raise RejectLimitExceeded(
-                f"Company {self._company_id}, {self._entity}: {load.rejected} of {handed_over} records"
+                f"Company {self._company_id}, {self._entity}: {load.rejected:,} of {counted(handed_over, 'record')}"
                 f" broke the contract, more than the allowed share of {reject_limit:.1%}; most often:"
                 f" {_commonest(rejected)}. {handed_over - load.received} others of these were not taken."
                 " Mend the source or the mapping, or raise CHURN_REJECT_LIMIT."

@@ -7,6 +7,8 @@ import logging
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from foundation.counting import counted
+
 LARGEST_NUMBER = 1e30
 """Models reckon in float32, which ends at 3.4e38, and add such numbers up. dbt leaves out attributes that reach it
 (macros/attributes.sql)."""
@@ -24,7 +26,8 @@ def within_bounds(rows: pa.Table) -> pa.Table:
         if largest is None or largest < LARGEST_NUMBER:
             continue
         too_large = pc.fill_null(pc.greater_equal(size, LARGEST_NUMBER), False)
-        log.warning("%s is too large in %d row(s), and counts as missing there", column.name, pc.sum(too_large).as_py())
+        where = counted(pc.sum(too_large).as_py(), "row")
+        log.warning("%s is too large in %s, and counts as missing there", column.name, where)
         bounded = pc.if_else(too_large, pa.scalar(None, column.type), rows[place])
         rows = rows.set_column(place, column, bounded)
     return rows

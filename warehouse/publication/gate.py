@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from foundation.counting import agreeing, counted, plural
 from warehouse import relations
 from warehouse.companies.definition import Company
 from warehouse.landing.silence import silent_entities
@@ -156,10 +157,12 @@ def _covers_the_matrix(
     entity = task.contract.entity
     name = f"every active {entity} has a score"
     if rows > 0 and missing == extra == again == 0:
-        return GateCheck(name, True, f"{entities:,} {entity}s, each with one score")
+        return GateCheck(name, True, f"{counted(entities, entity)}, each with one score")
     detail = (
-        f"the scores are not those of the {entities:,} active {entity}s: {missing:,} {entity}s have none, "
-        f"{extra:,} scores are without a feature row, {again:,} of a {entity} who has one already"
+        f"the scores are not those of the {entities:,} active {plural(entities, entity)}: "
+        f"{counted(missing, entity)} {agreeing(missing, 'have')} none, "
+        f"{counted(extra, 'score')} {agreeing(extra, 'are')} without a feature row, {again:,} of a {entity} who "
+        "has one already"
     )
     return GateCheck(name, False, detail)
 
@@ -224,13 +227,19 @@ def _read_staged(conn: psycopg.Connection[Any], task: TaskRelations, company_id:
 
 def _probabilities_in_range(staged: _Staged) -> GateCheck:
     bad = staged.out_of_range
-    detail = f"{bad:,} scores have a probability outside 0 to 1, or no percentile" if bad else "none lies outside"
+    detail = (
+        f"{counted(bad, 'score')} {agreeing(bad, 'have')} a probability outside 0 to 1, or no percentile"
+        if bad
+        else "none lies outside"
+    )
     return GateCheck("probabilities lie between 0 and 1", bad == 0, detail)
 
 
 def _reasons_add_up(staged: _Staged) -> GateCheck:
     bad = staged.not_adding_up
-    detail = f"the reasons of {bad:,} scores do not add up to their log-odds" if bad else "those of every score do"
+    detail = (
+        f"the reasons of {counted(bad, 'score')} do not add up to their log-odds" if bad else "those of every score do"
+    )
     return GateCheck("reasons add up to the published log-odds", bad == 0, detail)
 
 

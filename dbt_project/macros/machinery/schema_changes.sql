@@ -24,7 +24,7 @@
         {%- do alterations.append('add column ' ~ adapter.quote(column.name) ~ ' ' ~ column.expanded_data_type) -%}
     {%- endfor -%}
     {%- if alterations -%}
-        {%- do run_query('alter table ' ~ target_relation ~ ' ' ~ alterations | join(', ')) -%}
+        {%- do run_query(patiently('alter table ' ~ target_relation ~ ' ' ~ alterations | join(', '), target_relation)) -%}
     {%- endif -%}
 {% endmacro %}
 

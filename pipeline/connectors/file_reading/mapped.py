@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from foundation.counting import agreeing, counted
 from pipeline.connectors.contract import Chunk, Entity
 from pipeline.connectors.errors import MappingError, UnexpectedResponse
 from pipeline.connectors.file_reading.declaring import lines_to_add, refuse_undeclared
@@ -99,7 +100,8 @@ def _too_many(files: FileReader, parts: Sequence[FileChunk], rejected: int, rece
     return UnexpectedResponse(
         files.company,
         files.source,
-        f"{rejected:,} of the first {received:,} records break the contract, such as: {reasons.most_common(1)[0][0]}.",
+        f"{rejected:,} of the first {counted(received, 'record')} {agreeing(rejected, 'break')} the contract, "
+        f"such as: {reasons.most_common(1)[0][0]}.",
         "Mend the mapping or the file.",
     )
 
@@ -113,7 +115,7 @@ def _understood(files: FileReader, reading: Reading, parts: Sequence[FileChunk])
     written += [f"dates as {reading.notation.date_format or 'ISO 8601'}"]
     written += ["decimal comma"] if reading.notation.decimal == "," else []
     which = paths[0].name if len(paths) == 1 else f"{len(paths)} files from {paths[0].name} to {paths[-1].name}"
-    return f"{which} looks like: {', '.join(written)}; {received:,} records."
+    return f"{which} looks like: {', '.join(written)}; {counted(received, 'record')}."
 
 
 def _letters(files: FileReader) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from foundation.counting import agreeing, counted
 from pipeline.connectors.contract import Chunk, Entity
 
 _EXAMPLES = 3
@@ -110,12 +111,12 @@ class _Shared:
             self._files.update(dict.fromkeys(files))
 
     def remarks(self) -> tuple[str, ...]:
-        files = list(self._files)[:_EXAMPLES]
+        files = ", ".join(list(self._files)[:_EXAMPLES])
         return tuple(
-            f"{len(ids):,} {self._entity.name} stand in two files {consequence} ({', '.join(files)}; such as "
-            f"{', '.join(map(str, list(ids)[:_EXAMPLES]))})."
+            f"{counted(len(ids), self._entity.name.removesuffix('s'))} {agreeing(len(ids), 'stand')} in two files "
+            f"{consequence} ({files}; such as {', '.join(map(str, list(ids)[:_EXAMPLES]))})."
             for ids, consequence in (
-                (self._same, "and count once"),
+                (self._same, f"and {agreeing(len(self._same), 'count')} once"),
                 (self._other, "with different content: the later file's counts"),
             )
             if ids

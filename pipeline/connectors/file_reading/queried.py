@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from foundation.counting import counted
 from pipeline.connectors.contract import Chunk, Entity, FieldKind
 from pipeline.connectors.errors import MappingError
 from pipeline.connectors.file_reading.declaring import (
@@ -109,7 +110,7 @@ class QueriedFiles:
         except UnreadableFile as error:
             remedy = lines_to_add(place, [error.setting]) if error.setting else f"Mend the files or {place}."
             raise MappingError(self._company, reader.source, f"{error.problem}.", remedy) from None
-        self._understood[name] = f"{name}: {table.num_rows:,} lines."
+        self._understood[name] = f"{name}: {counted(table.num_rows, 'line')}."
         self._remarks[name] = [f"{name}: {remark}" for remark in told]
         return table
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import orjson
 import pyarrow as pa
 
+from foundation.counting import agreeing, counted
 from pipeline.connectors.columns import convert, plain_column
 from pipeline.connectors.contract import Field, FieldKind
 from pipeline.connectors.errors import Unreadable
@@ -157,9 +158,9 @@ def _refuse_overlap(name: str, numbered: pa.Table, line: str, names: list[str]) 
     ).to_pylist()[0]
     if shared["lines"]:
         raise UnreadableFile(
-            f"{shared['lines']:,} of its lines stand in another file of {name} too, such as "
-            f"{names[shared['first']]} and {names[shared['last']]}; say which column names the record that a line "
-            "belongs to (it counts once then), or that such lines all count",
+            f"{shared['lines']:,} of its lines {agreeing(shared['lines'], 'stand')} in another file of {name} too, "
+            f"such as {names[shared['first']]} and {names[shared['last']]}; say which column names the record "
+            "that a line belongs to (it counts once then), or that such lines all count",
             "record_id: COLUMN  # or overlaps: all",
         )
 
@@ -179,7 +180,8 @@ def _each_record_once(numbered: pa.Table, line: str, record_id: str, names: list
     if len(other):
         some = ", ".join(str(value) for value in other.slice(0, _NAMED).to_pylist())
         raise UnreadableFile(
-            f"{len(other):,} records stand in two files with different lines, {record_id} {some} among them; take the "
+            f"{counted(len(other), 'record')} {agreeing(len(other), 'stand')} in two files with different "
+            f"lines, {record_id} {some} among them; take the "
             "older file away, or say that all lines count",
             "overlaps: all",
         )
@@ -190,7 +192,9 @@ def _each_record_once(numbered: pa.Table, line: str, record_id: str, names: list
         "UTC",
     )
     where = ", ".join(names[:_NAMED])
-    return first, [f"{shared.num_rows:,} records stand in two files with the same lines and count once ({where})."]
+    number = shared.num_rows
+    stand, count = agreeing(number, "stand"), agreeing(number, "count")
+    return first, [f"{counted(number, 'record')} {stand} in two files with the same lines and {count} once ({where})."]
 
 
 def _quoted(name: str) -> str:

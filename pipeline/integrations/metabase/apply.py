@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
+from foundation.counting import counted
 from pipeline.integrations.metabase import state
 from pipeline.integrations.metabase.changes import ApplyResult, CardsFailed, Change, Changes, Work
 from pipeline.integrations.metabase.client import NEWEST_TRIED_VERSION, MetabaseClient, access_of, major_version
@@ -214,7 +215,7 @@ class Applier:
             with self._changes.isolate_failure(scope):
                 if error is not None:
                     raise error
-                parts = (f"{drifts[scope]} tables and columns",)
+                parts = (counted(drifts[scope], "description"),)
                 name = scope.database_name(self._definitions)
                 self._changes.record(Change("described", "database", name, parts), scope)
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from foundation.counting import agreeing, counted
 from pipeline.integrations.metabase.client import MetabaseClient
 from pipeline.integrations.metabase.definitions import Definitions
 from pipeline.integrations.metabase.errors import MetabaseError, MetabaseRefused
@@ -61,12 +62,13 @@ class CardsFailed(MetabaseError):
         if result.failed_companies:
             failures = "; ".join(f"{name}: {error}" for name, error in result.failed_companies.items())
             sentences.append(
-                f"The dashboards of {len(result.failed_companies)} companies were not applied: {failures}."
+                f"The dashboards of {counted(len(result.failed_companies), 'company')} were not applied: {failures}."
             )
         if result.failed_cards:
             failures = "; ".join(f"{name!r}: {error}" for name, error in result.failed_cards.items())
             sentences.append(
-                f"The dashboards were applied, but {len(result.failed_cards)} of {result.cards} cards fail in "
+                f"The dashboards were applied, but {len(result.failed_cards)} of "
+                f"{counted(result.cards, 'card')} {agreeing(len(result.failed_cards), 'fail')} in "
                 f"Metabase: {failures}. Are the analytics marts built (churn run)?"
             )
         super().__init__(" ".join(sentences))

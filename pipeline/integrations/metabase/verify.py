@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 from pydantic import SecretStr
 
+from foundation.counting import counted
 from pipeline.integrations.metabase import state
 from pipeline.integrations.metabase.client import MetabaseAccess, MetabaseClient, access_of
 from pipeline.integrations.metabase.definition_files import load_definitions
@@ -125,7 +126,9 @@ def verify_dashboards(
                     there = stand.get(scope.dashboard_reference(dashboard))
                     mine.extend(mail_faults(mails, dashboard, there, addresses, known, groups))
             faults.extend(f"{reader}: {fault}" for fault in mine)
-            lines.append(f"{reader}: {len(cards[scope.key])} cards run and compared, {len(mine)} faults")
+            lines.append(
+                f"{reader}: {counted(len(cards[scope.key]), 'card')} run and compared, {counted(len(mine), 'fault')}"
+            )
     if not mails.has_mail:
         lines.append("Subscriptions and alerts: not looked at, Metabase has no mail server")
     if faults:
@@ -245,7 +248,7 @@ def difference(
     rows = connection.execute(filled_sql(card)).fetchall()
     connection.rollback()
     if len(answer_rows) != min(len(rows), MOST_ROWS):
-        return f"shows {len(answer_rows)} rows, SQL says {len(rows)}"
+        return f"shows {counted(len(answer_rows), 'row')}, SQL says {len(rows)}"
     if len(rows) <= MOST_ROWS and Counter(map(comparable_row, answer_rows)) != Counter(map(comparable_row, rows)):
         return "shows other values than SQL says"
     return None

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.rows import dict_row
 
+from foundation.counting import counted
 from pipeline.integrations.notifications.alerts import Alert, CustomerAtRisk
 from pipeline.prediction.tasks import task_named
 from warehouse.clock import Clock
@@ -120,13 +121,15 @@ def _high_risk(conn: Connection, company: Company) -> Iterator[Alert]:
 
 
 def _held_publication(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
-    """The newest date that is held and that nobody accepted."""
+    """Of each task the newest date that is held and that nobody accepted."""
     since = clock.for_company(company) - LOOKED_BACK
-    for held in list_holds(conn, company.company_id, CHURN.task, only_open=True)[:1]:
-        if held.held_at < since or held.accepted_by:
-            continue
-        sentence = f"{held.sentence(company.slug, CHURN.task)} {held.flips:,} customers would change their risk level."
-        yield _alert("held_publication", f"{held.as_of_date}", sentence, company)
+    for task in company.tasks:
+        for held in list_holds(conn, company.company_id, task, only_open=True)[:1]:
+            if held.held_at < since or held.accepted_by:
+                continue
+            flips = f"The risk level of {counted(held.flips, 'customer')} would change."
+            key = f"{held.as_of_date}" if task == CHURN.task else f"{task}:{held.as_of_date}"
+            yield _alert("held_publication", key, f"{held.sentence(company.slug, task)} {flips}", company)
 
 
 def _late_source(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:

@@ -22,6 +22,8 @@ from warehouse.companies.registry import add_company
 BEGIN = datetime(2022, 9, 1, tzinfo=END.tzinfo)
 ENTITIES = ("customers", "payments")
 DAY = timedelta(days=1)
+NEVER = datetime(2099, 12, 31, tzinfo=END.tzinfo)
+"""What some CRMs write for a bill without a due date."""
 
 COMPANIES: tuple[dict[str, Any], ...] = (
     {
@@ -121,6 +123,9 @@ class _Customer:
         elif chance < 0.3:
             ends_at = moment + timedelta(days=rng.randint(20, 200)) if rng.random() < 0.7 else None
             self._is(moment, created_at, plan, paused_at=moment - DAY, resumes_at=ends_at)
+            if rng.random() < 0.5:
+                ends_at = moment + timedelta(days=rng.randint(20, 200))
+                self._is(moment + 10 * DAY, created_at, plan, paused_at=moment - DAY, resumes_at=ends_at)
         elif chance < 0.4:
             self._is(moment, created_at, rng.choice(list(PLANS)))
         elif chance < 0.55:
@@ -143,6 +148,11 @@ class _Customer:
     def _pay(self, number: int, at: datetime, has_due_dates: bool) -> None:
         rng = self.history.random
         due_at = at + timedelta(days=rng.randint(-10, 20)) if has_due_dates else None
+        if rng.random() < 0.02:
+            due_at = NEVER
+        if rng.random() < 0.02:
+            # The CRM hears of the payment first.
+            self._is(at + timedelta(seconds=30), self.versions[0]["created_at"], rng.choice(list(PLANS)))
         bill: Row = self._charge(at - DAY, due_at)
         paid = bill | {"paid_at": at, "status": "succeeded", "updated_at": at}
         versions = [bill, paid]
@@ -151,7 +161,8 @@ class _Customer:
         self._write("payments", f"{self.customer_id}-{number}", versions)
 
     def _bill(self, number: str, at: datetime) -> None:
-        due_at = at + timedelta(days=self.history.random.randint(5, 60))
+        rng = self.history.random
+        due_at = NEVER if rng.random() < 0.1 else at + timedelta(days=rng.randint(5, 60))
         self._write("payments", f"{self.customer_id}-{number}", [self._charge(at, due_at)])
 
     def _charge(self, at: datetime, due_at: datetime | None) -> Row:
@@ -166,7 +177,8 @@ class _Customer:
         }
 
     def _write(self, entity: str, record_id: str, versions: list[Row]) -> None:
-        versions = [version for version in versions if version["updated_at"] < END]
+        in_order = sorted(versions, key=lambda version: version["updated_at"])
+        versions = [version for version in in_order if version["updated_at"] < END]
         first = [version for version in versions if version["updated_at"] < FIRST_LOAD][-1:]
         later = [version for version in versions if version["updated_at"] >= FIRST_LOAD]
         for version in [*first, *later]:

@@ -42,16 +42,6 @@ def test_plans_pauses_and_bills_that_come_later_move_the_labels_that_rest_on_the
         history.write(connection, known_before=first_run)
     dbt.run("build", "--select", *FEATURES_AND_TASKS, "--exclude-resource-type", "test", "unit_test")
     with warehouse.connect() as connection:
-        # One who had left is said to have paused, and had paid nothing since: only the customer's version is new.
-        company_id, customer_id, churned_at = connection.execute(
-            "select company_id, customer_id, churned_at from features.churn_labels where is_churned"
-            " and company_id = %s and as_of_date < '2025-02-01' order by as_of_date desc, customer_id limit 1",
-            [companies[1].company_id],
-        ).fetchone() or (0, "", END)
-        late = {"updated_at": END - timedelta(hours=1), "known_at": END - timedelta(hours=1), "is_backfill": False}
-        versions = [row for row in history.rows["customers"] if row["company_id"] == company_id]
-        newest = [row for row in versions if row["customer_id"] == customer_id][-1]
-        history.rows["customers"].append(newest | late | {"paused_at": churned_at - timedelta(days=5)})
         for company in companies:
             record_load(connection, company.company_id, END, is_backfill=False)
         history.write(connection, known_before=END)
@@ -66,3 +56,36 @@ def test_plans_pauses_and_bills_that_come_later_move_the_labels_that_rest_on_the
     dbt.run("run", "--select", "int_churn_labels__periods", *BUILT, "--full-refresh")
     with warehouse.connect() as connection:
         assert differing_rows(connection, "step_by_step", BUILT) == {}
+
+
+def test_a_version_of_a_customer_moves_the_labels_though_nothing_was_paid(warehouse: Warehouse, tmp_path: Path) -> None:
+    """One who had left is said to have paused: no bill is new, so that only the customer's version can tell."""
+    warehouse.write_dbt_profile(tmp_path)
+    dbt = DbtRuns(PROJECT, tmp_path)
+    with warehouse.connect() as connection:
+        companies = register(connection, now=END - timedelta(days=1))
+        company_id = companies[1].company_id
+        history = generate(companies, customers=20, seed=3)
+        history.write(connection, known_before=END - timedelta(days=1))
+    dbt.run("build", "--select", *FEATURES_AND_TASKS, "--exclude-resource-type", "test", "unit_test")
+    with warehouse.connect() as connection:
+        as_of_date, customer_id, churned_at = connection.execute(
+            "select as_of_date, customer_id, churned_at from features.churn_labels where is_churned"
+            " and company_id = %s and as_of_date < '2025-02-01' and customer_id not in (select"
+            " customer_id from raw.customers where company_id = %s and (cancelled_at is not null or paused_at "
+            "is not null or is_deleted))"
+            " order by as_of_date desc, customer_id limit 1",
+            [company_id, company_id],
+        ).fetchone() or (None, "", END)
+        versions = [row for row in history.rows["customers"] if row["company_id"] == company_id]
+        newest = [row for row in versions if row["customer_id"] == customer_id][-1]
+        now = {"updated_at": END - timedelta(hours=1), "known_at": END - timedelta(hours=1), "is_backfill": False}
+        record_load(connection, company_id, END, is_backfill=False)
+        history.rows = {"customers": [newest | now | {"paused_at": churned_at - timedelta(days=5)}]}
+        history.add(connection)
+
+    dbt.run("run", "--select", *FEATURES_AND_TASKS, *VIEWS_STAND)
+
+    label = "select is_churned from features.churn_labels where (company_id, customer_id, as_of_date) = (%s, %s, %s)"
+    with warehouse.connect() as connection:
+        assert connection.execute(label, [company_id, customer_id, as_of_date]).fetchall() == [(False,)]

@@ -13,6 +13,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy import create_engine, make_url
 
+from orchestration.dbt_build import describe_failures
+from pipeline.features.culprits import FailedNode
 from tests.conftest import TestServer
 from tests.integration.dbt_project.dbt_runs import DbtRuns, copy_project
 from warehouse import migrate as migrating
@@ -122,6 +124,36 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sessions._AS_SHOWN, "lock_timeout", "1s")
     for module in (sessions, migrating):
         monkeypatch.setattr(module, "LOCK_TIMEOUT", timedelta(seconds=1))
+
+
+@pytest.mark.xdist_group("dbt_staging")
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("lock", "change"), [("share", "select 1 as figure"), ("access share", "select 1 as figure, 2 as other")]
+)
+def test_dbt_names_who_keeps_a_table_from_new_rows_or_a_new_column(
+    warehouse: Warehouse, dbt: DbtRuns, lock: str, change: str
+) -> None:
+    """It said "canceling statement due to lock timeout", and no more."""
+    model, once = (
+        dbt.project / "models" / "staging" / "session_settings.sql",
+        {"lock_wait_seconds": 1, "lock_attempts": 1},
+    )
+    settings = "{{ config(materialized='incremental', incremental_strategy='append') }} "
+    model.write_text(f"{settings}select 1 as figure")
+    dbt.run("run", "--select", "session_settings", variables=once)
+    model.write_text(settings + change)
+    dbt.parse()
+    with psycopg.connect(warehouse.url("postgresql")) as reader:
+        reader.execute(f"lock table staging.session_settings in {lock} mode")
+        with pytest.raises(AssertionError) as failed:
+            dbt.run("run", "--select", "session_settings", variables=once)
+        message = str(failed.value).removeprefix("session_settings: ")
+        node = FailedNode("model.churn_warehouse.session_settings", message)
+        said = describe_failures([node], warehouse)
+        assert "building session_settings: " in said
+        assert f"process {reader.info.backend_pid} (role {OWNER}" in said
+        assert "pg_terminate_backend" in said + str(failed.value)
 
 
 @pytest.mark.usefixtures("impatient")

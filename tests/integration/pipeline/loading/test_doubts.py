@@ -137,7 +137,7 @@ def test_a_line_that_would_hide_deletions_is_told_of_before_the_first_load(tmp_p
         file.write("1 customer\n")
     files = {"customers": {"path": "customers.csv", "complete": is_complete}, "payments": {"path": "payments.csv"}}
     told = [line for line in check(tmp_path, connector_settings={"files": files}).understood if "Deletions" in line]
-    remark = "customers: Deletions are not looked for: 1 record(s) have no id that can be read, and might be any."
+    remark = "customers: Deletions are not looked for: 1 record has no id that can be read, and might be any."
     assert told == ([remark] if is_complete else [])
 
 
@@ -159,7 +159,7 @@ def test_blanks_around_ids_and_attributes_that_are_no_number_are_told(tmp_path: 
     (imports(tmp_path) / "customers.csv").write_text(lines)
     told = "\n".join(check(tmp_path).understood)
     assert 'customers: 2 of customer_id begin or end with a blank, such as " c2"' in told
-    assert 'customers: 1 have no number in team_size, such as "a dozen"' in told
+    assert 'customers: 1 has no number in team_size, such as "a dozen"' in told
 
 
 def test_a_file_is_told_in_under_ten_lines_with_its_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

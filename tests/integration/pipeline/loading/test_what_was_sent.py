@@ -100,7 +100,7 @@ def test_the_load_tells_which_records_stand_in_two_files_and_the_later_file_coun
     assert shop.newest()["2"][0] == "2025-05-01"
     assert loaded.remarks is not None
     assert "2 customers stand in two files and count once (customers-1.csv, customers-2.csv" in loaded.remarks
-    assert "1 customers stand in two files with different content: the later file's counts" in loaded.remarks
+    assert "1 customer stands in two files with different content: the later file's counts" in loaded.remarks
 
 
 def test_a_run_ends_with_what_is_doubtful_about_its_loads(drop: Callable[..., Drop]) -> None:
@@ -128,7 +128,7 @@ def test_deletions_that_a_line_without_an_id_hides_are_told_of(drop: Callable[..
     shop.put(customers(numbers=range(2, 6)) + footer + "\n")
     told = shop.sync(1)
     assert (told.status, told.vanished) == ("succeeded", 0)
-    assert told.remarks == "Deletions are not looked for: 1 record(s) have no id that can be read, and might be any."
+    assert told.remarks == "Deletions are not looked for: 1 record has no id that can be read, and might be any."
     shop.put(customers(numbers=range(2, 6)))
     assert (shop.sync(2).vanished, shop.newest()["1"][2]) == (1, True)
 

@@ -175,4 +175,4 @@ def test_a_forgotten_canary_is_one_no_more(warehouse: Warehouse, companies: list
     with warehouse.connect() as conn:
         assert ID not in [canary.customer_id for canary in read_canaries(conn)]
         customer(conn, acme, ID, None)
-    assert "forgotten customers: 1 rows in raw.customers" in alarms(warehouse, home)
+    assert "forgotten customers: 1 row in raw.customers" in alarms(warehouse, home)

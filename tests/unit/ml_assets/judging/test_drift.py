@@ -58,7 +58,7 @@ def test_features_that_moved_are_flagged_with_the_score_and_all_together(world: 
     )
     drifts = _measure(world, now)
     assert _drifted(drifts) == {"failed_payments_90d", "days_since_last_payment", PROBABILITY, TOGETHER}
-    assert "2 feature(s) drifted" in drifts[TOGETHER].note
+    assert "2 features drifted" in drifts[TOGETHER].note
     shift = drifts["days_since_last_payment"]
     assert shift.psi is not None
     assert shift.usual is not None
@@ -114,7 +114,7 @@ def test_a_short_past_is_judged_by_the_ceiling_and_says_so(world: World) -> None
     moved = measure_drift(reference, model, now.assign(noise_1=now["noise_1"] + 1.5))
     assert _names(calm) == set()
     assert _names(moved) == {"noise_1"}
-    assert "3 past date(s) are too few" in calm[2].note
+    assert "3 past dates are too few" in calm[2].note
 
 
 def test_no_past_makes_everything_usual(world: World) -> None:

@@ -84,7 +84,7 @@ def test_too_few_outcomes_and_too_few_dates_are_an_answer_with_a_reason() -> Non
     assert "fewer than 10 rows with, or without" in few.reason
     short = split_by_time(_months(1), horizon_days=30, settings=SETTINGS)
     assert isinstance(short, NoSplit)
-    assert "leave no earlier dates" in short.reason
+    assert "leaves no earlier dates" in short.reason
     assert isinstance(split_by_time([], horizon_days=30, settings=SETTINGS), NoSplit)
 
 

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.prediction.tasks import ChurnSettings
+from warehouse.companies.task_settings import LONGEST_DAYS
 
 
 def silence(**settings: Any) -> ChurnSettings:
@@ -37,6 +38,32 @@ def test_how_often_a_plan_is_paid_is_said_in_words_or_days(said: Any, read: str)
 def test_another_period_is_refused_with_what_is_allowed(said: Any) -> None:
     with pytest.raises(ValidationError, match="1 month, 3 months, 1 year or 2 weeks"):
         silence(expected_every={"Gold": said})
+
+
+@pytest.mark.parametrize(
+    ("plans", "wrong"),
+    [
+        ({"Gold": "9999 years"}, "at most 730 days or 2 years"),
+        ({"Gold": "25 months"}, "at most 730 days or 2 years"),
+        ({"Gold": 731}, "at most 730 days or 2 years"),
+        ({" ": "1 year"}, "each plan in 1 to 200 characters"),
+        ({"x" * 201: "1 year"}, "each plan in 1 to 200 characters"),
+        ({str(number): "1 year" for number in range(201)}, "at most 200 plans"),
+    ],
+)
+def test_plans_that_no_step_could_reckon_with_are_refused_when_they_are_said(plans: dict[str, Any], wrong: str) -> None:
+    """Every 9999 years was accepted, and its customers stayed until the year 12025."""
+    said = {"kind": "inactivity", "inactivity_days": 90, "expected_every": plans}
+    with pytest.raises(ValidationError, match=wrong):
+        ChurnSettings.model_validate(said, context=LONGEST_DAYS)
+    assert ChurnSettings.model_validate(said).expected_every is not None
+
+
+def test_a_plan_of_two_years_and_one_with_an_odd_name_are_within_the_limits() -> None:
+    plans = {"Two": "2 years", 'O\'Neil "%s" {{ x }}: €\\': 730}
+    said = {"kind": "inactivity", "inactivity_days": 90, "expected_every": plans}
+    settings = ChurnSettings.model_validate(said, context=LONGEST_DAYS)
+    assert settings.expected_every == {"Two": "24 months", 'O\'Neil "%s" {{ x }}: €\\': "730 days"}
 
 
 @pytest.mark.parametrize("setting", [{"expected_every": {"Gold": "1 year"}}, {"counts_pauses": True}])

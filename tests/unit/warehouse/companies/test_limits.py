@@ -21,7 +21,7 @@ SHOP = {"kind": "inactivity", "inactivity_days": 60}
     [
         ({"name": "x" * 201}, "name: must be at most 200 characters"),
         ({"connector_settings": {"base_url": LONG}}, "connector_settings: must be at most 65,536 characters"),
-        ({"custom_attributes": [{"name": "a" * 64, "kind": "flag"}]}, "custom_attributes.name: must be at most 63"),
+        ({"custom_attributes": [{"name": "a" * 64, "kind": "flag"}]}, "custom_attributes.name: must be at most 53"),
         ({"custom_attributes": [{"name": "a", "kind": "flag", "label": "x" * 201}]}, "custom_attributes.label"),
         ({"custom_attributes": [{"name": "a", "kind": "number", "unit": "x" * 51}]}, "custom_attributes.unit"),
         ({"custom_attributes": [{"name": f"a{n}", "kind": "flag"} for n in range(51)]}, "must be at most 50"),

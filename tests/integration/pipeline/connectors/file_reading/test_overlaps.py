@@ -35,7 +35,7 @@ def test_a_record_of_two_files_counts_once_and_is_told_of(export: Export) -> Non
     (chunk,) = source.read(PAYMENTS, None, 100)
     assert sorted(chunk.accepted["amount"].to_pylist()) == [Decimal(10), Decimal(20), Decimal(30)]
     assert (chunk.received, chunk.rejected) == (4, ())
-    assert "1 payments stand in two files and count once (2024.csv, 2025.csv; such as 2)." in chunk.remarks
+    assert "1 payment stands in two files and counts once (2024.csv, 2025.csv; such as 2)." in chunk.remarks
     totals = source.totals(PAYMENTS)
     assert totals is not None
     assert totals.live == 3
@@ -55,11 +55,11 @@ def test_lines_of_a_query_that_stand_in_two_files_are_refused_until_someone_says
     export.write("2024.csv", OLD)
     export.write("2025.csv", NEW.format(amount=20))
     error = export.failure(**queried())
-    assert "1 of its lines stand in another file of bills too" in error
+    assert "1 of its lines stands in another file of bills too" in error
     assert "Add to connector_settings.tables.bills:\n  record_id: COLUMN  # or overlaps: all" in error
     once = export.chunk(**queried(record_id="no"))
     assert sorted(once.accepted["amount"].to_pylist()) == [Decimal(10), Decimal(20), Decimal(30)]
-    assert any("1 records stand in two files with the same lines and count once" in remark for remark in once.remarks)
+    assert any("1 record stands in two files with the same lines and counts once" in remark for remark in once.remarks)
     twice = export.column("amount", **queried(overlaps="all"))
     assert sorted(twice) == [Decimal(10), Decimal(30), Decimal(40)]
 
@@ -74,7 +74,7 @@ def test_a_record_whose_lines_differ_between_files_is_refused(export: Export) ->
     export.write("2024.csv", OLD)
     export.write("2025.csv", NEW.format(amount=25))
     error = export.failure(**queried(record_id="no"))
-    assert "1 records stand in two files with different lines, no 2 among them" in error
+    assert "1 record stands in two files with different lines, no 2 among them" in error
     assert "there is no such column" in export.failure(**queried(record_id="nope"))
 
 

@@ -150,7 +150,7 @@ def test_the_connection_for_all_companies_is_told_of_no_key_and_loses_one_given_
     key["semantic_type"] = "type/PK"
     (change,) = apply(url, manifest, logins).changes
 
-    assert (change.name, change.parts) == (INTERNAL, ("2 tables and columns",))
+    assert (change.name, change.parts) == (INTERNAL, ("2 descriptions",))
     assert [column["semantic_type"] for column in keys_of(metabase, INTERNAL)] == [None, None]
     assert apply(url, manifest, logins).changes == []
 
@@ -163,7 +163,7 @@ def test_a_key_that_somebody_pointed_elsewhere_is_put_right(metabase: StandIn, u
 
     (change,) = apply(url, manifest, logins).changes
 
-    assert (change.name, change.parts) == (COMPANYS, ("1 tables and columns",))
+    assert (change.name, change.parts) == (COMPANYS, ("1 description",))
     assert reference["fk_target_field_id"] == key["id"]
 
 
@@ -213,7 +213,7 @@ def test_a_second_apply_describes_nothing_and_what_was_changed_by_hand_comes_bac
     table_of(metabase, "Churn Warehouse (Zawadi Stationers)", OVERVIEW)["description"] = "Changed by hand"
     (planned,) = apply(url, manifest, logins, plan=True).changes
     assert str(planned) == str(*apply(url, manifest, logins).changes)
-    assert (planned.action, planned.parts) == ("described", ("1 tables and columns",))
+    assert (planned.action, planned.parts) == ("described", ("1 description",))
     assert metabase.content() == before
 
 

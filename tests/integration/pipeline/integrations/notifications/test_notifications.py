@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from pipeline.companies import parse_definition
+from pipeline.integrations.notifications.facts import alerts_of
 from pipeline.integrations.notifications.sending import pending, send_digests
 from pipeline.prediction.tasks import task_named
 from tests.integration.pipeline.integrations.notifications.arrivals import (
@@ -21,6 +22,7 @@ from tests.integration.pipeline.integrations.notifications.arrivals import (
     parts,
     publish,
 )
+from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import change_company
 from warehouse.connection import Warehouse
@@ -186,6 +188,18 @@ def test_held_scores_a_shrinking_source_and_a_changed_model_are_told(
     assert "The source has 300 customers, and had 1,000 in the week before." in html
     assert "Degraded: scores now rest on a rule, and rested on a model of its own." in html
     assert pending(told, settings) == []
+
+
+def test_a_held_date_of_any_task_is_told_of(told: Warehouse, settings: Settings) -> None:
+    """Only those of churn were, so that a company with support alone never heard of its own."""
+    desk = company(told, "desk", churn_kind=None, tasks={"support": {}})
+    with told.connect() as conn:
+        contract = task_named("support").relations.contract
+        hold(conn, contract, desk.company_id, date(2026, 10, 5), MONDAY, {"no sudden loss": "4 after 20"})
+        alerts = list(alerts_of(conn, desk, Clock.from_settings(settings)))
+    assert [alert.kind for alert in alerts] == ["held_publication"]
+    assert "churn holds accept --company desk --task support --date 2026-10-05" in alerts[0].sentence
+    assert "The risk level of 0 customers would change." in alerts[0].sentence
 
 
 def test_a_late_source_is_told_once_for_the_whole_outage(
