@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from pipeline.connectors.contract import Source
+    from pipeline.connectors.time_limit import TimeLimit
     from pipeline.connectors.validation import Reading
     from warehouse.settings import Settings
 
@@ -34,13 +35,14 @@ class Access:
 
     company: the slug, for messages. secret: resolves a reference; raises
     AccessDenied where it leads nowhere, or to what is not the company's. settings: the operator's: the home
-    folder, and how far sources may reach.
+    folder, and how far sources may reach. limit: how long the source may take.
     """
 
     company: str
     reading: Reading
     secret: Callable[[str], str]
     settings: Settings
+    limit: TimeLimit
 
 
 @dataclass(frozen=True)

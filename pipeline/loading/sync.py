@@ -179,7 +179,7 @@ class _EntitySync:
             dagster_run_id=self._dagster_run_id,
         )
         self._result = replace(self._result, load_id=load.load_id, is_backfill=load.is_backfill, updated_since=since)
-        with self._failure_on_record(load):
+        with self._failure_on_record(load), self._source.limit.one_load():
             personal_data = PersonalData(self._company, self._company.company_id, self._settings)
             source = self._source.get()
             listing = Listing(self._connection, *self._place)
@@ -216,6 +216,7 @@ class _EntitySync:
         newest: datetime | None = None
         unnamed = 0
         for given in source.read(self._entity, since, chunk_rows):
+            self._source.limit.check()
             self._refuse_disorder(newest, given)
             self._ahead += given.ahead
             self._land_chunk(personal_data, load, given, cursor=given.cursor)
@@ -298,6 +299,7 @@ class _EntitySync:
         else:
             chunks = source.read(self._entity, None, chunk_rows)
         for given in chunks:
+            self._source.limit.check()
             self._land_chunk(personal_data, load, given)
             if not isinstance(source, IndexedSource):
                 unnamed += given.unnamed
