@@ -3,7 +3,7 @@
 import dagster as dg
 
 from orchestration import keys
-from orchestration.company_work import for_each_company
+from orchestration.company_work import every_company, for_each_company
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
 from pipeline.features.proof import describe_failure, prove_tasks
@@ -17,6 +17,7 @@ from pipeline.features.proof import describe_failure, prove_tasks
     owners=[keys.Owner.analytics_engineering],
     description="A past date of each company's tasks, rebuilt from what is loaded today: in how many rows what moved.",
     kinds={"postgres", "dbt"},
+    check_specs=[every_company(keys.FEATURE_PROOFS)],
     partitions_def=companies,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
@@ -44,4 +45,4 @@ def feature_proofs(context: dg.AssetExecutionContext, warehouse: WarehouseResour
                 f"{proof.task} moved": len(proof.failed),
             }
             context.add_asset_metadata(metadata, keys.FEATURE_PROOFS, slug)
-    return dg.MaterializeResult(asset_key=keys.FEATURE_PROOFS)
+    return dg.MaterializeResult(asset_key=keys.FEATURE_PROOFS, check_results=[outcomes.check(keys.FEATURE_PROOFS)])
