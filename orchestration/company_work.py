@@ -98,8 +98,14 @@ def for_each_company(
     for quarantine in left_out:
         context.log.warning(f"{stage} · {quarantine}")
     run = _StageRun(context, warehouse, stage, work, counts, failure)
-    for company, end in run.ends(chosen, threads):
-        run.note(company, end)
+    try:
+        for company, end in run.ends(chosen, threads):
+            run.note(company, end)
+    except Exception:
+        raise
+    except BaseException:
+        run.note_interrupted()
+        raise
     totals = Counter[str]()
     for result in run.outcomes.results.values():
         totals.update(counts(result))
@@ -140,6 +146,7 @@ class _StageRun(Generic[Result]):
     failure: Callable[[Result], str | None]
     outcomes: CompanyOutcomes[Result] = field(default_factory=CompanyOutcomes)
     _started_at: dict[int, datetime] = field(default_factory=dict)
+    _under_way: dict[int, Company] = field(default_factory=dict)
 
     def ends(
         self, companies: Sequence[Company], threads: SideBySide | None
@@ -160,18 +167,13 @@ class _StageRun(Generic[Result]):
         self._started_at[company.company_id] = datetime.now(UTC)
         self.context.log.info(f"{self.stage} · {company.slug}: begins")
         refuse_unreadable(company)
-        try:
-            return resumed(self.warehouse, lambda: self.work(company), self.context.log.warning)
-        except Exception:
-            raise
-        except BaseException:
-            with suppress(Exception):
-                self._record(company, error=INTERRUPTED)
-            raise
+        self._under_way[company.company_id] = company
+        return resumed(self.warehouse, lambda: self.work(company), self.context.log.warning)
 
     def note(self, company: Company, end: Result | Exception) -> None:
         """Keep what became of a company, in this run's outcomes, its log and ops.run_log."""
         slug = company.slug
+        self._under_way.pop(company.company_id, None)
         if isinstance(end, Exception):
             self.outcomes.failures[slug] = _error_message(end, company)
             self.context.log.error(f"{self.stage} failed for {slug}: {end}", exc_info=end)
@@ -185,6 +187,12 @@ class _StageRun(Generic[Result]):
             lambda: self._record(company, counts=counts, error=self.outcomes.failures.get(slug)),
             self.context.log.warning,
         )
+
+    def note_interrupted(self) -> None:
+        """Keep of whom the work was under way when somebody asked the process to stop."""
+        for company in list(self._under_way.values()):
+            with suppress(Exception):
+                self._record(company, error=INTERRUPTED)
 
     def _note_result(self, company: Company, result: Result) -> None:
         error = self.failure(result)

@@ -16,6 +16,8 @@ import dagster as dg
 from warehouse.companies.definition import Company
 
 _POLL_SECONDS = 1.0
+_MAKING = threading.Lock()
+"""Dagster makes a pool by an insert that fails where another thread has just made it."""
 LONGEST_WAIT_SECONDS = 600
 """Whoever waited so long reads all the same: a pool shall slow a sync down, never stop it."""
 
@@ -59,8 +61,9 @@ def slot(instance: dg.DagsterInstance, run_id: str, company: Company) -> Iterato
     if not storage.supports_global_concurrency_limits or instance.global_op_concurrency_default_limit is None:
         yield
         return
-    if pool not in storage.get_concurrency_keys():
-        storage.initialize_concurrency_limit_to_default(pool)
+    with _MAKING:
+        if pool not in storage.get_concurrency_keys():
+            storage.initialize_concurrency_limit_to_default(pool)
     deadline = time.monotonic() + LONGEST_WAIT_SECONDS
     while not storage.claim_concurrency_slot(pool, run_id, step).is_claimed and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)

@@ -1,5 +1,6 @@
 """Run one of our jobs to its end in this process, and show its steps as they happen."""
 
+import signal
 import sys
 import threading
 import uuid
@@ -12,7 +13,7 @@ import dagster as dg
 from rich.console import Console
 
 from foundation.errors import ChurnError
-from orchestration import dagster_home, partitions
+from orchestration import dagster_home, partitions, stopping
 from orchestration.company_work import EVERY_COMPANY
 from orchestration.console import TextConsole
 from pipeline.features.dbt import prepare_manifest, profiles_directory
@@ -83,7 +84,7 @@ def _run(
     run_id = str(uuid.uuid4())
     with dagster_home.instance(settings) as instance:
         partitions.match_registry(instance, active)
-        with _progress_printed(instance, run_id), _tools_output(settings):
+        with _signals_kept(), _progress_printed(instance, run_id), _tools_output(settings):
             result = job.execute_in_process(
                 instance=instance,
                 run_id=run_id,
@@ -94,6 +95,8 @@ def _run(
                     **(run_config or {}),
                 },
             )
+    if not result.success and (number := stopping.request()):
+        raise stopping.Stopped(f"{_interrupted(job_name, result)} ({signal.Signals(number).name}).", number)
     with warehouse.connect() as conn:
         failed = [f"{run.slug} · {run.stage}: {run.error}" for run in failed_runs(conn, run_id)]
     return JobOutcome(run_id, result.success, list(_errors(result, failed)), failed, list(_failed_checks(result)))
@@ -112,6 +115,25 @@ def _choose(active: Sequence[str], company: str | None) -> Sequence[str]:
     if company not in active:
         raise NoCompanies(f"{company} is no active company. Active: {', '.join(active)}.")
     return [company]
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Dagster leaves SIGTERM as it has SIGINT."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _interrupted(job_name: str, result: dg.ExecuteInProcessResult) -> str:
+    steps = [str(event.step_key).replace("_", " ") for event in result.all_events if event.is_step_failure]
+    return (
+        f"`churn {job_name}` was asked to stop, and stopped {f'during {steps[-1]}' if steps else 'between two steps'}"
+    )
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """What assets are handed. A resource returns a plain domain object; domain code never sees Dagster."""
 
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
 import dagster as dg
 from pydantic import PrivateAttr
 
+from foundation.parent import adopt_children
+from orchestration.stopping import ends_in_time
 from warehouse.connection import Warehouse
 from warehouse.one_writer import one_writer
 from warehouse.settings import Settings, load_settings
@@ -19,6 +22,11 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
     def settings(self) -> Settings:
         """The settings of this process, read again so that a test may change them between runs."""
         return load_settings()
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's own
+        """A request to stop ends the run's process in time, and what the process started ends with it."""
+        adopt_children()
+        self._until_the_run_ends.enter_context(ends_in_time(signal.SIGTERM, signal.SIGINT))
 
     def open(self) -> AbstractContextManager[Warehouse]:
         """The warehouse, started if it is embedded and down, held until the context ends."""

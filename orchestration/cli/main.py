@@ -11,6 +11,7 @@ from foundation.private_files import write_privately
 from orchestration.cli.lazy import Place, lazy_group
 from orchestration.cli.terminal import errors
 from orchestration.cli.version import root
+from orchestration.stopping import Stopped, ends_in_time
 
 CLI = "orchestration.cli"
 
@@ -106,7 +107,8 @@ def main() -> None:
     # A killed command ends as an error does, so that the server it started is not left running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        app()
+        with ends_in_time(signal.SIGTERM):
+            app()
     except ChurnError as error:
         errors.print(f"[red]{escape(str(error))}[/red]")
-        sys.exit(1)
+        sys.exit(128 + error.signal if isinstance(error, Stopped) else 1)

@@ -119,6 +119,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Port of Dagster's UI.")] = 3000,
 ) -> None:
     """Dagster's UI and its daemon on this warehouse, until Ctrl-C."""
+    from foundation.parent import adopt_children
     from orchestration import dagster_home
     from orchestration.cli.demo_crm import crm
     from pipeline.features.dbt import prepare_manifest, profiles_directory
@@ -131,9 +132,10 @@ def ui(
         home = dagster_home.write(settings)
         workspace = dagster_home.write_workspace(settings)
         console.print(f"Dagster's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
-        dagster = subprocess.Popen(  # noqa: S603 - our own interpreter; no thread runs yet
+        adopt_children()
+        dagster = subprocess.Popen(  # noqa: S603 - our own interpreter
             [
-                *(sys.executable, "-m", "dagster", "dev", "--workspace", str(workspace)),
+                *(sys.executable, "-m", "foundation.parent", "dagster", "dev", "--workspace", str(workspace)),
                 *("-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"),
             ],
             env={**os.environ, "DAGSTER_HOME": str(home), "CHURN_HOME": str(settings.home)},

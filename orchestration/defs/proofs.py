@@ -1,5 +1,7 @@
 """Proofs of the features as an asset. How one is made lives in ``pipeline.features.proof``."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from orchestration import keys
@@ -21,7 +23,9 @@ from pipeline.features.proof import describe_failure, prove_tasks
     partitions_def=companies,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def feature_proofs(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
+def feature_proofs(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.MaterializeResult[None]]:
     """Prove the features of each company; a company whose past moved fails, with the features' names."""
     settings = warehouse.settings()
     with warehouse.open() as opened:
@@ -45,4 +49,4 @@ def feature_proofs(context: dg.AssetExecutionContext, warehouse: WarehouseResour
                 f"{proof.task} moved": len(proof.failed),
             }
             context.add_asset_metadata(metadata, keys.FEATURE_PROOFS, slug)
-    return dg.MaterializeResult(asset_key=keys.FEATURE_PROOFS, check_results=[outcomes.check(keys.FEATURE_PROOFS)])
+    yield dg.MaterializeResult(asset_key=keys.FEATURE_PROOFS, check_results=[outcomes.check(keys.FEATURE_PROOFS)])

@@ -105,7 +105,9 @@ def replays(binding: TaskBinding) -> dg.AssetsDefinition:
         partitions_def=companies,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def replay_dates(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
+    def replay_dates(
+        context: dg.AssetExecutionContext, warehouse: WarehouseResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
         """Replay the held dates of each company; one that is still held fails, with the gate's reasons."""
         settings = warehouse.settings()
         with warehouse.open() as opened:
@@ -122,7 +124,7 @@ def replays(binding: TaskBinding) -> dg.AssetsDefinition:
         for slug, done in outcomes.results.items():
             metadata = {"published": ", ".join(map(str, done.published)) or "none", "held": len(done.held)}
             context.add_asset_metadata(metadata, task.ml("replays"), slug)
-        return dg.MaterializeResult(asset_key=task.ml("replays"), check_results=[outcomes.check(task.ml("replays"))])
+        yield dg.MaterializeResult(asset_key=task.ml("replays"), check_results=[outcomes.check(task.ml("replays"))])
 
     return replay_dates
 

@@ -5,6 +5,7 @@ A new one is a module of this package that ends with ``CONNECTOR = Connector(...
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -25,6 +26,9 @@ CONNECTORS: dict[str, str] = {
 }
 """The name that a company's definition uses: the module. It is imported when a company is read, since dlt, requests
 and SQLAlchemy take seconds."""
+
+_IMPORTING = threading.Lock()
+"""dlt's modules import each other in a circle, which two threads at once would find half done."""
 
 ConnectorSettings = TypeVar("ConnectorSettings", bound=BaseModel)
 
@@ -61,5 +65,6 @@ class Connector(Generic[ConnectorSettings]):
 
 def load_connector(name: str) -> Connector[Any]:
     """The connector of this name, with its module imported. Raises KeyError where there is no such row."""
-    connector: Connector[Any] = import_module(CONNECTORS[name]).CONNECTOR
+    with _IMPORTING:
+        connector: Connector[Any] = import_module(CONNECTORS[name]).CONNECTOR
     return connector

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 
 from foundation.errors import ChurnError
+from foundation.parent import adopt_children
 from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, target_directory
 from pipeline.features.dbt_macros import MacroRefused, call_macro
 from warehouse.settings import Settings
@@ -45,6 +46,7 @@ def run_dbt(
         "--quiet",
         *vars_argument(dbt_vars(settings) | {**(variables or {})}),
     ]
+    adopt_children()
     environment = {
         **os.environ,
         "DBT_PROJECT_DIR": str(PROJECT_DIRECTORY),

@@ -112,7 +112,7 @@ def test_pages_that_each_come_in_time_are_not_for_ever() -> None:
         limit = limits(load=0.5)
         settings = HabariSettings(base_url=stand_in.url, api_key="env:KEY", page_size=1)
         source = HabariApi("acme", settings, API_KEY, READING, Reach(Settings()), limit=limit)
-        with pytest.raises(SourceTooSlow, match="this load took longer than 0.5 s"), limit.one_load():
+        with pytest.raises(SourceTooSlow, match=r"this load took longer than 0\.5 s"), limit.one_load():
             list(source.read(ENTITIES["payments"], None, 10))
 
 
@@ -146,7 +146,7 @@ def test_a_line_that_breaks_is_told_as_such() -> None:
 
     with server(break_off) as port:
         source = api(port, limits(), attempts=1)
-        with pytest.raises(SourceUnreachable, match="the line to .* broke while it answered") as told:
+        with pytest.raises(SourceUnreachable, match=r"the line to .* broke while it answered") as told:
             list(source.read(ENTITIES["payments"], None, 10))
         assert "Compare" not in str(told.value)
 
