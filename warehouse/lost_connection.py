@@ -16,6 +16,7 @@ import psycopg
 
 from warehouse.connection import Warehouse
 from warehouse.errors import ServerError, WarehouseUnreachable
+from warehouse.one_writer import hold_again
 
 Result = TypeVar("Result")
 
@@ -26,7 +27,8 @@ LONGEST_AWAY = timedelta(minutes=2)
 _POLL_SECONDS = 1.0
 _STATES = re.compile(r"08...|57P0[123]")
 _WORDS = re.compile(
-    r"server closed the connection|terminating connection|connection (?:is|was|has been) (?:closed|lost)"
+    r"server closed the connection|connection to server at .* failed|terminating connection"
+    r"|connection (?:is|was|has been) (?:closed|lost)"
     r"|connection already closed|no connection to the server|could not receive data from server"
     r"|the database system is (?:starting up|shutting down|in recovery)",
     re.IGNORECASE,
@@ -45,7 +47,7 @@ def resumed(warehouse: Warehouse, work: Callable[[], Result], say: Callable[[str
             if not is_lost_connection(error):
                 raise
             say(f"Lost the warehouse at {warehouse.place}; waiting for it, then going on: {_first_line(error)}")
-            if not comes_back(warehouse):
+            if not comes_back(warehouse, say):
                 raise
     return work()
 
@@ -60,13 +62,17 @@ def says_lost(text: str) -> bool:
     return bool(_WORDS.search(text))
 
 
-def comes_back(warehouse: Warehouse, longest: timedelta = LONGEST_AWAY) -> bool:
-    """Whether Postgres answers within this time; an embedded one that has died is started."""
+def comes_back(warehouse: Warehouse, say: Callable[[str], None], longest: timedelta = LONGEST_AWAY) -> bool:
+    """Whether Postgres answers within this time; an embedded one that has died is started.
+
+    A process that was the one writer is it again. Raises WarehouseBusy where another one is now.
+    """
     deadline = time.monotonic() + longest.total_seconds()
     while True:
         try:
             warehouse.revive()
             warehouse.connect().close()
+            hold_again(say)
         except (ServerError, WarehouseUnreachable):
             if time.monotonic() > deadline:
                 return False
