@@ -19,6 +19,7 @@ from orchestration.console import TextConsole
 from pipeline.features.dbt import prepare_manifest, profiles_directory
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
+from warehouse.disk_space import refuse_without_room, stopped_for
 from warehouse.logs.operations import failed_runs
 from warehouse.one_writer import LONGEST_WAIT, one_writer
 from warehouse.settings import Settings
@@ -59,8 +60,9 @@ def run_job(
     """Run ``job_name`` for one company, or for all active ones, as one Dagster run that the UI shows too.
 
     All but CROSSES_NOBODY wait until nobody else writes in the warehouse, and say so. Raises NoCompanies when none is
-    active, or the named one is not, and WarehouseBusy when ``wait`` is over.
+    active, or the named one is not, WarehouseBusy when ``wait`` is over, DiskAlmostFull, and Stopped.
     """
+    refuse_without_room(settings, job_name, print)
     with warehouse.connect() as conn:
         active = [known.slug for known in list_companies(conn)]
     chosen = _choose(active, company)
@@ -95,6 +97,8 @@ def _run(
                     **(run_config or {}),
                 },
             )
+    if not result.success and (cause := stopped_for()):
+        raise cause
     if not result.success and (number := stopping.request()):
         raise stopping.Stopped(f"{_interrupted(job_name, result)} ({signal.Signals(number).name}).", number)
     with warehouse.connect() as conn:

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     company_seconds: float = Field(
         default=3600, gt=0, description="Seconds that all loads of a company may take in one run; then it is left out."
     )
+    disk_reserve_mb: int = Field(
+        default=500, ge=1, description="MiB that stay free on the disk of the home folder; below it no run goes on."
+    )
     threads: int = Field(default=2, ge=1, le=64, description="Threads of dbt and of model training.")
     search_trials: int | None = Field(
         default=None,

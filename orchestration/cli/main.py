@@ -109,6 +109,17 @@ def main() -> None:
     try:
         with ends_in_time(signal.SIGTERM):
             app()
-    except ChurnError as error:
-        errors.print(f"[red]{escape(str(error))}[/red]")
-        sys.exit(128 + error.signal if isinstance(error, Stopped) else 1)
+    except Exception as error:
+        told = error if isinstance(error, ChurnError) else _full_disk(error)
+        if told is None:
+            raise
+        errors.print(f"[red]{escape(str(told))}[/red]")
+        sys.exit(128 + told.signal if isinstance(told, Stopped) else 1)
+
+
+def _full_disk(error: Exception) -> ChurnError | None:
+    """Of whatever broke for want of room, in whichever library, a person needs to know that only."""
+    from warehouse.disk_space import full_disk
+    from warehouse.settings import load_settings
+
+    return full_disk(error, load_settings())

@@ -51,11 +51,12 @@ def down(
 
 def status() -> None:
     """Whether the warehouse runs, and each company's last load, training and published scores."""
-    from orchestration.cli.summary import print_status
+    from orchestration.cli.summary import print_disk, print_status
     from warehouse.connection import Warehouse
     from warehouse.embedded.server import EmbeddedServer
 
     settings = read_settings()
+    print_disk(settings, console)
     if settings.database_url is None:
         server = EmbeddedServer(settings.home).status()
         place = f" at 127.0.0.1:{server.port}" if server.port else ""
