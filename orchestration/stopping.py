@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from foundation.errors import ChurnError
 
@@ -59,6 +61,13 @@ def ends_in_time(*signals: signal.Signals) -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(before)
         tells.close()
+
+
+def end(number: int) -> NoReturn:
+    """End this process, which has closed what it opened, without Python clearing up: seconds after a large run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(128 + number)
 
 
 def _listen(hears: socket.socket, signals: set[signal.Signals]) -> None:

@@ -11,7 +11,7 @@ from foundation.private_files import write_privately
 from orchestration.cli.lazy import Place, lazy_group
 from orchestration.cli.terminal import errors
 from orchestration.cli.version import root
-from orchestration.stopping import Stopped, ends_in_time
+from orchestration.stopping import Stopped, end, ends_in_time
 
 CLI = "orchestration.cli"
 
@@ -114,7 +114,9 @@ def main() -> None:
         if told is None:
             raise
         errors.print(f"[red]{escape(str(told))}[/red]")
-        sys.exit(128 + told.signal if isinstance(told, Stopped) else 1)
+        if isinstance(told, Stopped):
+            end(told.signal)
+        sys.exit(1)
 
 
 def _full_disk(error: Exception) -> ChurnError | None:
