@@ -20,6 +20,7 @@ from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.time_limit import TimeLimit
 from pipeline.connectors.validation import Reading
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm, payment, refusal
+from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 
 READING = Reading(time_zone=ZoneInfo("UTC"), now=datetime(2025, 6, 1, tzinfo=UTC))
@@ -160,3 +161,28 @@ def test_a_database_that_lets_nobody_in_is_given_up(monkeypatch: pytest.MonkeyPa
         with pytest.raises(SourceUnreachable, match="timeout"):
             list(source.read(ENTITIES["payments"], None, 10))
         assert time.monotonic() - begun < 10
+
+
+# psycopg minds that a cursor in the server is not closed by a line that was cut.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_a_query_that_does_not_end_is_cut_with_its_load_and_the_next_load_reads_again(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(
+            "create table wait (seconds int); insert into wait values (60);"
+            "create view customers_slowly as select 'c1' as customer_id, timestamptz '2025-01-05' as updated_at,"
+            " timestamptz '2025-01-01' as created_at from wait where pg_sleep(seconds) is not null"
+        )
+    limit = TimeLimit("acme", "connector sql_database", load=1)
+    settings = SqlSettings(url="env:URL", tables={"customers": {"table": "customers_slowly"}})
+    source = SqlDatabase("acme", settings, warehouse.url(), READING, limit)
+    begun = time.monotonic()
+    with pytest.raises(SourceTooSlow, match="this load took longer than 1 s"), limit.one_load():
+        list(source.read(ENTITIES["customers"], None, 10))
+    assert time.monotonic() - begun < 10
+    with warehouse.connect() as connection:
+        connection.execute("update wait set seconds = 0")
+    limit.load = 60
+    with limit.one_load():
+        (chunk,) = source.read(ENTITIES["customers"], None, 10)
+    assert chunk.received == 1
+    source.close()
