@@ -83,6 +83,22 @@ def test_what_the_server_says_of_a_query_is_no_lost_line(warehouse: Warehouse, q
     assert not says_lost(str(told.value))
 
 
+@pytest.mark.parametrize(
+    ("words", "is_lost"),
+    [
+        ('Database Error\n  connection to server at "127.0.0.1", port 1 failed: Connection refused', True),
+        ("Database Error in model a\n  server closed the connection unexpectedly", True),
+        ("Database Error in model a\n  terminating connection due to administrator command", True),
+        ("Database Error\n  FATAL:  the database system is in recovery mode", True),
+        ("Database Error in model a\n  division by zero", False),
+        ("Database Error in model a\n  canceling statement due to lock timeout", False),
+        ('Database Error in model a\n  could not extend file "base/1": No space left on device', False),
+    ],
+)
+def test_dbts_words_are_known_for_what_they_tell_of(words: str, is_lost: bool) -> None:
+    assert says_lost(words) == is_lost
+
+
 def test_the_one_writer_is_it_again_after_its_session_was_cut(warehouse: Warehouse) -> None:
     told: list[str] = []
     tries = 0
