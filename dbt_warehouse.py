@@ -16,11 +16,20 @@ import psycopg
 from dbt.flags import get_flags
 from dbt.plugins.manager import dbtPlugin
 
+from foundation.parent import end_with_parent
 from warehouse import sessions
 from warehouse.errors import WarehouseUnreachable
 from warehouse.one_writer import LETS_THROUGH, LONGEST_WAIT, is_let_through, one_writer
 
 WRITING = {"build", "clone", "retry", "run", "seed", "snapshot"}
+
+
+class Child(dbtPlugin):  # type: ignore[misc]  # dbt has no types
+    """Ends a dbt that we started when we are gone; one that is run by hand goes on."""
+
+    def initialize(self) -> None:
+        """For as long as dbt's command runs."""
+        end_with_parent()
 
 
 class SessionSettings(dbtPlugin):  # type: ignore[misc]  # dbt has no types
@@ -115,4 +124,4 @@ def _say(sentence: str) -> None:
     sys.stderr.write(f"{sentence}\n")
 
 
-plugins = [SessionSettings, OneWriter]
+plugins = [Child, SessionSettings, OneWriter]

@@ -12,12 +12,6 @@ from warehouse import session_watch
 from warehouse.companies.registry import list_companies
 from warehouse.logs.operations import companies_without_scores, record_run
 
-SYNC_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
-"""A CRM that is down for a minute is tried again; the connector's own retries have already dealt with less."""
-
-TRANSFORM_RETRIES = dg.RetryPolicy(max_retries=1, delay=10)
-"""A lost connection is worth one more try; a wrong SQL is not worth two."""
-
 
 def for_each_task(step: str, config: Mapping[str, object]) -> dict[str, object]:
     """Run config of one step of every task: ``step`` with the task's name in place of {task}."""

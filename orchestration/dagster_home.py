@@ -39,7 +39,8 @@ def write_workspace(settings: Settings) -> Path:
     """Write the workspace file by which Dagster's UI finds our definitions from whatever folder it is started in."""
     path = directory(settings) / "workspace.yaml"
     module = {"module_name": "orchestration.definitions", "location_name": CODE_LOCATION}
-    path.write_text(yaml.safe_dump({"load_from": [{"python_module": module}]}))
+    with private_file(path) as file:
+        file.write(yaml.safe_dump({"load_from": [{"python_module": module}]}).encode())
     return path
 
 

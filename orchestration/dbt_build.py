@@ -27,6 +27,7 @@ from warehouse.companies.quarantine import (
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.logs.operations import companies_failed_last, failed_runs, record_run
+from warehouse.lost_connection import TRIES, comes_back, says_lost
 from warehouse.settings import Settings
 
 STAGE = "transform"
@@ -53,6 +54,7 @@ class CompaniesBuild:
         """
         self._try_again_what_changed()
         told: set[str] = set()
+        tries_left = TRIES
         while True:
             invocation = self.dbt.cli(
                 self.arguments, context=self.context, target_path=self._target, raise_on_error=False
@@ -68,8 +70,12 @@ class CompaniesBuild:
                     elif event.output_name not in told:
                         told.add(event.output_name)
                         yield event
-            if not failed and invocation.process.returncode != 0:
-                raise DbtFailed("dbt ended before it built anything") from invocation.get_error()
+            error = invocation.get_error() if invocation.process.returncode != 0 else None
+            if error is not None and self._lost_connection(error, failed) and (tries_left := tries_left - 1):
+                self.context.log.warning("dbt lost the warehouse; it answers again, and dbt runs again.")
+                continue
+            if not failed and error is not None:
+                raise DbtFailed("dbt ended before it built anything") from error
             if failed and self._leave_out_culprits(failed):
                 continue
             yield from checks
@@ -77,6 +83,11 @@ class CompaniesBuild:
                 raise DbtFailed(describe_failures(failed, self.warehouse))
             self._tell_who_is_in_again()
             return
+
+    def _lost_connection(self, error: Exception, failed: Sequence[FailedNode]) -> bool:
+        """Whether dbt failed for Postgres was gone, and it has come back."""
+        words = "\n".join([str(error), *(node.message for node in failed)])
+        return says_lost(words) and comes_back(self.warehouse, self.context.log.warning)
 
     @property
     def _target(self) -> Path:

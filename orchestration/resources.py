@@ -1,12 +1,18 @@
 """What assets are handed. A resource returns a plain domain object; domain code never sees Dagster."""
 
+import logging
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
 import dagster as dg
 from pydantic import PrivateAttr
 
+from foundation.parent import adopt_children
+from foundation.private_files import make_home
+from orchestration.stopping import ends_in_time
 from warehouse.connection import Warehouse
+from warehouse.disk_space import refuse_without_room, watched
 from warehouse.one_writer import one_writer
 from warehouse.settings import Settings, load_settings
 
@@ -19,6 +25,19 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
     def settings(self) -> Settings:
         """The settings of this process, read again so that a test may change them between runs."""
         return load_settings()
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """A request to stop ends the run's process in time, and so does a disk that fills.
+
+        What the process started ends with it. Raises DiskAlmostFull.
+        """
+        adopt_children()
+        self._until_the_run_ends.enter_context(ends_in_time(signal.SIGTERM, signal.SIGINT))
+        if context.run is not None:
+            settings, job = self.settings(), context.run.job_name
+            make_home(settings.home)
+            refuse_without_room(settings, job, (context.log or logging.getLogger(__name__)).warning)
+            self._until_the_run_ends.enter_context(watched(settings, job))
 
     def open(self) -> AbstractContextManager[Warehouse]:
         """The warehouse, started if it is embedded and down, held until the context ends."""

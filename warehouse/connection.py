@@ -48,6 +48,7 @@ class Warehouse:
         text = url.get_secret_value() if isinstance(url, SecretStr) else url
         self._url = make_url(text).set(drivername="postgresql")
         self._threads = threads
+        self._revive: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         return f"Warehouse({self._url.render_as_string(hide_password=True)})"
@@ -65,7 +66,13 @@ class Warehouse:
             yield warehouse
             return
         with EmbeddedServer(settings.home).lease() as server:
-            yield cls(server.url(), threads=settings.threads)
+            warehouse = cls(server.url(), threads=settings.threads)
+            warehouse._revive = server.start
+            yield warehouse
+
+    def revive(self) -> None:
+        """Start an embedded server that died although it is in use. Raises ServerError."""
+        self._revive()
 
     def connect(self, role: Role | None = None, *, autocommit: bool = False) -> psycopg.Connection[Any]:
         """A connection as the owner, or as one of the service roles, with the settings of `sessions.SETTINGS`.

@@ -82,20 +82,71 @@ def one_writer(
     ``wait`` is over.
     """
     with warehouse.connect(autocommit=True) as session:
-        if is_let_through(session):
-            yield
-            return
+        is_ours = is_let_through(session)
+    if is_ours:
+        yield
+        return
+    hold = _Hold(warehouse, command)
+    try:
+        hold.take(wait, say)
+        _holds.append(hold)
+        yield
+    finally:
+        hold.let_go()
+
+
+def hold_again(say: Callable[[str], None]) -> None:
+    """Take the lock once more where this process held it, and Postgres, which was gone, does not know any more.
+
+    Raises WarehouseBusy where somebody else was quicker and writes for too long.
+    """
+    for hold in _holds:
+        hold.renew(say)
+
+
+class _Hold:
+    """The lock in this process: the session that it belongs to, and the thread that took it."""
+
+    def __init__(self, warehouse: Warehouse, command: str) -> None:
+        self._warehouse = warehouse
+        self._command = command
+        self._thread = threading.get_ident()
+        self._renewing = threading.Lock()
+        self._session: psycopg.Connection[Any] | None = None
+
+    def take(self, wait: timedelta, say: Callable[[str], None]) -> None:
+        session = self._session = self._warehouse.connect(autocommit=True)
         # Its own settings, for it stays idle for hours.
         session.execute(
             "select set_config('application_name', %s, false), set_config('idle_session_timeout', '0', false)",
-            [_name(command)],
+            [_name(self._command)],
         )
-        _take(session, warehouse, wait, say)
-        os.environ[LETS_THROUGH] = f"{session.info.backend_pid} {os.getpid()} {threading.get_ident()}"
-        try:
-            yield
-        finally:
-            del os.environ[LETS_THROUGH]
+        _take(session, self._warehouse, wait, say)
+        os.environ[LETS_THROUGH] = f"{session.info.backend_pid} {os.getpid()} {self._thread}"
+
+    def renew(self, say: Callable[[str], None]) -> None:
+        with self._renewing:
+            if self._session is None or not _is_alive(self._session):
+                self.take(LONGEST_WAIT, say)
+
+    def let_go(self) -> None:
+        if self in _holds:
+            _holds.remove(self)
+            os.environ.pop(LETS_THROUGH, None)
+        if self._session is not None:
+            self._session.close()
+
+
+_holds: list[_Hold] = []
+
+
+def _is_alive(session: psycopg.Connection[Any]) -> bool:
+    try:
+        session.execute("select 1")
+    except psycopg.OperationalError:
+        session.close()
+        return False
+    return True
 
 
 def current_writer(connection: psycopg.Connection[Any]) -> Writer | None:

@@ -80,6 +80,24 @@ class Settings(BaseSettings):
     reject_limit: float = Field(
         default=0.05, ge=0, le=1, description="Share of rejected records (0 to 1) past which a load fails."
     )
+    companies_at_once: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="Companies that a sync reads side by side, one per CRM unless a pool says more.",
+    )
+    request_seconds: float = Field(
+        default=60, gt=0, description="Seconds that one request to a company's CRM may take, from start to end."
+    )
+    load_seconds: float = Field(
+        default=1800, gt=0, description="Seconds that one load may take; the next goes on from where it stopped."
+    )
+    company_seconds: float = Field(
+        default=3600, gt=0, description="Seconds that all loads of a company may take in one run; then it is left out."
+    )
+    disk_reserve_mb: int = Field(
+        default=500, ge=1, description="MiB that stay free on the disk of the home folder; below it no run goes on."
+    )
     threads: int = Field(default=2, ge=1, le=64, description="Threads of dbt and of model training.")
     search_trials: int | None = Field(
         default=None,

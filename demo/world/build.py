@@ -19,6 +19,7 @@ from demo.world.population import People, draw_people, price_factor
 from demo.world.records import Changes, Events, History, Payments, Tickets, Truth, nevers, value_at
 from demo.world.tables import customer_versions, event_versions, payment_versions, ticket_versions
 from demo.world.usage import NO_GRADE
+from foundation.private_files import private_file
 
 #: Part of a world's identity: a change of the simulator makes older folders stale.
 SIMULATOR_VERSION = 2
@@ -52,7 +53,10 @@ class _Accounts:
 def read_manifest(home: Path) -> Manifest | None:
     """The manifest of the world in a folder; None where there is none or it was not finished."""
     path = home / "world.json"
-    return Manifest(**json.loads(path.read_text())) if path.exists() else None
+    try:
+        return Manifest(**json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def build_world(home: Path, *, customers: int, seed: int, progress: Callable[[str], None]) -> Manifest:
@@ -76,7 +80,8 @@ def build_world(home: Path, *, customers: int, seed: int, progress: Callable[[st
         progress(f"{company.slug}: simulating {wanted[company.slug]:,} customers")
         versions[company.slug] = _build_company(home, company, wanted[company.slug], [seed, index])
     manifest = Manifest(SIMULATOR_VERSION, seed, wanted, versions, _digest(home))
-    (home / "world.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    with private_file(home / "world.json") as file:
+        file.write(f"{json.dumps(asdict(manifest), indent=2)}\n".encode())
     return manifest
 
 

@@ -17,6 +17,7 @@ import psycopg
 import yaml
 
 from foundation.errors import ChurnError
+from foundation.parent import adopt_children
 from pipeline.companies import parse_definition
 from warehouse.companies import registry
 from warehouse.companies.definition import Company, CompanyDefinition
@@ -109,11 +110,13 @@ def serving(settings: Settings) -> Iterator[str]:
         yield running
         return
     log = directory(settings) / "crm.log"
+    adopt_children()
     with log.open("ab") as output:
         server = subprocess.Popen(  # noqa: S603 - our own module
             [
                 sys.executable,
                 "-m",
+                "foundation.parent",
                 "demo",
                 "serve",
                 "--home",

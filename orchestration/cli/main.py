@@ -11,6 +11,7 @@ from foundation.private_files import write_privately
 from orchestration.cli.lazy import Place, lazy_group
 from orchestration.cli.terminal import errors
 from orchestration.cli.version import root
+from orchestration.stopping import Stopped, end, ends_in_time
 
 CLI = "orchestration.cli"
 
@@ -106,7 +107,21 @@ def main() -> None:
     # A killed command ends as an error does, so that the server it started is not left running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        app()
-    except ChurnError as error:
-        errors.print(f"[red]{escape(str(error))}[/red]")
+        with ends_in_time(signal.SIGTERM):
+            app()
+    except Exception as error:
+        told = error if isinstance(error, ChurnError) else _full_disk(error)
+        if told is None:
+            raise
+        errors.print(f"[red]{escape(str(told))}[/red]")
+        if isinstance(told, Stopped):
+            end(told.signal)
         sys.exit(1)
+
+
+def _full_disk(error: Exception) -> ChurnError | None:
+    """Of whatever broke for want of room, in whichever library, a person needs to know that only."""
+    from warehouse.disk_space import full_disk
+    from warehouse.settings import load_settings
+
+    return full_disk(error, load_settings())

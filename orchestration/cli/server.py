@@ -51,11 +51,12 @@ def down(
 
 def status() -> None:
     """Whether the warehouse runs, and each company's last load, training and published scores."""
-    from orchestration.cli.summary import print_status
+    from orchestration.cli.summary import print_disk, print_status
     from warehouse.connection import Warehouse
     from warehouse.embedded.server import EmbeddedServer
 
     settings = read_settings()
+    print_disk(settings, console)
     if settings.database_url is None:
         server = EmbeddedServer(settings.home).status()
         place = f" at 127.0.0.1:{server.port}" if server.port else ""
@@ -120,6 +121,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Port of Dagster's UI.")] = 3000,
 ) -> None:
     """Dagster's UI and its daemon on this warehouse, until Ctrl-C."""
+    from foundation.parent import adopt_children
     from orchestration import dagster_home
     from orchestration.cli.demo_crm import crm
     from pipeline.features.dbt import prepare_manifest, profiles_directory
@@ -132,9 +134,10 @@ def ui(
         home = dagster_home.write(settings)
         workspace = dagster_home.write_workspace(settings)
         console.print(f"Dagster's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
-        dagster = subprocess.Popen(  # noqa: S603 - our own interpreter; no thread runs yet
+        adopt_children()
+        dagster = subprocess.Popen(  # noqa: S603 - our own interpreter
             [
-                *(sys.executable, "-m", "dagster", "dev", "--workspace", str(workspace)),
+                *(sys.executable, "-m", "foundation.parent", "dagster", "dev", "--workspace", str(workspace)),
                 *("-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"),
             ],
             env={**os.environ, "DAGSTER_HOME": str(home), "CHURN_HOME": str(settings.home)},

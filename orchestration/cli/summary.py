@@ -14,8 +14,10 @@ from pipeline.prediction.tasks import TASKS, TaskBinding, tasks_of
 from warehouse.companies.definition import Company
 from warehouse.companies.quarantine import Quarantine, open_quarantines
 from warehouse.companies.registry import companies_with, list_companies
+from warehouse.disk_space import in_words, is_scarce
 from warehouse.publication.contract import Contract
 from warehouse.publication.holds import list_holds
+from warehouse.settings import Settings
 
 
 def print_summary(conn: psycopg.Connection[Any], console: Console, run_id: str) -> None:
@@ -58,6 +60,13 @@ def print_quarantines(left_out: Sequence[Quarantine], console: Console) -> None:
             f"[red]{escape(str(quarantine))}[/red] (since {quarantine.begun_at:%Y-%m-%d}; "
             f"`churn company release {quarantine.slug}` tries it again)"
         )
+
+
+def print_disk(settings: Settings, console: Console) -> None:
+    """What is left of the disk, in yellow where another run like the last would bring it below the reserve."""
+    line = escape(in_words(settings, "sync_and_score"))
+    scarce = is_scarce(settings, "sync_and_score")
+    console.print(f"[yellow]{line}; runs stop below {settings.disk_reserve_mb} MiB[/yellow]" if scarce else line)
 
 
 def print_status(conn: psycopg.Connection[Any], console: Console) -> None:

@@ -1,19 +1,22 @@
 """CRM tables into the version logs. Reading and landing live in ``pipeline.loading.sync``; no logic here."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import dagster as dg
 
 from orchestration import crm_pools, keys
-from orchestration.automation import SYNC_RETRIES
-from orchestration.company_work import figures, for_each_company
+from orchestration.company_work import SideBySide, every_company, figures, for_each_company
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
 from pipeline.connectors.contract import ENTITIES
 from pipeline.loading.sync import LoadResult
 from warehouse.companies.definition import Company
+
+SPARE = 30
+"""Seconds that a source which its own limit did not stop gets on top; then nobody waits for it any more."""
 
 crm_tables = [
     dg.AssetSpec(
@@ -84,38 +87,44 @@ def _written_by_sync(key: dg.AssetKey, description: str, entities: Iterable[str]
         _written_by_sync(keys.SYNC_CURSORS, "How far each company's tables have been read."),
     ],
     check_specs=[
-        dg.AssetCheckSpec(
-            name,
-            asset=keys.raw(entity),
-            description=description,
-        )
-        for entity in ENTITIES
-        for name, description in (
-            ("reconciled", "The warehouse holds as many records as the CRM says it has, rejected ones accounted for."),
-            ("records_accepted", "No record broke the entity contract; raw.rejected_records holds those that did."),
-        )
+        every_company(keys.LOAD_LOG),
+        *(
+            dg.AssetCheckSpec(
+                name,
+                asset=keys.raw(entity),
+                description=description,
+            )
+            for entity in ENTITIES
+            for name, description in (
+                (
+                    "reconciled",
+                    "The warehouse holds as many records as the CRM says it has, rejected ones accounted for.",
+                ),
+                ("records_accepted", "No record broke the entity contract; raw.rejected_records holds those that did."),
+            )
+        ),
     ],
     partitions_def=companies,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    retry_policy=SYNC_RETRIES,
 )
 def sync_crm(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    """Pull what is new from each company's CRM."""
+    """Pull what is new from each company's CRM, several side by side."""
     from pipeline.loading.sync import LoadResult, sync_company
     from warehouse.clock import Clock
 
     settings = warehouse.settings()
     with warehouse.open() as opened:
+        local_pools = crm_pools.LocalPools()
 
         def sync(company: Company) -> Sequence[LoadResult]:
-            # Beside an embedded Postgres one run runs at a time, and no daemon would free the slot of a killed one.
-            pool = crm_pools.slot(context.instance, context.run_id, company) if settings.database_url else nullcontext()
-            with pool:
-                return sync_company(
-                    opened, company, Clock.from_settings(settings), settings, dagster_run_id=context.run_id
-                )
+            return sync_company(opened, company, Clock.from_settings(settings), settings, dagster_run_id=context.run_id)
+
+        def turn(company: Company) -> AbstractContextManager[None]:
+            if settings.database_url:
+                return crm_pools.slot(context.instance, context.run_id, company)
+            return local_pools.slot(company)
 
         outcomes = for_each_company(
             context,
@@ -126,12 +135,14 @@ def sync_crm(
             failure=failed_loads,
             # What comes of it may be what mends the company.
             quarantined_too=True,
+            threads=SideBySide(settings.companies_at_once, timedelta(seconds=settings.company_seconds + SPARE), turn),
         )
     for slug, loads in outcomes.results.items():
         for load in loads:
             context.add_asset_metadata(figures(load), keys.raw(load.entity), slug)
     for key in context.selected_asset_keys:
         yield dg.MaterializeResult(asset_key=key)
+    yield outcomes.check(keys.LOAD_LOG)
     for entity in ENTITIES:
         loads = [load for loads in outcomes.results.values() for load in loads if load.entity == entity]
         yield reconciliation(loads).on(keys.raw(entity), "reconciled")

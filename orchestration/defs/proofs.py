@@ -1,9 +1,11 @@
 """Proofs of the features as an asset. How one is made lives in ``pipeline.features.proof``."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from orchestration import keys
-from orchestration.company_work import for_each_company
+from orchestration.company_work import every_company, for_each_company
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
 from pipeline.features.proof import describe_failure, prove_tasks
@@ -17,10 +19,13 @@ from pipeline.features.proof import describe_failure, prove_tasks
     owners=[keys.Owner.analytics_engineering],
     description="A past date of each company's tasks, rebuilt from what is loaded today: in how many rows what moved.",
     kinds={"postgres", "dbt"},
+    check_specs=[every_company(keys.FEATURE_PROOFS)],
     partitions_def=companies,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def feature_proofs(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
+def feature_proofs(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.MaterializeResult[None]]:
     """Prove the features of each company; a company whose past moved fails, with the features' names."""
     settings = warehouse.settings()
     with warehouse.open() as opened:
@@ -44,4 +49,4 @@ def feature_proofs(context: dg.AssetExecutionContext, warehouse: WarehouseResour
                 f"{proof.task} moved": len(proof.failed),
             }
             context.add_asset_metadata(metadata, keys.FEATURE_PROOFS, slug)
-    return dg.MaterializeResult(asset_key=keys.FEATURE_PROOFS)
+    yield dg.MaterializeResult(asset_key=keys.FEATURE_PROOFS, check_results=[outcomes.check(keys.FEATURE_PROOFS)])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from orchestration import keys
-from orchestration.company_work import figures, for_each_company
+from orchestration.company_work import every_company, figures, for_each_company
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
 from pipeline.prediction.tasks import TaskBinding
@@ -79,12 +79,13 @@ def published_scores(binding: TaskBinding) -> dg.AssetsDefinition:
                 (task.ml("held_flips"), "Whose risk level would have changed, had a held date been published."),
             )
         ],
+        check_specs=[every_company(task.publications)],
         partitions_def=companies,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def publish_scores(
         context: dg.AssetExecutionContext, warehouse: WarehouseResource
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         """Publish each company's staged scores that passed the gate, all of its rows or none."""
         settings = warehouse.settings()
         with warehouse.open() as opened:
@@ -108,5 +109,6 @@ def published_scores(binding: TaskBinding) -> dg.AssetsDefinition:
             context.add_asset_metadata(metadata, task.scores, slug)
         for key in context.selected_asset_keys:
             yield dg.MaterializeResult(asset_key=key)
+        yield outcomes.check(task.publications)
 
     return publish_scores

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration import keys
-from orchestration.company_work import figures, for_each_company
+from orchestration.company_work import every_company, figures, for_each_company
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
 from pipeline.prediction.scoring import Scorer
@@ -37,6 +37,7 @@ def staged_scores(binding: TaskBinding) -> dg.AssetsDefinition:
                 kinds={"xgboost", "postgres"},
             ),
         ],
+        check_specs=[every_company(task.ml("staged_scores"))],
         partitions_def=companies,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
@@ -57,7 +58,9 @@ def staged_scores(binding: TaskBinding) -> dg.AssetsDefinition:
             )
         for slug, staged in outcomes.results.items():
             context.add_asset_metadata(figures(staged), task.ml("staged_scores"), slug)
-        yield dg.MaterializeResult(asset_key=task.ml("staged_scores"))
+        yield dg.MaterializeResult(
+            asset_key=task.ml("staged_scores"), check_results=[outcomes.check(task.ml("staged_scores"))]
+        )
 
     return stage_scores
 
@@ -78,6 +81,7 @@ def shadow_scores(binding: TaskBinding) -> dg.AssetsDefinition:
                 kinds={"xgboost", "postgres"},
             )
         ],
+        check_specs=[every_company(task.ml("shadow_scores"))],
         partitions_def=companies,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
@@ -98,6 +102,8 @@ def shadow_scores(binding: TaskBinding) -> dg.AssetsDefinition:
             )
         for slug, shadowed in outcomes.results.items():
             context.add_asset_metadata(figures(shadowed), task.ml("shadow_scores"), slug)
-        yield dg.MaterializeResult(asset_key=task.ml("shadow_scores"))
+        yield dg.MaterializeResult(
+            asset_key=task.ml("shadow_scores"), check_results=[outcomes.check(task.ml("shadow_scores"))]
+        )
 
     return shadow_challengers

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration import keys
-from orchestration.company_work import figures, for_each_company
+from orchestration.company_work import every_company, figures, for_each_company
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
 from pipeline.prediction.registry import ModelRegistry
@@ -89,12 +89,13 @@ def training_assets(binding: TaskBinding, feature_code: str) -> dg.AssetsDefinit
                 kinds={"scikitlearn"},
             ),
         ],
+        check_specs=[every_company(task.ml("training_runs"))],
         partitions_def=companies,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def train_models(
         context: dg.AssetExecutionContext, config: TrainingConfig, warehouse: WarehouseResource
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         """Train each company's model where due; a challenger replaces a champion only if it is better."""
         settings = warehouse.settings()
         with warehouse.open() as opened:
@@ -126,5 +127,6 @@ def training_assets(binding: TaskBinding, feature_code: str) -> dg.AssetsDefinit
                 )
         for key in context.selected_asset_keys:
             yield dg.MaterializeResult(asset_key=key)
+        yield outcomes.check(task.ml("training_runs"))
 
     return train_models

@@ -8,7 +8,6 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 from pydantic import Field
 
-from orchestration.automation import TRANSFORM_RETRIES
 from orchestration.dbt_assets import LayeredTranslator, dbt_project
 from orchestration.dbt_build import CompaniesBuild
 from orchestration.resources import WarehouseResource
@@ -43,7 +42,6 @@ class TransformConfig(dg.Config):
     project=_project,
     dagster_dbt_translator=LayeredTranslator(),
     name="dbt_models",
-    retry_policy=TRANSFORM_RETRIES,
 )
 def dbt_models(
     context: dg.AssetExecutionContext, config: TransformConfig, dbt: DbtCliResource, warehouse: WarehouseResource

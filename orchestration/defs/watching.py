@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from orchestration import keys
-from orchestration.company_work import figures, for_each_company
+from orchestration.company_work import every_company, figures, for_each_company
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
 from pipeline.prediction.registry import ModelRegistry
@@ -50,12 +50,13 @@ def watched_scores(binding: TaskBinding) -> dg.AssetsDefinition:
                 kinds={"scipy", "postgres"},
             ),
         ],
+        check_specs=[every_company(task.ml("grades")), every_company(task.ml("feature_drift"))],
         partitions_def=companies,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def watch_scores(
         context: dg.AssetExecutionContext, warehouse: WarehouseResource
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         """Grade what has matured, and hold today's features against those that the champion learned from."""
         settings = warehouse.settings()
         clock = Clock.from_settings(settings)
@@ -84,6 +85,8 @@ def watched_scores(binding: TaskBinding) -> dg.AssetsDefinition:
             context.add_asset_metadata(figures(drift), task.ml("feature_drift"), slug)
         for key in context.selected_asset_keys:
             yield dg.MaterializeResult(asset_key=key)
+        yield graded.check(task.ml("grades"))
+        yield measured.check(task.ml("feature_drift"))
 
     return watch_scores
 
@@ -98,10 +101,13 @@ def replays(binding: TaskBinding) -> dg.AssetsDefinition:
         owners=[keys.Owner.operations],
         description="Past dates that were held, published as they would have been had the source been read in time.",
         kinds={"postgres", "dbt"},
+        check_specs=[every_company(task.ml("replays"))],
         partitions_def=companies,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def replay_dates(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
+    def replay_dates(
+        context: dg.AssetExecutionContext, warehouse: WarehouseResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
         """Replay the held dates of each company; one that is still held fails, with the gate's reasons."""
         settings = warehouse.settings()
         with warehouse.open() as opened:
@@ -118,7 +124,7 @@ def replays(binding: TaskBinding) -> dg.AssetsDefinition:
         for slug, done in outcomes.results.items():
             metadata = {"published": ", ".join(map(str, done.published)) or "none", "held": len(done.held)}
             context.add_asset_metadata(metadata, task.ml("replays"), slug)
-        return dg.MaterializeResult(asset_key=task.ml("replays"))
+        yield dg.MaterializeResult(asset_key=task.ml("replays"), check_results=[outcomes.check(task.ml("replays"))])
 
     return replay_dates
 

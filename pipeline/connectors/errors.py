@@ -26,6 +26,10 @@ class SourceUnreachable(ConnectorError):
     """Nobody answers at the source's address, or it kept failing until patience ran out."""
 
 
+class SourceTooSlow(SourceUnreachable):
+    """The source had not given what it was asked for when its time was up."""
+
+
 class AccessDenied(ConnectorError):
     """The source does not know us, or does not let us read."""
 

@@ -33,6 +33,7 @@ from pipeline.connectors.json_text import in_quotes
 from pipeline.connectors.mapping import Zones
 from pipeline.connectors.reach import OutOfReach, Reach
 from pipeline.connectors.registry import Access, Connector
+from pipeline.connectors.time_limit import TimeLimit
 from pipeline.connectors.validation import Reading, validate_records
 from warehouse.redaction import forms_of, without_secrets
 
@@ -79,7 +80,8 @@ class HabariSettings(Zones):
 class Patience:
     """How long to keep trying: attempts per request, growing pauses from `backoff_seconds` on.
 
-    A Retry-After is respected up to `longest_pause_seconds`. Timeouts are for connecting and reading.
+    A Retry-After is respected up to `longest_pause_seconds`. Timeouts are for connecting, and from byte to byte; a
+    `TimeLimit` counts in all.
     """
 
     attempts: int = 8
@@ -100,6 +102,7 @@ class HabariApi:
         reading: Reading,
         reach: Reach,
         patience: Patience = Patience(),
+        limit: TimeLimit | None = None,
     ) -> None:
         """`company` is the slug, for messages; `api_key` the key itself, never shown; `reach` where it may lead."""
         self._company = company
@@ -114,8 +117,11 @@ class HabariApi:
             request_backoff_factor=patience.backoff_seconds,
             request_max_retry_delay=patience.longest_pause_seconds,
         )
+        limit = limit or TimeLimit(company, self._source)
+        client.session.send.retry.sleep = limit.sleep  # tenacity's own, which dlt has no setting for
+        adapter = BoundedAdapter(reach, limit)
         for scheme in ("http://", "https://"):
-            client.session.mount(scheme, BoundedAdapter(reach))
+            client.session.mount(scheme, adapter)
         self._client = RESTClient(
             base_url=settings.base_url,
             auth=APIKeyAuth(name=API_KEY_HEADER, api_key=api_key, location="header"),
@@ -184,6 +190,13 @@ class HabariApi:
             raise self._refused(address, error.response) from None
         except requests.exceptions.JSONDecodeError:
             self._surprise(f"{address} does not answer in JSON", hide_cause=True)
+        except requests.exceptions.ChunkedEncodingError as error:
+            raise SourceUnreachable(
+                self._company,
+                self._source,
+                f"the line to {address} broke while it answered ({self._clean(_innermost(error))}).",
+                "The next sync goes on from where this one stopped.",
+            ) from None
         except (requests.ConnectionError, requests.Timeout) as error:
             raise SourceUnreachable(
                 self._company,
@@ -322,6 +335,7 @@ def _open(settings: HabariSettings, access: Access) -> HabariApi:
         access.secret(settings.api_key),
         settings.zoned(access.reading),
         Reach(access.settings),
+        limit=access.limit,
     )
 
 

@@ -1,4 +1,4 @@
-"""HTTP answers within bounds: what unpacks without measure is refused before memory runs out."""
+"""HTTP answers within bounds: neither what unpacks without measure nor what never ends is waited for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as causes
 
 from pipeline.connectors.reach import Reach
+from pipeline.connectors.time_limit import Line, TimeLimit
 
 MIB = 2**20
 LARGEST_ANSWER = 64 * MIB
@@ -26,19 +27,35 @@ class AnswerTooLarge(requests.RequestException):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Reads each answer as it is sent and unpacks it piece by piece, up to LARGEST_ANSWER, from within a reach."""
+    """Reads each answer as it is sent and unpacks it piece by piece, up to LARGEST_ANSWER, from within a reach.
 
-    def __init__(self, reach: Reach) -> None:
+    One request at a time, for as long as the limit lets it.
+    """
+
+    def __init__(self, reach: Reach, limit: TimeLimit) -> None:
         self._reach = reach
+        self._limit = limit
+        self._line = Line()
         super().__init__()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **settings: Any) -> None:
         """See `HTTPAdapter.init_poolmanager`."""
-        self.poolmanager = self._reach.manager(num_pools=connections, maxsize=maxsize, block=block, **settings)
+        self.poolmanager = self._reach.manager(
+            self._line.hold, num_pools=connections, maxsize=maxsize, block=block, **settings
+        )
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        """See `HTTPAdapter.send`; the answer's content is read. Raises AnswerTooLarge."""
+        """See `HTTPAdapter.send`; the answer's content is read. Raises AnswerTooLarge, and SourceTooSlow."""
         request.headers["Accept-Encoding"] = "gzip, deflate"
+        with self._limit.one_request(self._line):
+            return self._read(request, *args, **kwargs)
+
+    def close(self) -> None:
+        """See `HTTPAdapter.close`."""
+        self._line.close()
+        super().close()
+
+    def _read(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         response = super().send(request, *args, **kwargs)
         try:
             # As requests' own `content` does, but for the bound; nothing reads the socket afterwards.

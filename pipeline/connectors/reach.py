@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -50,11 +50,11 @@ class Reach:
             return True
         return real.is_global and not real.is_multicast and not real.is_reserved
 
-    def manager(self, **settings: Any) -> PoolManager:
-        """urllib3's pools of connections, none of which leads elsewhere."""
+    def manager(self, connected: Callable[[socket.socket], None], **settings: Any) -> PoolManager:
+        """urllib3's pools of connections, none of which leads elsewhere; ``connected`` is told of each new one."""
         manager = PoolManager(**settings)
         manager.pool_classes_by_scheme = {
-            scheme: _pool_class(pool, connection, self)
+            scheme: _pool_class(pool, connection, self, connected)
             for scheme, pool, connection in (
                 ("http", HTTPConnectionPool, HTTPConnection),
                 ("https", HTTPSConnectionPool, HTTPSConnection),
@@ -63,13 +63,20 @@ class Reach:
         return manager
 
 
-def _pool_class(pool: type[Any], connection: type[Any], reach: Reach) -> type[Any]:
+def _pool_class(
+    pool: type[Any], connection: type[Any], reach: Reach, connected: Callable[[socket.socket], None]
+) -> type[Any]:
     class Guarded(connection):  # type: ignore[misc]
         """Connects to the address that was looked at, whatever the host's name leads to a moment later."""
 
         _dns_host: str
 
         def _new_conn(self) -> Any:
+            line = self._connect()
+            connected(line)
+            return line
+
+        def _connect(self) -> Any:
             name: str = self._dns_host
             try:
                 addresses: Sequence[str] = reach.addresses(name, self.port)

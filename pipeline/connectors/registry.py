@@ -5,6 +5,7 @@ A new one is a module of this package that ends with ``CONNECTOR = Connector(...
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from pipeline.connectors.contract import Source
+    from pipeline.connectors.time_limit import TimeLimit
     from pipeline.connectors.validation import Reading
     from warehouse.settings import Settings
 
@@ -25,6 +27,9 @@ CONNECTORS: dict[str, str] = {
 """The name that a company's definition uses: the module. It is imported when a company is read, since dlt, requests
 and SQLAlchemy take seconds."""
 
+_IMPORTING = threading.Lock()
+"""dlt's modules import each other in a circle, which two threads at once would find half done."""
+
 ConnectorSettings = TypeVar("ConnectorSettings", bound=BaseModel)
 
 
@@ -34,13 +39,14 @@ class Access:
 
     company: the slug, for messages. secret: resolves a reference; raises
     AccessDenied where it leads nowhere, or to what is not the company's. settings: the operator's: the home
-    folder, and how far sources may reach.
+    folder, and how far sources may reach. limit: how long the source may take.
     """
 
     company: str
     reading: Reading
     secret: Callable[[str], str]
     settings: Settings
+    limit: TimeLimit
 
 
 @dataclass(frozen=True)
@@ -59,5 +65,6 @@ class Connector(Generic[ConnectorSettings]):
 
 def load_connector(name: str) -> Connector[Any]:
     """The connector of this name, with its module imported. Raises KeyError where there is no such row."""
-    connector: Connector[Any] = import_module(CONNECTORS[name]).CONNECTOR
+    with _IMPORTING:
+        connector: Connector[Any] = import_module(CONNECTORS[name]).CONNECTOR
     return connector

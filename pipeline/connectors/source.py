@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.connectors.contract import Source
 from pipeline.connectors.errors import AccessDenied, MappingError
 from pipeline.connectors.registry import CONNECTORS, Access, Connector, load_connector
+from pipeline.connectors.time_limit import TimeLimit
 from pipeline.connectors.validation import Reading
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -30,8 +31,8 @@ def connector_of(company: Company) -> Connector[Any]:
     return load_connector(company.connector)
 
 
-def source_for(company: Company, settings: Settings, clock: Clock) -> Source:
-    """The source that a company's records come from.
+def source_for(company: Company, settings: Settings, clock: Clock, limit: TimeLimit | None = None) -> Source:
+    """The source that a company's records come from, and that may take as long as the settings say, or ``limit``.
 
     Raises MappingError where its connector or connector settings are wrong, AccessDenied where a secret is missing.
     """
@@ -42,18 +43,30 @@ def source_for(company: Company, settings: Settings, clock: Clock) -> Source:
         has_own_clock=company.clock_at is not None,
         attribute_kinds={attribute.name: attribute.kind for attribute in company.custom_attributes},
     )
-    access = Access(company.slug, reading, lambda reference: _secret(company, reference, settings), settings)
+    access = Access(
+        company.slug,
+        reading,
+        lambda reference: _secret(company, reference, settings),
+        settings,
+        limit or time_limit_of(company, settings),
+    )
     return connector.open(_parse(company, connector.settings), access)
 
 
+def time_limit_of(company: Company, settings: Settings) -> TimeLimit:
+    """How long the company's source may take, from now on."""
+    return TimeLimit.from_settings(company.slug, f"connector {company.connector}", settings)
+
+
 class SourceOnDemand:
-    """A company's source, opened when first asked for, so that a failure is a load's failure."""
+    """A company's source, opened when first asked for, so that a failure is a load's failure; its time runs at once."""
 
     def __init__(self, company: Company, settings: Settings, clock: Clock) -> None:
         self._company = company
         self._settings = settings
         self._clock = clock
         self._source: Source | None = None
+        self.limit = time_limit_of(company, settings)
 
     def __enter__(self) -> SourceOnDemand:
         return self
@@ -64,7 +77,7 @@ class SourceOnDemand:
 
     def get(self) -> Source:
         if self._source is None:
-            self._source = source_for(self._company, self._settings, self._clock)
+            self._source = source_for(self._company, self._settings, self._clock, self.limit)
         return self._source
 
 

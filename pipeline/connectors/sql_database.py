@@ -30,6 +30,7 @@ from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
 from pipeline.connectors.mapping import ColumnMapping, Zones, in_order
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.sql_columns import as_text, is_one_of, undeclared_texts, with_whole_ids
+from pipeline.connectors.time_limit import Line, TimeLimit
 from pipeline.connectors.validation import Reading, validate_table
 from pipeline.connectors.values import JsonKind, read_value
 from warehouse.own_server import is_own_server
@@ -42,6 +43,8 @@ that one that no driver can read (a date that is none, infinity) rejects a recor
 
 IDS_AT_ONCE = 500
 """Records that are looked up by one query; some databases take no more than 999 values."""
+
+CONNECT_SECONDS = 10
 
 REPEATED_HOUR = timedelta(hours=1)
 
@@ -63,7 +66,9 @@ class SqlSettings(Zones):
 class SqlDatabase:
     """Reads one company's records from a SQL database."""
 
-    def __init__(self, company: str, settings: SqlSettings, url: str, reading: Reading) -> None:
+    def __init__(
+        self, company: str, settings: SqlSettings, url: str, reading: Reading, limit: TimeLimit | None = None
+    ) -> None:
         """`company` is the slug, for messages; `url` the address itself, whose password is never shown."""
         self._company = company
         self._settings = settings
@@ -72,7 +77,7 @@ class SqlDatabase:
         self._secrets = forms_of(url)
         try:
             self._url = sa.make_url(url)
-            self._engine = sa.create_engine(self._url)
+            self._engine = sa.create_engine(self._url, connect_args=_connect_args(self._url))
             if self._url.get_backend_name() == "postgresql":
                 sa.event.listen(self._engine, "connect", _speak_plainly)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError):
@@ -83,6 +88,10 @@ class SqlDatabase:
                 "It must look like postgresql://user:password@host/database.",
             ) from None
         self._source = f"database {self._url.set(username=None, password=None, query={})}"
+        self._line = Line()
+        self._limit = limit or TimeLimit(company, self._source)
+        self._limit.holds_for(self._line)
+        sa.event.listen(self._engine, "connect", self._hold)
 
     def read(self, entity: Entity, updated_since: datetime | None, chunk_rows: int) -> Iterator[Chunk]:
         """See `Source.read`.
@@ -164,7 +173,13 @@ class SqlDatabase:
 
     def close(self) -> None:
         """Close the connections to the database."""
+        self._line.close()
         self._engine.dispose()
+
+    def _hold(self, connection: Any, _record: object) -> None:
+        """Drivers that show their socket can be cut when time is up; reads are one at a time."""
+        if hasattr(connection, "fileno"):
+            self._line.hold(connection)
 
     def refuse_own_server(self, settings: Settings) -> None:
         """Raises AccessDenied where the address leads to the warehouse's own Postgres, with all companies' records."""
@@ -305,6 +320,7 @@ class SqlDatabase:
         try:
             yield
         except sa.exc.OperationalError as error:
+            self._limit.check()
             raise SourceUnreachable(
                 self._company,
                 self._source,
@@ -312,6 +328,7 @@ class SqlDatabase:
                 f"Check that it runs, and the address, user and password that {self._settings.url} holds.",
             ) from None
         except sa.exc.SQLAlchemyError as error:
+            self._limit.check()
             self._surprise(error)
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             self._surprise(error)
@@ -337,6 +354,12 @@ def _speak_plainly(connection: Any, _: object) -> None:
     connection.commit()
 
 
+def _connect_args(url: sa.URL) -> dict[str, Any]:
+    """How long a server may take to let us in, where the address does not say; libpq's own is for ever."""
+    knows_timeout = url.get_backend_name() in {"postgresql", "mysql", "mariadb"}
+    return {"connect_timeout": CONNECT_SECONDS} if knows_timeout and "connect_timeout" not in url.query else {}
+
+
 def _json_kind(data_type: sa.types.TypeEngine[Any]) -> JsonKind | None:
     """What a column's values are in JSON; None for what is text there."""
     if isinstance(data_type, sa.Boolean):
@@ -359,7 +382,9 @@ def _listed(names: list[str], most: int = 30) -> str:
 
 
 def _open(settings: SqlSettings, access: Access) -> SqlDatabase:
-    source = SqlDatabase(access.company, settings, access.secret(settings.url), settings.zoned(access.reading))
+    source = SqlDatabase(
+        access.company, settings, access.secret(settings.url), settings.zoned(access.reading), access.limit
+    )
     source.refuse_own_server(access.settings)
     return source
 

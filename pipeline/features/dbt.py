@@ -11,6 +11,8 @@ from pathlib import Path
 import orjson
 
 from foundation.errors import ChurnError
+from foundation.parent import adopt_children
+from foundation.private_files import private_file
 from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, target_directory
 from pipeline.features.dbt_macros import MacroRefused, call_macro
 from warehouse.settings import Settings
@@ -45,6 +47,7 @@ def run_dbt(
         "--quiet",
         *vars_argument(dbt_vars(settings) | {**(variables or {})}),
     ]
+    adopt_children()
     environment = {
         **os.environ,
         "DBT_PROJECT_DIR": str(PROJECT_DIRECTORY),
@@ -69,19 +72,31 @@ def profiles_directory(settings: Settings) -> Path:
 
 
 def prepare_manifest(settings: Settings) -> Path:
-    """Parse the dbt project if it is not the one that was parsed last.
+    """Parse the dbt project if it is not the one that was parsed last, or what was written of it was cut short.
 
     Returns the manifest's path. Raises DbtFailed with dbt's message where it does not parse, and MacroRefused where a
     feature's YAML says what no feature may say.
     """
     manifest = manifest_path(settings)
     parsed, fingerprint = manifest.with_name("parsed_project"), project_fingerprint()
-    if not manifest.exists() or not parsed.exists() or parsed.read_text() != fingerprint:
+    if not parsed.exists() or parsed.read_text() != fingerprint or not _is_whole(manifest):
+        # Whoever is killed from here on leaves a project that is parsed again.
+        parsed.unlink(missing_ok=True)
         # With a build's own variables: with others the build would parse everything once more.
         run_dbt(settings, ["parse"])
         _refuse_unknown_feature_meta(manifest)
-        parsed.write_text(fingerprint)
+        with private_file(parsed) as file:
+            file.write(fingerprint.encode())
     return manifest
+
+
+def _is_whole(manifest: Path) -> bool:
+    """dbt writes it in place: a kill or a full disk leaves half of it."""
+    try:
+        orjson.loads(manifest.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _refuse_unknown_feature_meta(manifest: Path) -> None:

@@ -184,7 +184,7 @@ class _EntitySync:
             dagster_run_id=self._dagster_run_id,
         )
         self._result = replace(self._result, load_id=load.load_id, is_backfill=load.is_backfill, updated_since=since)
-        with self._failure_on_record(load):
+        with self._failure_on_record(load), self._source.limit.one_load():
             personal_data = PersonalData(self._company, self._company.company_id, self._settings)
             source = self._source.get()
             listing = Listing(self._connection, *self._place)
@@ -222,6 +222,7 @@ class _EntitySync:
         newest: datetime | None = None
         unnamed = 0
         for given in source.read(self._entity, since, chunk_rows):
+            self._source.limit.check()
             refuse_disorder(self._company, self._entity, newest, given)
             self._remark(load, given.remarks)
             self._ahead += given.ahead
@@ -316,6 +317,7 @@ class _EntitySync:
         else:
             chunks = source.read(self._entity, None, chunk_rows)
         for given in chunks:
+            self._source.limit.check()
             self._land_chunk(personal_data, load, given)
             if not isinstance(source, IndexedSource):
                 unnamed += given.unnamed

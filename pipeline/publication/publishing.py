@@ -1,7 +1,9 @@
 """Gate and publication over companies, each as the role that may."""
 
+import logging
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -12,10 +14,11 @@ from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import companies_with, get_company
 from warehouse.connection import Warehouse
+from warehouse.lost_connection import resumed
 from warehouse.prediction.task_relations import TaskRelations
 from warehouse.publication.contract import Contract
 from warehouse.publication.feed import Bands, compact_feed
-from warehouse.publication.gate import run_gate
+from warehouse.publication.gate import GateCheck, run_gate
 from warehouse.publication.holds import list_holds, release, ways_out
 from warehouse.publication.publish import (
     Publication,
@@ -26,6 +29,8 @@ from warehouse.publication.publish import (
 )
 from warehouse.roles import Role
 from warehouse.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -44,21 +49,30 @@ def run_gates(warehouse: Warehouse, settings: Settings, task: TaskRelations) -> 
         companies = companies_with(conn, task.name)
     for company in companies:
         try:
-            with warehouse.connect(Role.ml) as conn:
-                date = staged_date(conn, company.company_id, task.name)
-                if date is None:
-                    continue
-                checks = run_gate(conn, task, company, date, clock.for_company(company))
+            staged, checks = resumed(warehouse, partial(_judged, warehouse, task, company, clock), log.warning)
+            if staged is None:
+                continue
         except (ChurnError, psycopg.Error) as error:
             # Whoever cannot be judged is held back, and the next one is judged.
             verdicts.failed[company.slug] = f"it cannot be judged: {error}"
             continue
         failed = [check.detail for check in checks if not check.passed]
         if failed:
-            verdicts.failed[company.slug] = f"{'; '.join(failed)}. {ways_out(company.slug, task.name, date)}"
+            verdicts.failed[company.slug] = f"{'; '.join(failed)}. {ways_out(company.slug, task.name, staged)}"
         else:
-            verdicts.passed[company.slug] = f"{counted(len(checks), 'check')} passed for {date}: {checks[0].detail}"
+            verdicts.passed[company.slug] = f"{counted(len(checks), 'check')} passed for {staged}: {checks[0].detail}"
     return verdicts
+
+
+def _judged(
+    warehouse: Warehouse, task: TaskRelations, company: Company, clock: Clock
+) -> tuple[date | None, list[GateCheck]]:
+    """The date that is staged, if one is, and the gate's verdict on it."""
+    with warehouse.connect(Role.ml) as conn:
+        staged = staged_date(conn, company.company_id, task.name)
+        if staged is None:
+            return None, []
+        return staged, run_gate(conn, task, company, staged, clock.for_company(company))
 
 
 def publish_company(
@@ -69,10 +83,10 @@ def publish_company(
     bands = Bands(settings.feed_probability_band, settings.feed_odds_band)
     published = None
     with warehouse.connect(Role.publisher, autocommit=True) as conn:
-        date = staged_date(conn, company.company_id, contract.task)
-        if date is not None and is_publishable(conn, company.company_id, contract.task, date):
-            published = publish_staged_scores(conn, contract, company.company_id, date, now, bands=bands)
-            release(conn, company.company_id, contract.task, date, now, "published")
+        staged = staged_date(conn, company.company_id, contract.task)
+        if staged is not None and is_publishable(conn, company.company_id, contract.task, staged):
+            published = publish_staged_scores(conn, contract, company.company_id, staged, now, bands=bands)
+            release(conn, company.company_id, contract.task, staged, now, "published")
         compact_company(conn, settings, contract, company, now)
     return published
 

@@ -73,3 +73,28 @@ def test_a_file_that_was_removed_and_a_project_that_was_moved_are_noticed(
     moved = project.rename(project.with_name("elsewhere"))
     monkeypatch.setattr(dbt, "PROJECT_DIRECTORY", moved)
     assert parses() == 3
+
+
+@pytest.mark.parametrize("left", ["", '{"nodes": {"mod', "\x00\x00"])
+def test_a_manifest_that_was_cut_short_is_made_again(parses: Callable[[], int], tmp_path: Path, left: str) -> None:
+    assert parses() == 1
+    manifest_path(Settings(home=tmp_path / "home")).write_text(left)
+    assert parses() == 2
+    assert parses() == 2
+
+
+def test_a_parse_that_did_not_end_is_begun_again(
+    parses: Callable[[], int], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert parses() == 1
+    (project / "models" / "b.sql").write_text("select 1")
+    with monkeypatch.context() as killed:
+        killed.setattr(dbt, "run_dbt", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            parses()
+    (project / "models" / "b.sql").unlink()
+    assert parses() == 2, "the files are those of the first parse, and the manifest may be of the second"
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
