@@ -91,7 +91,7 @@ def assert_pool_allowed(frame: pd.DataFrame, sharing_company_ids: Collection[int
 
 def _rounded_text(pool: OutcomeCounts, task: PredictionTask) -> str:
     outcomes, survivors = rounded_count(pool.outcomes), rounded_count(pool.survivors)
-    return f"about {outcomes} {task.entity}(s) with the outcome and {survivors} without"
+    return f"about {counted(outcomes, task.entity)} with the outcome and {survivors} without"
 
 
 def _counts_text(counts: OutcomeCounts, task: PredictionTask) -> str:
