@@ -14,6 +14,7 @@ from rich.console import Console
 from foundation.errors import ChurnError
 from orchestration import dagster_home, partitions
 from orchestration.console import TextConsole
+from orchestration.run_launcher import session_of_run
 from pipeline.features.dbt import prepare_manifest, profiles_directory
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
@@ -82,7 +83,7 @@ def _run(
     run_id = str(uuid.uuid4())
     with dagster_home.instance(settings) as instance:
         partitions.match_registry(instance, active)
-        with _progress_printed(instance, run_id), _tools_output(settings):
+        with session_of_run(warehouse, run_id), _progress_printed(instance, run_id), _tools_output(settings):
             result = job.execute_in_process(
                 instance=instance,
                 run_id=run_id,
