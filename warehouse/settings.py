@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, quote, urlsplit
@@ -22,7 +23,7 @@ from warehouse.errors import SettingsError
 PREFIX = "CHURN_"
 ENCRYPTED = "encrypted:"
 SECRET_REFERENCES = ("env:", "file:", ENCRYPTED)
-SECRETS_DIRECTORY = Path("/run/secrets")
+SECRETS_DIRECTORY = Path("/etc/churn/secrets")
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -202,10 +203,13 @@ class Settings(BaseSettings):
     @property
     def demo_places(self) -> frozenset[tuple[str, int]]:
         """Where this home's demo serves its CRM, as (address, port); empty where there is no demo."""
+        demo = self.home / "demo"
         try:
-            return frozenset({("127.0.0.1", int((self.home / "demo" / "port").read_text()))})
+            host, port = (demo / "host").read_text().strip(), int((demo / "port").read_text())
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, ValueError):
             return frozenset()
+        return frozenset((str(entry[4][0]), port) for entry in entries)
 
     @field_validator("import_folders")
     @classmethod
