@@ -276,12 +276,32 @@ def _clear(value: object) -> str:
 
 
 def _refuse_misspelt_names() -> None:
-    known = {name.upper() for name in Settings.model_fields}
+    """What looks like a setting of ours and is none, among the variables and the files of secrets."""
     of_companies = os.environ.get(f"{PREFIX}SECRET_VARIABLES") or Settings.model_fields["secret_variables"].default
     for variable in sorted(os.environ):
-        name = variable.removeprefix(PREFIX)
-        if name == variable or name in known or variable.startswith(of_companies):
-            continue
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        close = None if variable.startswith(of_companies) else _close_setting(variable)
         if close:
-            raise SettingsError(f"{variable} is no setting; did you mean {PREFIX}{close[0]}? Rename or unset it.")
+            raise SettingsError(f"{variable} is no setting; did you mean {close}? Rename or unset it.")
+    for file in sorted(SECRETS_DIRECTORY.iterdir()) if SECRETS_DIRECTORY.is_dir() else ():
+        variable = file.name.upper().replace("-", "_")
+        # The folder is ours alone: a name without the prefix is meant for us, too.
+        close = _close_setting(PREFIX + variable.removeprefix(PREFIX)) or _renamed(file.name)
+        if close:
+            raise SettingsError(f"{file} is no setting's file; did you mean {close.lower()}? Rename or remove it.")
+
+
+def _renamed(file: str) -> str | None:
+    """The setting that a file would be by another spelling of its name: without a prefix, or with hyphens."""
+    name = file.upper().replace("-", "_").removeprefix(PREFIX)
+    variable = "SENTRY_DSN" if name == "SENTRY_DSN" else f"{PREFIX}{name}"
+    return variable if variable in _our_variables() and file.upper() != variable else None
+
+
+def _close_setting(variable: str) -> str | None:
+    """The setting that this name was meant to be; None for a setting's own name, and for what is not ours."""
+    known = {name.upper() for name in Settings.model_fields}
+    name = variable.removeprefix(PREFIX)
+    if name == variable or name in known:
+        return None
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return f"{PREFIX}{close[0]}" if close else None
