@@ -226,7 +226,24 @@ def log_succeeded_runs(context: dg.RunStatusSensorContext, warehouse: WarehouseR
     log_run(context, warehouse, error=None)
 
 
-SENSORS = [onboard_new_companies, log_failed_runs, log_succeeded_runs]
+@dg.sensor(
+    minimum_interval_seconds=15 * 60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells people that scores have not come for two nights. No run is needed for it: where a run hangs, "
+    "none would start.",
+)
+def tell_of_silence(context: dg.SensorEvaluationContext, warehouse: WarehouseResource) -> dg.SkipReason:
+    """Everything that is due is told with it, and nothing twice."""
+    from pipeline.telling.notifying import tell_of_silence
+
+    with warehouse.open() as opened:
+        lines = tell_of_silence(warehouse.settings(), opened)
+    for line in lines:
+        context.log.info(line)
+    return dg.SkipReason("; ".join(lines) or "Every company's scores are new.")
+
+
+SENSORS = [onboard_new_companies, log_failed_runs, log_succeeded_runs, tell_of_silence]
 
 
 def log_run(context: dg.RunStatusSensorContext, warehouse: WarehouseResource, *, error: str | None) -> None:

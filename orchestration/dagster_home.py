@@ -77,7 +77,7 @@ def _configuration(settings: Settings) -> dict[str, object]:
         },
         "run_launcher": {"module": "orchestration.run_launcher", "class": "WatchedRunLauncher", "config": {}},
         "run_monitoring": RUN_MONITORING,
-        "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
+        "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
     }
