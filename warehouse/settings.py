@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         description="Absolute folders, with commas, that hold a folder of files per company, named by its slug; "
         "`imports` of the home folder is one always.",
     )
+    backup_folder: str | None = Field(
+        default=None,
+        description="Absolute folder for the backups that the job `backup` makes; none: it makes none.",
+    )
+    backups_kept: int = Field(default=7, ge=1, description="How many of them stay.")
     now: AwareDatetime | None = Field(
         default=None,
         description="The moment to treat as now (ISO 8601 with an offset); none: the real clock.",
@@ -210,6 +215,13 @@ class Settings(BaseSettings):
         except (OSError, ValueError):
             return frozenset()
         return frozenset((str(entry[4][0]), port) for entry in entries)
+
+    @field_validator("backup_folder")
+    @classmethod
+    def _absolute_folder(cls, folder: str | None) -> str | None:
+        if folder is not None and not Path(folder).is_absolute():
+            raise ValueError("must be an absolute path")
+        return folder
 
     @field_validator("import_folders")
     @classmethod

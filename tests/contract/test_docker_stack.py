@@ -288,7 +288,10 @@ def test_the_image_runs_as_an_ordinary_user_with_hashes_checked() -> None:
     )
     assert any("--require-hashes" in line and "requirements.lock" in line for line in instructions)
     pinned = re.compile(r"FROM python:3\.11\.\d+-slim-\w+")
-    assert all(pinned.match(line) for line in instructions if line.startswith("FROM "))
+    stages = {line.split()[-1] for line in instructions if re.match(r"FROM \S+ AS ", line)}
+    bases = [line for line in instructions if line.startswith("FROM ") and line.split()[1] not in stages]
+    assert bases
+    assert all(pinned.match(line) for line in bases)
 
 
 def test_what_the_image_copies_exists_and_passes_the_ignore_file() -> None:
@@ -296,7 +299,7 @@ def test_what_the_image_copies_exists_and_passes_the_ignore_file() -> None:
     copied: set[str] = set()
     for line in dockerfile():
         tokens = [word for word in shlex.split(line) if not word.startswith("--")]
-        if tokens[0] == "COPY" and "--from=build" not in line:
+        if tokens[0] == "COPY" and "--from=" not in line:
             copied.update(tokens[1:-1])
     for source in copied:
         assert (ROOT / source).exists(), source
@@ -312,7 +315,7 @@ def test_the_image_and_compose_agree_on_where_things_are() -> None:
     for name, service in ours().items():
         assert f"CHURN_HOME={service['environment']['CHURN_HOME']}" in text, name
         assert f"DAGSTER_HOME={service['environment']['DAGSTER_HOME']}" in text, name
-    assert "VOLUME /churn" in text
+    assert "VOLUME /churn /backups" in text
 
 
 def test_git_ignores_the_filled_in_environment() -> None:

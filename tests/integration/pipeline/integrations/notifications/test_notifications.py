@@ -11,6 +11,7 @@ import pytest
 from pipeline.companies import parse_definition
 from pipeline.integrations.notifications.sending import pending, send_digests
 from pipeline.prediction.tasks import task_named
+from pipeline.telling.notifying import tell_of_silence
 from tests.integration.pipeline.integrations.notifications.arrivals import (
     MONDAY,
     NAME,
@@ -186,6 +187,27 @@ def test_held_scores_a_shrinking_source_and_a_changed_model_are_told(
     assert "The source has 300 customers, and had 1,000 in the week before." in html
     assert "Degraded: scores now rest on a rule, and rested on a model of its own." in html
     assert pending(told, settings) == []
+
+
+def test_silence_is_told_once_by_the_companys_clock_and_without_a_run(
+    told: Warehouse, acme: Company, settings: Settings, post: Post
+) -> None:
+    still = company(told, "still", clock_at=MONDAY.isoformat())
+    with told.connect() as conn:
+        change_company(conn, "acme", {"notifications.tell": ["late_publication"]}, "tests", parse_definition)
+    for of in (acme, still):
+        publish(told, of, MONDAY.date(), {})
+    assert tell_of_silence(at(settings, MONDAY + timedelta(hours=49)), told) == []
+    for hours in (51, 52, 90):
+        first, *_ = tell_of_silence(at(settings, MONDAY + timedelta(hours=hours)), told)
+        assert first == "acme: no scores of churn since 2026-10-05 09:00 UTC"
+    assert [mail["Subject"] for mail in post.mails if mail["To"] == "dana@acme.example"] == [
+        "Acme & Sons: 1 publication late"
+    ]
+    publish(told, acme, MONDAY.date() + timedelta(days=3), {})
+    with told.connect() as conn:
+        conn.execute("update predictions.churn_publications_v1 set published_at = %s", [MONDAY + timedelta(days=3)])
+    assert tell_of_silence(at(settings, MONDAY + timedelta(days=4)), told) == []
 
 
 def test_a_late_source_is_told_once_for_the_whole_outage(
