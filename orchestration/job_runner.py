@@ -15,7 +15,7 @@ from foundation.errors import ChurnError
 from orchestration import dagster_home, partitions
 from orchestration.console import TextConsole
 from orchestration.run_launcher import session_of_run
-from pipeline.features.dbt import prepare_manifest, profiles_directory
+from pipeline.features.dbt import prepare_manifest, write_profile
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.logs.operations import failed_runs
@@ -75,7 +75,7 @@ def _run(
     chosen: Sequence[str],
     run_config: Mapping[str, object] | None,
 ) -> JobOutcome:
-    warehouse.write_dbt_profile(profiles_directory(settings))
+    write_profile(settings, warehouse)
     prepare_manifest(settings)
     from orchestration.definitions import defs
 
