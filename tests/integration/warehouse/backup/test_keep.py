@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tarfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from warehouse.backup.archive import read_manifest
+from warehouse.backup.archive import HOME, NotABackup, read_manifest, take_out, take_out_home
 from warehouse.backup.keep import LATE_AFTER, NoBackupFolder, late_backup, make_next_backup, newest_backup
 from warehouse.clock import Clock
 from warehouse.connection import Warehouse
@@ -68,3 +69,31 @@ def test_without_a_folder_none_is_made_and_none_is_missed(warehouse: Warehouse, 
     assert late_backup(settings) is None
     with pytest.raises(NoBackupFolder, match="CHURN_BACKUP_FOLDER"):
         make_next_backup(settings, warehouse, "1.2.3")
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", "link"])
+def test_a_python_without_filters_takes_nothing_out_beside_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    with tarfile.open(tmp_path / "of-a-stranger.backup", "w") as archive:
+        member = tarfile.TarInfo(f"{HOME}/{name}")
+        if name == "link":
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc"
+        archive.addfile(member)
+    (tmp_path / "home").mkdir()
+    with pytest.raises(NotABackup, match="no plain file below its folder"):
+        take_out_home(tmp_path / "of-a-stranger.backup", tmp_path / "home")
+    assert not [*(tmp_path / "home").iterdir()]
+
+
+def test_a_python_without_filters_takes_out_what_a_backup_holds(
+    warehouse: Warehouse, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (settings.home / "mlflow" / "1").mkdir(parents=True)
+    (settings.home / "mlflow" / "1" / "model.json").write_text("{}")
+    made = make_next_backup(settings, warehouse, "1.2.3").made
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    assert take_out(made, tmp_path).stat().st_size > 0
+    take_out_home(made, tmp_path / "new")
+    assert (tmp_path / "new" / "mlflow" / "1" / "model.json").read_text() == "{}"
