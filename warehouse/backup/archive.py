@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from copy import copy
 from pathlib import Path
 from typing import Literal
 
@@ -77,7 +78,8 @@ def take_out_home(path: Path, home: Path) -> None:
     with tarfile.open(path, "r:") as archive:
         for member in archive.getmembers():
             if member.name.startswith(f"{HOME}/"):
-                inside = member.replace(name=member.name.removeprefix(f"{HOME}/"), deep=False)
+                inside = copy(member)
+                inside.name = member.name.removeprefix(f"{HOME}/")
                 _extract(archive, inside, home)
 
 
