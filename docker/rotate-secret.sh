@@ -50,7 +50,7 @@ churn_secret_key)
         cp "$file" "$old"; chmod 0644 "$old"
         write "$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')"
     fi
-    docker compose run --rm --no-deps -T --volume "./$old:/etc/churn/secrets/churn_secret_key_previous:ro" migrate \
+    docker compose run --rm --no-deps -T --volume "$PWD/$old:/etc/churn/secrets/churn_secret_key_previous:ro" migrate \
         churn secret rotate
     start_again $ours
     rm "$old" ;;
