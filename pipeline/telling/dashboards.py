@@ -25,8 +25,7 @@ def apply_dashboards(settings: Settings, warehouse: Warehouse, *, plan: bool = F
     to show: then Metabase gets its administrator and nothing else. Raises MetabaseError children.
     """
     if settings.metabase_url is not None and not _has_marts(warehouse):
-        if not plan:
-            apply.set_up(settings)
+        apply.set_up(settings, plan=plan)
         return [NO_MARTS]
     result = apply.apply_dashboards(
         settings,

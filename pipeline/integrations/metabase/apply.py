@@ -86,13 +86,16 @@ def apply_dashboards(
     return result
 
 
-def set_up(settings: Settings, directory: Path = DASHBOARDS_DIRECTORY) -> None:
+def set_up(settings: Settings, *, plan: bool, directory: Path = DASHBOARDS_DIRECTORY) -> None:
     """Give a fresh Metabase its first administrator, before somebody else does; an older one is left as it is.
 
-    Raises MetabaseError children.
+    With `plan` it is only seen whether it answers. Raises MetabaseError children.
     """
     with MetabaseClient(access_of(settings)) as client:
-        client.sign_in(site_name=load_definitions(directory).warehouse.site_name)
+        if plan:
+            client.version()
+        else:
+            client.sign_in(site_name=load_definitions(directory).warehouse.site_name)
 
 
 class Applier:
