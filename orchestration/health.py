@@ -49,16 +49,17 @@ def code_server() -> None:
 
 def webserver() -> None:
     """It answers, and reads Dagster's runs with the login that it holds. Raises Unwell."""
-    query = json.dumps({"query": "{ runsOrError(limit: 1) { __typename ... on PythonError { message } } }"}).encode()
+    # Without the results it would not ask the database.
+    query = json.dumps({"query": "{ runsOrError(limit: 1) { __typename ... on Runs { results { runId } } } }"}).encode()
     request = urllib.request.Request(WEBSERVER, query, {"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as response:  # noqa: S310 - our own
             answer = json.load(response)
     except (OSError, ValueError) as error:
         raise Unwell(f"The webserver does not answer: {error}.") from None
-    runs = (answer.get("data") or {}).get("runsOrError") or {}
-    if runs.get("__typename") != "Runs":
-        raise Unwell(f"The webserver cannot read Dagster's runs: {runs.get('message', answer)}")
+    if not answer.get("data") or answer["data"]["runsOrError"]["__typename"] != "Runs":
+        told = "; ".join(error["message"] for error in answer.get("errors", ()))
+        raise Unwell(f"The webserver cannot read Dagster's runs: {told or 'it does not say why'}.")
 
 
 def daemon() -> None:
