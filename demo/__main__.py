@@ -14,9 +14,10 @@ import typer
 
 from demo.crm.home import (
     DEFAULT_PORT,
+    THIS_MACHINE,
     DemoError,
     advance_clock,
-    announce_port,
+    announce_place,
     furnish,
     hand_keys_out,
     read_clock,
@@ -90,6 +91,9 @@ def build(
 def serve(
     home: Home,
     port: Annotated[int, typer.Option(help="0 takes a free one; the port is written to HOME/port.")] = DEFAULT_PORT,
+    host: Annotated[
+        str, typer.Option(help="By which name others reach it, and then on all networks of this machine.")
+    ] = THIS_MACHINE,
     burst: Annotated[
         int, typer.Option(help="Requests a company may make at once; 0 lifts the limit.")
     ] = RateLimit.burst,
@@ -108,7 +112,7 @@ def serve(
         read_clock(home)
         limit = RateLimit(burst=burst, per_second=requests_per_second)
         crm = create_app(home, limit=limit, failures=Failures(failure_rate, failure_seed))
-        listener = _listen(port)
+        listener = _listen(THIS_MACHINE if host == THIS_MACHINE else "", port)
     server = uvicorn.Server(uvicorn.Config(crm, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -118,8 +122,8 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     bound = listener.getsockname()[1]
-    announce_port(home, bound)
-    typer.echo(f"Habari CRM ready at http://127.0.0.1:{bound} (description at /docs)")
+    announce_place(home, host, bound)
+    typer.echo(f"Habari CRM ready at http://{host}:{bound} (description at /docs)")
     server.run(sockets=[listener])
 
 
@@ -137,12 +141,12 @@ def advance(
     typer.echo(f"the clock stands at {now.isoformat()}")
 
 
-def _listen(port: int) -> socket.socket:
-    """A socket that already takes connections, so that "ready" is true when it is said."""
+def _listen(address: str, port: int) -> socket.socket:
+    """A socket that already takes connections, so that "ready" is true when it is said; on "" that of all networks."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((address, port))
     except OSError as error:
         listener.close()
         raise DemoError(f"port {port} cannot be used ({error.strerror}); choose another, or 0 for a free one") from None

@@ -3,8 +3,8 @@
 # security does not hold for those), and Metabase's own database.
 set -eu
 
-export CHURN_OWNER_PASSWORD="${CHURN_OWNER_PASSWORD:-$(cat /run/secrets/churn_owner_password)}"
-export METABASE_DB_PASSWORD="${METABASE_DB_PASSWORD:-$(cat /run/secrets/metabase_db_password)}"
+export CHURN_OWNER_PASSWORD="${CHURN_OWNER_PASSWORD:-$(cat /etc/churn/secrets/churn_owner_password)}"
+export METABASE_DB_PASSWORD="${METABASE_DB_PASSWORD:-$(cat /etc/churn/secrets/metabase_db_password)}"
 
 psql --set ON_ERROR_STOP=1 --no-psqlrc --username "$POSTGRES_USER" --dbname postgres <<'SQL'
 \getenv owner_password CHURN_OWNER_PASSWORD

@@ -34,8 +34,10 @@ WEEKLY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=15)
 
 _proofs = dg.AssetSelection.groups(keys.Group.proofs)
 _guards = dg.AssetSelection.groups(keys.Group.guards)
+_backups = dg.AssetSelection.assets(keys.BACKUPS).without_checks()
+_age_of_backups = dg.AssetSelection.checks_for_assets(keys.BACKUPS)
 _replays = dg.AssetSelection.assets(*keys.of_all_tasks("replays"))
-EVERYTHING = dg.AssetSelection.all() - _proofs - _guards - _replays
+EVERYTHING = dg.AssetSelection.all() - _proofs - _guards - _backups - _age_of_backups - _replays
 _ingestion = dg.AssetSelection.groups(keys.Group.raw)
 _models = dg.AssetSelection.groups(keys.Group.models)
 TRANSFORM = dg.AssetSelection.groups(keys.Group.staging, keys.Group.features)
@@ -84,8 +86,16 @@ prove = dg.define_asset_job(
 
 guard = dg.define_asset_job(
     "guard",
-    selection=_guards,
-    description="Look for every company's canaries outside it: in all tables, model files, logs and run records.",
+    selection=_guards | _age_of_backups,
+    description="Look for every company's canaries outside it: in all tables, model files, logs and run records. And "
+    "see how old the newest backup is.",
+    executor_def=dg.in_process_executor,
+)
+
+backup = dg.define_asset_job(
+    "backup",
+    selection=_backups,
+    description="Write the whole warehouse into one file in CHURN_BACKUP_FOLDER, and remove the oldest ones.",
     executor_def=dg.in_process_executor,
 )
 
@@ -141,6 +151,12 @@ def prove_weekly(context: dg.ScheduleEvaluationContext, warehouse: WarehouseReso
 guard_daily = dg.ScheduleDefinition(
     name="guard_daily", job=guard, cron_schedule="30 5 * * *", description="Every day at 05:30 UTC."
 )
+backup_daily = dg.ScheduleDefinition(
+    name="backup_daily",
+    job=backup,
+    cron_schedule="0 3 * * *",
+    description="Every night at 03:00 UTC, after the night's scores.",
+)
 
 
 onboard = dg.define_asset_job(
@@ -171,7 +187,7 @@ notify = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
-JOBS = [daily, sync, train, score, prove, guard, replay, onboard, backfill_dates, republish, notify]
+JOBS = [daily, sync, train, score, prove, guard, backup, replay, onboard, backfill_dates, republish, notify]
 
 
 @dg.schedule(job=notify, cron_schedule="40 * * * *", description="Every hour at twenty to.")
@@ -180,7 +196,7 @@ def notify_hourly() -> dg.RunRequest:
     return dg.RunRequest()
 
 
-SCHEDULES = [sync_hourly, sync_and_score_daily, train_weekly, prove_weekly, guard_daily, notify_hourly]
+SCHEDULES = [sync_hourly, sync_and_score_daily, train_weekly, prove_weekly, guard_daily, backup_daily, notify_hourly]
 
 
 @dg.sensor(
@@ -233,7 +249,24 @@ def end_overstaying_sessions(warehouse: WarehouseResource) -> dg.SkipReason:
     return dg.SkipReason("; ".join(map(str, ended)) or "No company's session overstays.")
 
 
-SENSORS = [onboard_new_companies, log_failed_runs, log_succeeded_runs, end_overstaying_sessions]
+@dg.sensor(
+    minimum_interval_seconds=15 * 60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells people that scores have not come for two nights. No run is needed for it: where a run hangs, "
+    "none would start.",
+)
+def tell_of_silence(context: dg.SensorEvaluationContext, warehouse: WarehouseResource) -> dg.SkipReason:
+    """Everything that is due is told with it, and nothing twice."""
+    from pipeline.telling.notifying import tell_of_silence
+
+    with warehouse.open() as opened:
+        lines = tell_of_silence(warehouse.settings(), opened)
+    for line in lines:
+        context.log.info(line)
+    return dg.SkipReason("; ".join(lines) or "Every company's scores are new.")
+
+
+SENSORS = [onboard_new_companies, log_failed_runs, log_succeeded_runs, end_overstaying_sessions, tell_of_silence]
 
 
 def log_run(context: dg.RunStatusSensorContext, warehouse: WarehouseResource, *, error: str | None) -> None:

@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 CODE_LOCATION = "churn_warehouse"
 """What Dagster calls our definitions, in each of its windows; pyproject.toml says so to `dagster dev`."""
 
+RUN_MONITORING = {
+    "enabled": True,
+    "poll_interval_seconds": 30,
+    "start_timeout_seconds": 300,
+    # For a process that is there and does not come to an end: with one run at a time all others wait for it.
+    "max_runtime_seconds": 12 * 60 * 60,
+    # A killed run leaves its places in CRMs' pools taken, which is never looked at unless this is set.
+    "free_slots_after_run_end_seconds": 60,
+}
+"""How Dagster sees to runs that do not end by themselves; docker/dagster-helm-values.yaml says the same."""
+
 
 def directory(settings: Settings) -> Path:
     """The folder that Dagster calls DAGSTER_HOME."""
@@ -65,8 +76,9 @@ def _configuration(settings: Settings) -> dict[str, object]:
             "runs": {"max_concurrent_runs": 1},
             "pools": {"default_limit": 1},
         },
-        "run_monitoring": {"enabled": True, "start_timeout_seconds": 300},
-        "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
+        "run_launcher": {"module": "orchestration.run_launcher", "class": "WatchedRunLauncher", "config": {}},
+        "run_monitoring": RUN_MONITORING,
+        "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
     }

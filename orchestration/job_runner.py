@@ -17,7 +17,8 @@ from foundation.errors import ChurnError
 from orchestration import dagster_home, partitions, stopping
 from orchestration.company_work import EVERY_COMPANY
 from orchestration.console import TextConsole
-from pipeline.features.dbt import prepare_manifest, profiles_directory
+from orchestration.run_launcher import session_of_run
+from pipeline.features.dbt import prepare_manifest, write_profile
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.disk_space import refuse_without_room, stopped_for
@@ -79,7 +80,7 @@ def _run(
     chosen: Sequence[str],
     run_config: Mapping[str, object] | None,
 ) -> JobOutcome:
-    warehouse.write_dbt_profile(profiles_directory(settings))
+    write_profile(settings, warehouse)
     prepare_manifest(settings)
     from orchestration.definitions import defs
 
@@ -87,7 +88,12 @@ def _run(
     run_id = str(uuid.uuid4())
     with dagster_home.instance(settings) as instance:
         partitions.match_registry(instance, active)
-        with _signals_kept(), _progress_printed(instance, run_id), _tools_output(settings):
+        with (
+            session_of_run(warehouse, run_id),
+            _signals_kept(),
+            _progress_printed(instance, run_id),
+            _tools_output(settings),
+        ):
             result = job.execute_in_process(
                 instance=instance,
                 run_id=run_id,

@@ -27,6 +27,7 @@ class Group:
     messages = "8_messages"
     proofs = "9_proofs"
     guards = "9_guards"
+    backups = "9_backups"
 
 
 class Owner:
@@ -131,6 +132,7 @@ def _relation(relation: Relation) -> dg.AssetKey:
 METABASE_DASHBOARDS = dg.AssetKey(["metabase", "dashboards"])
 MESSAGES = dg.AssetKey(["ops", "notifications"])
 CANARIES = dg.AssetKey(["ops", "canaries"])
+BACKUPS = dg.AssetKey(["ops", "backups"])
 
 
 def is_external(key: dg.AssetKey) -> bool:

@@ -103,6 +103,8 @@ class TestServer:
                 sql.Identifier(name), sql.Identifier(template), sql.Identifier(OWNER)
             )
         )
+        # As docker/create-databases.sh leaves the warehouse's: who may enter it is granted to each.
+        self.administrator.execute(sql.SQL("revoke connect on database {} from public").format(sql.Identifier(name)))
         try:
             yield self.server.url(database=name)
         finally:

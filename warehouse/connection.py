@@ -133,14 +133,17 @@ class Warehouse:
             url = url.update_query_dict({"options": sessions.options(given, schema=schema)})
         return _render(url)
 
-    def write_dbt_profile(self, directory: Path) -> Path:
-        """Write `profiles.yml` (mode 0600) for dbt into a folder, and return its path."""
+    def write_dbt_profile(self, directory: Path, *, password_variable: str | None = None) -> Path:
+        """Write `profiles.yml` (mode 0600) for dbt into a folder, and return its path.
+
+        With `password_variable` it holds no password, but the name of the variable that will.
+        """
         output: dict[str, object] = {
             "type": "postgres",
             "host": self._url.host or "localhost",
             "port": self._url.port or 5432,
             "user": self._url.username or "",
-            "pass": str(self._url.password or ""),
+            "pass": f"{{{{ env_var('{password_variable}') }}}}" if password_variable else str(self._url.password or ""),
             "dbname": self._url.database or "",
             "schema": DBT_SCHEMA,
             "threads": self._threads,

@@ -91,6 +91,10 @@ class CompanyStillActive(WarehouseError):
     """A company that is active cannot be removed."""
 
 
+class LoginShutOut(WarehouseError):
+    """A login may not connect to the warehouse's database, and we may not let it; the message has the SQL."""
+
+
 class CompanyLoginHeld(WarehouseError):
     """Something that is not the warehouse's keeps a company's login from being dropped."""
 

@@ -57,6 +57,17 @@ _OF_THEIR_OWN: LiteralString = """
     where refclassid = 'pg_authid'::regclass and deptype in ('o', 'a')
         and refobjid::regrole::text = any(%(logins)s)
         and dbid in (0, (select oid from pg_database where datname = current_database()))
+        -- Metabase's logins may connect before they are members of their group.
+        and not (
+            classid = 'pg_database'::regclass
+            and deptype = 'a'
+            and objid = (select oid from pg_database where datname = current_database())
+            and not exists (
+                select from pg_database, lateral aclexplode(datacl)
+                where pg_database.oid = objid and grantee = refobjid
+                    and (privilege_type <> 'CONNECT' or is_grantable)
+            )
+        )
     order by 1, 3
 """
 

@@ -14,7 +14,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from warehouse.errors import CompanyLoginHeld, MigrationError
+from warehouse.errors import CompanyLoginHeld, LoginShutOut, MigrationError
 from warehouse.login_limits import ensure_unliftable, without_unliftable
 
 Connection = psycopg.Connection[Any]
@@ -110,6 +110,31 @@ def ensure_database_privileges(connection: Connection) -> None:
         )
     )
     _grant_advisory_locks(connection)
+
+
+def let_connect(connection: Connection, login: str) -> None:
+    """Let a login enter the current database, whether or not a group of its own does already.
+
+    A login that is a member of no group yet must be able to connect: Metabase tries a connection before it keeps it.
+    Raises LoginShutOut where the database belongs to somebody else.
+    """
+    row = connection.execute(
+        "select has_database_privilege(%s, oid, 'connect'), pg_has_role(datdba, 'usage'), datname,"
+        " pg_get_userbyid(datdba) from pg_database where datname = current_database()",
+        [login],
+    ).fetchone()
+    assert row is not None  # noqa: S101  (one database is the current one)
+    may_connect, is_ours, database, owner = row
+    if may_connect:
+        return
+    if not is_ours:
+        raise LoginShutOut(
+            f"The login {login} may not connect to the database {database}, which belongs to {owner}. "
+            f"As {owner}: grant connect on database {database} to {login}"
+        )
+    connection.execute(
+        sql.SQL("grant connect on database {} to {}").format(sql.Identifier(database), sql.Identifier(login))
+    )
 
 
 def _grant_advisory_locks(connection: Connection) -> None:

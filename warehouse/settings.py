@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, quote, urlsplit
@@ -22,7 +23,7 @@ from warehouse.errors import SettingsError
 PREFIX = "CHURN_"
 ENCRYPTED = "encrypted:"
 SECRET_REFERENCES = ("env:", "file:", ENCRYPTED)
-SECRETS_DIRECTORY = Path("/run/secrets")
+SECRETS_DIRECTORY = Path("/etc/churn/secrets")
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -73,6 +74,11 @@ class Settings(BaseSettings):
         description="Absolute folders, with commas, that hold a folder of files per company, named by its slug; "
         "`imports` of the home folder is one always.",
     )
+    backup_folder: str | None = Field(
+        default=None,
+        description="Absolute folder for the backups that the job `backup` makes; none: it makes none.",
+    )
+    backups_kept: int = Field(default=7, ge=1, description="How many of them stay.")
     now: AwareDatetime | None = Field(
         default=None,
         description="The moment to treat as now (ISO 8601 with an offset); none: the real clock.",
@@ -220,10 +226,20 @@ class Settings(BaseSettings):
     @property
     def demo_places(self) -> frozenset[tuple[str, int]]:
         """Where this home's demo serves its CRM, as (address, port); empty where there is no demo."""
+        demo = self.home / "demo"
         try:
-            return frozenset({("127.0.0.1", int((self.home / "demo" / "port").read_text()))})
+            host, port = (demo / "host").read_text().strip(), int((demo / "port").read_text())
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, ValueError):
             return frozenset()
+        return frozenset((str(entry[4][0]), port) for entry in entries)
+
+    @field_validator("backup_folder")
+    @classmethod
+    def _absolute_folder(cls, folder: str | None) -> str | None:
+        if folder is not None and not Path(folder).is_absolute():
+            raise ValueError("must be an absolute path")
+        return folder
 
     @field_validator("import_folders")
     @classmethod
@@ -290,12 +306,32 @@ def _clear(value: object) -> str:
 
 
 def _refuse_misspelt_names() -> None:
-    known = {name.upper() for name in Settings.model_fields}
+    """What looks like a setting of ours and is none, among the variables and the files of secrets."""
     of_companies = os.environ.get(f"{PREFIX}SECRET_VARIABLES") or Settings.model_fields["secret_variables"].default
     for variable in sorted(os.environ):
-        name = variable.removeprefix(PREFIX)
-        if name == variable or name in known or variable.startswith(of_companies):
-            continue
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        close = None if variable.startswith(of_companies) else _close_setting(variable)
         if close:
-            raise SettingsError(f"{variable} is no setting; did you mean {PREFIX}{close[0]}? Rename or unset it.")
+            raise SettingsError(f"{variable} is no setting; did you mean {close}? Rename or unset it.")
+    for file in sorted(SECRETS_DIRECTORY.iterdir()) if SECRETS_DIRECTORY.is_dir() else ():
+        variable = file.name.upper().replace("-", "_")
+        # The folder is ours alone: a name without the prefix is meant for us, too.
+        close = _close_setting(PREFIX + variable.removeprefix(PREFIX)) or _renamed(file.name)
+        if close:
+            raise SettingsError(f"{file} is no setting's file; did you mean {close.lower()}? Rename or remove it.")
+
+
+def _renamed(file: str) -> str | None:
+    """The setting that a file would be by another spelling of its name: without a prefix, or with hyphens."""
+    name = file.upper().replace("-", "_").removeprefix(PREFIX)
+    variable = "SENTRY_DSN" if name == "SENTRY_DSN" else f"{PREFIX}{name}"
+    return variable if variable in _our_variables() and file.upper() != variable else None
+
+
+def _close_setting(variable: str) -> str | None:
+    """The setting that this name was meant to be; None for a setting's own name, and for what is not ours."""
+    known = {name.upper() for name in Settings.model_fields}
+    name = variable.removeprefix(PREFIX)
+    if name == variable or name in known:
+        return None
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return f"{PREFIX}{close[0]}" if close else None

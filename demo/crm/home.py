@@ -14,6 +14,7 @@ from demo.world.companies import COMPANIES, Company
 from demo.world.moments import HISTORY_START, STARTING_CLOCK, WORLD_END, as_datetime
 
 DEFAULT_PORT = 8791
+THIS_MACHINE = "127.0.0.1"
 KEY_FILE = "habari-crm"
 
 
@@ -90,17 +91,18 @@ def read_companies(home: Path) -> list[dict[str, Any]]:
     return definitions
 
 
-def announce_port(home: Path, port: int) -> None:
-    """Write the served port to the port file and into the companies' connector settings."""
+def announce_place(home: Path, host: str, port: int) -> None:
+    """Write where the CRM is served into files of the folder, and into the companies' connector settings."""
+    _write(home / "host", f"{host}\n")
     _write(home / "port", f"{port}\n")
     companies = read_companies(home)
     for company in companies:
-        company["connector_settings"] = _connection(port)
+        company["connector_settings"] = _connection(host, port)
     _write_companies(home, companies)
 
 
-def _connection(port: int) -> dict[str, str]:
-    return {"base_url": f"http://127.0.0.1:{port}", "api_key": f"file:{KEY_FILE}"}
+def _connection(host: str, port: int) -> dict[str, str]:
+    return {"base_url": f"http://{host}:{port}", "api_key": f"file:{KEY_FILE}"}
 
 
 def _definition(company: Company, port: int) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def _definition(company: Company, port: int) -> dict[str, Any]:
         "slug": company.slug,
         "name": company.name,
         "connector": "habari_api",
-        "connector_settings": _connection(port),
+        "connector_settings": _connection(THIS_MACHINE, port),
         "entities": ["customers", "tickets", "payments", *(["events"] if company.usage else [])],
         "tasks": _tasks(company),
         "currency": company.currency,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cache
-from importlib.metadata import version
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,8 @@ from ml_assets.training.splits import (
     split_by_time,
 )
 
-LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "lightgbm", "optuna")
+LIBRARIES = {name: name for name in ("numpy", "pandas", "xgboost", "lightgbm", "optuna")} | {"scikit-learn": "sklearn"}
+"""What a model's making depends on, by name, and the module that knows its version."""
 _DRIVER_ROWS = 1_000
 
 
@@ -382,4 +383,5 @@ def _counts(rows: Rows, used: npt.NDArray[np.bool_]) -> tuple[int, int]:
 
 @cache
 def _library_versions() -> Mapping[str, str]:
-    return {name: version(name) for name in LIBRARIES}
+    # By the module, for a distribution may have another name (xgboost-cpu).
+    return {name: str(import_module(module).__version__) for name, module in LIBRARIES.items()}

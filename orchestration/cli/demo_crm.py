@@ -27,6 +27,7 @@ from warehouse.settings import Settings
 Connection = psycopg.Connection[Any]
 
 _START_SECONDS = 60
+_THIS_MACHINE = "127.0.0.1"
 
 
 class DemoError(ChurnError):
@@ -103,11 +104,14 @@ def definitions(settings: Settings, base_url: str | None = None) -> list[Company
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
-    """The demo CRM's address while the context lasts; one that already answers is used and left running."""
+    """The demo CRM's address while the context lasts; one that already answers is used and left running.
+
+    So is one that another machine or container serves: it is not ours to start.
+    """
     _refuse_without_world(settings)
-    running = _running_address(settings)
-    if running is not None:
-        yield running
+    served_at = _address(settings)
+    if served_at is not None and (_is_elsewhere(settings) or _answers(served_at)):
+        yield served_at
         return
     log = directory(settings) / "crm.log"
     adopt_children()
@@ -162,22 +166,32 @@ def _port(settings: Settings) -> str:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", int(remembered.read_text())))
+            probe.bind((_THIS_MACHINE, int(remembered.read_text())))
         except (OSError, ValueError):
             return "0"
     return remembered.read_text().strip()
 
 
-def _running_address(settings: Settings) -> str | None:
+def _address(settings: Settings) -> str | None:
+    """Where the demo CRM was last served; None where it never was."""
     port = directory(settings) / "port"
-    if not port.exists():
-        return None
-    address = f"http://127.0.0.1:{port.read_text().strip()}"
+    return f"http://{_host(settings)}:{port.read_text().strip()}" if port.exists() else None
+
+
+def _host(settings: Settings) -> str:
+    host = directory(settings) / "host"
+    return host.read_text().strip() if host.exists() else _THIS_MACHINE
+
+
+def _is_elsewhere(settings: Settings) -> bool:
+    return _host(settings) != _THIS_MACHINE
+
+
+def _answers(address: str) -> bool:
     try:
-        answer = httpx.get(f"{address}/health", timeout=2)
+        return httpx.get(f"{address}/health", timeout=2).is_success
     except httpx.HTTPError:
-        return None
-    return address if answer.is_success else None
+        return False
 
 
 def _wait_until_it_answers(settings: Settings, server: subprocess.Popen[bytes], log: Path) -> str:
@@ -185,8 +199,8 @@ def _wait_until_it_answers(settings: Settings, server: subprocess.Popen[bytes], 
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise DemoError(f"The demo CRM ended at once. Its log, {log}, ends: {log.read_text()[-500:]}")
-        address = _running_address(settings)
-        if address is not None:
+        address = _address(settings)
+        if address is not None and _answers(address):
             return address
         time.sleep(0.1)
     raise DemoError(f"The demo CRM did not answer within {_START_SECONDS} s; its log is {log}.")

@@ -89,10 +89,10 @@ def migrate() -> None:
 def configure_tools(settings: Settings, warehouse: Warehouse) -> Path:
     """Write what Dagster and dbt read of the warehouse, and return Dagster's home."""
     from orchestration import dagster_home
-    from pipeline.features.dbt import prepare_manifest, profiles_directory
+    from pipeline.features.dbt import prepare_manifest, write_profile
 
     home = dagster_home.write(settings)
-    warehouse.write_dbt_profile(profiles_directory(settings))
+    write_profile(settings, warehouse)
     prepare_manifest(settings)
     return home
 
@@ -124,12 +124,12 @@ def ui(
     from foundation.parent import adopt_children
     from orchestration import dagster_home
     from orchestration.cli.demo_crm import crm
-    from pipeline.features.dbt import prepare_manifest, profiles_directory
+    from pipeline.features.dbt import prepare_manifest, write_profile
 
     # Started in the background of a script, we would ignore interrupts, and Dagster with us.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with open_warehouse() as (settings, warehouse), crm(settings, warehouse):
-        warehouse.write_dbt_profile(profiles_directory(settings))
+        write_profile(settings, warehouse)
         prepare_manifest(settings)
         home = dagster_home.write(settings)
         workspace = dagster_home.write_workspace(settings)

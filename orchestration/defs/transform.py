@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -11,7 +12,7 @@ from pydantic import Field
 from orchestration.dbt_assets import LayeredTranslator, dbt_project
 from orchestration.dbt_build import CompaniesBuild
 from orchestration.resources import WarehouseResource
-from pipeline.features.dbt import dbt_vars, prepare_manifest, vars_argument
+from pipeline.features.dbt import dbt_vars, prepare_manifest, vars_argument, write_profile
 from warehouse.settings import load_settings
 
 _settings = load_settings()
@@ -50,7 +51,7 @@ def dbt_models(
     settings = warehouse.settings()
     warehouse.write_alone(f"Dagster's {context.job_name} {context.run_id[:8]}", context.log.warning)
     with warehouse.open() as opened:
-        opened.write_dbt_profile(_project.profiles_dir)
+        write_profile(settings, opened, Path(_project.profiles_dir))
         variables = config.variables()
         arguments = vars_argument({**dbt_vars(settings), **variables})
         build = ["build", *WITHOUT_ARTIFACTS, *WITHOUT_UNIT_TESTS, *arguments]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import orjson
 
@@ -15,7 +16,11 @@ from foundation.parent import adopt_children
 from foundation.private_files import private_file
 from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, target_directory
 from pipeline.features.dbt_macros import MacroRefused, call_macro
+from warehouse.connection import Warehouse
 from warehouse.settings import Settings
+
+PASSWORD_VARIABLE = "DBT_ENV_SECRET_CHURN_DATABASE_PASSWORD"  # noqa: S105 - the variable's name
+"""dbt strikes the values of variables that begin so out of what it prints."""
 
 
 class DbtFailed(ChurnError):
@@ -48,6 +53,7 @@ def run_dbt(
         *vars_argument(dbt_vars(settings) | {**(variables or {})}),
     ]
     adopt_children()
+    hand_over_password(settings)
     environment = {
         **os.environ,
         "DBT_PROJECT_DIR": str(PROJECT_DIRECTORY),
@@ -64,6 +70,22 @@ def run_dbt(
     if done.returncode:
         said = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
         raise DbtFailed(f"`dbt {arguments[0]}` failed: {said}")
+
+
+def write_profile(settings: Settings, warehouse: Warehouse, directory: Path | None = None) -> Path:
+    """Write the profile that runs use, and return its path; the folder is the home's own if left out.
+
+    The password of a Postgres of the user's own stays out of it: dbt gets it in its environment.
+    """
+    hand_over_password(settings)
+    variable = None if settings.database_url is None else PASSWORD_VARIABLE
+    return warehouse.write_dbt_profile(directory or profiles_directory(settings), password_variable=variable)
+
+
+def hand_over_password(settings: Settings) -> None:
+    """Let every dbt that this process starts from here on find the password that its profile refers to."""
+    if settings.database_url is not None:
+        os.environ[PASSWORD_VARIABLE] = unquote(urlsplit(settings.database_url.get_secret_value()).password or "")
 
 
 def profiles_directory(settings: Settings) -> Path:

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from foundation.counting import counted
 from pipeline.features.catalogue import target_directory
-from pipeline.features.dbt import profiles_directory, run_dbt
+from pipeline.features.dbt import run_dbt, write_profile
 from pipeline.prediction.tasks import tasks_of
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -92,7 +92,7 @@ def built_beside(
     DbtFailed with dbt's message.
     """
     with _scratch_schemas(warehouse):
-        warehouse.write_dbt_profile(profiles_directory(settings))
+        write_profile(settings, warehouse)
         variables = {
             "schema_suffix": SUFFIX,
             "company_ids": [company.company_id],

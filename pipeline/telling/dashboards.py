@@ -12,14 +12,21 @@ from pipeline.integrations.metabase.scopes import CompanyFacts
 from pipeline.integrations.notifications.channels import mail_addresses
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
+from warehouse.relations import CUSTOMER_OVERVIEW
 from warehouse.settings import Settings
+
+NO_MARTS = "No marts are built yet, so there is nothing to show: the first run makes the dashboards (`churn run`)."
 
 
 def apply_dashboards(settings: Settings, warehouse: Warehouse, *, plan: bool = False) -> list[str]:
     """Bring Metabase in line with the files; returns a line per change, and where each dashboard is.
 
-    With `plan` nothing is written. Without CHURN_METABASE_URL one line says so. Raises MetabaseError children.
+    With `plan` nothing is written. Without CHURN_METABASE_URL one line says so. Before the first run there are no marts
+    to show: then Metabase gets its administrator and nothing else. Raises MetabaseError children.
     """
+    if settings.metabase_url is not None and not _has_marts(warehouse):
+        apply.set_up(settings, plan=plan)
+        return [NO_MARTS]
     result = apply.apply_dashboards(
         settings,
         company_facts(warehouse, settings),
@@ -74,6 +81,13 @@ def company_facts(warehouse: Warehouse, settings: Settings) -> list[CompanyFacts
             )
             for company in list_companies(connection)
         ]
+
+
+def _has_marts(warehouse: Warehouse) -> bool:
+    """Whether dbt has built the marts that dashboards show."""
+    with warehouse.connect() as connection:
+        row = connection.execute("select to_regclass(%s) is not null", [str(CUSTOMER_OVERVIEW)]).fetchone()
+    return bool(row and row[0])
 
 
 def known_manifest(settings: Settings) -> Path | None:

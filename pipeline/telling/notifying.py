@@ -1,12 +1,16 @@
-"""Telling people, as jobs and commands do it: digests, then the weekly reports that are due, each with its page."""
+"""Telling people, as jobs and commands do it: digests, the weekly reports that are due, and that scores are missing."""
 
 import logging
 import tempfile
 from pathlib import Path
 
 from pipeline.integrations.notifications.sending import Sent, send_digests, send_weekly_reports
+from pipeline.prediction.tasks import CONTRACTS
+from warehouse.clock import Clock
 from warehouse.companies.definition import Company
+from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
+from warehouse.publication.lateness import late_publications
 from warehouse.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -20,6 +24,13 @@ def send_all(settings: Settings, warehouse: Warehouse) -> list[Sent]:
             return _page(settings, warehouse, company, Path(folder))
 
         return [*send_digests(warehouse, settings), *send_weekly_reports(warehouse, settings, page)]
+
+
+def tell_of_silence(settings: Settings, warehouse: Warehouse) -> list[str]:
+    """Send the digests where scores have not come lately; which, and how the messages went, a line each."""
+    with warehouse.connect() as connection:
+        late = [*late_publications(connection, CONTRACTS, list_companies(connection), Clock.from_settings(settings))]
+    return [*map(str, late), *map(str, send_digests(warehouse, settings))] if late else []
 
 
 def _page(settings: Settings, warehouse: Warehouse, company: Company, folder: Path) -> Path | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -15,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pytest
 import typer.main
 import yaml
 
 from demo.crm.home import DEFAULT_PORT as DEMO_PORT
+from orchestration import health
+from orchestration.dagster_home import CODE_LOCATION
+from orchestration.health import CODE_SERVER
 from orchestration.job_runner import REPOSITORY_LABEL
 from pipeline.integrations.metabase.client import NEWEST_TRIED_VERSION, OLDEST_VERSION, major_version
-from warehouse.settings import PREFIX, Settings, load_settings
+from warehouse.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
@@ -49,7 +49,8 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def ours() -> dict[str, dict[str, Any]]:
-    return {name: service for name, service in services().items() if "build" in service}
+    image = services()["migrate"]["image"]
+    return {name: service for name, service in services().items() if service["image"] == image}
 
 
 def dockerfile() -> list[str]:
@@ -76,39 +77,6 @@ def test_variables_have_the_defaults_of_the_example_and_none_is_a_secret() -> No
         assert not SECRET.search(match["name"]), f"{match['name']}: secrets stand in files"
 
 
-def test_secrets_come_from_files_that_the_script_makes_and_git_ignores(tmp_path: Path) -> None:
-    script = tmp_path / "docker" / "make-secrets.sh"
-    script.parent.mkdir()
-    shutil.copy(ROOT / "docker" / "make-secrets.sh", script)
-    subprocess.run([script], check=True, capture_output=True)
-    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
-    assert {Path(secret["file"]).name for secret in compose()["secrets"].values()} == set(made)
-    assert len(set(made.values())) == len(made)
-    assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
-    assert Settings.model_validate({"secret_key": made["churn_secret_key"].strip()})
-    assert Settings.model_validate({"mail_url": made["churn_mail_url"].strip()})
-    subprocess.run([script], check=True, capture_output=True)
-    assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == made
-    assert "secrets/" in (ROOT / ".gitignore").read_text().splitlines()
-
-
-def test_every_secret_that_a_service_reads_is_given_to_it_and_is_a_setting_of_ours() -> None:
-    for name, service in services().items():
-        given = {secret if isinstance(secret, str) else secret["target"] for secret in service.get("secrets", [])}
-        sources = {secret if isinstance(secret, str) else secret["source"] for secret in service.get("secrets", [])}
-        assert sources <= compose()["secrets"].keys(), name
-        text = yaml.safe_dump(service)
-        for read in re.findall(r"/run/secrets/(\w+)", text):
-            assert read in given, f"{name}: {read}"
-        for variable, value in service.get("environment", {}).items():
-            assert not SECRET.search(variable) or variable.endswith("_FILE"), f"{name}: {variable} = {value}"
-        if "build" in service:
-            for target in given:
-                assert target.removeprefix(PREFIX.lower()) in Settings.model_fields, f"{name}: {target}"
-    read_by_script = set(re.findall(r"/run/secrets/(\w+)", (ROOT / "docker" / "create-databases.sh").read_text()))
-    assert read_by_script <= set(services()["postgres"]["secrets"])
-
-
 def test_every_service_has_a_limit_and_what_runs_on_keeps_its_logs_short() -> None:
     for name, service in services().items():
         assert service["mem_limit"], name
@@ -118,7 +86,7 @@ def test_every_service_has_a_limit_and_what_runs_on_keeps_its_logs_short() -> No
 
 def test_nothing_listens_beyond_this_machine() -> None:
     for name, service in services().items():
-        assert service.get("network_mode", "service:dagster-code") == "service:dagster-code", name
+        assert "network_mode" not in service, f"{name}: who shares a network is lost when its neighbour starts again"
         for mapping in service.get("ports", []):
             assert str(mapping).startswith("127.0.0.1:"), f"{name}: {mapping}"
 
@@ -127,39 +95,6 @@ def test_ports_on_this_machine_do_not_collide() -> None:
     used = [str(mapping).split(":", 1)[1] for service in services().values() for mapping in service.get("ports", [])]
     resolved = [VARIABLE.sub(lambda match: match["rest"], mapping).split(":")[0] for mapping in used]
     assert len(set(resolved)) == len(resolved) == 4
-
-
-@pytest.mark.parametrize(
-    ("given", "mail"),
-    [
-        ({}, {}),
-        ({"SMTP_HOST": "mail"}, {"SMTP_HOST": "mail", "SMTP_PORT": "1025"}),
-        (
-            {"SMTP_HOST": "mail", "SMTP_USERNAME": "churn"},
-            {"SMTP_HOST": "mail", "SMTP_PORT": "1025", "SMTP_USERNAME": "churn", "SMTP_PASSWORD": "secret"},
-        ),
-    ],
-)
-def test_metabase_is_told_of_a_mail_server_only_where_there_is_one(
-    given: dict[str, str], mail: dict[str, str], tmp_path: Path
-) -> None:
-    for name in services()["metabase"]["secrets"]:
-        (tmp_path / name).write_text("secret\n")
-    shell, option, script = services()["metabase"]["entrypoint"]
-    script = (
-        script.replace("$$", "$").replace("/run/secrets", str(tmp_path)).replace("exec /app/run_metabase.sh", "env")
-    )
-    environment = {"SMTP_HOST": "", "SMTP_PORT": "1025", "SMTP_USERNAME": ""} | given
-    done = subprocess.run(
-        [shell, option, script],
-        env={f"MB_EMAIL_{name}": value for name, value in environment.items()},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    told = dict(line.split("=", 1) for line in done.stdout.splitlines() if line.startswith("MB_"))
-    assert {name.removeprefix("MB_EMAIL_"): value for name, value in told.items() if "EMAIL" in name} == mail
-    assert told["MB_DB_PASS"] == "secret"
 
 
 def test_images_are_pinned_and_metabase_is_one_that_the_client_knows() -> None:
@@ -182,20 +117,6 @@ def test_environment_of_our_services_holds_settings_that_exist() -> None:
             if variable.startswith(PREFIX):
                 # A variable of the name of a secret, empty or not, would stand before the file.
                 assert variable.removeprefix(PREFIX).lower() in Settings.model_fields, f"{name}: {variable}"
-
-
-def test_the_settings_of_our_services_are_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for variable, value in ours()["migrate"]["environment"].items():
-        monkeypatch.setenv(variable, VARIABLE.sub(lambda match: example()[match["name"]] or "", str(value)))
-    (tmp_path / "churn_database_password").write_text("secret\n")
-    monkeypatch.setattr("warehouse.settings.SECRETS_DIRECTORY", tmp_path)
-
-    settings = load_settings()
-
-    assert settings.home == Path("/churn")
-    assert settings.metabase_url == "http://metabase:3000"
-    assert settings.database_url is not None
-    assert settings.database_url.get_secret_value().endswith(":secret@postgres:5432/churn")
 
 
 def test_long_running_services_restart_and_say_whether_they_are_well() -> None:
@@ -259,26 +180,26 @@ def test_commands_are_installed_by_the_lock_or_by_us() -> None:
 
 
 def test_arguments_of_dagsters_programs_exist_and_the_module_is_ours() -> None:
-    from dagster._cli.api import grpc_health_check_command
-    from dagster._cli.code_server import start_command
+    from dagster._cli.api import grpc_command
     from dagster._daemon.cli import run_command
     from dagster_webserver.cli import dagster_webserver
 
     known: dict[str, tuple[click.Command, list[str]]] = {
         "dagster-webserver": (dagster_webserver, services()["dagster-webserver"]["command"][1:]),
         "dagster-daemon": (run_command, services()["dagster-daemon"]["command"][2:]),
-        "dagster-code": (start_command, services()["dagster-code"]["command"][3:]),
-        "its health check": (grpc_health_check_command, services()["dagster-code"]["healthcheck"]["test"][4:]),
+        "dagster-code": (grpc_command, services()["dagster-code"]["command"][3:]),
     }
     for name, (command, arguments) in known.items():
         options = {option for parameter in command.params for option in parameter.opts}
         assert {argument for argument in arguments if str(argument).startswith("--")} <= options, name
     code = services()["dagster-code"]["command"]
-    module, port = (code[code.index(option) + 1] for option in ("--module-name", "--port"))
+    assert code[:3] == ["dagster", "api", "grpc"], "a proxy before it would not know the runs of the server before"
+    options = ("--module-name", "--port", "--location-name")
+    module, port, location = (code[code.index(option) + 1] for option in options)
     assert find_spec(module), module
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["dagster"]["module_name"] == module
-    assert services()["dagster-code"]["healthcheck"]["test"][-1] == port
+    assert (CODE_SERVER.partition(":")[2], location) == (port, CODE_LOCATION)
 
 
 def test_dagster_finds_the_code_server_under_the_name_that_runs_of_the_command_bear() -> None:
@@ -294,6 +215,34 @@ def test_dagster_finds_the_code_server_under_the_name_that_runs_of_the_command_b
     code = services()["dagster-code"]["command"]
     assert (origin.host, str(origin.port)) == ("dagster-code", code[code.index("--port") + 1])
     assert REPOSITORY_LABEL.endswith(f"@{origin.location_name}")
+
+
+def test_health_is_asked_of_a_small_program_that_knows_the_service() -> None:
+    asked = {name: service["healthcheck"]["test"] for name, service in ours().items() if "healthcheck" in service}
+    del asked["demo-crm"]
+    assert set(asked) == {"dagster-code", "dagster-webserver", "dagster-daemon"}
+    for name, test in asked.items():
+        assert test[:-1] == ["CMD", "python", "-m", health.__name__], name
+        assert test[-1] in health.SERVICES, name
+    (port,) = container_ports(services()["dagster-webserver"])
+    assert f":{port}/" in health.WEBSERVER
+
+
+def test_the_image_is_built_once_and_used_by_its_name() -> None:
+    assert [name for name, service in services().items() if "build" in service] == ["migrate"]
+    for name, service in ours().items():
+        # Compose would ask a registry for it before `migrate` has built it.
+        assert service["pull_policy"] == "never", name
+
+
+def test_the_limits_add_up_to_what_is_promised() -> None:
+    gigabytes = 0.0
+    for service in services().values():
+        if "profiles" not in service and service.get("restart") == "unless-stopped":
+            limit = VARIABLE.sub(lambda match: match["rest"], service["mem_limit"])
+            gigabytes += float(limit[:-1]) / {"g": 1, "m": 1024}[limit[-1]]
+    assert gigabytes <= 8
+    assert "8 GB of memory" in (ROOT / "docs" / "deployment.md").read_text()
 
 
 def test_the_demo_has_the_commands_and_options_that_services_call() -> None:
@@ -339,7 +288,10 @@ def test_the_image_runs_as_an_ordinary_user_with_hashes_checked() -> None:
     )
     assert any("--require-hashes" in line and "requirements.lock" in line for line in instructions)
     pinned = re.compile(r"FROM python:3\.11\.\d+-slim-\w+")
-    assert all(pinned.match(line) for line in instructions if line.startswith("FROM "))
+    stages = {line.split()[-1] for line in instructions if re.match(r"FROM \S+ AS ", line)}
+    bases = [line for line in instructions if line.startswith("FROM ") and line.split()[1] not in stages]
+    assert bases
+    assert all(pinned.match(line) for line in bases)
 
 
 def test_what_the_image_copies_exists_and_passes_the_ignore_file() -> None:
@@ -347,7 +299,7 @@ def test_what_the_image_copies_exists_and_passes_the_ignore_file() -> None:
     copied: set[str] = set()
     for line in dockerfile():
         tokens = [word for word in shlex.split(line) if not word.startswith("--")]
-        if tokens[0] == "COPY" and "--from=build" not in line:
+        if tokens[0] == "COPY" and "--from=" not in line:
             copied.update(tokens[1:-1])
     for source in copied:
         assert (ROOT / source).exists(), source
@@ -363,7 +315,7 @@ def test_the_image_and_compose_agree_on_where_things_are() -> None:
     for name, service in ours().items():
         assert f"CHURN_HOME={service['environment']['CHURN_HOME']}" in text, name
         assert f"DAGSTER_HOME={service['environment']['DAGSTER_HOME']}" in text, name
-    assert "VOLUME /churn" in text
+    assert "VOLUME /churn /backups" in text
 
 
 def test_git_ignores_the_filled_in_environment() -> None:

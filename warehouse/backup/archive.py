@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from copy import copy
 from pathlib import Path
 from typing import Literal
 
@@ -66,7 +67,7 @@ def take_out(path: Path, folder: Path) -> Path:
     """Write the dump into a folder, and return its path. Raises NotABackup."""
     try:
         with tarfile.open(path, "r:") as archive:
-            archive.extract(DUMP, folder, filter="data")
+            _extract(archive, archive.getmember(DUMP), folder)
     except (OSError, tarfile.TarError, KeyError) as error:
         raise NotABackup(f"{path} is cut short: {_reason(error)}") from error
     return folder / DUMP
@@ -77,8 +78,20 @@ def take_out_home(path: Path, home: Path) -> None:
     with tarfile.open(path, "r:") as archive:
         for member in archive.getmembers():
             if member.name.startswith(f"{HOME}/"):
-                inside = member.replace(name=member.name.removeprefix(f"{HOME}/"), deep=False)
-                archive.extract(inside, home, filter="data")
+                inside = copy(member)
+                inside.name = member.name.removeprefix(f"{HOME}/")
+                _extract(archive, inside, home)
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Write one member below the folder, and nothing outside it. Raises NotABackup and tarfile.TarError."""
+    # Python 3.11 before 3.11.4, Debian 12's own, knows no filter: there plain files and folders are all there is.
+    if hasattr(tarfile, "data_filter"):
+        archive.extract(member, folder, filter="data")
+    elif (member.isfile() or member.isdir()) and (folder / member.name).resolve().is_relative_to(folder.resolve()):
+        archive.extract(member, folder)
+    else:
+        raise NotABackup(f"The backup holds {member.name}, which is no plain file below its folder.")
 
 
 def _reason(error: Exception) -> str:

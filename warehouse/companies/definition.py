@@ -33,7 +33,9 @@ Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "satur
 
 AttributeKind = Literal["number", "category", "flag"]
 
-AlertName = Literal["high_risk", "held_publication", "late_source", "shrinking_source", "failed_run", "model"]
+AlertName = Literal[
+    "high_risk", "late_publication", "held_publication", "late_source", "shrinking_source", "failed_run", "model"
+]
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 

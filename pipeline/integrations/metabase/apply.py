@@ -87,6 +87,18 @@ def apply_dashboards(
     return result
 
 
+def set_up(settings: Settings, *, plan: bool, directory: Path = DASHBOARDS_DIRECTORY) -> None:
+    """Give a fresh Metabase its first administrator, before somebody else does; an older one is left as it is.
+
+    With `plan` it is only seen whether it answers. Raises MetabaseError children.
+    """
+    with MetabaseClient(access_of(settings)) as client:
+        if plan:
+            client.version()
+        else:
+            client.sign_in(site_name=load_definitions(directory).warehouse.site_name)
+
+
 class Applier:
     """One apply, or one plan: the order of its steps."""
 
@@ -105,7 +117,7 @@ class Applier:
         operators: Sequence[str] = (),
     ) -> None:
         self._client = client
-        self._url = url
+        self._url = self._public_url = url
         self._home = home
         self._operators = operators
         self._definitions = definitions
@@ -166,6 +178,7 @@ class Applier:
             self._result.skipped = "This Metabase is fresh: an apply sets it up and makes everything."
             return False
         self._client.sign_in(site_name=self._definitions.warehouse.site_name)
+        self._public_url = self._client.public_url()
         return True
 
     def _read(self) -> state.MetabaseState:
@@ -247,7 +260,7 @@ class Applier:
 
     def _note_addresses(self, scope: Scope, dashboard_ids: Mapping[str, int]) -> None:
         for dashboard in self._dashboards[scope.key]:
-            url = f"{self._url.rstrip('/')}/dashboard/{dashboard_ids[dashboard.key]}"
+            url = f"{self._public_url}/dashboard/{dashboard_ids[dashboard.key]}"
             self._result.dashboard_urls[scope.labelled(dashboard.name)] = url
 
     def _note_what_is_not_ours(self, present: state.MetabaseState) -> None:

@@ -122,6 +122,10 @@ class MetabaseClient:
         properties = self._properties()
         return tag_of(properties), bool(properties.get("has-user-setup"))
 
+    def public_url(self) -> str:
+        """Metabase's address as people's browsers know it: what it says itself, else the one that we use."""
+        return str(self._properties().get("site-url") or self._access.url).rstrip("/")
+
     def has_mail(self) -> bool:
         """Whether a mail server is set up. Without one Metabase takes subscriptions, and never sends them."""
         return bool(self._properties().get("email-configured?"))

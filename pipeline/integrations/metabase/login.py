@@ -20,7 +20,7 @@ from pipeline.integrations.metabase.scopes import Scope
 from warehouse.connection import Warehouse
 from warehouse.login_limits import ensure_unliftable
 from warehouse.logs.operations import record_audit
-from warehouse.roles import METABASE_LOGIN, Role, company_metabase_login
+from warehouse.roles import METABASE_LOGIN, Role, company_metabase_login, let_connect
 from warehouse.settings import Settings
 
 PASSWORD_FILE = "metabase_warehouse_password"  # noqa: S105 - the file's name
@@ -39,8 +39,9 @@ class WarehouseLogins:
     """Metabase's logins on one warehouse.
 
     A password is made once and kept in the home folder, in a file that only its owner can read. A login is a member
-    of one group, the operators' or the companies'; while it is closed it is a member of none and may read nothing.
-    The audit log tells when one was made, opened and closed, and that ``actor`` did it.
+    of one group, the operators' or the companies'; while it is closed it is a member of none: it may connect, for
+    Metabase tries each connection that it is given, and read nothing. The audit log tells when one was made, opened
+    and closed, and that ``actor`` did it.
     """
 
     def __init__(self, warehouse: Warehouse, settings: Settings, actor: str = "dashboards") -> None:
@@ -149,6 +150,7 @@ def refresh_login(connection: psycopg.Connection[Any], login: str, password: str
             sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
         )
     ensure_unliftable(connection, login)
+    let_connect(connection, login)
     return is_new
 
 

@@ -24,6 +24,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         AlertKind("high_risk", "Customers newly at high risk", "the company", for_operators=False),
+        AlertKind("late_publication", "No new scores", "operations"),
         AlertKind("held_publication", "Held publication", "data science"),
         AlertKind("late_source", "Late source", "operations"),
         AlertKind("shrinking_source", "Shrinking source", "operations"),

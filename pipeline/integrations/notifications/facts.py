@@ -14,11 +14,12 @@ from psycopg.rows import dict_row
 
 from foundation.counting import counted
 from pipeline.integrations.notifications.alerts import Alert, CustomerAtRisk
-from pipeline.prediction.tasks import task_named
+from pipeline.prediction.tasks import CONTRACTS, task_named
 from warehouse.clock import Clock
 from warehouse.companies.definition import AlertName, Company
 from warehouse.landing.freshness import late_loads
 from warehouse.publication.holds import list_holds
+from warehouse.publication.lateness import late_publications
 from warehouse.relations import CUSTOMER_OVERVIEW, Relation
 
 Connection = psycopg.Connection[Any]
@@ -34,6 +35,7 @@ def alerts_of(conn: Connection, company: Company, clock: Clock) -> list[Alert]:
     """Everything that a company's people may be told now, the kinds in their order, the dearest customers first."""
     return [
         *_high_risk(conn, company),
+        *_late_publication(conn, company, clock),
         *_held_publication(conn, company, clock),
         *_late_source(conn, company, clock),
         *_shrinking_source(conn, company),
@@ -118,6 +120,13 @@ def _high_risk(conn: Connection, company: Company) -> Iterator[Alert]:
         sentence = f"{customer.name}: {customer.probability:.0%} likely to leave"
         key = f"high_risk:{customer.customer_id}:{row['high_since']}"
         yield Alert("high_risk", key, sentence, company.company_id, company.name, customer)
+
+
+def _late_publication(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
+    """Once for the whole silence, whatever it comes from."""
+    for late in late_publications(conn, CONTRACTS, [company], clock):
+        sentence = f"The newest scores of {late.task} were published on {late.published_at:%Y-%m-%d at %H:%M} UTC."
+        yield _alert("late_publication", f"{late.task}:{late.published_at:%Y-%m-%dT%H:%M}", sentence, company)
 
 
 def _held_publication(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:

@@ -68,6 +68,7 @@ def _section(kind: AlertKind, alerts: Sequence[Alert], customer_limit: int) -> S
 def _counted(section: Section) -> str:
     nouns = {
         "high_risk": ("customer newly at high risk", "customers newly at high risk"),
+        "late_publication": ("publication late", "publications late"),
         "held_publication": ("publication held", "publications held"),
         "late_source": ("source late", "sources late"),
         "shrinking_source": ("source shrinking", "sources shrinking"),

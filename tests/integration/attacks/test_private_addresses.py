@@ -108,6 +108,7 @@ def test_a_name_that_changes_after_it_was_looked_at_leads_to_the_first_address(
 def test_the_demos_own_crm_is_allowed_and_no_other_port_beside_it(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     with crm({"customers": []}) as demo, crm({"customers": []}) as other:
+        (tmp_path / "demo" / "host").write_text("localhost\n")
         (tmp_path / "demo" / "port").write_text(f"{port_of(demo)}\n")
         assert read(demo.url, Settings(home=tmp_path)) == []
         with pytest.raises(AccessDenied):

@@ -384,6 +384,12 @@ def test_a_port_in_use_is_named(crm: Crm) -> None:
     assert port in done.stderr
 
 
+def test_served_under_a_name_it_is_found_by_it(start: Callable[..., Crm]) -> None:
+    crm = start("--host", "localhost")
+    assert crm.base_url.startswith("http://localhost:")
+    assert httpx.get(crm.base_url.replace("localhost", "127.0.0.2") + "/health").is_success
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_cleanly_when_asked_to(start: Callable[..., Crm], number: signal.Signals) -> None:
     crm = start()

@@ -130,7 +130,7 @@ def test_a_job_starts_dbt_so_many_times_and_no_more(repository: dg.RepositoryDef
 
 def test_jobs_and_schedules_are_those_of_the_guide(repository: dg.RepositoryDefinition) -> None:
     jobs = {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"}
-    assert jobs == {"sync_and_score", "sync", "train", "score", "prove", "guard", "replay"} | {
+    assert jobs == {"sync_and_score", "sync", "train", "score", "prove", "guard", "backup", "replay"} | {
         "onboard_company",
         "backfill_dates",
         "republish",
@@ -143,6 +143,7 @@ def test_jobs_and_schedules_are_those_of_the_guide(repository: dg.RepositoryDefi
         "train_weekly": "30 4 * * 0",
         "prove_weekly": "30 3 * * 6",
         "guard_daily": "30 5 * * *",
+        "backup_daily": "0 3 * * *",
         "notify_hourly": "40 * * * *",
     }
 
@@ -164,6 +165,12 @@ def test_a_changed_feature_marks_the_matrix_and_the_training_as_out_of_date(
 def test_proofs_are_a_job_of_their_own(repository: dg.RepositoryDefinition) -> None:
     assert [node.name for node in repository.get_job("prove").nodes] == ["ml__feature_proofs"]
     assert "ml__feature_proofs" not in [node.name for node in repository.get_job("sync_and_score").nodes]
+
+
+def test_a_backup_is_no_part_of_the_line_and_its_age_is_looked_at_daily(repository: dg.RepositoryDefinition) -> None:
+    assert [node.name for node in repository.get_job("backup").nodes] == ["ops__backups"]
+    assert "ops__backups_newest_is_young" in [node.name for node in repository.get_job("guard").nodes]
+    assert not [node.name for node in repository.get_job("sync_and_score").nodes if "backup" in node.name]
 
 
 def test_the_gate_before_publishing_blocks(repository: dg.RepositoryDefinition) -> None:

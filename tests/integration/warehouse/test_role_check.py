@@ -12,11 +12,14 @@ from typer.testing import CliRunner
 
 from orchestration.cli import main as cli
 from orchestration.cli import terminal
+from pipeline.integrations.metabase.login import WarehouseLogins, login_of
+from pipeline.integrations.metabase.scopes import CompanyFacts, Scope
 from tests.conftest import TestServer
 from tests.integration.company_ids import take_ids_of_no_other_test
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.role_check import roles_out_of_order
+from warehouse.settings import Settings
 
 
 @pytest.fixture
@@ -49,6 +52,10 @@ BY_HAND = [
     ("create role {login}_friend in role churn_company", "{login}_friend is a member of churn_company"),
     ("create role {login}_metabase in role churn_operator", "{login}_metabase is a member of churn_operator"),
     ("grant select on ops.companies to {login}", "{login} has rights of its own on table ops.companies"),
+    (
+        "do $$ begin execute format('grant create on database %I to {login}', current_database()); end $$",
+        "{login} has rights of its own on database",
+    ),
     ("create schema theirs authorization {login}", "{login} owns schema theirs"),
     (
         "create policy mine on predictions.churn_scores_v1 for select using (company_id > 0)",
@@ -78,6 +85,18 @@ def test_what_somebody_made_of_a_role_is_told_with_what_mends_it(
         if not any(line.startswith(told.format(login=login)) for line in lines):
             missed.append((by_hand, lines))
     assert missed == []
+
+
+def test_metabases_login_may_connect_by_itself_and_that_is_no_finding(
+    company: Company, warehouse: Warehouse, administrator: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    logins = WarehouseLogins(warehouse, Settings(home=tmp_path), "tests")
+    scope = Scope(CompanyFacts(company.company_id, company.slug, company.name, company.currency))
+    logins.close(scope)
+    with warehouse.connect() as connection:
+        query = "select has_database_privilege(%s, current_database(), 'connect')"
+        assert connection.execute(query, [login_of(scope)]).fetchone() == (True,)
+    assert roles_out_of_order(administrator) == []
 
 
 def test_migrating_and_the_daily_check_tell_of_such_a_role(

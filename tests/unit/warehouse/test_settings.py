@@ -160,6 +160,30 @@ def test_secrets_may_come_as_files_and_the_password_joins_the_address(
     assert settings.metabase_password.get_secret_value() == "from-the-environment"
 
 
+@pytest.mark.parametrize(
+    ("file", "meant"),
+    [
+        ("churn_mail_ulr", "churn_mail_url"),
+        ("churn-mail-url", "churn_mail_url"),
+        ("mail_url", "churn_mail_url"),
+        ("CHURN_DATABASE_PASWORD", "churn_database_password"),
+        ("database_passwd", "churn_database_password"),
+    ],
+)
+def test_a_misspelt_file_of_a_secret_is_an_error_that_names_the_closest_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, meant: str
+) -> None:
+    monkeypatch.setattr("warehouse.settings.SECRETS_DIRECTORY", tmp_path)
+    # What Kubernetes puts beside the files, and what is another's.
+    for name in ("..data", "..2026_11_30", "ca.crt", "postgres_password"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "sentry_dsn").write_text("https://key@sentry.example/1")
+    load_settings()
+    (tmp_path / file).write_text("secret")
+    with pytest.raises(SettingsError, match=f"{file} is no setting's file; did you mean {meant}"):
+        load_settings()
+
+
 @pytest.mark.parametrize("url", ["smtp://mail:25", "mailto://mail:25", "mailto://?from=a@b.example"])
 def test_a_mail_server_names_its_host_and_the_sender(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("CHURN_MAIL_URL", url)

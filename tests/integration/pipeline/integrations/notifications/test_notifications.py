@@ -12,6 +12,7 @@ from pipeline.companies import parse_definition
 from pipeline.integrations.notifications.facts import alerts_of
 from pipeline.integrations.notifications.sending import pending, send_digests
 from pipeline.prediction.tasks import task_named
+from pipeline.telling.notifying import tell_of_silence
 from tests.integration.pipeline.integrations.notifications.arrivals import (
     MONDAY,
     NAME,
@@ -200,6 +201,27 @@ def test_a_held_date_of_any_task_is_told_of(told: Warehouse, settings: Settings)
     assert [alert.kind for alert in alerts] == ["held_publication"]
     assert "churn holds accept --company desk --task support --date 2026-10-05" in alerts[0].sentence
     assert "The risk level of 0 customers would change." in alerts[0].sentence
+
+
+def test_silence_is_told_once_by_the_companys_clock_and_without_a_run(
+    told: Warehouse, acme: Company, settings: Settings, post: Post
+) -> None:
+    still = company(told, "still", clock_at=MONDAY.isoformat())
+    with told.connect() as conn:
+        change_company(conn, "acme", {"notifications.tell": ["late_publication"]}, "tests", parse_definition)
+    for of in (acme, still):
+        publish(told, of, MONDAY.date(), {})
+    assert tell_of_silence(at(settings, MONDAY + timedelta(hours=49)), told) == []
+    for hours in (51, 52, 90):
+        first, *_ = tell_of_silence(at(settings, MONDAY + timedelta(hours=hours)), told)
+        assert first == "acme: no scores of churn since 2026-10-05 09:00 UTC"
+    assert [mail["Subject"] for mail in post.mails if mail["To"] == "dana@acme.example"] == [
+        "Acme & Sons: 1 publication late"
+    ]
+    publish(told, acme, MONDAY.date() + timedelta(days=3), {})
+    with told.connect() as conn:
+        conn.execute("update predictions.churn_publications_v1 set published_at = %s", [MONDAY + timedelta(days=3)])
+    assert tell_of_silence(at(settings, MONDAY + timedelta(days=4)), told) == []
 
 
 def test_a_late_source_is_told_once_for_the_whole_outage(

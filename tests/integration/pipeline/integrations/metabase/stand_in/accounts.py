@@ -22,6 +22,7 @@ class Accounts(Holdings):
             "has-user-setup": self.has_user,
             "setup-token": None if self.has_user else self.setup_token,
             "email-configured?": self.has_mail,
+            "site-url": self.site_url,
         }
 
     def current_user(self, _: Any) -> Json:

@@ -30,6 +30,7 @@ class Holdings:
     drop_after_write: int | None = None
     refused_users: set[str] = field(default_factory=set)
     has_mail: bool = True
+    site_url: str | None = None
     syncs_swallowed: int = 0
 
     def __post_init__(self) -> None:
