@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 
 from ml_assets.judging.drift import TOGETHER
-from ml_assets.task import Feature
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.retraining import cause_to_train, train_where_due
 from pipeline.prediction.tasks import task_named
 from pipeline.prediction.training import Trainer
-from pipeline.watching.grades_and_drift import grade_company, measure_company
+from pipeline.watching.grades_and_drift import grade_company
 from pipeline.watching.verdicts import broken_promises, drifted_companies, open_holds
 from tests.integration.conftest import Churn
 from tests.integration.pipeline.watching.conftest import FIRST, NOW, SECOND
 from tests.integration.published import Score, publish, stage
-from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import CompanyNotFound
-from warehouse.prediction.drift_log import DriftRow, read_drift, record_drift
+from warehouse.prediction.drift_log import DriftRow, record_drift
 from warehouse.prediction.model_log import Cause
 from warehouse.prediction.score_grades import read_grades
 from warehouse.prediction.shadow_grades import read_shadow_grades
@@ -39,10 +33,6 @@ from warehouse.settings import Settings
 pytestmark = pytest.mark.xdist_group("mlflow")
 
 CHURN = task_named("churn")
-FEATURES = [
-    Feature("days_since_last_payment", "Days since the last payment", "days", "payments", "number"),
-    Feature("revenue_90d", "Revenue in the last 90 days", "company's currency", "payments", "number"),
-]
 
 
 def _label(
@@ -215,108 +205,6 @@ def _drift(
         for name in watched
     ]
     record_drift(conn, company.company_id, "churn", day, version, rows, NOW)
-
-
-@pytest.fixture
-def trained(warehouse: Warehouse, company: Company, tmp_path: Path) -> tuple[ModelRegistry, Trainer]:
-    """Twelve months of features and labels of 200 customers, and a model that was trained on them."""
-    with warehouse.connect() as conn:
-        conn.execute(
-            "create table features.churn_feature_matrix (company_id int, customer_id text, as_of_date date,"
-            " days_since_last_payment int, revenue_90d double precision, custom_attributes jsonb,"
-            " feature_version text);"
-            "create table features.churn_labels (company_id int, customer_id text, as_of_date date,"
-            " is_mature boolean, is_churned boolean);"
-            "grant select on all tables in schema features to churn_ml"
-        )
-        random = np.random.default_rng(1)
-        for month in range(13):
-            day = date(2025 + (month + 3) // 12, (month + 3) % 12 + 1, 1)
-            with conn.cursor() as cursor:
-                rows = [
-                    (company.company_id, f"c{number}", day, int(random.integers(1, 60)), float(random.gamma(2, 50)))
-                    for number in range(200)
-                ]
-                cursor.executemany(
-                    "insert into features.churn_feature_matrix values (%s, %s, %s, %s, %s, %s, 'sql1.set1')",
-                    [(*row, Jsonb({})) for row in rows],
-                )
-                cursor.executemany(
-                    "insert into features.churn_labels values (%s, %s, %s, %s, %s)",
-                    [(*row[:3], day < NOW.date(), bool(random.random() < row[3] / 400)) for row in rows],
-                )
-    registry = ModelRegistry(warehouse, tmp_path)
-    trainer = Trainer(CHURN, warehouse, registry, FEATURES, Clock(None), 1)
-    assert trainer.train(company, "when_due").status in ("promoted", "too_few_outcomes")
-    return registry, trainer
-
-
-def test_drift_is_measured_once_a_day_against_what_the_champion_learned_from_and_shown_by_command(
-    warehouse: Warehouse,
-    company: Company,
-    trained: tuple[ModelRegistry, Trainer],
-    churn: Churn,
-    add_company: Callable[..., Company],
-) -> None:
-    registry, _ = trained
-    calm = measure_company(warehouse, registry, CHURN, company, NOW)
-    assert (calm.status, calm.as_of_date, calm.drifted, calm.is_drifted) == ("measured", NOW.date(), 0, False)
-    assert measure_company(warehouse, registry, CHURN, company, NOW).status == "already_measured"
-    with warehouse.connect() as conn:
-        conn.execute(
-            "insert into features.churn_feature_matrix select company_id, customer_id, as_of_date + 1,"
-            " days_since_last_payment + 30, revenue_90d, custom_attributes, feature_version"
-            " from features.churn_feature_matrix where as_of_date = %s",
-            [NOW.date()],
-        )
-    moved = measure_company(warehouse, registry, CHURN, company, NOW + timedelta(days=1))
-    assert moved.drifted_features == "days_since_last_payment"
-    assert moved.score_is_drifted
-    with warehouse.connect(Role.ml) as conn:
-        measured = read_drift(conn, company.company_id, "churn")
-    assert measured is not None
-    assert measured[0] == NOW.date() + timedelta(days=1)
-    assert [row.feature for row in measured[1]][:2] == [TOGETHER, "probability"]
-    nothing = measure_company(warehouse, registry, CHURN, company, NOW + timedelta(days=2))
-    assert nothing.status == "not_measured"
-    assert "no feature rows" in nothing.note
-
-    output = churn("drift", "--company", "acme", "--all").output
-    assert "acme · 2026-04-02" in output
-    assert "Days since the last payment" in output or "days_since_last_payment" in output
-    add_company("young")
-    assert "young: not measured, it has no champion yet" in churn("drift", "--company", "young").output
-    with pytest.raises(CompanyNotFound, match="acem"):
-        churn("drift", "--company", "acem")
-
-
-def test_the_base_rate_is_watched_as_soon_as_outcomes_mature(
-    warehouse: Warehouse, company: Company, trained: tuple[ModelRegistry, Trainer]
-) -> None:
-    registry, _ = trained
-    month_later = datetime(2026, 5, 1, 6, tzinfo=UTC)
-    with warehouse.connect() as conn:
-        conn.execute(
-            "insert into features.churn_feature_matrix select company_id, customer_id, %s,"
-            " days_since_last_payment, revenue_90d, custom_attributes, feature_version"
-            " from features.churn_feature_matrix where as_of_date = %s",
-            [month_later.date(), NOW.date()],
-        )
-    before = measure_company(warehouse, registry, CHURN, company, NOW)
-    assert not before.base_rate_is_drifted
-    with warehouse.connect() as conn:
-        conn.execute(
-            "update features.churn_labels set is_mature = true, is_churned = right(customer_id, 1) < '4'"
-            " where as_of_date = %s",
-            [NOW.date()],
-        )
-    after = measure_company(warehouse, registry, CHURN, company, month_later)
-    assert (after.drifted, after.is_drifted, after.base_rate_is_drifted) == (0, False, True)
-    with warehouse.connect(Role.ml) as conn:
-        faults = drifted_companies(conn, "churn").faults
-    assert re.fullmatch(
-        r"2026-05-01: no feature drifted; the base rate is 40\.0% at 2026-04-01, \d+\.\d% in training", faults["acme"]
-    )
 
 
 def test_a_model_is_trained_anew_by_drift_by_grades_and_by_age_but_not_too_often_nor_from_an_outage(
