@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ class ChurnHome:
 
     home: Path
 
-    def churn(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def churn(self, *arguments: str, now: datetime | None = None) -> subprocess.CompletedProcess[str]:
+        """``now`` fixes the clock of everything that the command does."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CHURN_")}
+        if now is not None:
+            environment["CHURN_NOW"] = now.isoformat()
         return subprocess.run(
             [str(CHURN), *arguments],
             cwd=ROOT,
