@@ -8,7 +8,7 @@ UV = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-by
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-nightly check check-python check-sql hooks ui bench docs down lock wheel sbom audit
+.PHONY: help run test test-nightly check check-python check-sql hooks ui bench docs down lock wheel image sbom audit
 
 help: ## List what make can do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,14 @@ hooks: $(DEV_INSTALLED) ## Check each commit before it is made
 
 wheel: $(INSTALLED) ## Build dist/churn_warehouse-*.whl
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+# A tag may be moved to another image, a digest may not: this is what the Dockerfile's base is when a release is built.
+BASE := python:3.11.14-slim-bookworm
+BASE_DIGEST := sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
+
+image: ## The image of a release, its base by digest
+	docker build --file docker/Dockerfile --build-context $(BASE)=docker-image://$(BASE)@$(BASE_DIGEST) \
+		--tag churn-warehouse:$$($(PYTHON) -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])') .
 
 sbom: $(DEV_INSTALLED) ## What is shipped, with hashes: dist/churn_warehouse.cdx.json (CycloneDX)
 	@mkdir -p dist

@@ -322,3 +322,11 @@ def test_git_ignores_the_filled_in_environment() -> None:
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert ".env" in ignored
     assert ".env.example" not in ignored
+
+
+def test_the_base_of_a_released_image_is_pinned_by_digest() -> None:
+    pinned = dict(re.findall(r"^(BASE|BASE_DIGEST) := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
+    bases = set(re.findall(r"^FROM (\S+:\S+)", dockerfile, re.MULTILINE))
+    assert bases == {pinned["BASE"]}
+    assert re.fullmatch(r"sha256:[a-f0-9]{64}", pinned["BASE_DIGEST"])
