@@ -68,7 +68,7 @@ def test_one_that_is_sound_goes_on_although_all_others_fail(warehouse: Warehouse
         "birch": "failed",
         "cedar": "succeeded",
     }
-    with pytest.raises(dg.Failure, match="failed for 1 of 1 companies"):
+    with pytest.raises(dg.Failure, match="failed for 1 of 1 company"):
         run(warehouse, work, ["acme"])
 
 

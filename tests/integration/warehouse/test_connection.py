@@ -110,10 +110,18 @@ def url_of(warehouse: Warehouse, stranger: str) -> str:
     return f"postgresql://{stranger}:{stranger}@{warehouse.place}"
 
 
+def let_in(postgres: TestServer, warehouse: Warehouse, user: str) -> None:
+    """Databases are closed to public."""
+    database = sql.Identifier(warehouse.place.rpartition("/")[2])
+    with postgres.administer() as connection:
+        connection.execute(sql.SQL("grant connect on database {} to {}").format(database, sql.Identifier(user)))
+
+
 def test_a_user_who_may_not_create_roles_or_schemas_is_told_the_statement_that_helps(
     postgres: TestServer, empty_database: Warehouse, stranger: str
 ) -> None:
     warehouse = Warehouse(url_of(empty_database, stranger))
+    let_in(postgres, empty_database, stranger)
     with pytest.raises(UnsupportedServer, match=f"alter role {stranger} createrole"):
         warehouse.check_server()
     with postgres.administer() as connection:
@@ -125,6 +133,7 @@ def test_a_user_who_may_not_create_roles_or_schemas_is_told_the_statement_that_h
 def test_roles_of_another_owner_are_an_error_that_says_what_to_grant(
     postgres: TestServer, warehouse: Warehouse, stranger: str
 ) -> None:
+    let_in(postgres, warehouse, stranger)
     with postgres.administer() as connection:
         connection.execute(sql.SQL("alter role {} createrole").format(sql.Identifier(stranger)))
     database = warehouse.place.rpartition("/")[2]

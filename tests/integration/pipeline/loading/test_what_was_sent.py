@@ -108,7 +108,7 @@ def test_a_run_ends_with_what_is_doubtful_about_its_loads(drop: Callable[..., Dr
     for number in (2, 10):
         shop.put(f"Number,Since,status\n[red]x,2023-01-01,s{number}\n", f"customers-{number}.csv")
     remarks = shop.sync(0).remarks
-    assert remarks == "1 customers stand in two files with different content: the later file's counts" + (
+    assert remarks == "1 customer stands in two files with different content: the later file's counts" + (
         " (customers-2.csv, customers-10.csv; such as [red]x)."
     )
     assert shop.newest()["[red]x"][1] == "s10"
