@@ -124,17 +124,19 @@ class Warehouse(ChurnHome):
 
 
 @pytest.mark.parametrize(
-    ("begin", "is_hourly"),
+    ("begin", "is_hourly", "days_until_seen"),
     [
-        (datetime(2026, 3, 6, 6, tzinfo=UTC), False),
-        (datetime(2026, 3, 6, 0, tzinfo=UTC), False),
+        # A date knows what was loaded before it: the day after the silence began has nothing to say of it yet.
+        (datetime(2026, 3, 6, 6, tzinfo=UTC), False, 2),
+        # What is loaded under a clock at midnight is known to the date that begins then.
+        (datetime(2026, 3, 6, 0, tzinfo=UTC), False, 1),
         # Hours of three days over which Los Angeles changes to summer time.
-        (datetime(2026, 3, 6, 6, 30, tzinfo=UTC), True),
+        (datetime(2026, 3, 6, 6, 30, tzinfo=UTC), True, 2),
     ],
     ids=["daily", "at midnight", "hourly"],
 )
 def test_the_first_days_hold_nothing_and_an_outage_is_held_and_can_be_accepted(
-    tmp_path: Path, begin: datetime, is_hourly: bool
+    tmp_path: Path, begin: datetime, is_hourly: bool, days_until_seen: int
 ) -> None:
     warehouse = Warehouse(tmp_path / "home")
     warehouse.begin = begin
@@ -149,11 +151,11 @@ def test_the_first_days_hold_nothing_and_an_outage_is_held_and_can_be_accepted(
         assert warehouse.held() == [], f"day {day + 1}"
         assert warehouse.published() == dict.fromkeys(ZONES, now.date().isoformat()), f"day {day + 1}"
 
-    # A date knows what was loaded before it: the day after the silence began has nothing to say of it yet.
     warehouse.silent_since = begin + (DAYS - 1) * DAY
-    warehouse.run_line(begin + DAYS * DAY)
-    assert warehouse.held() == []
-    outage = begin + (DAYS + 1) * DAY
+    for day in range(1, days_until_seen):
+        warehouse.run_line(warehouse.silent_since + day * DAY)
+        assert warehouse.held() == []
+    outage = warehouse.silent_since + days_until_seen * DAY
     said = warehouse.run_line(outage)
     assert warehouse.held() == [("middle", outage.date().isoformat())]
     assert "far fewer events than usual" in said
