@@ -195,7 +195,9 @@
             silence_settings.longest_expected_every,
             min(bills_in_order.paid_at) as first_paid_at,
             max(bills_in_order.paid_at) as paid_at,
-            max({{ utc_date('coalesce(bills_in_order.due_at, bills_in_order.paid_at)') }}) as billed_date
+            max({{ utc_date('coalesce(bills_in_order.due_at, bills_in_order.paid_at)') }}) as billed_date,
+            array_agg(bills_in_order.next_issued_date) as next_issued_dates,
+            array_agg(bills_in_order.next_due_at) as next_due_ats
         from bills_in_order
         inner join silence_settings
             on bills_in_order.company_id = silence_settings.company_id
@@ -288,34 +290,23 @@
 
     ),
 
-    -- The bill that follows is waited for where it came before the silence was up.
+    -- The bill that follows is waited for where it came before the silence was up. Kept with the payment, for a join
+    -- back to the bills, of which the planner expects one row, would compare each with each.
     stays as (
 
         select
-            {%- for column in per %}
-            expected_payments.{{ column }},
-            {%- endfor %}
-            expected_payments.first_paid_at as begins_at,
+            {{ per | join(', ') }},
+            first_paid_at as begins_at,
             greatest(
-                expected_payments.silent_at,
-                max(bills_in_order.next_due_at) + expected_payments.silence
+                silent_at,
+                (
+                    select max(next_bills.due_at)
+                    from unnest(next_issued_dates, next_due_ats) as next_bills (issued_date, due_at)
+                    where next_bills.issued_date < {{ utc_date('expected_payments.silent_at') }}
+                ) + silence
             ) as ends_at,
             true as is_paid
         from expected_payments
-        left join bills_in_order
-            on
-            {%- for column in per %}
-            {{ 'and ' if not loop.first }}expected_payments.{{ column }} = bills_in_order.{{ column }}
-            {%- endfor %}
-            and expected_payments.paid_date = bills_in_order.paid_date
-            and {{ utc_date('expected_payments.silent_at') }} > bills_in_order.next_issued_date
-        group by
-            {%- for column in per %}
-            expected_payments.{{ column }},
-            {%- endfor %}
-            expected_payments.first_paid_at,
-            expected_payments.silent_at,
-            expected_payments.silence
 
         union all
 

@@ -166,7 +166,7 @@ def measure_drift(
     ]
     ranked = sorted(drifts, key=lambda drift: (drift.importance is not None, -(drift.importance or 0.0), drift.feature))
     rate = measure_rate(reference.rates, since)
-    return [_together(reference, drifts), *([_of_rate(rate)] if rate else []), *ranked]
+    return [_together(reference, drifts, len(frame)), *([_of_rate(rate)] if rate else []), *ranked]
 
 
 def _rates(frame: pd.DataFrame, dates: DateArray) -> tuple[DateOutcomes, ...]:
@@ -242,7 +242,7 @@ def _psi(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any]) -> float:
 
 def _usual_of(column: ColumnReference, rows: int, comparisons: int) -> float:
     """Chance alone moves a PSI by sqrt(2 / (bins - 1)) of itself: a constant feature has no deviation of its own."""
-    bins = max(2, sum(count > 0 for count in column.counts))
+    bins = _used_bins(column)
     chance = FALSE_ALARMS / comparisons
     return usual_psi(
         column.past,
@@ -251,6 +251,10 @@ def _usual_of(column: ColumnReference, rows: int, comparisons: int) -> float:
         least_deviation=0.5 * np.sqrt(2 / (bins - 1)),
         chance=chance,
     )
+
+
+def _used_bins(column: ColumnReference) -> int:
+    return max(2, sum(count > 0 for count in column.counts))
 
 
 def _weighted_mean(columns: Sequence[ColumnReference], values: Sequence[float]) -> float:
@@ -330,7 +334,7 @@ def _absent(column: ColumnReference, note: str) -> Drift:
     )
 
 
-def _together(reference: DriftReference, drifts: Sequence[Drift]) -> Drift:
+def _together(reference: DriftReference, drifts: Sequence[Drift], rows: int) -> Drift:
     """All features as one, each by its importance: the verdict on the company's day."""
     pairs = [
         (column, drift.psi)
@@ -338,7 +342,13 @@ def _together(reference: DriftReference, drifts: Sequence[Drift]) -> Drift:
         if column.importance is not None and drift.psi is not None
     ]
     psi = _weighted_mean([column for column, _ in pairs], [value for _, value in pairs]) if pairs else None
-    usual = usual_psi(reference.together, noise=0.0, by_chance=0.0, least_deviation=0.0, chance=FALSE_ALARMS_TOGETHER)
+    by_chance = sum(
+        (column.importance or 0.0) * psi_by_chance(rows, _used_bins(column), FALSE_ALARMS_TOGETHER)
+        for column in reference.columns
+    )
+    usual = usual_psi(
+        reference.together, noise=0.0, by_chance=by_chance, least_deviation=0.0, chance=FALSE_ALARMS_TOGETHER
+    )
     drifted = [drift for drift in drifts if drift.is_drifted and drift.importance is not None]
     weight = sum(drift.importance or 0.0 for drift in drifted)
     is_gone = any(drift.psi is None and drift.importance is not None for drift in drifts)
