@@ -22,4 +22,9 @@ def agreeing(number: int, verb: str) -> str:
     return _IRREGULAR.get(verb, f"{verb}s")
 
 
+def rounded_count(count: int) -> int:
+    """A count that tells nothing exact: its first digit, and ten at least where there is any."""
+    return max(10, round(count, -max(1, len(str(count)) - 1))) if count else 0
+
+
 _IRREGULAR = {"are": "is", "have": "has", "were": "was", "do": "does"}

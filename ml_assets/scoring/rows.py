@@ -10,6 +10,7 @@ import numpy.typing as npt
 import orjson
 import pandas as pd
 
+from foundation.counting import rounded_count
 from ml_assets.frames import FloatArray, as_of_dates
 from ml_assets.model.trained import Scores, TrainedModel
 from ml_assets.scoring.reasons import OTHER
@@ -22,7 +23,6 @@ from ml_assets.scoring.reasons_json import (
     write_unexplained,
 )
 from ml_assets.task import ENTITY_ID, PROBABILITY, EvidenceThresholds, Feature, PredictionTask, RiskThresholds
-from ml_assets.training.ladder import rounded_count
 
 HASHED_REASONS = 3
 

@@ -168,18 +168,20 @@ def calibrator_with_range(candidate: Candidate, rows: Rows, split: TimeSplit, se
 
 def base_rate_metrics(rows: Rows, split: TimeSplit) -> Metrics:
     """What saying the share of outcomes of all earlier rows would give on the test rows."""
-    test = rows.of(split, "test")
-    return evaluate(np.full(int(test.sum()), _earlier_share(rows, split)), rows.outcomes[test])
+    return evaluate(_constant(rows, split), rows.outcomes[rows.of(split, "test")])
 
 
 def is_worse_than_constant(candidate: Candidate, rows: Rows, split: TimeSplit, seed: int) -> bool:
     """Whether saying the share of outcomes of all earlier rows has less log loss on the test rows, beyond chance."""
     test = rows.of(split, "test")
-    constant = np.full(int(test.sum()), _earlier_share(rows, split))
     _, _, high = paired_loss_interval(
-        candidate.test_probabilities, constant, rows.outcomes[test], rows.entities[test], seed=seed
+        candidate.test_probabilities, _constant(rows, split), rows.outcomes[test], rows.entities[test], seed=seed
     )
     return high < 0
+
+
+def _constant(rows: Rows, split: TimeSplit) -> FloatArray:
+    return np.full(int(rows.of(split, "test").sum()), _earlier_share(rows, split))
 
 
 def _earlier_share(rows: Rows, split: TimeSplit) -> float:

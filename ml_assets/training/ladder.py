@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from foundation.counting import agreeing, counted
+from foundation.counting import agreeing, counted, rounded_count
 from ml_assets.errors import PoolError
 from ml_assets.frames import labelled_rows, outcomes_of
 from ml_assets.task import ENTITY_ID, PredictionTask, Rung
@@ -71,11 +71,6 @@ def hides_each_company(frame: pd.DataFrame, task: PredictionTask, company_id: in
     """
     contributors = {int(contributor) for contributor in labelled_rows(frame, task)["company_id"].unique()}
     return len(contributors) >= FEWEST_COMPANIES or contributors <= {company_id} or contributors <= set(consenting)
-
-
-def rounded_count(count: int) -> int:
-    """A count that is told of a pool: its first digit, and ten at least where there is any."""
-    return max(10, round(count, -max(1, len(str(count)) - 1))) if count else 0
 
 
 def assert_pool_allowed(frame: pd.DataFrame, sharing_company_ids: Collection[int]) -> None:

@@ -46,21 +46,25 @@ def customers(count: int = CUSTOMERS, **fields: object) -> list[Record]:
     ]
 
 
+def payment(payment_id: str, number: int, moment: datetime) -> Record:
+    """A charge of customer ``number`` that was issued and paid at that moment."""
+    return {
+        "payment_id": payment_id,
+        "customer_id": f"c{number}",
+        "kind": "charge",
+        "status": "succeeded",
+        "amount": 20 + number,
+        "currency": "EUR",
+        "issued_at": moment.isoformat(),
+        "paid_at": moment.isoformat(),
+        "updated_at": moment.isoformat(),
+    }
+
+
 def payments(count: int = CUSTOMERS, **fields: object) -> list[Record]:
     """A payment a month of every customer, of every third up to half a year ago only."""
     return [
-        {
-            "payment_id": f"p{number}-{month}",
-            "customer_id": f"c{number}",
-            "kind": "charge",
-            "status": "succeeded",
-            "amount": 20 + number,
-            "currency": "EUR",
-            "issued_at": (NOW - timedelta(days=30 * month + number)).isoformat(),
-            "paid_at": (NOW - timedelta(days=30 * month + number)).isoformat(),
-            "updated_at": (NOW - timedelta(days=30 * month + number)).isoformat(),
-        }
-        | fields
+        {**payment(f"p{number}-{month}", number, NOW - timedelta(days=30 * month + number)), **fields}
         for number in range(count)
         for month in range(7 if number % 3 == 0 else 1, 14)
     ]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.churn_home import ChurnHome
-from tests.e2e.companies_of_files import Record, definition, write_company, write_definitions
+from tests.e2e.companies_of_files import Record, definition, payment, write_company, write_definitions
 
 pytestmark = pytest.mark.nightly
 
@@ -42,17 +42,7 @@ def _payments(begin: datetime, now: datetime) -> Iterator[Record]:
         for month in range(16):
             moment = begin - timedelta(days=400 - 30 * month - number % 30, minutes=37 * number)
             if moment <= now and not (number % 4 == 0 and moment > begin - timedelta(days=180)):
-                yield {
-                    "payment_id": f"p{number}-{month}",
-                    "customer_id": f"c{number}",
-                    "kind": "charge",
-                    "status": "succeeded",
-                    "amount": 20 + number,
-                    "currency": "EUR",
-                    "issued_at": moment.isoformat(),
-                    "paid_at": moment.isoformat(),
-                    "updated_at": moment.isoformat(),
-                }
+                yield payment(f"p{number}-{month}", number, moment)
 
 
 def _events(begin: datetime, now: datetime, until: datetime) -> Iterator[Record]:

@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from foundation.counting import rounded_count
 from ml_assets.scoring.rows import build_score_rows
-from ml_assets.training.ladder import hides_each_company, rounded_count
+from ml_assets.training.ladder import hides_each_company
 from ml_assets.training.train import train
 from pipeline.prediction.tasks import churn_settings_of
 from tests.integration.pipeline.prediction.two_features import trainer_of, write_features

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.prediction.tasks import CONTRACTS, CUSTOMER_TASKS
 from tests.conftest import TestServer
+from tests.integration.column_values import VALUES
 from tests.integration.conftest import DOORS, Door, TwoCompanies, group_of
 from tests.integration.crm_history import END
 from tests.integration.warehouse.relations_seen import FOR_OPERATORS, READABLE, counts, relations
@@ -120,27 +121,14 @@ def rebuilt(postgres: TestServer, two_companies: TwoCompanies) -> Rebuilt:
 
 def _fill_what_is_empty(postgres: TestServer, companies: TwoCompanies, company_id: int, customer: str) -> None:
     """A row of the customer in each table of customers that has none: a new table is in the proof from the start."""
-    values = {
-        "text": "'low'",
-        "integer": "1",
-        "bigint": "1",
-        "double precision": "0.5",
-        "numeric": "0.5",
-        "boolean": "true",
-        "date": "'2025-07-01'",
-        "timestamp with time zone": "now()",
-        "json": "'[]'",
-        "jsonb": "'[]'",
-        "text[]": "'{low}'",
-    }
     with companies.warehouse.connect() as owner:
         (database,) = owner.execute("select current_database()").fetchone() or ("",)
     with psycopg.connect(postgres.server.url(database=database, superuser=True)) as connection:
         connection.execute("set session_replication_role = replica")  # Rows that others refer to are not needed.
-        _fill(connection, company_id, customer, values)
+        _fill(connection, company_id, customer)
 
 
-def _fill(connection: psycopg.Connection[Any], company_id: int, customer: str, values: dict[str, str]) -> None:
+def _fill(connection: psycopg.Connection[Any], company_id: int, customer: str) -> None:
     tables = connection.execute(
         "select attrelid::regclass::text, attname from pg_attribute join pg_class on pg_class.oid = attrelid"
         " where attname in ('customer_id', 'entity_id') and relkind in ('r', 'p') order by 1"
@@ -160,7 +148,7 @@ def _fill(connection: psycopg.Connection[Any], company_id: int, customer: str, v
         given = {"company_id": str(company_id), "customer_id": f"'{customer}'", "entity_id": f"'{customer}'"}
         given["task"] = "'churn'"
         names = ", ".join(name for name, _ in columns)
-        row = ", ".join(given.get(name) or values.get(kind, "'1'") for name, kind in columns)
+        row = ", ".join(given.get(name) or VALUES.get(kind, "'1'") for name, kind in columns)
         _insert_unchecked(connection, table, f"insert into {table} ({names}) values ({row})")
 
 

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.conftest import TestServer
+from tests.integration.column_values import VALUES
 from tests.integration.conftest import TwoCompanies
 from warehouse.privacy.canaries import Canary, look_in_tables
 
@@ -15,20 +16,6 @@ pytestmark = pytest.mark.xdist_group("two_companies")
 
 MARK = "canary-of-the-first-000017"
 TEXTS = ("text", "character varying", "json", "jsonb", "text[]")
-VALUES = {
-    "text": "'x'",
-    "integer": "1",
-    "bigint": "1",
-    "double precision": "0.5",
-    "numeric": "0.5",
-    "boolean": "true",
-    "date": "'2025-07-01'",
-    "timestamp with time zone": "now()",
-    "json": "'[]'",
-    "jsonb": "'[]'",
-    "text[]": "'{x}'",
-    "bytea": "'x'",
-}
 PLANTED = {"json": f"""'["{MARK}"]'""", "jsonb": f"""'["{MARK}"]'""", "text[]": f"'{{{MARK}}}'"}
 # It holds the marks themselves.
 THEIR_OWN = "ops.canaries"
