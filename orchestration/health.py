@@ -22,8 +22,6 @@ CODE_SERVER = "127.0.0.1:4000"
 WEBSERVER = "http://127.0.0.1:3000/graphql"
 HEARTBEAT_WITHIN = timedelta(minutes=5)
 """Dagster's daemons write one every half minute, late where a sensor takes long."""
-PUBLISHED_WITHIN = timedelta(hours=50)
-"""Two nights without any company's scores: the line stands still, whatever else is well."""
 
 
 class Unwell(ChurnError):
@@ -63,7 +61,12 @@ def webserver() -> None:
 
 
 def daemon() -> None:
-    """Each of its parts has written a heartbeat lately, and scores are published. Raises Unwell."""
+    """Each of its parts has written a heartbeat lately, and scores are published. Raises Unwell.
+
+    Without any company's scores for so long the line stands still, whatever else is well.
+    """
+    from warehouse.publication.lateness import LATE_AFTER
+
     with _warehouse() as connection:
         silent = connection.execute(
             "select string_agg(daemon_type || ' since ' || to_char(timestamp, 'YYYY-MM-DD HH24:MI'), ', '), count(*)"
@@ -75,7 +78,7 @@ def daemon() -> None:
             # By the run log, whose clock is the real one: a company may have a clock of its own.
             "select max(finished_at), max(finished_at) < now() - %s::interval from ops.run_log"
             " where stage ~ '^publish ' and status = 'succeeded'",
-            [PUBLISHED_WITHIN],
+            [LATE_AFTER],
         ).fetchone()
     if silent and silent[1]:
         raise Unwell(f"Dagster's daemon is silent: {silent[0]} UTC.")

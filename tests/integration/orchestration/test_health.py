@@ -12,8 +12,9 @@ import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
 from orchestration import dagster_home, health
-from orchestration.health import HEARTBEAT_WITHIN, PUBLISHED_WITHIN, Unwell
+from orchestration.health import HEARTBEAT_WITHIN, Unwell
 from warehouse.connection import Warehouse
+from warehouse.publication.lateness import LATE_AFTER
 from warehouse.settings import load_settings
 
 
@@ -55,7 +56,7 @@ def test_two_nights_without_scores_are_not_well_and_a_warehouse_that_never_had_a
 ) -> None:
     beat(instance, "SENSOR")
     health.daemon()
-    publish(warehouse, PUBLISHED_WITHIN + timedelta(minutes=5))
+    publish(warehouse, LATE_AFTER + timedelta(minutes=5))
     with pytest.raises(Unwell, match="Nothing was published since"):
         health.daemon()
     publish(warehouse, timedelta(hours=1))
