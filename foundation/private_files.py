@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import stat
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +16,7 @@ from typing import BinaryIO
 HOME_MODE = 0o711
 """The embedded server's user passes through the home folder; nobody but its owner can list it."""
 
+_YOUNG_SECONDS = 60
 _FOLDERS = ("cards", "dagster", "dbt", "demo", "imports", "logs", "mlflow", "secrets")
 """What we make in a home folder. It may hold other things, of which we change nothing."""
 
@@ -48,6 +53,37 @@ def private_file(path: Path) -> Iterator[BinaryIO]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder for what is unfinished, removed at the end; those of this prefix that killed processes left go first.
+
+    Raises OSError where it cannot be made.
+    """
+    for folder in parent.glob(f"{prefix}*"):
+        _remove_if_left(folder)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as name, _held(Path(name)):
+        yield Path(name)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The kernel drops a killed process's hold on the folder. Raises BlockingIOError where another process has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_left(folder: Path) -> None:
+    with suppress(OSError):
+        # A younger one may be somebody's who does not hold it yet.
+        if time.time() - folder.lstat().st_mtime > _YOUNG_SECONDS:
+            with _held(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _close(folder: Path, most: int) -> None:

@@ -2,7 +2,7 @@
 
 Python runs a signal's handler once the main thread comes back from what it calls, and a training does not for minutes.
 So a thread hears of the signal too, at once, and ends the process where the orderly end takes too long. Children of
-ours end by themselves then (`foundation.parent`); an embedded Postgres is stopped by the next command of its home.
+ours end by themselves then (`foundation.parent`), and an embedded Postgres by its caretaker.
 """
 
 from __future__ import annotations

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 
 from sqlalchemy.engine import make_url
 
+from foundation.bound_program import bound
 from foundation.errors import ChurnError
 from warehouse.connection import APPLICATION, Warehouse
 from warehouse.embedded.server import EmbeddedServer
@@ -48,17 +50,20 @@ def client_environment(warehouse: Warehouse) -> dict[str, str]:
 
 
 def run_client(warehouse: Warehouse, name: str, arguments: Sequence[str]) -> str:
-    """Run one of the programs on the warehouse and return what it printed. Raises ProgramMissing or ProgramFailed."""
-    try:
-        done = subprocess.run(  # noqa: S603 - Postgres's program, with arguments of ours
-            [client_program(name), *arguments],
-            env={**os.environ, **client_environment(warehouse)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise ProgramMissing(f"{name} is not installed here.") from error
+    """Run one of the programs on the warehouse and return what it printed; it ends when this process does.
+
+    Raises ProgramMissing or ProgramFailed.
+    """
+    program = shutil.which(client_program(name))
+    if program is None:
+        raise ProgramMissing(f"{name} is not installed here.")
+    done = subprocess.run(  # noqa: S603 - Postgres's program, with arguments of ours
+        bound([program, *arguments]),
+        env={**os.environ, **client_environment(warehouse)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise ProgramFailed(f"{name} failed: {done.stderr.strip()}")
     return done.stdout

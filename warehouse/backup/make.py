@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -13,6 +12,7 @@ import psycopg
 from psycopg import IsolationLevel, sql
 
 from foundation.errors import ChurnError
+from foundation.private_files import scratch_folder
 from warehouse.backup.archive import DUMP, FOLDERS, HOME, MANIFEST, Manifest, key_check
 from warehouse.client_programs import run_client
 from warehouse.clock import Clock
@@ -65,8 +65,8 @@ def make_backup(settings: Settings, warehouse: Warehouse, path: Path, version: s
     revision = current_revision(warehouse)
     if revision is None:
         raise BackupRefused(f"The warehouse at {warehouse.place} is empty: there is nothing to back up.")
-    with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".backup-") as folder:
-        dump, unfinished = Path(folder) / DUMP, Path(folder) / path.name
+    with scratch_folder(path.absolute().parent, ".churn-backup-unfinished-") as folder:
+        dump, unfinished = folder / DUMP, folder / path.name
         manifest = _dump(settings, warehouse, dump, version, revision)
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             _write(file, manifest, dump, settings.home)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from foundation.errors import ChurnError
+from foundation.private_files import scratch_folder
 from warehouse.backup.archive import FOLDERS, Manifest, key_check, read_manifest, take_out, take_out_home
 from warehouse.backup.make import row_counts
 from warehouse.client_programs import run_client
@@ -152,8 +152,8 @@ def _make_roles(connection: psycopg.Connection[Any], manifest: Manifest) -> None
 
 
 def _load(settings: Settings, warehouse: Warehouse, path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=settings.home, prefix=".restore-") as folder:
-        dump = take_out(path, Path(folder))
+    with scratch_folder(settings.home, ".churn-restore-unfinished-") as folder:
+        dump = take_out(path, folder)
         run_client(
             warehouse,
             "pg_restore",

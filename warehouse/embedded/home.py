@@ -6,6 +6,7 @@
     postgres.secrets      passwords of the superuser and of the owner, mode 0600
     postgres.lock         held while somebody creates, starts or stops the server
     postgres.users        held (shared) by each command that is using the server
+    postgres.caretaker    held by the process that stops the server when nobody uses it
     postgres.pinned       there while the server shall run on without users
 
 What the server does belongs in `server.py`.
@@ -41,6 +42,7 @@ class HomeFolder:
         self._secrets_file = self.path / "postgres.secrets"
         self._lock_file = self.path / "postgres.lock"
         self._users_file = self.path / "postgres.users"
+        self._caretaker_file = self.path / "postgres.caretaker"
         self._pinned_file = self.path / "postgres.pinned"
 
     # Who holds it
@@ -82,6 +84,18 @@ class HomeFolder:
         """Whether any user holds the server."""
         with _open_lock(self._users_file) as users:
             return not _try_exclusive(users)
+
+    @contextmanager
+    def as_caretaker(self) -> Iterator[None]:
+        """Be the one process that stops the server when nobody uses it; waits for the one that is."""
+        with _open_lock(self._caretaker_file) as caretaker:
+            fcntl.flock(caretaker, fcntl.LOCK_EX)
+            yield
+
+    def has_caretaker(self) -> bool:
+        """Whether some process is."""
+        with _open_lock(self._caretaker_file) as caretaker:
+            return not _try_exclusive(caretaker)
 
     def pin(self) -> None:
         """Note that the server shall run on without users."""

