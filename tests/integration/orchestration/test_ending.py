@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from subprocess import PIPE
 
@@ -20,6 +21,7 @@ from orchestration.stopping import LONGEST_SECONDS
 from tests.integration.company_folders import put_secret
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm
+from tests.integration.published import FIRST_DAY, Score, publish, published, stage
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.one_writer import NO_WAIT, one_writer
@@ -161,6 +163,68 @@ def test_a_sync_that_waits_for_a_source_stops_when_asked_and_says_so(
     assert "DagsterExecutionInterruptedError" not in said
     with warehouse.connect() as connection:
         assert connection.execute("select stage, error from ops.run_log").fetchall() == [("sync", INTERRUPTED)]
+
+
+PUBLISH_ONLY = """
+import sys
+from orchestration import definitions, keys
+from orchestration.cli.main import main
+whole = definitions.defs()
+class PublishOnly:
+    def resolve_job_def(self, name):
+        assets = whole.get_assets_def(keys.TASKS["churn"].publications)
+        return whole.resolve_job_def(name).get_subset(asset_selection=assets.keys, asset_check_selection=assets.check_keys)
+definitions.defs = PublishOnly
+print("ready", flush=True)
+sys.argv = ["churn", "score"]
+main()
+"""
+
+
+def test_publishing_that_is_asked_to_stop_says_so_and_the_old_set_stands_until_it_goes_on(
+    warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path
+) -> None:
+    warehouse.write_dbt_profile(tmp_path / "dbt")
+    DbtRuns(PROJECT, tmp_path / "dbt").parse()
+    company_id = add_company("acme").company_id
+    publish(warehouse, company_id, FIRST_DAY, {"a": Score(0.2), "b": Score(0.7)})
+    stage(warehouse, company_id, FIRST_DAY + timedelta(days=1), {"a": Score(0.6), "c": Score(0.1)})
+    with warehouse.connect() as connection:
+        before = published(connection, company_id)
+    environment = {"CHURN_DATABASE_URL": warehouse.url("postgresql"), "CHURN_HOME": str(tmp_path)}
+    with warehouse.connect() as reader, script(PUBLISH_ONLY, **environment) as process:
+        # What publishing has to change, so that it waits in the middle of its transaction.
+        reader.execute("lock table predictions.churn_publications_v1 in share mode")
+        assert_waits_for(warehouse, "churn_publications_v1", process)
+        process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        said = process.communicate(timeout=30)[1]
+        assert time.monotonic() - begun < DOCKER_KILLS_AFTER
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert "`churn score` was asked to stop, and stopped during publish churn scores (SIGTERM)" in said
+    assert "Traceback" not in said
+    with warehouse.connect() as connection:
+        assert published(connection, company_id) == before
+        log = connection.execute("select stage, error from ops.run_log").fetchall()
+        assert log == [("publish churn", INTERRUPTED)]
+    with script(PUBLISH_ONLY, **environment) as process:
+        said = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, said
+    with warehouse.connect() as connection:
+        current = published(connection, company_id)[0]
+    assert [(customer, chance) for customer, _, chance in current] == [("a", 0.6), ("c", 0.1)]
+
+
+def assert_waits_for(warehouse: Warehouse, relation: str, process: subprocess.Popen[str]) -> None:
+    """A session, of the process, waits for a lock on the relation."""
+    query = "select exists (select from pg_locks where not granted and relation = %s::regclass)"
+    with warehouse.connect(autocommit=True) as connection:
+        while process.poll() is None:
+            (waits,) = connection.execute(query, [f"predictions.{relation}"]).fetchone() or (False,)
+            if waits:
+                return
+            time.sleep(0.1)
+    raise AssertionError("".join(process.communicate()))
 
 
 def child_of(pid: int) -> psutil.Process:
