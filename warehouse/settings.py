@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     )
     private_sources: str = Field(
         default="",
-        description="Networks that are not the internet and that companies' CRMs may be in, with commas: "
+        description="Networks that are not the internet and that companies' CRMs and channels may be in, with commas: "
         "10.0.0.0/8, 192.168.7.4.",
     )
     import_folders: str = Field(

@@ -31,10 +31,10 @@ from pipeline.connectors.errors import (
 from pipeline.connectors.http_bounds import AnswerTooLarge, BoundedAdapter
 from pipeline.connectors.json_text import in_quotes
 from pipeline.connectors.mapping import Zones
-from pipeline.connectors.reach import OutOfReach, Reach
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.time_limit import TimeLimit
 from pipeline.connectors.validation import Reading, validate_records
+from pipeline.reach import OutOfReach, Reach
 from warehouse.redaction import forms_of, without_secrets
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as causes
 
-from pipeline.connectors.reach import Reach
 from pipeline.connectors.time_limit import Line, TimeLimit
+from pipeline.reach import Reach
 
 MIB = 2**20
 LARGEST_ANSWER = 64 * MIB

@@ -17,7 +17,6 @@ from pydantic import Field
 from pipeline.connectors.columns import convert, plain_column
 from pipeline.connectors.contract import Chunk, Entity, FieldKind, Totals
 from pipeline.connectors.errors import (
-    AccessDenied,
     MappingError,
     SourceNotFound,
     SourceUnreachable,
@@ -30,12 +29,11 @@ from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
 from pipeline.connectors.mapping import ColumnMapping, Zones, in_order
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.sql_columns import as_text, is_one_of, undeclared_texts, with_whole_ids
+from pipeline.connectors.sql_places import refuse_place_of_others
 from pipeline.connectors.time_limit import Line, TimeLimit
 from pipeline.connectors.validation import Reading, validate_table
 from pipeline.connectors.values import JsonKind, read_value
-from warehouse.own_server import is_own_server
 from warehouse.redaction import forms_of, without_secrets
-from warehouse.settings import Settings
 
 ISO_TEXT_DIALECTS = {"sqlite", "postgresql"}
 """Databases in which the text of every value is unambiguous. There each value is fetched as text, so
@@ -180,17 +178,6 @@ class SqlDatabase:
         """Drivers that show their socket can be cut when time is up; reads are one at a time."""
         if hasattr(connection, "fileno"):
             self._line.hold(connection)
-
-    def refuse_own_server(self, settings: Settings) -> None:
-        """Raises AccessDenied where the address leads to the warehouse's own Postgres, with all companies' records."""
-        if is_own_server(self._url, settings):
-            self.close()
-            raise AccessDenied(
-                self._company,
-                self._source,
-                "that is the warehouse's own Postgres, which holds every company's records.",
-                f"Give the address of the company's database where {self._settings.url} points.",
-            )
 
     def _mapping(self, entity: Entity) -> TableMapping:
         mapping = self._settings.tables.get(entity.name)
@@ -382,11 +369,9 @@ def _listed(names: list[str], most: int = 30) -> str:
 
 
 def _open(settings: SqlSettings, access: Access) -> SqlDatabase:
-    source = SqlDatabase(
-        access.company, settings, access.secret(settings.url), settings.zoned(access.reading), access.limit
-    )
-    source.refuse_own_server(access.settings)
-    return source
+    address = access.secret(settings.url)
+    refuse_place_of_others(access, settings.url, address)
+    return SqlDatabase(access.company, settings, address, settings.zoned(access.reading), access.limit)
 
 
 CONNECTOR = Connector(SqlSettings, _open)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pipeline.integrations.notifications.errors import WrongAddress
+from pipeline.integrations.notifications.plain_text import without_mentions
+from pipeline.reach import Reach
 from warehouse.errors import SecretNotFound
 from warehouse.logs.notifications import Outcome
 from warehouse.redaction import masked, without_secrets
@@ -28,6 +31,10 @@ _SURELY_NOT = re.compile(
     r"|Network is unreachable|error=(4\d\d|500|501|503)|\([45]\d\d, |CERTIFICATE_VERIFY_FAILED"
     r"|STARTTLS extension not supported"
 )
+
+
+_MAIL = ("mailto://", "mailtos://")
+_READ_BY_PROGRAMS = ("json://", "jsons://", "xml://", "xmls://", "form://", "forms://")
 
 
 @dataclass(frozen=True)
@@ -57,37 +64,45 @@ class Recipient:
 
         `company` is the slug of whose definition holds it, None for the operators' own setting.
 
-        Raises WrongAddress.
+        Where a company's own address leads is looked at as its sources are. Raises WrongAddress.
         """
         self._secrets: list[str] = []
+        self._reach: Reach | None = None
         if address.startswith(SECRET_REFERENCES):
             url = self._resolved(address, settings, company)
             self._secrets += [url, *_parts_of(url)]
             self.name = f"{_kind_of(address)}#{hashlib.sha256(url.encode()).hexdigest()[:12]}"
             if "://" not in url:
                 url = self._mail(url, settings)
+            elif company is not None:
+                self._reach = Reach(settings)
         else:
             url = self._mail(address, settings)
             self.name = address.lower()
         self._url = url
-        self._channel()
+        self._refuse_unfenced(self._channel())
 
     def send(self, content: Content) -> Delivery:
         """Deliver one message, in the form that the channel takes. Never raises for what the other side does."""
         import apprise
 
         channel = self._channel()
-        is_mail = self._url.startswith(("mailto://", "mailtos://"))
+        is_mail = self._url.startswith(_MAIL)
+        is_chat = not is_mail and not self._url.startswith(_READ_BY_PROGRAMS)
         is_short = channel.body_maxlen <= SHORT_MESSAGE
+        body = content.html if is_mail else content.summary if is_short else content.text
         sender = apprise.Apprise()
         sender.add(channel)
-        with _apprise_log() as log_lines:
+        with _apprise_log() as log_lines, self._reach.fence() if self._reach else nullcontext([]) as refusals:
             is_sent = sender.notify(
-                title=content.subject,
-                body=content.html if is_mail else content.summary if is_short else content.text,
+                title=without_mentions(content.subject) if is_chat else content.subject,
+                body=without_mentions(body) if is_chat else body,
                 body_format=apprise.NotifyFormat.HTML if is_mail else apprise.NotifyFormat.TEXT,
                 attach=str(content.attachment) if content.attachment and is_mail else None,
             )
+        if refusals:
+            allow = "CHURN_PRIVATE_SOURCES says which networks besides the internet companies may have reached."
+            return Delivery("failed", f"{self._told(refusals[0])}. {allow}")
         if is_sent:
             return Delivery("sent")
         said = self._told(" · ".join(log_lines))
@@ -104,6 +119,16 @@ class Recipient:
                 "address needs CHURN_MAIL_URL."
             )
         return channel
+
+    def _refuse_unfenced(self, channel: Any) -> None:
+        """What works in threads of its own, without Python's sockets, or sends a file of ours, cannot be looked at."""
+        if self._reach is None:
+            return
+        speaks_http = hasattr(sys.modules[type(channel).__module__], "requests")
+        if not speaks_http and not self._url.startswith(_MAIL):
+            raise WrongAddress(f"{self.name}: a company's channel is mail or a service over HTTP, and this is neither.")
+        if "template" in {name.lower() for name in parse_qs(urlsplit(self._url).query, keep_blank_values=True)}:
+            raise WrongAddress(f"{self.name}: a company's channel has no template, which may be any file here.")
 
     def _mail(self, address: str, settings: Settings) -> str:
         if settings.mail_url is None:

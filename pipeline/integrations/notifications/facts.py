@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from foundation.counting import counted
 from pipeline.integrations.notifications.alerts import Alert, CustomerAtRisk
+from pipeline.integrations.notifications.plain_text import plain
 from pipeline.prediction.tasks import CONTRACTS, task_named
 from warehouse.clock import Clock
 from warehouse.companies.definition import AlertName, Company
@@ -47,7 +48,7 @@ def alerts_of(conn: Connection, company: Company, clock: Clock) -> list[Alert]:
 def alerts_of_the_warehouse(conn: Connection, clock: Clock) -> list[Alert]:
     """Runs that failed as a whole, for no company in particular."""
     return [
-        Alert("failed_run", f"failed_run:{row['first_failed']}", f"{row['stage']}: {row['error']}", None, None)
+        Alert("failed_run", f"failed_run:{row['first_failed']}", plain(f"{row['stage']}: {row['error']}"), None, None)
         for row in _rows(conn, _FAILED, {"company": None, "since": clock.now() - LOOKED_BACK})
     ]
 
@@ -60,12 +61,12 @@ def customer_at_risk(row: Mapping[str, Any], company: Company) -> CustomerAtRisk
     reasons = (row["first_reason"], row["second_reason"], row["third_reason"])
     return CustomerAtRisk(
         customer_id=customer_id,
-        name=named or customer_id,
+        name=plain(named or "") or plain(customer_id) or "?",
         probability=row["churn_probability"],
         value_at_stake=row["value_at_stake"] or Decimal(0),
         currency=row["currency"],
-        reasons=tuple(reason for reason in reasons if reason),
-        plan=row["plan_name"],
+        reasons=tuple(plain(reason) for reason in reasons if reason),
+        plan=plain(row["plan_name"] or "") or None,
         link=link.replace("{customer_id}", quote(customer_id, safe="")) if link else None,
     )
 
@@ -119,7 +120,7 @@ def _high_risk(conn: Connection, company: Company) -> Iterator[Alert]:
         customer = customer_at_risk(row, company)
         sentence = f"{customer.name}: {customer.probability:.0%} likely to leave"
         key = f"high_risk:{customer.customer_id}:{row['high_since']}"
-        yield Alert("high_risk", key, sentence, company.company_id, company.name, customer)
+        yield Alert("high_risk", key, sentence, company.company_id, plain(company.name), customer)
 
 
 def _late_publication(conn: Connection, company: Company, clock: Clock) -> Iterator[Alert]:
@@ -262,7 +263,7 @@ def _degraded(row: Mapping[str, Any]) -> str | None:
 
 
 def _alert(kind: AlertName, key: str, sentence: str, company: Company) -> Alert:
-    return Alert(kind, f"{kind}:{key}", sentence, company.company_id, company.name)
+    return Alert(kind, f"{kind}:{key}", plain(sentence), company.company_id, plain(company.name))
 
 
 def _rows(conn: Connection, query: LiteralString, values: Mapping[str, Any]) -> Sequence[dict[str, Any]]:

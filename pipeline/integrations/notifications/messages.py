@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.integrations.notifications.alerts import KINDS, Alert, AlertKind, CustomerAtRisk
 from pipeline.integrations.notifications.channels import Content
+from pipeline.integrations.notifications.plain_text import plain
 from pipeline.integrations.notifications.weekly import WeeklyFigures
 from warehouse.companies.definition import Company
 
@@ -31,14 +32,14 @@ def digest(alerts: Sequence[Alert], company: Company | None) -> Content:
     sections = [_section(kind, alerts, customer_limit) for kind in KINDS.values()]
     sections = [section for section in sections if section.alerts]
     counts = ", ".join(_counted(section) for section in sections)
-    who = company.name if company else "Churn Warehouse"
+    who = plain(company.name) if company else "Churn Warehouse"
     context = {"company": company, "sections": sections, "who": who, "title": f"{who}: {counts}"}
     return _content(f"{who}: {counts}", "digest", context, summary=_summary(who, sections))
 
 
 def weekly_report(figures: WeeklyFigures, company: Company, page: Path | None) -> Content:
     """The week in figures, and the customers to call."""
-    subject = f"{company.name}: churn in the week to {figures.score_date:%-d %B %Y}"
+    subject = f"{plain(company.name)}: churn in the week to {figures.score_date:%-d %B %Y}"
     context = {"company": company, "figures": figures, "title": subject, "has_page": page is not None}
     summary = (
         f"{subject}: {figures.high:,} of {figures.customers:,} at high risk, "
@@ -49,7 +50,7 @@ def weekly_report(figures: WeeklyFigures, company: Company, page: Path | None) -
 
 def test_message(company: Company) -> Content:
     """What `churn notify test` sends: that it arrives is all it says."""
-    subject = f"{company.name}: a test of Churn Warehouse's messages"
+    subject = f"{plain(company.name)}: a test of Churn Warehouse's messages"
     context = {"company": company, "title": subject}
     return _content(subject, "test", context, summary=subject)
 
@@ -105,4 +106,5 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["money"] = money
+    environment.filters["plain"] = plain
     return environment

@@ -28,8 +28,8 @@ from orchestration.cli.terminal import CommandFailed
 from pipeline.connectors.contract import CUSTOMERS
 from pipeline.connectors.errors import UnexpectedResponse
 from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
-from pipeline.connectors.reach import Reach
 from pipeline.connectors.validation import Reading
+from pipeline.reach import Reach
 from tests.integration.pipeline.connectors.export_files import Export
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm
 from warehouse.settings import Settings

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pipeline.connectors.contract import CUSTOMERS
 from pipeline.connectors.errors import ConnectorError
 from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
-from pipeline.connectors.reach import Reach
 from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.validation import Reading
+from pipeline.reach import Reach
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm, refusal
 from warehouse.redaction import SHORTEST_PART, forms_of, without_secrets
 from warehouse.settings import Settings

@@ -173,7 +173,8 @@ whole = definitions.defs()
 class PublishOnly:
     def resolve_job_def(self, name):
         assets = whole.get_assets_def(keys.TASKS["churn"].publications)
-        return whole.resolve_job_def(name).get_subset(asset_selection=assets.keys, asset_check_selection=assets.check_keys)
+        whole_job = whole.resolve_job_def(name)
+        return whole_job.get_subset(asset_selection=assets.keys, asset_check_selection=assets.check_keys)
 definitions.defs = PublishOnly
 print("ready", flush=True)
 sys.argv = ["churn", "score"]

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from pipeline.connectors.contract import EVENTS, PAYMENTS, Source, Totals
 from pipeline.connectors.files import Files, FileSettings
 from pipeline.connectors.habari_api import HabariApi, HabariSettings
-from pipeline.connectors.reach import Reach
 from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.validation import Reading
 from pipeline.loading.sync import sync_company
+from pipeline.reach import Reach
 from tests.integration.company_folders import imports, put_secret
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm, payment
 from warehouse.clock import Clock

@@ -21,8 +21,8 @@ from pipeline.connectors.errors import (
     UnexpectedResponse,
 )
 from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
-from pipeline.connectors.reach import Reach
 from pipeline.connectors.validation import Reading
+from pipeline.reach import Reach
 from tests.integration.pipeline.connectors.habari_stand_in import (
     API_KEY,
     Answer,

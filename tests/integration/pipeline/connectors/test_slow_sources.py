@@ -15,10 +15,10 @@ import pytest
 from pipeline.connectors.contract import ENTITIES
 from pipeline.connectors.errors import SourceTooSlow, SourceUnreachable
 from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
-from pipeline.connectors.reach import Reach
 from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.time_limit import TimeLimit
 from pipeline.connectors.validation import Reading
+from pipeline.reach import Reach
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, crm, payment, refusal
 from warehouse.connection import Warehouse
 from warehouse.settings import Settings

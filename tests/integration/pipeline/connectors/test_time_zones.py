@@ -64,7 +64,7 @@ def test_files_and_databases_read_each_time_in_its_zone(
     (imports(tmp_path) / "people.csv").write_text(f"customer_id,created_at,updated_at\n1,{CREATED},{UPDATED}\n")
     in_files = read(tmp_path, "files", whole | {"files": {"customers": {"path": "people.csv"} | column}})
     assert times(in_files) == expected
-    url = f"sqlite:///{tmp_path / 'crm.db'}"
+    url = f"sqlite:///{imports(tmp_path) / 'crm.db'}"
     put_secret(tmp_path, "acme", "address", url)
     engine = sa.create_engine(url)
     with engine.begin() as connection:

@@ -80,7 +80,8 @@ def test_the_share_that_finds_its_customer_is_told_and_decides_by_half(
 def test_of_a_part_of_the_customers_the_share_is_told_as_that_of_a_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int, share: float
 ) -> None:
-    with sqlite3.connect(tmp_path / "crm.db") as database:
+    file = imports(tmp_path) / "crm.db"
+    with sqlite3.connect(file) as database:
         database.execute("create table customers (customer_id integer, created_at text)")
         database.execute(
             "create table payments (payment_id int, customer_id int, kind text, amount int, issued_at text)"
@@ -90,7 +91,7 @@ def test_of_a_part_of_the_customers_the_share_is_told_as_that_of_a_sample(
         )
         bills = [(number, number + shift) for number in range(100, 130)]
         database.executemany("insert into payments values (?, ?, 'charge', 1, '2025-01-01')", bills)
-    monkeypatch.setenv("CHURN_SOURCE_ACME__URL", f"sqlite:///{tmp_path / 'crm.db'}")
+    monkeypatch.setenv("CHURN_SOURCE_ACME__URL", f"sqlite:///{file}")
     tables = {name: {"table": name} for name in ("customers", "payments")}
     source = {"url": "env:CHURN_SOURCE_ACME__URL", "tables": tables}
     definition = parse_definition(company(tmp_path, connector="sql_database", connector_settings=source))

@@ -1,16 +1,23 @@
-"""Which addresses a company's source may lead to: the internet, and of the operator's own network what he allows.
+"""Which addresses a company may have us reach: the internet, and of the operator's own network what they allow.
 
-Whoever writes a company's file names its CRM. Without a rule they could have the warehouse ask the machine itself, its
-neighbours, or the cloud's description of it (169.254.169.254). A database's address and a webhook's are secrets, which
-only the operator puts: there this rule is not asked for.
+Whoever writes a company's file names its CRM, and gives the operator the address of its channels. Without a rule they
+could have the warehouse ask the machine itself, its neighbours, or the cloud's description of it (169.254.169.254).
+A database's address is a secret, which only the operator puts: there this rule is not asked for.
 """
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -40,9 +47,39 @@ class Reach:
         entries = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
         for address in addresses:
-            if not self._may_reach(ipaddress.ip_address(address.partition("%")[0]), port):
-                raise OutOfReach(f"{host} is at {address}, which is not on the internet")
+            self._refuse(address, port, f"{host} is at {address}")
         return addresses
+
+    @contextmanager
+    def fence(self) -> Iterator[list[str]]:
+        """Meanwhile what this context connects to, by Python's sockets in whichever library, is looked at.
+
+        A connection elsewhere fails before it is made, as one that the system forbids; yields the list of what was
+        refused, in words. A proxy of the operator's (HTTPS_PROXY) may be reached. What C connects is not seen.
+        """
+        _install_guard()
+        refusals: list[str] = []
+        token = _fence.set((self, refusals))
+        try:
+            yield refusals
+        finally:
+            _fence.reset(token)
+
+    def refuse_place(self, place: object) -> None:
+        """`place` is what a socket is told to connect to. Raises OutOfReach for one that may not be reached."""
+        if not isinstance(place, tuple):
+            raise OutOfReach("a socket of this machine is not on the internet")
+        host, port = str(place[0]), int(place[1])
+        if (host, port) not in _proxies():
+            self._refuse(host, port, host)
+
+    def _refuse(self, address: str, port: int, told: str) -> None:
+        try:
+            real = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            raise OutOfReach(f"{told} is no address") from None
+        if not self._may_reach(real, port):
+            raise OutOfReach(f"{told}, which is not on the internet")
 
     def _may_reach(self, address: Address, port: int) -> bool:
         real = _inside(address)
@@ -61,6 +98,42 @@ class Reach:
             )
         }
         return manager
+
+
+_fence: ContextVar[tuple[Reach, list[str]] | None] = ContextVar("_fence", default=None)
+_CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+
+
+@cache
+def _install_guard() -> None:
+    """Python tells of every connection before it is made (PEP 578), and whoever listens may refuse it."""
+    sys.addaudithook(_guard)
+
+
+def _guard(event: str, arguments: tuple[Any, ...]) -> None:
+    if event not in _CONNECTING:
+        return
+    fence = _fence.get()
+    # A socket that is connected sends to nobody in particular.
+    if fence is None or arguments[1] is None:
+        return
+    reach, refusals = fence
+    try:
+        reach.refuse_place(arguments[1])
+    except OutOfReach as error:
+        refusals.append(error.message)
+        # Libraries close their socket after an OSError, and after no other.
+        raise PermissionError(errno.EACCES, error.message) from None
+
+
+def _proxies() -> set[tuple[str, int]]:
+    places = set()
+    for scheme, address in getproxies().items():
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        if scheme in {"http", "https", "all"} and parts.hostname and parts.port:
+            entries = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+            places |= {(str(entry[4][0]), parts.port) for entry in entries}
+    return places
 
 
 def _pool_class(
