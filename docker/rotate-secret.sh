@@ -11,6 +11,8 @@ name=${1:?Which secret? One of the files in secrets/}
 file=secrets/$name
 [ -f "$file" ] || { echo "There is no $file: docker/make-secrets.sh makes what is missing." >&2; exit 1; }
 ours="dagster-code dagster-webserver dagster-daemon"
+# It runs with its profile only, and its name alone would start it.
+with_metrics() { echo "$ours" $(docker compose ps --services | grep -x metrics || true); }
 
 fresh_password() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
@@ -33,7 +35,7 @@ case $name in
 postgres_password)
     new=$(fresh_password); alter_role postgres "$new"; write "$new" ;;
 churn_owner_password)
-    new=$(fresh_password); alter_role churn_owner "$new"; write "$new"; start_again $ours ;;
+    new=$(fresh_password); alter_role churn_owner "$new"; write "$new"; start_again $(with_metrics) ;;
 metabase_db_password)
     new=$(fresh_password); alter_role metabase "$new"; write "$new"; start_again metabase ;;
 metabase_smtp_password)

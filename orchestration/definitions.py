@@ -5,7 +5,7 @@ import warnings
 import dagster as dg
 
 from foundation.private_files import make_home, write_privately
-from orchestration import keys
+from orchestration import keys, logs
 from orchestration.automation import DAILY_FRESHNESS, HOURLY_FRESHNESS, JOBS, SCHEDULES, SENSORS, WEEKLY_FRESHNESS
 from orchestration.dbt_assets import dbt_resource
 from orchestration.defs.prediction import predictions
@@ -34,8 +34,10 @@ def defs() -> dg.Definitions:
     Replays have none: a person asks for them, after an outage.
     """
     write_privately()
-    make_home(load_settings().home)
-    start_error_reports(load_settings())
+    settings = load_settings()
+    make_home(settings.home)
+    logs.configure(settings)
+    start_error_reports(settings)
     # By the package and not by the folder: for that Dagster wants a pyproject.toml above it, which no wheel has.
     assets = dg.load_definitions_from_package_name("orchestration.defs")
     # What a function makes for each task, Dagster does not see in a module.
@@ -46,9 +48,10 @@ def defs() -> dg.Definitions:
             jobs=JOBS,
             schedules=SCHEDULES,
             sensors=SENSORS,
+            loggers=logs.of_runs(settings),
             resources={
                 "warehouse": WarehouseResource(),
-                "dbt": dbt_resource(load_settings()),
+                "dbt": dbt_resource(settings),
             },
         ),
     )

@@ -20,6 +20,7 @@ from warehouse.settings import load_settings
 ANSWER_SECONDS = 10
 CODE_SERVER = "127.0.0.1:4000"
 WEBSERVER = "http://127.0.0.1:3000/graphql"
+METRICS = "http://127.0.0.1:9464/metrics"
 HEARTBEAT_WITHIN = timedelta(minutes=5)
 """Dagster's daemons write one every half minute, late where a sensor takes long."""
 
@@ -88,7 +89,23 @@ def daemon() -> None:
         raise Unwell(f"Nothing was published since {newest[0]:%Y-%m-%d %H:%M} UTC.")
 
 
-SERVICES: Mapping[str, Callable[[], None]] = {"code-server": code_server, "webserver": webserver, "daemon": daemon}
+def metrics() -> None:
+    """It answers, and reads the warehouse. Raises Unwell."""
+    try:
+        with urllib.request.urlopen(METRICS, timeout=ANSWER_SECONDS) as response:
+            figures = response.read().decode().splitlines()
+    except OSError as error:
+        raise Unwell(f"The metrics' server does not answer: {error}.") from None
+    if "churn_warehouse_up 1.0" not in figures:
+        raise Unwell("The warehouse does not answer the metrics' server.")
+
+
+SERVICES: Mapping[str, Callable[[], None]] = {
+    "code-server": code_server,
+    "webserver": webserver,
+    "daemon": daemon,
+    "metrics": metrics,
+}
 
 
 def _warehouse() -> psycopg.Connection[tuple[object, ...]]:

@@ -84,6 +84,7 @@ def _run(
     prepare_manifest(settings)
     from orchestration.definitions import defs
 
+    is_json = settings.log_format == "json"
     job = defs().resolve_job_def(job_name)
     run_id = str(uuid.uuid4())
     with dagster_home.instance(settings) as instance:
@@ -100,7 +101,8 @@ def _run(
                 raise_on_error=False,
                 tags={**partitions.range_tags(chosen), REPOSITORY_LABEL_TAG: REPOSITORY_LABEL},
                 run_config={
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                    # On the terminal the steps are shown instead.
+                    "loggers": {"console": {"config": {"log_level": "INFO" if is_json else "CRITICAL"}}},
                     **(run_config or {}),
                 },
             )

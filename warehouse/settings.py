@@ -25,6 +25,7 @@ ENCRYPTED = "encrypted:"
 SECRET_REFERENCES = ("env:", "file:", ENCRYPTED)
 SECRETS_DIRECTORY = Path("/etc/churn/secrets")
 LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["colored", "json"]
 
 
 def _default_home() -> Path:
@@ -160,6 +161,9 @@ class Settings(BaseSettings):
         default=None, validation_alias="SENTRY_DSN", description="Where errors are reported, without personal data."
     )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
+    log_format: LogFormat = Field(
+        default="colored", description="colored: text, which Dagster colours; or json: one object a line."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -261,10 +265,10 @@ class Settings(BaseSettings):
             raise ValueError(f"companies could read {', '.join(ours)} by it")
         return beginning
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_level", "log_format", mode="before")
     @classmethod
-    def _lower_case(cls, level: object) -> object:
-        return level.lower() if isinstance(level, str) else level
+    def _lower_case(cls, word: object) -> object:
+        return word.lower() if isinstance(word, str) else word
 
 
 def load_settings() -> Settings:

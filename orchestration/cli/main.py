@@ -42,6 +42,10 @@ COMMANDS = {
     "restore": Place(
         f"{CLI}.backup:restore", "Fill an empty warehouse from a backup, or rehearse that beside a full one."
     ),
+    "metrics": Place(
+        f"{CLI}.metrics:metrics",
+        "Serve /metrics for Prometheus until Ctrl-C: ages of scores and loads, failing companies, room, backups.",
+    ),
     "psql": Place(
         f"{CLI}.server:psql",
         "Open psql on the warehouse; arguments pass through, as in `churn psql -c 'select 1'`.",

@@ -30,12 +30,13 @@ class CommandFailed(ChurnError):
 
 
 def read_settings() -> Settings:
-    """The settings; from here on errors are reported where SENTRY_DSN is set. Raises SettingsError."""
-    from orchestration import error_reports
+    """The settings, by which errors are reported and logs written from here on. Raises SettingsError."""
+    from orchestration import error_reports, logs
     from warehouse.settings import load_settings
 
     settings = load_settings()
     error_reports.start(settings)
+    logs.configure(settings)
     return settings
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import yaml
 
 from demo.crm.home import DEFAULT_PORT as DEMO_PORT
 from orchestration import health
+from orchestration.cli import metrics
 from orchestration.dagster_home import CODE_LOCATION
 from orchestration.health import CODE_SERVER
 from orchestration.job_runner import REPOSITORY_LABEL
@@ -94,7 +96,7 @@ def test_nothing_listens_beyond_this_machine() -> None:
 def test_ports_on_this_machine_do_not_collide() -> None:
     used = [str(mapping).split(":", 1)[1] for service in services().values() for mapping in service.get("ports", [])]
     resolved = [VARIABLE.sub(lambda match: match["rest"], mapping).split(":")[0] for mapping in used]
-    assert len(set(resolved)) == len(resolved) == 4
+    assert len(set(resolved)) == len(resolved) == 5
 
 
 def test_images_are_pinned_and_metabase_is_one_that_the_client_knows() -> None:
@@ -157,13 +159,14 @@ def test_volumes_are_declared_and_mounted_files_exist() -> None:
                 assert source in compose()["volumes"], f"{name}: {volume}"
 
 
-def test_only_the_demo_and_the_mail_catcher_have_a_profile() -> None:
+def test_only_the_demo_the_mail_catcher_and_metrics_have_a_profile() -> None:
     with_profile = {name for name, service in services().items() if "profiles" in service}
-    assert with_profile == {"demo-world", "demo-crm", "mail"}
+    assert with_profile == {"demo-world", "demo-crm", "mail", "metrics"}
     assert {name: services()[name]["profiles"] for name in with_profile} == {
         "demo-world": ["demo"],
         "demo-crm": ["demo"],
         "mail": ["mail"],
+        "metrics": ["metrics"],
     }
 
 
@@ -220,12 +223,15 @@ def test_dagster_finds_the_code_server_under_the_name_that_runs_of_the_command_b
 def test_health_is_asked_of_a_small_program_that_knows_the_service() -> None:
     asked = {name: service["healthcheck"]["test"] for name, service in ours().items() if "healthcheck" in service}
     del asked["demo-crm"]
-    assert set(asked) == {"dagster-code", "dagster-webserver", "dagster-daemon"}
+    assert set(asked) == {"dagster-code", "dagster-webserver", "dagster-daemon", "metrics"}
     for name, test in asked.items():
         assert test[:-1] == ["CMD", "python", "-m", health.__name__], name
         assert test[-1] in health.SERVICES, name
     (port,) = container_ports(services()["dagster-webserver"])
     assert f":{port}/" in health.WEBSERVER
+    (port,) = container_ports(services()["metrics"])
+    assert f":{port}/" in health.METRICS
+    assert int(port) == metrics.PORT
 
 
 def test_the_image_is_built_once_and_used_by_its_name() -> None:
@@ -263,7 +269,7 @@ def test_churn_has_the_commands_that_services_call() -> None:
     for name, service in ours().items():
         if service["command"][0] == "churn":
             command = group
-            for word in service["command"][1:]:
+            for word in takewhile(lambda word: not word.startswith("--"), service["command"][1:]):
                 assert word in command.commands, f"{name}: {word}"
                 command = command.commands[word]
                 if isinstance(command, LazyCommand):

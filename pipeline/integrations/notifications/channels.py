@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class Recipient:
         body = content.html if is_mail else content.summary if is_short else content.text
         sender = apprise.Apprise()
         sender.add(channel)
-        with _apprise_log() as log_lines, self._reach.fence() if self._reach else nullcontext([]) as refusals:
+        with _apprise_log() as log_lines, self._fence() as refusals:
             is_sent = sender.notify(
                 title=without_mentions(content.subject) if is_chat else content.subject,
                 body=without_mentions(body) if is_chat else body,
@@ -119,6 +119,9 @@ class Recipient:
                 "address needs CHURN_MAIL_URL."
             )
         return channel
+
+    def _fence(self) -> AbstractContextManager[list[str]]:
+        return nullcontext([]) if self._reach is None else self._reach.fence()
 
     def _refuse_unfenced(self, channel: Any) -> None:
         """What works in threads of its own, without Python's sockets, or sends a file of ours, cannot be looked at."""
