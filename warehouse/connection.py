@@ -19,6 +19,7 @@ from warehouse import sessions
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.errors import LockHeld, PoolerInTheWay, UnsupportedServer, WarehouseError, WarehouseUnreachable
 from warehouse.relations import COMPANIES
+from warehouse.revisions import refuse_newer
 from warehouse.roles import Role
 from warehouse.settings import Settings
 
@@ -58,16 +59,18 @@ class Warehouse:
     def open(cls, settings: Settings) -> Iterator[Warehouse]:
         """The warehouse of these settings: CHURN_DATABASE_URL, or the embedded server, which runs meanwhile.
 
-        Raises ServerError, WarehouseUnreachable or UnsupportedServer.
+        Raises ServerError, WarehouseUnreachable, UnsupportedServer or NewerWarehouse.
         """
         if settings.database_url is not None:
             warehouse = cls(settings.database_url, threads=settings.threads)
             warehouse.check_server()
+            warehouse.check_revision()
             yield warehouse
             return
         with EmbeddedServer(settings.home).lease() as server:
             warehouse = cls(server.url(), threads=settings.threads)
             warehouse._revive = server.start
+            warehouse.check_revision()
             yield warehouse
 
     def revive(self) -> None:
@@ -186,6 +189,11 @@ class Warehouse:
                 f"The user {user} at {self.place} may not create schemas. As an administrator: "
                 f"grant create on database {self._url.database} to {user}"
             )
+
+    def check_revision(self) -> None:
+        """Raises NewerWarehouse where a later release has migrated it."""
+        with self.connect(autocommit=True) as connection:
+            refuse_newer(connection, self.place)
 
     def is_migrated(self) -> bool:
         """Whether it holds a schema of ours, of this version or an older one. Raises WarehouseUnreachable."""

@@ -51,6 +51,15 @@ class UnsupportedServer(WarehouseError):
     advice = "CHURN_DATABASE_URL names the Postgres to use; without it `churn up` starts one of our own."
 
 
+class NewerWarehouse(WarehouseError):
+    """A later release has migrated the warehouse: there is no way back but a backup."""
+
+    advice = (
+        "Install that release or a later one, or restore a backup of before the upgrade into an empty warehouse; "
+        "nothing was changed."
+    )
+
+
 class PoolerInTheWay(WarehouseError):
     """What answers at CHURN_DATABASE_URL is a connection pooler, which does not take on a session's role."""
 

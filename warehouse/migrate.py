@@ -9,7 +9,6 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from psycopg import sql
 from sqlalchemy import Connection, NullPool, create_engine
@@ -19,6 +18,7 @@ from warehouse.connection import Warehouse
 from warehouse.errors import MigrationError
 from warehouse.publication.contract import Contract, ensure_contract
 from warehouse.relations import COMPANIES, MIGRATIONS
+from warehouse.revisions import known_revisions, refuse_newer
 from warehouse.rights import ensure_rights
 from warehouse.roles import ensure_company_logins, ensure_database_privileges, ensure_roles
 from warehouse.sessions import LOCK_TIMEOUT
@@ -34,14 +34,14 @@ def migrate(warehouse: Warehouse, contracts: Sequence[Contract] = (), revision: 
 
     Then the relations of each contract are made where they are missing, and rights given back that are missing. All of
     it is one transaction. Two at once wait for each other; a warehouse that is up to date is left alone. Raises
-    MigrationError.
+    MigrationError, and NewerWarehouse where a later release was here.
     """
     engine = create_engine("postgresql+psycopg://", creator=warehouse.connect, poolclass=NullPool)
     try:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with engine.begin() as connection:
-                    return _migrate(connection, contracts, revision)
+                    return _migrate(connection, warehouse.place, contracts, revision)
             except (DBAPIError, psycopg.errors.LockNotAvailable) as error:
                 # Readers who queue behind us go on before the next try.
                 if not _waited_in_vain(error) or attempt == ATTEMPTS:
@@ -63,14 +63,12 @@ def _waited_in_vain(error: Exception) -> bool:
 
 def newest_revision() -> str:
     """The revision that this code expects."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None  # noqa: S101  (revision 0001 ships with this package)
-    return head
+    return known_revisions()[-1]
 
 
 def knows_revision(revision: str) -> bool:
     """Whether this code can bring a schema of that revision up to date: a newer release's it cannot."""
-    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return revision in known_revisions()
 
 
 def current_revision(warehouse: Warehouse) -> str | None:
@@ -83,13 +81,14 @@ def current_revision(warehouse: Warehouse) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _migrate(connection: Connection, contracts: Sequence[Contract], target: str) -> str:
+def _migrate(connection: Connection, place: str, contracts: Sequence[Contract], target: str) -> str:
     # Another migration may take long; a reader may not keep us, and those behind us, for as long.
     connection.exec_driver_sql("set local lock_timeout = '1h'")
     connection.exec_driver_sql(f"select pg_advisory_xact_lock({ADVISORY_LOCK})")
     connection.exec_driver_sql(f"set local lock_timeout = '{LOCK_TIMEOUT.total_seconds() * 1000 / ATTEMPTS:.0f}ms'")
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101  (our own creator made it)
+    refuse_newer(driver, place)
     ensure_roles(driver)
     driver.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(MIGRATIONS.schema)))
     command.upgrade(_config(connection), target)

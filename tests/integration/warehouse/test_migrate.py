@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from warehouse import relations
 from warehouse.connection import Warehouse
-from warehouse.errors import MigrationError
+from warehouse.errors import MigrationError, NewerWarehouse
 from warehouse.migrate import ADVISORY_LOCK, current_revision, migrate, newest_revision
 from warehouse.relations import Relation
+from warehouse.revisions import known_revisions
 from warehouse.roles import Role, relations_open_to_all_companies
 
 MADE_BY_DBT = {"intermediate", "features", "analytics"}
@@ -60,8 +63,15 @@ def test_a_migration_that_fails_leaves_the_warehouse_as_it_was(empty_database: W
 def test_a_revision_that_this_code_does_not_know_is_an_error(warehouse: Warehouse) -> None:
     with warehouse.connect() as connection:
         connection.execute("update ops.alembic_version set version_num = '9999'")
-    with pytest.raises(MigrationError, match="9999"):
+    with pytest.raises(NewerWarehouse, match=f"to revision 9999, and this one knows none after {newest_revision()}"):
         migrate(warehouse)
+
+
+def test_the_files_of_migrations_are_in_the_order_of_their_revisions() -> None:
+    """By their names it is told which revisions this release knows."""
+    script = ScriptDirectory(str(Path(relations.__file__).parent / "migrations"))
+    assert script.get_current_head() == newest_revision()
+    assert {each.revision for each in script.walk_revisions()} == set(known_revisions())
 
 
 @pytest.mark.parametrize("relation", MADE_HERE, ids=str)

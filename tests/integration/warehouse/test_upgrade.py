@@ -7,12 +7,8 @@ migration touches, were left out of it.
 from __future__ import annotations
 
 import json
-import lzma
-import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -22,14 +18,13 @@ from sqlalchemy.engine import make_url
 
 from pipeline.prediction.tasks import CONTRACTS, ChurnSettings, churn_settings_of
 from tests.conftest import TestServer
+from tests.integration.warehouse.release_dump import restore_release
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
-from warehouse.embedded.server import EmbeddedServer
 from warehouse.migrate import current_revision, migrate, newest_revision
 from warehouse.relations import ENTITY_RELATIONS
 from warehouse.roles import Role, relations_open_to_all_companies
 
-RELEASE = Path(__file__).parents[2] / "fixtures" / "release_0_1_0.sql.xz"
 PUBLISHED = tuple(
     f"predictions.churn_{name}" for name in ("scores", "current", "publications", "changes", "snapshot", "cursors")
 )
@@ -70,7 +65,7 @@ class Upgrade:
 def upgrade(postgres: TestServer, template_database: str) -> Iterator[Upgrade]:
     """The template's migration made the roles that the dump gives rights to."""
     with postgres.database("template1") as url:
-        _restore(postgres, str(make_url(url).database))
+        restore_release(postgres, str(make_url(url).database))
         warehouse = Warehouse(url)
         with warehouse.connect() as conn:
             conn.execute(EVALUATION)
@@ -78,25 +73,6 @@ def upgrade(postgres: TestServer, template_database: str) -> Iterator[Upgrade]:
         before = _content(warehouse)
         assert migrate(warehouse, CONTRACTS) == newest_revision()
         yield Upgrade(warehouse, before, _content(warehouse))
-
-
-def _restore(postgres: TestServer, database: str) -> None:
-    superuser = make_url(postgres.server.url(database=database, superuser=True))
-    environment = {
-        **os.environ,
-        "PGHOST": str(superuser.host),
-        "PGPORT": str(superuser.port),
-        "PGUSER": str(superuser.username),
-        "PGPASSWORD": str(superuser.password),
-    }
-    done = subprocess.run(
-        [str(EmbeddedServer.program("psql")), "-qX", "-v", "ON_ERROR_STOP=1", "-d", database],
-        input=lzma.decompress(RELEASE.read_bytes()),
-        env=environment,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
 
 
 def _content(warehouse: Warehouse) -> Content:

@@ -57,6 +57,7 @@ ENGINES = {
     "mail": Engine("Not everybody could be told", "`churn notify test"),
     "demo CRM": Engine("The demo CRM ended at once", "`churn demo run`"),
     "demo world": Engine("There is no demo world", "`churn demo run`"),
+    "this release": Engine("A newer release has migrated the warehouse at", "Install that release or a later one"),
     "key": Engine("CHURN_SECRET_KEY, which is not set", "set it and run again"),
 }
 
@@ -76,6 +77,7 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "score": {**IN_JOBS, "MLflow": (*ACME, "--customer", "c1")},
     "run": IN_JOBS,
     "backfill": dict.fromkeys(IN_JOBS, ("2026-01-01",)),
+    "metrics": {"warehouse": ()},
     "psql": {"warehouse": (), "psql": ()},
     "ui": IN_JOBS,
     "company add": {"warehouse": ("FILE",)},
@@ -124,6 +126,11 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "holds": {"warehouse": ()},
     "holds accept": {"warehouse": (*ACME, "--date", "2026-01-01", "--because", "a sale")},
 }
+
+
+AWAY = [(command, engine) for command, engines in CASES.items() for engine in engines]
+AWAY += [(command, "this release") for command, engines in CASES.items() if "warehouse" in engines]
+"""What opens the warehouse changes nothing in one that a later release has migrated."""
 
 
 def commands(group: TyperGroup, path: tuple[str, ...] = ()) -> Iterator[str]:
@@ -258,6 +265,9 @@ def take_away(engine: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
         case "home":
             del home.environment["CHURN_DATABASE_URL"]
             home.environment["CHURN_HOME"] = "/proc/nowhere/churn"
+        case "this release":
+            with home.warehouse.connect() as conn:
+                conn.execute("update ops.alembic_version set version_num = '9999'")
         case "psql":
             monkeypatch.setenv("PATH", "/nowhere")
             monkeypatch.setattr(binaries, "folder", lambda: home.path / "nowhere")
@@ -284,9 +294,7 @@ def take_away(engine: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
             """They are never there."""
 
 
-@pytest.mark.parametrize(
-    ("command", "engine"), [(command, engine) for command, engines in CASES.items() for engine in engines]
-)
+@pytest.mark.parametrize(("command", "engine"), AWAY)
 def test_an_engine_that_is_away_ends_a_command_in_one_message(
     command: str,
     engine: str,
@@ -300,7 +308,8 @@ def test_an_engine_that_is_away_ends_a_command_in_one_message(
         monkeypatch.setenv(name, value)
     file = tmp_path / "acme.yaml"
     file.write_text(yaml.safe_dump(DEFINITION))
-    arguments = [str(file) if argument == "FILE" else argument for argument in CASES[command][engine]]
+    case = CASES[command]["warehouse" if engine == "this release" else engine]
+    arguments = [str(file) if argument == "FILE" else argument for argument in case]
     monkeypatch.setattr(sys, "argv", ["churn", *command.split(), *arguments])
     monkeypatch.setattr(sys, "stdin", io.StringIO("a secret"))
     with pytest.raises(SystemExit) as ended:
