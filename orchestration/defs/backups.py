@@ -7,7 +7,7 @@ import dagster as dg
 from orchestration import keys
 from orchestration.resources import WarehouseResource
 from warehouse.backup.keep import LATE_AFTER, late_backup, make_next_backup, newest_backup
-from warehouse.logs.operations import record_run
+from warehouse.logs.operations import record_finding
 
 
 @dg.asset(
@@ -39,14 +39,7 @@ def newest_backup_is_young(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     started_at, settings = datetime.now(UTC), warehouse.settings()
     late, newest = late_backup(settings), newest_backup(settings)
     with warehouse.open() as opened, opened.connect() as conn:
-        record_run(
-            conn,
-            stage="age of backups",
-            status="failed" if late else "succeeded",
-            started_at=started_at,
-            finished_at=datetime.now(UTC),
-            error=late,
-        )
+        record_finding(conn, stage="age of backups", started_at=started_at, finding=late)
     return dg.AssetCheckResult(
         passed=late is None,
         severity=dg.AssetCheckSeverity.ERROR,

@@ -8,7 +8,7 @@ import dagster as dg
 from orchestration import keys
 from orchestration.resources import WarehouseResource
 from pipeline.watching.canaries import look_round
-from warehouse.logs.operations import record_run
+from warehouse.logs.operations import record_finding
 
 
 @dg.asset(
@@ -32,19 +32,13 @@ def canaries(
     started_at = datetime.now(UTC)
     with warehouse.open() as opened:
         watched = look_round(warehouse.settings(), opened)
+        finding = "; ".join(watched.alarms) or None
         with opened.connect() as conn:
-            record_run(
-                conn,
-                stage="canaries",
-                status="failed" if watched.alarms else "succeeded",
-                started_at=started_at,
-                finished_at=datetime.now(UTC),
-                error="; ".join(watched.alarms) or None,
-            )
+            record_finding(conn, stage="canaries", started_at=started_at, finding=finding)
     yield dg.AssetCheckResult(
         passed=not watched.alarms,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(watched.alarms) or None,
+        description=finding,
         metadata={"alarms": len(watched.alarms)},
     )
     yield dg.MaterializeResult(

@@ -139,6 +139,7 @@ class Scorer:
         try:
             read = self._read(company, now.date(), readers)
         except NobodyToAsk as nobody:
+            nobody.company = company.slug
             return Staged(now.date(), str(version), model.rung, 0, note=str(nobody))
         scored = Scored(self._task, company, model, version, now, read, explain)
         earlier = None if standing is None else self._earlier(scored, standing)

@@ -25,6 +25,7 @@ from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_project.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
 from tests.integration.dbt_project.dbt_world import register_companies
 from tests.integration.published import Score, publish
+from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.prediction.model_log import Event, Promotion, TrainingRecord, record_promotion, record_training
 from warehouse.roles import COMPANY_ROLES, Role, company_login, company_metabase_login, set_company_password
@@ -63,6 +64,14 @@ def churn(warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return result
 
     return run
+
+
+@pytest.fixture
+def lone_acme(warehouse: Warehouse, add_company: Callable[..., Company]) -> Company:
+    """A company whose logins, which belong to the server, no other test has."""
+    with warehouse.connect() as connection:
+        take_ids_of_no_other_test(connection)
+    return add_company("acme")
 
 
 def login_of(company_id: int, door: Door) -> str:

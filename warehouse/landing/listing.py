@@ -146,7 +146,7 @@ class Listing:
         )
         if not believable and not accepted:
             raise TooManyVanished(
-                f"Company {self._company_id}, {self._entity}: the source no longer lists {gone:,} of "
+                f"{self._entity}: the source no longer lists {gone:,} of "
                 f"{counted(live, 'record')}."
                 " That is likelier a part of an export than so many deletions: nothing was deleted. Mend the source, or"
                 f" say that they are gone: churn company accept SLUG {self._entity} --deletions."

@@ -84,7 +84,7 @@ class VersionLog:
                 self._connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (name,))
         except psycopg.errors.LockNotAvailable:
             raise LoadInProgress(
-                f"Company {self._company_id}, {self._entity}: another load is still running after "
+                f"{self._entity}: another load is still running after "
                 f"{wait_seconds} s of waiting. Let it finish, or end it, and run this again."
             ) from None
         try:
@@ -191,7 +191,7 @@ class VersionLog:
         load.take(after)
         if too_many:
             raise RejectLimitExceeded(
-                f"Company {self._company_id}, {self._entity}: {load.rejected:,} of {counted(handed_over, 'record')}"
+                f"{self._entity}: {load.rejected:,} of {counted(handed_over, 'record')}"
                 f" broke the contract, more than the allowed share of {reject_limit:.1%}; most often:"
                 f" {_commonest(rejected)}. {handed_over - load.received} others of these were not taken."
                 " Mend the source or the mapping, or raise CHURN_REJECT_LIMIT."
@@ -324,8 +324,7 @@ def hold_off_loads(
             )
     except psycopg.errors.LockNotAvailable:
         raise LoadInProgress(
-            f"Company {company_id}: a load is still running after {wait_seconds} s of waiting. "
-            "Let it finish, or end it, and run this again."
+            f"A load is still running after {wait_seconds} s of waiting. Let it finish, or end it, and run this again."
         ) from None
 
 

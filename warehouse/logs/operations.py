@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 import psycopg
@@ -56,6 +56,20 @@ def record_run(
     ).fetchone()
     assert row is not None  # noqa: S101  (returning gives the inserted row)
     return int(row[0])
+
+
+def record_finding(
+    connection: psycopg.Connection[Any], *, stage: str, started_at: datetime, finding: str | None
+) -> int:
+    """Keep what a look-out over all companies found, None where all is well; the operators are told from there."""
+    return record_run(
+        connection,
+        stage=stage,
+        status="failed" if finding else "succeeded",
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+        error=finding,
+    )
 
 
 def failed_runs(connection: psycopg.Connection[Any], dagster_run_id: str) -> list[FailedRun]:

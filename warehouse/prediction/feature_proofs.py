@@ -70,7 +70,7 @@ def compare_with_stored(
     rebuilt_version = _versions(conn, rebuilt, company_id, as_of_date)
     versions = stored_version or rebuilt_version
     if versions is None:
-        raise FeaturesNotBuilt(f"Company {company_id} has no feature rows for {as_of_date}, stored or rebuilt.")
+        raise FeaturesNotBuilt(f"There are no feature rows for {as_of_date}, stored or rebuilt.")
     if stored_version and rebuilt_version and stored_version != rebuilt_version:
         raise FeaturesNotBuilt(
             f"The stored rows of {as_of_date} are of feature version {stored_version[0]}, and the project and the "

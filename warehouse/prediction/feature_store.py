@@ -195,12 +195,12 @@ def _not_built(
     if entities is not None:
         low, high = entities
         who = f"{entity} {low!r}" if low == high else f"{entity} from {low!r} to {high!r}"
-        return FeaturesNotBuilt(f"Company {company_id} has no active {who} with features for {as_of_date}.")
+        return FeaturesNotBuilt(f"There is no active {who} with features for {as_of_date}.")
     if _is_built(warehouse, company_id, as_of_date):
-        return NobodyToAsk(f"Company {company_id} has no active {entity} on {as_of_date}: there is nothing to score.")
+        return NobodyToAsk(f"There is no active {entity} on {as_of_date}: there is nothing to score.")
     return FeaturesNotBuilt(
-        f"Company {company_id} has no feature rows for {as_of_date}: its first load is not complete, or its features "
-        "were not built for that date."
+        f"There are no feature rows for {as_of_date}: the first load is not complete, or the features were not built "
+        "for that date."
     )
 
 

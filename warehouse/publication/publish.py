@@ -221,7 +221,7 @@ def publish_staged_scores(
         staged = _staged_set(conn, company_id, contract.task, as_of_date)
         if staged is None or not staged.is_publishable:
             raise NotPublishable(
-                f"Company {company_id} has no staged scores of {contract.task} for {as_of_date} that passed the "
+                f"There are no staged scores of {contract.task} for {as_of_date} that passed the "
                 f"gate; the published ones stand. {relations.PUBLICATION_GATES} says which check failed; `churn score` "
                 "scores again."
             )

@@ -19,7 +19,6 @@ from orchestration import automation
 from orchestration.cli import main as cli
 from orchestration.resources import WarehouseResource
 from tests.conftest import TestServer
-from tests.integration.company_ids import take_ids_of_no_other_test
 from warehouse import session_watch
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -37,17 +36,10 @@ PADDING = "x" * 1_000_000
 
 
 @pytest.fixture
-def company(warehouse: Warehouse, add_company: Callable[..., Company]) -> Company:
-    with warehouse.connect() as connection:
-        take_ids_of_no_other_test(connection)
-    return add_company("acme")
-
-
-@pytest.fixture
-def connect(warehouse: Warehouse, company: Company) -> Iterator[Connect]:
+def connect(warehouse: Warehouse, lone_acme: Company) -> Iterator[Connect]:
     """Opens a session of the company's, with every limit lifted that a session may lift."""
     with warehouse.connect() as owner:
-        passwords = {role: set_company_password(owner, company.company_id, role) for role in CONNECTIONS}
+        passwords = {role: set_company_password(owner, lone_acme.company_id, role) for role in CONNECTIONS}
     with ExitStack() as sessions:
 
         def open_one(role: Role = Role.company) -> psycopg.Connection:
@@ -169,7 +161,11 @@ def test_the_daemon_looks_every_minute_and_says_what_it_ended(
 
 
 def test_migrating_tells_of_a_limit_that_is_missing(
-    warehouse: Warehouse, company: Company, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: TestServer
+    warehouse: Warehouse,
+    lone_acme: Company,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    postgres: TestServer,
 ) -> None:
     monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
     monkeypatch.setenv("CHURN_HOME", str(tmp_path))
@@ -228,9 +224,9 @@ OPENED = [
 
 @pytest.mark.parametrize(("opening", "told"), OPENED)
 def test_the_check_of_roles_names_a_limit_that_is_missing(
-    warehouse: Warehouse, company: Company, postgres: TestServer, opening: str, told: str
+    warehouse: Warehouse, lone_acme: Company, postgres: TestServer, opening: str, told: str
 ) -> None:
-    login = company_login(company.company_id, Role.company)
+    login = company_login(lone_acme.company_id, Role.company)
     with warehouse.connect() as owner:
         database = owner.info.dbname
         assert left_open_by_server(owner) == []
@@ -242,9 +238,9 @@ def test_the_check_of_roles_names_a_limit_that_is_missing(
 
 
 def test_an_owner_who_may_not_set_the_limits_is_told_how_and_keeps_what_an_administrator_set(
-    warehouse: Warehouse, company: Company, postgres: TestServer
+    warehouse: Warehouse, lone_acme: Company, postgres: TestServer
 ) -> None:
-    login = company_login(company.company_id, Role.company)
+    login = company_login(lone_acme.company_id, Role.company)
     with warehouse.connect() as owner:
         database = owner.info.dbname
     with psycopg.connect(postgres.server.url(database=database, superuser=True)) as administrator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,10 @@ from orchestration.cli import terminal
 from pipeline.integrations.metabase.login import WarehouseLogins, login_of
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope
 from tests.conftest import TestServer
-from tests.integration.company_ids import take_ids_of_no_other_test
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.role_check import roles_out_of_order
 from warehouse.settings import Settings
-
-
-@pytest.fixture
-def company(warehouse: Warehouse, add_company: Callable[..., Company]) -> Company:
-    with warehouse.connect() as connection:
-        take_ids_of_no_other_test(connection)
-    return add_company("acme")
 
 
 @pytest.fixture
@@ -73,9 +65,9 @@ BY_HAND = [
 
 
 def test_what_somebody_made_of_a_role_is_told_with_what_mends_it(
-    company: Company, administrator: psycopg.Connection[Any]
+    lone_acme: Company, administrator: psycopg.Connection[Any]
 ) -> None:
-    login = f"company_{company.company_id}"
+    login = f"company_{lone_acme.company_id}"
     assert roles_out_of_order(administrator) == []
     missed = []
     for by_hand, told in BY_HAND:
@@ -88,10 +80,10 @@ def test_what_somebody_made_of_a_role_is_told_with_what_mends_it(
 
 
 def test_metabases_login_may_connect_by_itself_and_that_is_no_finding(
-    company: Company, warehouse: Warehouse, administrator: psycopg.Connection[Any], tmp_path: Path
+    lone_acme: Company, warehouse: Warehouse, administrator: psycopg.Connection[Any], tmp_path: Path
 ) -> None:
     logins = WarehouseLogins(warehouse, Settings(home=tmp_path), "tests")
-    scope = Scope(CompanyFacts(company.company_id, company.slug, company.name, company.currency))
+    scope = Scope(CompanyFacts(lone_acme.company_id, lone_acme.slug, lone_acme.name, lone_acme.currency))
     logins.close(scope)
     with warehouse.connect() as connection:
         query = "select has_database_privilege(%s, current_database(), 'connect')"
@@ -100,12 +92,12 @@ def test_metabases_login_may_connect_by_itself_and_that_is_no_finding(
 
 
 def test_migrating_and_the_daily_check_tell_of_such_a_role(
-    company: Company, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lone_acme: Company, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHURN_DATABASE_URL", warehouse.url("postgresql"))
     monkeypatch.setenv("CHURN_HOME", str(tmp_path))
     monkeypatch.setattr("pipeline.features.dbt.prepare_manifest", lambda _: None)
-    login = f"company_{company.company_id}"
+    login = f"company_{lone_acme.company_id}"
     with warehouse.connect() as connection:
         connection.execute(f"grant select on ops.companies to {login}")  # type: ignore[call-overload]
     migrated = CliRunner().invoke(cli.app, ["migrate"])

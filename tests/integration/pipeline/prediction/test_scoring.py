@@ -362,7 +362,7 @@ def test_the_command_shows_one_customers_score_in_words_and_publishes_nothing(
 
     for arguments, told in (
         (["--customer", "c00003"], "Say whose customer it is"),
-        (["--company", "acme", "--customer", "nobody"], "acme: .* has no active customer 'nobody'"),
+        (["--company", "acme", "--customer", "nobody"], "acme: There is no active customer 'nobody'"),
         (["--company", "acem", "--customer", "c00003"], "acem"),
     ):
         wrong = asked(*arguments)
