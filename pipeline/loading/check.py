@@ -288,8 +288,7 @@ def _on_the_evidence(
         yield caution
     if churn is None or decision is None:
         if not any(check.error for check in entities) and entities:
-            needed = "payments" if settings.kind == "inactivity" else "customers"
-            yield f"Churn by {settings.kind} is read from {needed}, and none could be used."
+            yield f"Churn by {settings.kind} is read from {settings.needed_entity()}, and none could be used."
         return
     if not churn.by_month:
         yield {

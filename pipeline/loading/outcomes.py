@@ -58,8 +58,7 @@ def churn_check(
     is late there, which a source does not tell. Nor does it count a lower price up to its first load, when it knew no
     price: before it is there, the check shows the downgrades that it would have counted.
     """
-    told_by = "payments" if churn.kind == "inactivity" else "customers"
-    sample = samples.get(told_by)
+    sample = samples.get(churn.needed_entity())
     if sample is None or not sample.table.num_rows:
         return None
     # Of a part of the records, oldest changes first, nothing is known after the last of them.

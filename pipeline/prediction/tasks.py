@@ -122,6 +122,10 @@ class ChurnSettings(TaskSettings):
                 raise ValueError(f"{name} must be left out when kind is {self.kind}")
         return self
 
+    def needed_entity(self) -> str:
+        """Silence is told by payments, everything else by customers."""
+        return "payments" if self.kind == "inactivity" else "customers"
+
     def meaning(self) -> str:
         """As inactivity-60-30d: companies of one meaning may share a model.
 
@@ -153,6 +157,10 @@ class SupportSettings(TaskSettings):
         gt=0,
         description=f"a whole number, 1 to {LONGEST_DAYS}: the days after as_of_date in which a ticket counts",
     )
+
+    def needed_entity(self) -> str:
+        """It is tickets that are asked about."""
+        return "tickets"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from warehouse.companies import limits
-from warehouse.companies.task_settings import MOVED_TO_CHURN, Offer, checked_tasks, with_moved_fields
+from warehouse.companies.task_settings import MOVED_TO_CHURN, Offer, checked_tasks, missing_entities, with_moved_fields
 from warehouse.errors import CompanyDefinitionError
 from warehouse.settings import SECRET_REFERENCES
 
@@ -349,6 +349,7 @@ def parse_definition(data: Mapping[str, Any], offer: Offer) -> CompanyDefinition
     try:
         definition = CompanyDefinition.model_validate(dict(data), context=offer)
         problems = limits.problems(definition.model_dump())
+        problems += missing_entities(definition.tasks, definition.entities, offer)
     except ValidationError as error:
         problems = [_problem(problem) for problem in error.errors(include_input=False, include_url=False)]
     if problems:

@@ -42,6 +42,10 @@ class TaskSettings(BaseModel):
             raise ValueError(f"must be at most {LONGEST_DAYS}")
         return days
 
+    def needed_entity(self) -> str:
+        """The entity of the CRM without which no outcome could ever be seen."""
+        return "customers"
+
     def meaning(self) -> str:
         """What must be the same for two companies to learn from each other, as part of a model's name."""
         return f"{self.horizon_days}d"
@@ -63,6 +67,16 @@ def checked_tasks(tasks: Mapping[str, Mapping[str, Any]], offer: Offer) -> dict[
     if unknown:
         raise ValueError(f"there is no task {', '.join(unknown)}; there are {', '.join(offer.tasks)}")
     return {name: _checked(name, settings, offer.tasks[name]) for name, settings in tasks.items()}
+
+
+def missing_entities(tasks: Mapping[str, Mapping[str, Any]], entities: Collection[str], offer: Offer) -> list[str]:
+    """Of tasks that were checked, those whose outcomes stand in records that the company does not give, in words."""
+    needed = {name: offer.tasks[name].model_validate(dict(said)).needed_entity() for name, said in tasks.items()}
+    return [
+        f"entities: must hold {entity}, by which the outcome of tasks.{name} is told"
+        for name, entity in needed.items()
+        if entity not in entities
+    ]
 
 
 def _checked(task: str, settings: Mapping[str, Any], model: type[TaskSettings]) -> dict[str, Any]:

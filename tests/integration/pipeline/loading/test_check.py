@@ -309,7 +309,8 @@ def test_no_pool_mixes_two_meanings_of_silence(warehouse: Warehouse, add_company
             (ids,),
         )
     for days, others in ((60, 1), (90, 1), (61, 0)):
-        pool = pool_of(warehouse, definition(slug="new", inactivity_days=days, **silent))
+        new = definition(slug="new", inactivity_days=days, entities=["customers", "payments"], **silent)
+        pool = pool_of(warehouse, new)
         assert (pool.entities if pool else 0) == others
 
 

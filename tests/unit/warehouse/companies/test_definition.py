@@ -60,6 +60,16 @@ def test_an_address_is_an_email_or_a_reference() -> None:
         ({"entities": ["payments"]}, "entities", "must hold customers"),
         ({"entities": ["customers", "customers"]}, "entities", "twice"),
         ({"entities": ["customers", "orders"]}, "entities", "payments"),
+        (
+            {"entities": ["customers", "tickets"], "churn_kind": "inactivity", "inactivity_days": 90},
+            "entities",
+            "must hold payments, by which the outcome of tasks.churn is told",
+        ),
+        (
+            {"entities": ["customers", "payments"], "tasks": {"support": {}}},
+            "entities",
+            "must hold tickets, by which the outcome of tasks.support is told",
+        ),
         ({"churn_kind": "inactivity"}, "inactivity_days", "is needed"),
         ({"inactivity_days": 90}, "inactivity_days", "left out"),
         ({"churn_kind": "inactivity", "inactivity_days": 0}, "inactivity_days", "greater than 0"),

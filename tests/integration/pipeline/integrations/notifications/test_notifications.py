@@ -193,7 +193,7 @@ def test_held_scores_a_shrinking_source_and_a_changed_model_are_told(
 
 def test_a_held_date_of_any_task_is_told_of(told: Warehouse, settings: Settings) -> None:
     """Only those of churn were, so that a company with support alone never heard of its own."""
-    desk = company(told, "desk", churn_kind=None, tasks={"support": {}})
+    desk = company(told, "desk", churn_kind=None, entities=["customers", "tickets"], tasks={"support": {}})
     with told.connect() as conn:
         contract = task_named("support").relations.contract
         hold(conn, contract, desk.company_id, date(2026, 10, 5), MONDAY, {"no sudden loss": "4 after 20"})
