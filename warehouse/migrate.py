@@ -88,8 +88,8 @@ def _migrate(connection: Connection, place: str, contracts: Sequence[Contract], 
     connection.exec_driver_sql(f"set local lock_timeout = '{LOCK_TIMEOUT.total_seconds() * 1000 / ATTEMPTS:.0f}ms'")
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101  (our own creator made it)
-    refuse_newer(driver, place)
     ensure_roles(driver)
+    refuse_newer(driver, place)
     driver.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(MIGRATIONS.schema)))
     command.upgrade(_config(connection), target)
     for contract in contracts:
