@@ -1,0 +1,142 @@
+"""``churn dev``: places in which an analytics engineer builds what they change, beside production."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from orchestration.cli.options import Yes
+from orchestration.cli.terminal import CommandFailed, console, open_warehouse
+
+if TYPE_CHECKING:
+    from warehouse.connection import Warehouse
+    from warehouse.developers import Developer
+
+dev_app = typer.Typer(help="A place of your own to change SQL in, and what a change does.", no_args_is_help=True)
+
+PlaceName = Annotated[str | None, typer.Option("--name", help="Name of the place; your user name if left out.")]
+
+
+@dev_app.command("start")
+def start(
+    name: PlaceName = None,
+    company: Annotated[
+        list[str] | None, typer.Option("--company", help="Slug of a company to see there; all if left out. Repeatable.")
+    ] = None,
+    dates: Annotated[int, typer.Option(help="How many of a company's newest dates to see and build; 0: all.")] = 3,
+) -> None:
+    """Make a place of your own, or change which companies and dates it shows; what was built in it stays."""
+    from pipeline.development import building, places
+    from warehouse.companies.registry import get_company
+
+    if dates < 0:
+        raise CommandFailed(f"--dates {dates}: the number of newest dates, or 0 for all of them.")
+    with open_warehouse() as (settings, warehouse):
+        with warehouse.connect() as conn:
+            companies = [get_company(conn, slug) for slug in company] if company else None
+        place = places.start(settings, warehouse, name or places.usual_name(), companies, dates or None)
+        console.print(escape(f"{place.name}: {_shows(place)}. Its schemas begin with {place.login}_."))
+        console.print(escape(f"`churn dev build` builds there what you changed. By hand, in {places.PROJECT_DIRECTORY}:"))
+        console.print(escape(f"  {building.build_command(settings, place)}"), soft_wrap=True)
+
+
+@dev_app.command("build")
+def build(
+    select: Annotated[
+        list[str] | None,
+        typer.Argument(help="Models, as dbt selects them; what differs from production and hangs on it if left out."),
+    ] = None,
+    name: PlaceName = None,
+) -> None:
+    """Build what you changed in your place; all else is read from production, where nothing is written."""
+    from pipeline.development import building
+
+    with open_warehouse() as (settings, warehouse):
+        place = _place(warehouse, name)
+        building.build(settings, place, select or [])
+        own = _place(warehouse, name).own_relations
+    console.print(escape(f"{place.name} has of its own: {', '.join(own) or 'nothing; nothing differs from production'}."))
+
+
+@dev_app.command("revert")
+def revert(
+    models: Annotated[list[str], typer.Argument(help="Models that you built.")],
+    name: PlaceName = None,
+) -> None:
+    """Drop what you built of a model, so that your place shows production's again."""
+    from warehouse.developers import give_back
+    from warehouse.relations import Relation
+
+    with open_warehouse() as (_, warehouse):
+        place = _place(warehouse, name)
+        own = {relation.partition(".")[2]: Relation(*relation.split(".", 1)) for relation in place.own_relations}
+        unknown = [model for model in models if model not in own]
+        if unknown:
+            raise CommandFailed(
+                f"{place.name} built no {', '.join(unknown)}; it has {', '.join(sorted(own)) or 'nothing of its own'}."
+            )
+        with warehouse.connect() as conn:
+            for model in models:
+                give_back(conn, place.name, own[model])
+                console.print(escape(f"{own[model]} is production's again."))
+
+
+@dev_app.command("list")
+def list_places() -> None:
+    """The places that there are, whom they show, and what was built in them."""
+    from warehouse import developers
+    from warehouse.clock import Clock
+
+    with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
+        places = developers.list_places(conn)
+    if not places:
+        console.print("There is no place yet: `churn dev start` makes one.")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("place", "shows", "built there", "last used"):
+        table.add_column(column, overflow="fold")
+    for place in places:
+        table.add_row(
+            place.name, escape(_shows(place)), escape(", ".join(place.own_relations) or "–"), f"{place.used_at:%Y-%m-%d}"
+        )
+    console.print(table)
+    for place in developers.unused(places, Clock().now()):
+        console.print(
+            f"[yellow]{place.name} was not used since {place.used_at:%Y-%m-%d}: `churn dev drop {place.name}`.[/yellow]"
+        )
+
+
+@dev_app.command("drop")
+def drop(
+    name: Annotated[str, typer.Argument(help="Name of the place.")],
+    yes: Yes = False,
+) -> None:
+    """Drop a place with all that was built in it."""
+    from pipeline.development import places
+    from warehouse.developers import place_of
+
+    with open_warehouse() as (settings, warehouse):
+        with warehouse.connect() as conn:
+            place = place_of(conn, name)
+        built = ", ".join(place.own_relations) or "nothing"
+        if not yes and not typer.confirm(f"Drop {name} (built there: {built})?"):
+            raise CommandFailed("Nothing was dropped.")
+        places.drop(settings, warehouse, name)
+    console.print(f"{name} is gone.")
+
+
+def _place(warehouse: Warehouse, name: str | None) -> Developer:
+    from pipeline.development.places import usual_name
+    from warehouse.developers import place_of
+
+    with warehouse.connect() as conn:
+        return place_of(conn, name or usual_name())
+
+
+def _shows(place: Developer) -> str:
+    companies = "all companies" if place.companies is None else ", ".join(place.companies) or "no company"
+    dates = "all dates" if place.newest_dates is None else f"the newest {place.newest_dates} dates"
+    return f"shows {companies}, {dates}"

@@ -1,0 +1,134 @@
+"""A developer has a place: schemas and a login of their own, in which production is read and nothing of it written.
+
+Revision 0031. Two tables and three functions; nothing that is there changes.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0031"
+down_revision = "0025"
+branch_labels = None
+depends_on = None
+
+TABLES = """
+create table ops.developers (
+    name text primary key check (name ~ '^[a-z][a-z0-9]{0,19}$'),
+    sees_all_companies boolean not null,
+    newest_dates integer check (newest_dates > 0),
+    own_relations text[] not null default '{}',
+    created_at timestamptz not null default now(),
+    used_at timestamptz not null default now()
+);
+comment on table ops.developers is 'Places in which analytics engineers try what they change; `churn dev start`.';
+comment on column ops.developers.newest_dates is 'How many of the newest dates a company has in it; null: all.';
+comment on column ops.developers.own_relations is 'What was built in it, as `schema.name` of production.';
+
+create table ops.developer_companies (
+    company_id integer not null references ops.companies on delete cascade,
+    developer text not null references ops.developers on delete cascade,
+    primary key (company_id, developer)
+);
+comment on table ops.developer_companies is 'The companies that a developer may see who does not see all.';
+"""
+
+# Windows show production in a developer's schemas, by the owner's rights: the developer has none outside them. dbt
+# drops a view with the table that it reads, so that they are opened again before each build.
+OPEN_WINDOWS = """
+create function ops.open_windows(developer_name text) returns setof text
+language plpgsql as $function$
+declare
+    place ops.developers;
+    login name := 'dev_' || developer_name;
+    shown record;
+    there record;
+    conditions text[];
+    has_dates boolean := to_regclass('intermediate.int_as_of_dates') is not null;
+begin
+    select * into strict place from ops.developers where name = developer_name for update;
+    update ops.developers set used_at = now() where name = developer_name;
+    for shown in
+        select
+            schemas.nspname as schema_name, classes.relname as name,
+            array_agg(columns.attname::text order by columns.attnum) as columns
+        from pg_class as classes
+        inner join pg_namespace as schemas on schemas.oid = classes.relnamespace
+        inner join pg_attribute as columns on columns.attrelid = classes.oid
+        where schemas.nspname in ('ops', 'raw', 'staging', 'intermediate', 'features', 'ml', 'predictions', 'analytics')
+            and classes.relkind in ('r', 'p', 'v')
+            and not classes.relispartition
+            and columns.attnum > 0
+            and not columns.attisdropped
+            and has_table_privilege('churn_operator', classes.oid, 'select')
+        group by schemas.nspname, classes.relname
+    loop
+        select classes.relowner = login::regrole as is_own, array_agg(columns.attname::text order by columns.attnum) as columns
+        into there
+        from pg_class as classes
+        inner join pg_attribute as columns on columns.attrelid = classes.oid and columns.attnum > 0 and not columns.attisdropped
+        where classes.oid = to_regclass(format('%I.%I', login || '_' || shown.schema_name, shown.name))
+        group by classes.relowner;
+
+        if there.is_own or there.columns = shown.columns then
+            continue;
+        end if;
+        if format('%s.%s', shown.schema_name, shown.name) = any (place.own_relations) then
+            return next format('%s.%s', shown.schema_name, shown.name);
+            continue;
+        end if;
+
+        conditions := '{}';
+        if not place.sees_all_companies and 'company_id' = any (shown.columns) then
+            conditions := conditions || format(
+                'company_id in (select company_id from ops.developer_companies where developer = %L)', developer_name
+            );
+        end if;
+        if has_dates and shown.schema_name in ('intermediate', 'features') and 'company_id' = any (shown.columns)
+            and 'as_of_date' = any (shown.columns)
+        then
+            conditions := conditions || format(
+                '(company_id, as_of_date) in (select company_id, as_of_date from ('
+                'select company_id, as_of_date, dense_rank() over (partition by company_id order by as_of_date desc) as age'
+                ' from intermediate.int_as_of_dates) as dates'
+                ' where age <= (select coalesce(newest_dates, 1000000) from ops.developers where name = %L))',
+                developer_name
+            );
+        end if;
+        if there.columns is not null then
+            execute format('drop view %I.%I cascade', login || '_' || shown.schema_name, shown.name);
+        end if;
+        execute format(
+            'create view %1$I.%2$I with (security_barrier) as select * from %3$I.%2$I where %4$s',
+            login || '_' || shown.schema_name, shown.name, shown.schema_name,
+            coalesce(nullif(array_to_string(conditions, ' and '), ''), 'true')
+        );
+        execute format('grant select on %I.%I to %I', login || '_' || shown.schema_name, shown.name, login);
+    end loop;
+end $function$;
+comment on function ops.open_windows is
+    'Shows in a developer''s schemas what production has, but for what the developer built; returns what of that is gone.';
+revoke execute on function ops.open_windows from public;
+"""
+
+KEEP_OWN = """
+create function ops.keep_own(developer_name text, relations text[]) returns void
+language sql as $function$
+    update ops.developers
+    set own_relations = array(select distinct unnest(own_relations || relations) order by 1)
+    where name = developer_name
+$function$;
+comment on function ops.keep_own is 'Notes what a developer builds, so that no window of production takes its place.';
+revoke execute on function ops.keep_own from public;
+"""
+
+
+def upgrade() -> None:
+    """Add the tables and functions."""
+    for ddl in (TABLES, OPEN_WINDOWS, KEEP_OWN):
+        op.get_bind().exec_driver_sql(ddl.replace("%", "%%"))
+
+
+def downgrade() -> None:
+    """Places would stay behind without their list."""
+    raise NotImplementedError("Restore the backup that was made before the upgrade.")
