@@ -15,6 +15,7 @@ import click
 import psycopg
 from dbt.flags import get_flags
 from dbt.plugins.manager import dbtPlugin
+from psycopg import sql
 
 from foundation.errors import ChurnError
 from foundation.parent import end_with_parent
@@ -25,6 +26,9 @@ from warehouse.one_writer import LETS_THROUGH, LONGEST_WAIT, is_let_through, one
 
 WRITING = {"build", "clone", "retry", "run", "seed", "snapshot"}
 READING = {"compile", "show", "test"}
+
+
+_OPEN_WINDOWS = sql.SQL("select * from {}.open_windows()")
 
 
 class NoPlace(ChurnError):
@@ -70,7 +74,7 @@ class Windows(dbtPlugin):  # type: ignore[misc]  # dbt has no types
             raise NoPlace("The target `dev` is a developer's own place, and there is none yet.")
         try:
             with psycopg.connect(**login) as session:
-                lost = session.execute(f"select * from {login['user']}.open_windows()").fetchall()  # type: ignore[arg-type]
+                lost = session.execute(_OPEN_WINDOWS.format(sql.Identifier(login["user"]))).fetchall()
         except psycopg.OperationalError:
             # dbt says so itself, with its own retries.
             return

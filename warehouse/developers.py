@@ -65,9 +65,7 @@ def login_of(name: str) -> str:
     return f"dev_{name}"
 
 
-def make_place(
-    connection: Connection, name: str, company_ids: Sequence[int] | None, newest_dates: int | None
-) -> str:
+def make_place(connection: Connection, name: str, company_ids: Sequence[int] | None, newest_dates: int | None) -> str:
     """Make a place, or change which companies and dates the one of this name shows; returns its new password.
 
     What was built in it stays. Raises DeveloperRefused.
@@ -85,7 +83,8 @@ def make_place(
             connection.execute(sql.SQL("create schema if not exists {} authorization {}").format(schema, login))
         connection.execute(
             relations.compose(
-                "insert into {developers} (name, sees_all_companies, newest_dates) values (%(name)s, %(all)s, %(dates)s)"
+                "insert into {developers} (name, sees_all_companies, newest_dates)"
+                " values (%(name)s, %(all)s, %(dates)s)"
                 " on conflict (name) do update set sees_all_companies = %(all)s, newest_dates = %(dates)s"
             ),
             {"name": name, "all": company_ids is None, "dates": newest_dates},
@@ -162,7 +161,9 @@ def give_back(connection: Connection, name: str, relation: relations.Relation) -
             what = sql.SQL("view" if kind[0] == "v" else "table")
             connection.execute(sql.SQL("drop {} {} cascade").format(what, own.identifier))
         connection.execute(
-            relations.compose("update {developers} set own_relations = array_remove(own_relations, %s) where name = %s"),
+            relations.compose(
+                "update {developers} set own_relations = array_remove(own_relations, %s) where name = %s"
+            ),
             [str(relation), name],
         )
         connection.execute("select ops.open_windows(%s)", [name])
@@ -196,9 +197,7 @@ def _limit(connection: Connection, name: str) -> None:
         )
     (database,) = connection.execute("select current_database()").fetchone() or ("",)
     # A build goes by temporary tables.
-    connection.execute(
-        sql.SQL("grant connect, temporary on database {} to {}").format(sql.Identifier(database), login)
-    )
+    connection.execute(sql.SQL("grant connect, temporary on database {} to {}").format(sql.Identifier(database), login))
 
 
 _FUNCTIONS: dict[LiteralString, tuple[LiteralString, LiteralString]] = {

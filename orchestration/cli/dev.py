@@ -30,6 +30,7 @@ def start(
 ) -> None:
     """Make a place of your own, or change which companies and dates it shows; what was built in it stays."""
     from pipeline.development import building, places
+    from pipeline.features.catalogue import PROJECT_DIRECTORY
     from warehouse.companies.registry import get_company
 
     if dates < 0:
@@ -39,7 +40,7 @@ def start(
             companies = [get_company(conn, slug) for slug in company] if company else None
         place = places.start(settings, warehouse, name or places.usual_name(), companies, dates or None)
         console.print(escape(f"{place.name}: {_shows(place)}. Its schemas begin with {place.login}_."))
-        console.print(escape(f"`churn dev build` builds there what you changed. By hand, in {places.PROJECT_DIRECTORY}:"))
+        console.print(escape(f"`churn dev build` builds there what you changed. By hand, in {PROJECT_DIRECTORY}:"))
         console.print(escape(f"  {building.build_command(settings, place)}"), soft_wrap=True)
 
 
@@ -58,30 +59,56 @@ def build(
         place = _place(warehouse, name)
         building.build(settings, place, select or [])
         own = _place(warehouse, name).own_relations
-    console.print(escape(f"{place.name} has of its own: {', '.join(own) or 'nothing; nothing differs from production'}."))
+    console.print(
+        escape(f"{place.name} has of its own: {', '.join(own) or 'nothing; nothing differs from production'}.")
+    )
+
+
+@dev_app.command("diff")
+def diff(
+    models: Annotated[list[str] | None, typer.Argument(help="Models that you built; all of them if left out.")] = None,
+    name: PlaceName = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for a program.")] = False,
+) -> None:
+    """Show what you built beside production's: rows, columns, examples, contracts, and who reads it."""
+    from pipeline.development import building
+    from pipeline.development.difference_text import to_json, to_markdown
+    from pipeline.development.differences import find_differences
+
+    with open_warehouse() as (settings, warehouse):
+        place = _place(warehouse, name)
+        own = _own(place, models)
+        manifest = building.manifest_of(settings)
+        differences = find_differences(warehouse, place, own, manifest, building.compiled_directory(settings))
+    if as_json:
+        typer.echo(to_json(differences))
+    elif markdown or not console.is_terminal:
+        typer.echo(to_markdown(differences))
+    else:
+        from rich.markdown import Markdown
+
+        console.print(Markdown(to_markdown(differences)))
 
 
 @dev_app.command("revert")
 def revert(
-    models: Annotated[list[str], typer.Argument(help="Models that you built.")],
+    models: Annotated[list[str] | None, typer.Argument(help="Models that you built.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that you built.")] = False,
     name: PlaceName = None,
 ) -> None:
     """Drop what you built of a model, so that your place shows production's again."""
     from warehouse.developers import give_back
     from warehouse.relations import Relation
 
+    if bool(models) == every:
+        raise CommandFailed("Name models, or say --all.")
     with open_warehouse() as (_, warehouse):
         place = _place(warehouse, name)
-        own = {relation.partition(".")[2]: Relation(*relation.split(".", 1)) for relation in place.own_relations}
-        unknown = [model for model in models if model not in own]
-        if unknown:
-            raise CommandFailed(
-                f"{place.name} built no {', '.join(unknown)}; it has {', '.join(sorted(own)) or 'nothing of its own'}."
-            )
         with warehouse.connect() as conn:
-            for model in models:
-                give_back(conn, place.name, own[model])
-                console.print(escape(f"{own[model]} is production's again."))
+            for relation in _own(place, models):
+                give_back(conn, place.name, Relation(*relation.split(".", 1)))
+                console.print(escape(f"{relation} is production's again."))
 
 
 @dev_app.command("list")
@@ -100,7 +127,10 @@ def list_places() -> None:
         table.add_column(column, overflow="fold")
     for place in places:
         table.add_row(
-            place.name, escape(_shows(place)), escape(", ".join(place.own_relations) or "–"), f"{place.used_at:%Y-%m-%d}"
+            place.name,
+            escape(_shows(place)),
+            escape(", ".join(place.own_relations) or "–"),
+            f"{place.used_at:%Y-%m-%d}",
         )
     console.print(table)
     for place in developers.unused(places, Clock().now()):
@@ -134,6 +164,16 @@ def _place(warehouse: Warehouse, name: str | None) -> Developer:
 
     with warehouse.connect() as conn:
         return place_of(conn, name or usual_name())
+
+
+def _own(place: Developer, models: list[str] | None) -> list[str]:
+    """What was built in a place, of these models or of all, as `schema.name`."""
+    own = {relation.partition(".")[2]: relation for relation in place.own_relations}
+    unknown = [model for model in models or [] if model not in own]
+    if unknown or not own:
+        built = ", ".join(sorted(own)) or "nothing: `churn dev build` first"
+        raise CommandFailed(f"{place.name} did not build {', '.join(unknown) or 'anything'}; it has built {built}.")
+    return [own[model] for model in models or own]
 
 
 def _shows(place: Developer) -> str:

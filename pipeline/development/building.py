@@ -60,15 +60,15 @@ def build(settings: Settings, place: Developer, selection: Sequence[str]) -> Non
 
 def changed_models(settings: Settings, place: Developer) -> list[str]:
     """The models that differ from production's, without those that hang on them. Raises NoState and BuildFailed."""
-    listed = _output(settings, place, ["ls", "--resource-type", "model", "--output", "name", "--select", "state:modified"])
+    listed = _output(
+        settings, place, ["ls", "--resource-type", "model", "--output", "name", "--select", "state:modified"]
+    )
     return [line for line in listed.splitlines() if line and " " not in line]
 
 
 def build_command(settings: Settings, place: Developer) -> str:
     """The same by hand, in the project's folder."""
-    return (
-        f"dbt build --target {place.login} --select {CHANGED} --defer --state {state_directory(settings)} "
-    ).strip()
+    return (f"dbt build --target {place.login} --select {CHANGED} --defer --state {state_directory(settings)} ").strip()
 
 
 def manifest_of(settings: Settings) -> dict[str, object]:

@@ -44,13 +44,25 @@ declare
     shown record;
     there record;
     conditions text[];
+    own_schema text;
+    rows_shown text;
     has_dates boolean := to_regclass('intermediate.int_as_of_dates') is not null;
 begin
     select * into strict place from ops.developers where name = developer_name for update;
     update ops.developers set used_at = now() where name = developer_name;
     for shown in
+        with recursive asking as (
+            select oid as view from pg_class
+            where array_to_string(reloptions, ',') ~ 'security_invoker=(true|on|1|yes)'
+            union
+            select pg_rewrite.ev_class from asking
+            inner join pg_depend on pg_depend.refobjid = asking.view and pg_depend.refclassid = 'pg_class'::regclass
+                and pg_depend.classid = 'pg_rewrite'::regclass
+            inner join pg_rewrite on pg_rewrite.oid = pg_depend.objid
+        )
         select
             schemas.nspname as schema_name, classes.relname as name,
+            classes.oid in (select view from asking) as asks_reader,
             array_agg(columns.attname::text order by columns.attnum) as columns
         from pg_class as classes
         inner join pg_namespace as schemas on schemas.oid = classes.relnamespace
@@ -61,13 +73,17 @@ begin
             and columns.attnum > 0
             and not columns.attisdropped
             and has_table_privilege('churn_operator', classes.oid, 'select')
-        group by schemas.nspname, classes.relname
+        group by schemas.nspname, classes.relname, classes.oid
     loop
-        select classes.relowner = login::regrole as is_own, array_agg(columns.attname::text order by columns.attnum) as columns
+        own_schema := login || '_' || shown.schema_name;
+        select
+            classes.relowner = login::regrole as is_own,
+            array_agg(columns.attname::text order by columns.attnum) as columns
         into there
         from pg_class as classes
-        inner join pg_attribute as columns on columns.attrelid = classes.oid and columns.attnum > 0 and not columns.attisdropped
-        where classes.oid = to_regclass(format('%I.%I', login || '_' || shown.schema_name, shown.name))
+        inner join pg_attribute as columns
+            on columns.attrelid = classes.oid and columns.attnum > 0 and not columns.attisdropped
+        where classes.oid = to_regclass(format('%I.%I', own_schema, shown.name))
         group by classes.relowner;
 
         if there.is_own or there.columns = shown.columns then
@@ -89,25 +105,41 @@ begin
         then
             conditions := conditions || format(
                 '(company_id, as_of_date) in (select company_id, as_of_date from ('
-                'select company_id, as_of_date, dense_rank() over (partition by company_id order by as_of_date desc) as age'
+                'select company_id, as_of_date,'
+                ' dense_rank() over (partition by company_id order by as_of_date desc) as age'
                 ' from intermediate.int_as_of_dates) as dates'
                 ' where age <= (select coalesce(newest_dates, 1000000) from ops.developers where name = %L))',
                 developer_name
             );
         end if;
         if there.columns is not null then
-            execute format('drop view %I.%I cascade', login || '_' || shown.schema_name, shown.name);
+            execute format('drop view %I.%I cascade', own_schema, shown.name);
         end if;
-        execute format(
-            'create view %1$I.%2$I with (security_barrier) as select * from %3$I.%2$I where %4$s',
-            login || '_' || shown.schema_name, shown.name, shown.schema_name,
+        rows_shown := format(
+            'select * from %I.%I where %s', shown.schema_name, shown.name,
             coalesce(nullif(array_to_string(conditions, ' and '), ''), 'true')
         );
-        execute format('grant select on %I.%I to %I', login || '_' || shown.schema_name, shown.name, login);
+        -- A view that asks for its reader's own rights, or reads one that does, asks for the developer's through
+        -- another view, too; not through a function.
+        if shown.asks_reader then
+            execute format('drop function if exists %I.%I', own_schema, shown.name);
+            execute format(
+                'create function %1$I.%2$I() returns setof %3$I.%2$I language sql stable security definer'
+                ' set search_path = pg_catalog, pg_temp as %4$L',
+                own_schema, shown.name, shown.schema_name, rows_shown
+            );
+            execute format('revoke execute on function %I.%I from public', own_schema, shown.name);
+            execute format('grant execute on function %I.%I to %I', own_schema, shown.name, login);
+            rows_shown := format('select * from %I.%I()', own_schema, shown.name);
+        end if;
+        execute format(
+            'create view %I.%I with (security_barrier) as %s', own_schema, shown.name, rows_shown
+        );
+        execute format('grant select on %I.%I to %I', own_schema, shown.name, login);
     end loop;
 end $function$;
 comment on function ops.open_windows is
-    'Shows in a developer''s schemas what production has, but for what the developer built; returns what of that is gone.';
+    'Shows production in a developer''s schemas, but for what was built there; returns what of that is gone.';
 revoke execute on function ops.open_windows from public;
 """
 
