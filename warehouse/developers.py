@@ -19,7 +19,7 @@ from psycopg import sql
 
 from warehouse import relations
 from warehouse.errors import WarehouseError
-from warehouse.roles import drop_owned, make_role
+from warehouse.roles import drop_owned, make_role, shut_out
 
 Connection = psycopg.Connection[Any]
 
@@ -76,7 +76,11 @@ def make_place(connection: Connection, name: str, company_ids: Sequence[int] | N
         )
     login = sql.Identifier(login_of(name))
     with connection.transaction():
-        make_role(connection, login_of(name))
+        if not make_role(connection, login_of(name)) and name not in {place.name for place in list_places(connection)}:
+            raise DeveloperRefused(
+                f"This server has a role {login_of(name)} already, which another warehouse's place may use. Take "
+                f"another --name; or, where it is left of a warehouse that is gone: drop role {login_of(name)}"
+            )
         connection.execute(sql.SQL("grant {} to current_user with inherit true, set true").format(login))
         _limit(connection, name)
         for schema in _schemas(name):
@@ -139,9 +143,10 @@ def drop_place(connection: Connection, name: str) -> None:
     """Drop a place with all that was built in it; sessions of its login end. Raises DeveloperUnknown."""
     place = place_of(connection, name)
     with connection.transaction():
-        drop_owned(connection, place.login)
+        shut_out(connection, place.login)
         for schema in _schemas(name):
             connection.execute(sql.SQL("drop schema if exists {} cascade").format(schema))
+        drop_owned(connection, place.login)
         connection.execute(relations.compose("delete from {developers} where name = %s"), [name])
         connection.execute(sql.SQL("drop role {}").format(sql.Identifier(place.login)))
 
@@ -180,7 +185,10 @@ _DEVELOPERS_SCHEMAS: LiteralString = """
 
 
 def developers_schemas(connection: Connection) -> list[str]:
-    """The schemas of all places."""
+    """The schemas of all places; of a warehouse of an earlier release, which has none, too."""
+    row = connection.execute("select to_regclass(%s) is not null", [str(relations.DEVELOPERS)]).fetchone()
+    if row is None or not row[0]:
+        return []
     return [schema for (schema,) in connection.execute(_DEVELOPERS_SCHEMAS).fetchall()]
 
 
@@ -202,7 +210,7 @@ def _limit(connection: Connection, name: str) -> None:
 
 _FUNCTIONS: dict[LiteralString, tuple[LiteralString, LiteralString]] = {
     "open_windows()": ("setof text", "select ops.open_windows({})"),
-    "keep_own(text[])": ("void", "select ops.keep_own({}, $1)"),
+    "keep_own()": ("void", "select ops.keep_own({})"),
 }
 """What dbt calls as the developer, with the owner's rights and for this one place: what it returns, and its body."""
 

@@ -251,18 +251,23 @@ def drop_company_logins(connection: Connection, company_id: int) -> list[str]:
 
 
 def drop_owned(connection: Connection, login: str) -> None:
-    """Lock a login, end its sessions, and drop what it owns and may in the connection's database.
+    """Shut a login out, and drop what it owns and may in the connection's database.
 
     Large objects and default privileges are what every login can make, and what would keep it from going.
     """
+    shut_out(connection, login)
     name = sql.Identifier(login)
-    connection.execute(sql.SQL("alter role {} nologin").format(name))
     # To drop what a login owns takes its rights, which the right to take it on does not give: `churn export` has that.
     connection.execute(sql.SQL("grant {} to current_user with inherit true, set true").format(name))
-    connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (login,))
     connection.execute(sql.SQL("drop owned by {}").format(name))
     # No longer than that: policies for companies would be the owner's, too.
     connection.execute(sql.SQL("grant {} to current_user with inherit false").format(name))
+
+
+def shut_out(connection: Connection, login: str) -> None:
+    """Lock a login, and end its sessions."""
+    connection.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(login)))
+    connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (login,))
 
 
 def set_company_password(

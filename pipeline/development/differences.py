@@ -17,7 +17,7 @@ from warehouse.relations import Relation
 from warehouse.row_differences import Comparison, Connection, Example, Rows, Side, Values, types_of, values
 
 EXAMPLES = 10
-_SAY_WHAT_MADE_A_ROW = ("feature_version", "rates_version")
+_SAY_WHAT_MADE_A_ROW = ("feature_version", "rates_version", "matrix_version", "labelled_on", "examined_on")
 """Columns that differ with every change of SQL, whatever it does."""
 _DATED_SCHEMAS = ("intermediate", "features")
 """Where a place shows the newest dates alone."""
@@ -145,7 +145,7 @@ def _compare(
             name: (before.types[name], after.types[name]) for name in both if before.types[name] != after.types[name]
         },
         examples=comparison.examples(conn, altered, EXAMPLES),
-        readers=_readers(manifest, compiled, relation, altered),
+        readers=_readers(place, manifest, compiled, relation, altered),
     )
 
 
@@ -165,7 +165,9 @@ def _production(conn: Connection, place: Developer, relation: Relation) -> Side:
     return Side(relation, types, sql.SQL(" and ").join(conditions))
 
 
-def _readers(manifest: Mapping[str, Any], compiled: Path, relation: Relation, altered: Sequence[str]) -> Readers:
+def _readers(
+    place: Developer, manifest: Mapping[str, Any], compiled: Path, relation: Relation, altered: Sequence[str]
+) -> Readers:
     """Of the columns that changed, where the model's YAML describes them; of the whole model otherwise."""
     described = {
         name
@@ -177,7 +179,7 @@ def _readers(manifest: Mapping[str, Any], compiled: Path, relation: Relation, al
     impacts = [find_impact(manifest, name, compiled) for name in names]
     return Readers(
         *(
-            sorted({each for impact in impacts for each in getattr(impact, kind)})
+            sorted({each.replace(f"{place.login}_", "") for impact in impacts for each in getattr(impact, kind)})
             for kind in ("models", "features", "exposures", "published")
         )
     )

@@ -48,6 +48,7 @@ declare
     rows_shown text;
     has_dates boolean := to_regclass('intermediate.int_as_of_dates') is not null;
 begin
+    perform ops.keep_own(developer_name);
     select * into strict place from ops.developers where name = developer_name for update;
     update ops.developers set used_at = now() where name = developer_name;
     for shown in
@@ -144,20 +145,31 @@ revoke execute on function ops.open_windows from public;
 """
 
 KEEP_OWN = """
-create function ops.keep_own(developer_name text, relations text[]) returns void
+create function ops.keep_own(developer_name text) returns void
 language sql as $function$
     update ops.developers
-    set own_relations = array(select distinct unnest(own_relations || relations) order by 1)
+    set own_relations = array(
+        select unnest(own_relations)
+        union
+        select format('%s.%s', substr(schemas.nspname, length('dev_' || name) + 2), classes.relname)
+        from pg_class as classes
+        inner join pg_namespace as schemas on schemas.oid = classes.relnamespace
+        where classes.relkind in ('r', 'v')
+            and pg_get_userbyid(classes.relowner) = 'dev_' || name
+            and starts_with(schemas.nspname, 'dev_' || name || '_')
+            and schemas.nspname not like '%dbt_test__audit'
+        order by 1
+    )
     where name = developer_name
 $function$;
-comment on function ops.keep_own is 'Notes what a developer builds, so that no window of production takes its place.';
+comment on function ops.keep_own is 'Notes what a developer has built, so that no window of production takes its place.';
 revoke execute on function ops.keep_own from public;
 """
 
 
 def upgrade() -> None:
     """Add the tables and functions."""
-    for ddl in (TABLES, OPEN_WINDOWS, KEEP_OWN):
+    for ddl in (TABLES, KEEP_OWN, OPEN_WINDOWS):
         op.get_bind().exec_driver_sql(ddl.replace("%", "%%"))
 
 
