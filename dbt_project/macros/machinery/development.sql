@@ -29,7 +29,9 @@
 {% endmacro %}
 
 
-{#- Whether the login that builds owns a relation. -#}
+{#- Whether the login that builds owns a relation.
+
+        {% if not is_own(relation) %} -#}
 {% macro is_own(relation) %}
     {%- set query -%}
         select pg_has_role(relowner, 'usage') from pg_class where oid = '{{ relation.include(database=false) }}'::regclass

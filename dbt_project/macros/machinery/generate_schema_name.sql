@@ -17,7 +17,9 @@
 {%- endmacro %}
 
 
-{#- Whether this run builds in a developer's place. -#}
+{#- Whether this run builds in a developer's place.
+
+        {% if is_development() %} -#}
 {% macro is_development() -%}
     {%- do return(target.name.startswith('dev')) -%}
 {%- endmacro %}

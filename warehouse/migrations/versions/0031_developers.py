@@ -162,7 +162,7 @@ language sql as $function$
     )
     where name = developer_name
 $function$;
-comment on function ops.keep_own is 'Notes what a developer has built, so that no window of production takes its place.';
+comment on function ops.keep_own is 'Notes what a developer has built, so that no window takes its place.';
 revoke execute on function ops.keep_own from public;
 """
 
