@@ -15,13 +15,26 @@ import click
 import psycopg
 from dbt.flags import get_flags
 from dbt.plugins.manager import dbtPlugin
+from psycopg import sql
 
+from foundation.errors import ChurnError
 from foundation.parent import end_with_parent
 from warehouse import sessions
+from warehouse.dbt_targets import NOBODY, is_development
 from warehouse.errors import WarehouseUnreachable
 from warehouse.one_writer import LETS_THROUGH, LONGEST_WAIT, is_let_through, one_writer
 
 WRITING = {"build", "clone", "retry", "run", "seed", "snapshot"}
+READING = {"compile", "show", "test"}
+
+
+_OPEN_WINDOWS = sql.SQL("select * from {}.open_windows()")
+
+
+class NoPlace(ChurnError):
+    """dbt was told to build in a developer's place, and nobody has one."""
+
+    advice = "`churn dev start` makes one. Production is built by jobs; by hand, `--target prod` says that it is meant."
 
 
 class Child(dbtPlugin):  # type: ignore[misc]  # dbt has no types
@@ -45,13 +58,42 @@ class SessionSettings(dbtPlugin):  # type: ignore[misc]  # dbt has no types
         context.call_on_close(lambda: _restore("PGOPTIONS", before))
 
 
+class Windows(dbtPlugin):  # type: ignore[misc]  # dbt has no types
+    """Opens production's windows in a developer's place, before dbt looks which relations there are."""
+
+    def initialize(self) -> None:
+        """Once per command. Raises NoPlace where nobody has made one, and says what production's builds took along."""
+        context, flags = click.get_current_context(silent=True), get_flags()
+        if context is None or flags.WHICH not in WRITING | READING:
+            return
+        profile = context.obj["profile"]
+        if not is_development(profile.target_name):
+            return
+        login = _login(profile.credentials)
+        if login["user"] == NOBODY:
+            raise NoPlace("The target `dev` is a developer's own place, and there is none yet.")
+        try:
+            with psycopg.connect(**login) as session:
+                lost = session.execute(_OPEN_WINDOWS.format(sql.Identifier(login["user"]))).fetchall()
+        except psycopg.OperationalError:
+            # dbt says so itself, with its own retries.
+            return
+        for (relation,) in lost:
+            _say(
+                f"Your {relation} is gone: production has rebuilt what it read. Build it again, or go back to "
+                f"production's by `churn dev revert {relation.partition('.')[2]}`."
+            )
+
+
 class OneWriter(dbtPlugin):  # type: ignore[misc]  # dbt has no types
-    """Holds the lock from before the first hook until dbt's command ends."""
+    """Holds the lock from before the first hook until dbt's command ends; who builds in a place crosses nobody."""
 
     def initialize(self) -> None:
         """Take the lock. Raises WarehouseBusy, whose message dbt shows, when somebody else writes for too long."""
         context, flags = click.get_current_context(silent=True), get_flags()
         if context is None or flags.WHICH not in WRITING or _is_beside(flags.VARS):
+            return
+        if is_development(context.obj["profile"].target_name):
             return
         login = _login(context.obj["profile"].credentials)
         if _is_let_through(login):
@@ -124,4 +166,4 @@ def _say(sentence: str) -> None:
     sys.stderr.write(f"{sentence}\n")
 
 
-plugins = [Child, SessionSettings, OneWriter]
+plugins = [Child, SessionSettings, Windows, OneWriter]

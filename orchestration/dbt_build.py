@@ -14,6 +14,7 @@ from dagster_dbt import DbtCliResource
 
 from orchestration import keys
 from orchestration.dbt_assets import dagster_events
+from pipeline.development.building import keep_state
 from pipeline.features.catalogue import target_directory
 from pipeline.features.culprits import FailedNode, failed_node, find_culprits
 from pipeline.features.dbt import DbtFailed, project_fingerprint
@@ -82,6 +83,7 @@ class CompaniesBuild:
             if failed:
                 raise DbtFailed(describe_failures(failed, self.warehouse))
             self._tell_who_is_in_again()
+            keep_state(self.settings)
             return
 
     def _lost_connection(self, error: Exception, failed: Sequence[FailedNode]) -> bool:

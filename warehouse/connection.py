@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import yaml
 from pydantic import SecretStr
 
 from warehouse import sessions
+from warehouse.dbt_targets import DBT_PROFILE, DBT_SCHEMA, DBT_TARGET, DEVELOPMENT_TARGET, NOBODY
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.errors import LockHeld, PoolerInTheWay, UnsupportedServer, WarehouseError, WarehouseUnreachable
 from warehouse.relations import COMPANIES
@@ -31,9 +32,6 @@ APPLICATION = "churn-warehouse"
 OLDEST_VERSION = 16
 CONNECT_TIMEOUT_SECONDS = "10"
 """How long a server may take to answer, unless the address says otherwise; libpq's own is for ever."""
-DBT_PROFILE = "churn_warehouse"
-DBT_TARGET = "warehouse"
-DBT_SCHEMA = "dbt"
 
 
 class Warehouse:
@@ -136,24 +134,27 @@ class Warehouse:
             url = url.update_query_dict({"options": sessions.options(given, schema=schema)})
         return _render(url)
 
-    def write_dbt_profile(self, directory: Path, *, password_variable: str | None = None) -> Path:
+    def write_dbt_profile(
+        self,
+        directory: Path,
+        *,
+        password_variable: str | None = None,
+        developers: Mapping[str, str] | None = None,
+        default: str = DBT_TARGET,
+    ) -> Path:
         """Write `profiles.yml` (mode 0600) for dbt into a folder, and return its path.
 
-        With `password_variable` it holds no password, but the name of the variable that will.
+        With `password_variable` the owner's part holds no password, but the name of the variable that will.
+        `developers` are logins with their passwords, a target each; `dev` is the first of them.
         """
-        output: dict[str, object] = {
-            "type": "postgres",
-            "host": self._url.host or "localhost",
-            "port": self._url.port or 5432,
-            "user": self._url.username or "",
-            "pass": f"{{{{ env_var('{password_variable}') }}}}" if password_variable else str(self._url.password or ""),
-            "dbname": self._url.database or "",
-            "schema": DBT_SCHEMA,
-            "threads": self._threads,
-        }
-        tls = ("sslmode", "sslcert", "sslkey", "sslrootcert")
-        output |= {name: self._url.query[name] for name in tls if name in self._url.query}
-        profile = {DBT_PROFILE: {"target": DBT_TARGET, "outputs": {DBT_TARGET: output}}}
+        owner = self._url.username or "", str(self._url.password or ""), DBT_SCHEMA
+        if password_variable:
+            owner = owner[0], f"{{{{ env_var('{password_variable}') }}}}", DBT_SCHEMA
+        logins = {login: (login, password, login) for login, password in (developers or {}).items()}
+        first = next(iter(logins.values()), (NOBODY, "", NOBODY))
+        targets = {DBT_TARGET: owner, DEVELOPMENT_TARGET: first, **logins}
+        outputs = {target: self._dbt_output(*login) for target, login in targets.items()}
+        profile = {DBT_PROFILE: {"target": default, "outputs": outputs}}
         path = directory / "profiles.yml"
         directory.mkdir(parents=True, exist_ok=True)
         unfinished = directory / f".profiles.{os.getpid()}.yml"
@@ -163,6 +164,20 @@ class Warehouse:
             yaml.safe_dump(profile, file, sort_keys=False)
         unfinished.replace(path)
         return path
+
+    def _dbt_output(self, user: str, password: str, schema: str) -> dict[str, object]:
+        tls = ("sslmode", "sslcert", "sslkey", "sslrootcert")
+        return {
+            "type": "postgres",
+            "host": self._url.host or "localhost",
+            "port": self._url.port or 5432,
+            "user": user,
+            "pass": password,
+            "dbname": self._url.database or "",
+            "schema": schema,
+            "threads": self._threads,
+            **{name: self._url.query[name] for name in tls if name in self._url.query},
+        }
 
     def check_server(self) -> None:
         """Raises UnsupportedServer where the Postgres is too old or its user may do too little."""

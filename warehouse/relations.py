@@ -38,6 +38,8 @@ ERASURES = Relation("ops", "erasures")
 WITHHELD_RECORDS = Relation("ops", "withheld_records")
 CANARIES = Relation("ops", "canaries")
 MIGRATIONS = Relation("ops", "alembic_version")
+DEVELOPERS = Relation("ops", "developers")
+DEVELOPER_COMPANIES = Relation("ops", "developer_companies")
 
 RAW_CUSTOMERS = Relation("raw", "customers")
 RAW_TICKETS = Relation("raw", "tickets")

@@ -220,7 +220,7 @@ def clear_other_databases(connection: Connection, company_id: int) -> list[str]:
             with psycopg.connect(**address, autocommit=True) as other:
                 for login in logins:
                     if other.execute("select from pg_roles where rolname = %s", [login]).fetchone() is not None:
-                        _drop_owned(other, login)
+                        drop_owned(other, login)
         except psycopg.Error as error:
             raise CompanyLoginHeld(
                 f"A login of company {company_id} owns something in the database {database}, which the warehouse's "
@@ -239,7 +239,7 @@ def drop_company_logins(connection: Connection, company_id: int) -> list[str]:
     for login in company_logins(company_id):
         if connection.execute("select from pg_roles where rolname = %s", (login,)).fetchone() is None:
             continue
-        _drop_owned(connection, login)
+        drop_owned(connection, login)
         try:
             connection.execute(sql.SQL("drop role {}").format(sql.Identifier(login)))
         except psycopg.errors.DependentObjectsStillExist as error:
@@ -250,19 +250,24 @@ def drop_company_logins(connection: Connection, company_id: int) -> list[str]:
     return dropped
 
 
-def _drop_owned(connection: Connection, login: str) -> None:
-    """Lock a login, end its sessions, and drop what it owns and may in the connection's database.
+def drop_owned(connection: Connection, login: str) -> None:
+    """Shut a login out, and drop what it owns and may in the connection's database.
 
     Large objects and default privileges are what every login can make, and what would keep it from going.
     """
+    shut_out(connection, login)
     name = sql.Identifier(login)
-    connection.execute(sql.SQL("alter role {} nologin").format(name))
     # To drop what a login owns takes its rights, which the right to take it on does not give: `churn export` has that.
     connection.execute(sql.SQL("grant {} to current_user with inherit true, set true").format(name))
-    connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (login,))
     connection.execute(sql.SQL("drop owned by {}").format(name))
     # No longer than that: policies for companies would be the owner's, too.
     connection.execute(sql.SQL("grant {} to current_user with inherit false").format(name))
+
+
+def shut_out(connection: Connection, login: str) -> None:
+    """Lock a login, and end its sessions."""
+    connection.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(login)))
+    connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (login,))
 
 
 def set_company_password(
@@ -288,6 +293,8 @@ _OPEN_RELATIONS: LiteralString = """
     where pg_class.relkind in ('r', 'p', 'v', 'm', 'f')
         and pg_namespace.nspname not in ('pg_catalog', 'information_schema')
         and pg_namespace.nspname not like 'pg\\_temp%%'
+        -- Nobody but its developer looks into a place.
+        and not exists (select from ops.developers where starts_with(pg_namespace.nspname, 'dev_' || name || '_'))
         and (
             has_any_column_privilege(%(company)s, pg_class.oid, 'select')
             or has_any_column_privilege(%(company_sync)s, pg_class.oid, 'select')

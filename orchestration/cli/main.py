@@ -69,6 +69,7 @@ COMMANDS = {
     "features": Place(
         f"{CLI}.features:features_app", "What the models read, and the proof that its past stands still."
     ),
+    "dev": Place(f"{CLI}.dev:dev_app", "A place of your own to change SQL in, and what a change does."),
     "notify": Place(f"{CLI}.notify:notify_app", "Alerts and weekly reports to people."),
     "impact": Place(
         f"{CLI}.features:impact",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def up() -> None:
     """Start the warehouse, migrate it, and leave it running until `churn down`."""
     from pipeline.data_files import is_checkout
-    from pipeline.features.catalogue import PROJECT_DIRECTORY
+    from pipeline.development.places import write_profiles
     from warehouse.embedded.server import EmbeddedServer
 
     settings = read_settings()
@@ -32,8 +32,8 @@ def up() -> None:
     with open_warehouse() as (_, warehouse):
         console.print(f"The warehouse is up at {warehouse.place}; `churn psql` opens it.")
         if is_checkout():
-            profile = warehouse.write_dbt_profile(PROJECT_DIRECTORY)
-            console.print(f"dbt's profile stands in {profile}: `dbt build` works in {PROJECT_DIRECTORY.name}/.")
+            profile = write_profiles(settings, warehouse)
+            console.print(f"dbt's profile stands in {profile}; `churn dev start` makes a place to build in.")
 
 
 def down(

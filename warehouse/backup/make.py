@@ -17,12 +17,15 @@ from warehouse.backup.archive import DUMP, FOLDERS, HOME, MANIFEST, Manifest, ke
 from warehouse.client_programs import run_client
 from warehouse.clock import Clock
 from warehouse.connection import Warehouse
+from warehouse.developers import developers_schemas
 from warehouse.migrate import current_revision
-from warehouse.relations import COMPANIES
+from warehouse.relations import COMPANIES, DEVELOPER_COMPANIES, DEVELOPERS, Relation
 from warehouse.settings import Settings
 
 LOCK_SECONDS = 300
 """How long pg_dump waits for a table that a build is replacing."""
+_LISTS_OF_PLACES = (DEVELOPERS, DEVELOPER_COMPANIES)
+"""Where places stand, which are not in a backup."""
 
 
 class BackupRefused(ChurnError):
@@ -32,7 +35,7 @@ class BackupRefused(ChurnError):
 # Where the owner does not see all rows, a dump would leave some out without a word.
 _ROWS_HIDDEN_FROM_OWNER: LiteralString = """
     select pg_class.oid::regclass::text from pg_class
-    where relrowsecurity and relforcerowsecurity and not exists (
+    where relrowsecurity and relforcerowsecurity and relnamespace::regnamespace::text <> all(%s) and not exists (
         select from pg_policy
         where polrelid = pg_class.oid and polpermissive and polcmd = '*' and pg_get_expr(polqual, polrelid) = 'true'
             and polroles && array[0::oid, (select oid from pg_roles where rolname = current_user)]
@@ -42,12 +45,13 @@ _ROWS_HIDDEN_FROM_OWNER: LiteralString = """
 _ROLES: LiteralString = """
     select distinct pg_get_userbyid(refobjid) from pg_shdepend
     where refclassid = 'pg_authid'::regclass and refobjid::regrole::text <> current_user
+        and refobjid::regrole::text <> all(%s)
         and dbid = (select oid from pg_database where datname = current_database())
     order by 1
 """
 _TABLES: LiteralString = """
     select nspname, relname from pg_class inner join pg_namespace on pg_namespace.oid = relnamespace
-    where relkind = 'r' and nspname <> 'information_schema' and nspname not like 'pg\\_%'
+    where relkind = 'r' and nspname <> 'information_schema' and nspname not like 'pg\\_%%' and nspname <> all(%s)
     order by 1, 2
 """
 
@@ -56,7 +60,8 @@ def make_backup(settings: Settings, warehouse: Warehouse, path: Path, version: s
     """Write everything into one new file (mode 0600), and return what it holds.
 
     A run may go on meanwhile: the database is dumped as of one moment. The key that opens companies' secrets is not
-    in it. Raises BackupRefused where the file exists or rows are hidden from the owner, and ProgramFailed.
+    in it, nor are developers' places. Raises BackupRefused where the file exists or rows are hidden from the owner,
+    and ProgramFailed.
     """
     if path.exists():
         raise BackupRefused(f"{path} exists already. Name a file that is not there yet.")
@@ -77,9 +82,12 @@ def make_backup(settings: Settings, warehouse: Warehouse, path: Path, version: s
 
 
 def row_counts(connection: psycopg.Connection[Any]) -> dict[str, int]:
-    """Rows by table, of every schema that is not Postgres's own."""
+    """Rows by table, of every schema that is neither Postgres's own nor a developer's."""
     counts = {}
-    for schema, name in connection.execute(_TABLES).fetchall():
+    beside = developers_schemas(connection)
+    for schema, name in connection.execute(_TABLES, [beside]).fetchall():
+        if Relation(schema, name) in _LISTS_OF_PLACES:
+            continue
         query = sql.SQL("select count(*) from {}").format(sql.Identifier(schema, name))
         (counts[f"{schema}.{name}"],) = connection.execute(query).fetchone() or (0,)
     return counts
@@ -89,7 +97,8 @@ def _dump(settings: Settings, warehouse: Warehouse, path: Path, version: str, re
     """The database as of one moment, which the counts are of too."""
     with warehouse.connect() as connection:
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
-        hidden = [name for (name,) in connection.execute(_ROWS_HIDDEN_FROM_OWNER).fetchall()]
+        beside = developers_schemas(connection)
+        hidden = [name for (name,) in connection.execute(_ROWS_HIDDEN_FROM_OWNER, [beside]).fetchall()]
         if hidden:
             raise BackupRefused(
                 f"The warehouse's owner does not see all rows of {', '.join(hidden)}: a backup would leave some out. "
@@ -102,6 +111,8 @@ def _dump(settings: Settings, warehouse: Warehouse, path: Path, version: str, re
             [
                 *("--format=custom", f"--file={path}", f"--snapshot={snapshot}", "--enable-row-security"),
                 # What the server's own functions may be used for is the new server's affair.
+                *(f"--exclude-schema={schema}" for schema in beside),
+                *(f"--exclude-table-data={table}" for table in _LISTS_OF_PLACES),
                 *("--exclude-schema=pg_catalog", f"--lock-wait-timeout={LOCK_SECONDS}s", "--no-password"),
             ],
         )
@@ -113,7 +124,7 @@ def _dump(settings: Settings, warehouse: Warehouse, path: Path, version: str, re
             made_at=Clock().now().isoformat(timespec="seconds"),
             owner=connection.info.user,
             company_ids=[company_id for (company_id,) in connection.execute(ids).fetchall()],
-            roles=[role for (role,) in connection.execute(_ROLES).fetchall()],
+            roles=[role for (role,) in connection.execute(_ROLES, [beside]).fetchall()],
             rows=row_counts(connection),
             key_check=key_check(settings),
         )

@@ -19,7 +19,7 @@
 
         on-run-end: "{{ refuse_relations_open_to_all_companies() }}" -#}
 {% macro refuse_relations_open_to_all_companies() %}
-    {%- if execute -%}
+    {%- if execute and not is_development() -%}
         {%- set found = run_query("
             select pg_namespace.nspname || '.' || pg_class.relname
             from pg_class
@@ -27,6 +27,10 @@
             where pg_class.relkind in ('r', 'p', 'v', 'm', 'f')
                 and pg_namespace.nspname not in ('pg_catalog', 'information_schema')
                 and pg_namespace.nspname not like 'pg\\_temp%'
+                -- Nobody but its developer looks into a place.
+                and not exists (
+                    select from ops.developers where starts_with(pg_namespace.nspname, 'dev_' || name || '_')
+                )
                 and (
                     has_any_column_privilege('churn_company', pg_class.oid, 'select')
                     or has_any_column_privilege('churn_company_sync', pg_class.oid, 'select')

@@ -7,7 +7,7 @@
         select * from {{ source('raw', 'customers') }}
         where {{ is_at_work() }} -#}
 {% macro is_at_work() -%}
-    company_id in (select at_work.company_id from ops.companies_at_work as at_work)
+    company_id in (select at_work.company_id from {{ schema_here('ops') }}.companies_at_work as at_work)
 {%- endmacro %}
 
 
@@ -16,8 +16,8 @@
         where company_id not in ({{ companies_left_out() }}) -#}
 {% macro companies_left_out() -%}
     select registered.company_id
-    from ops.companies as registered
-    where registered.company_id not in (select at_work.company_id from ops.companies_at_work as at_work)
+    from {{ schema_here('ops') }}.companies as registered
+    where registered.company_id not in (select at_work.company_id from {{ schema_here('ops') }}.companies_at_work as at_work)
 {%- endmacro %}
 
 

@@ -22,7 +22,8 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt_common.behavior_flags import BehaviorFlagRendered
 
 from tests.conftest import TestServer
-from warehouse.connection import DBT_PROFILE, DBT_TARGET, Warehouse
+from warehouse.connection import Warehouse
+from warehouse.dbt_targets import DBT_PROFILE, DBT_TARGET
 from warehouse.roles import ensure_database_privileges
 
 # Only a warning's text names it; dbt looks for it through the whole stack, eight times at every start.

@@ -42,24 +42,28 @@ def test_the_dbt_profile_is_for_its_owner_only_and_holds_what_dbt_asks_for(tmp_p
     path = Warehouse(URL, threads=3).write_dbt_profile(tmp_path / "made")
     assert path == tmp_path / "made" / "profiles.yml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    server = {"type": "postgres", "host": "db.example.com", "port": 6543, "dbname": "churn", "sslmode": "require"}
     assert yaml.safe_load(path.read_text()) == {
         "churn_warehouse": {
-            "target": "warehouse",
+            "target": "prod",
             "outputs": {
-                "warehouse": {
-                    "type": "postgres",
-                    "host": "db.example.com",
-                    "port": 6543,
-                    "user": "owner",
-                    "pass": HARD_PASSWORD,
-                    "dbname": "churn",
-                    "schema": "dbt",
-                    "threads": 3,
-                    "sslmode": "require",
-                }
+                "prod": {**server, "user": "owner", "pass": HARD_PASSWORD, "schema": "dbt", "threads": 3},
+                "dev": {**server, "user": "dev_nobody", "pass": "", "schema": "dev_nobody", "threads": 3},
             },
         }
     }
+
+
+def test_developers_have_a_target_each_and_the_first_is_dev(tmp_path: Path) -> None:
+    path = Warehouse(URL).write_dbt_profile(tmp_path, developers={"dev_b": "x", "dev_a": "y"}, default="dev")
+    profile = yaml.safe_load(path.read_text())["churn_warehouse"]
+    assert profile["target"] == "dev"
+    logins = {
+        target: (output["user"], output["pass"], output["schema"]) for target, output in profile["outputs"].items()
+    }
+    assert logins["dev"] == logins["dev_b"] == ("dev_b", "x", "dev_b")
+    assert logins["dev_a"] == ("dev_a", "y", "dev_a")
+    assert logins["prod"][0] == "owner"
 
 
 def test_an_open_profile_of_old_is_replaced_by_a_private_one(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
     config(
         meta={
             'task': 'churn',
-            'stale_when': 'exists (select from intermediate.int_churn_labels__periods as due'
-            ' where due.company_id = periods.company_id and due.as_of_date = periods.as_of_date and due.is_due)',
+            'stale_when': 'exists (select from ' ~ schema_here('intermediate') ~ '.int_churn_labels__periods as due'
+            ~ ' where due.company_id = periods.company_id and due.as_of_date = periods.as_of_date and due.is_due)',
         },
         post_hook=['{{ analyze_if_written() }}', "{{ note_labelled_periods('int_churn_labels__periods') }}"],
     )

@@ -1,0 +1,131 @@
+"""dbt in a developer's place: what differs from production is built there, all else is read from production."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from foundation.errors import ChurnError
+from foundation.parent import adopt_children
+from foundation.private_files import private_file
+from pipeline.development.places import development_directory
+from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path
+from pipeline.features.dbt import dbt_program, dbt_vars, vars_argument
+from warehouse.developers import Developer
+from warehouse.settings import Settings
+
+CHANGED = "state:modified+"
+
+
+class NoState(ChurnError):
+    """Nobody knows what production is made of."""
+
+    advice = "`churn run` builds production, and keeps its manifest."
+
+
+class BuildFailed(ChurnError):
+    """dbt ended with an error, which it has shown."""
+
+
+def state_directory(settings: Settings) -> Path:
+    """Where production's manifest is kept: of the last build that went well."""
+    return settings.home / "dbt" / "state"
+
+
+def keep_state(settings: Settings) -> None:
+    """Keep the manifest of a build that went well, where it is another one than is kept."""
+    manifest, kept = manifest_path(settings), state_directory(settings) / "manifest.json"
+    if kept.exists() and kept.stat().st_mtime_ns >= manifest.stat().st_mtime_ns:
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with manifest.open("rb") as source, private_file(kept) as file:
+        shutil.copyfileobj(source, file)
+
+
+def build(settings: Settings, place: Developer, selection: Sequence[str]) -> None:
+    """Build in a place: what is selected, or what was changed and what hangs on it; dbt's output is shown.
+
+    Raises NoState and BuildFailed.
+    """
+    selected = [*selection] or [CHANGED]
+    done = _run(settings, place, ["build", "--select", *selected])
+    if done:
+        raise BuildFailed(f"dbt could not build all of {', '.join(selected)}; production was not touched.")
+
+
+def changed_models(settings: Settings, place: Developer) -> list[str]:
+    """The models that differ from production's, without those that hang on them. Raises NoState and BuildFailed."""
+    listed = _output(
+        settings, place, ["ls", "--resource-type", "model", "--output", "name", "--select", "state:modified"]
+    )
+    return [line for line in listed.splitlines() if line and " " not in line]
+
+
+def build_command(settings: Settings, place: Developer) -> str:
+    """The same by hand, in the project's folder."""
+    return (f"dbt build --target {place.login} --select {CHANGED} --defer --state {state_directory(settings)} ").strip()
+
+
+def manifest_of(settings: Settings) -> dict[str, object]:
+    """dbt's manifest of the last command in a place."""
+    loaded: dict[str, object] = orjson.loads((_target(settings) / "manifest.json").read_bytes())
+    return loaded
+
+
+def compiled_directory(settings: Settings) -> Path:
+    """Where the SQL stands that dbt compiled last in a place."""
+    return _target(settings) / "compiled"
+
+
+def _target(settings: Settings) -> Path:
+    return development_directory(settings) / "target"
+
+
+def _run(settings: Settings, place: Developer, arguments: Sequence[str]) -> int:
+    adopt_children()
+    return subprocess.run(  # noqa: S603 - our own program and arguments
+        _command(settings, place, arguments), cwd=PROJECT_DIRECTORY, env=_environment(settings), check=False
+    ).returncode
+
+
+def _output(settings: Settings, place: Developer, arguments: Sequence[str]) -> str:
+    adopt_children()
+    done = subprocess.run(  # noqa: S603 - our own program and arguments
+        [*_command(settings, place, arguments), "--quiet"],
+        cwd=PROJECT_DIRECTORY,
+        env=_environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BuildFailed(f"`dbt {arguments[0]}` failed: {done.stdout.strip()} {done.stderr.strip()}".strip())
+    return done.stdout
+
+
+def _command(settings: Settings, place: Developer, arguments: Sequence[str]) -> list[str]:
+    state = state_directory(settings)
+    if not (state / "manifest.json").exists():
+        raise NoState(f"There is no manifest of production in {state}.")
+    return [
+        dbt_program(),
+        *arguments,
+        *("--target", place.login, "--state", str(state)),
+        *(["--defer"] if arguments[0] == "build" else []),
+        *vars_argument(dbt_vars(settings)),
+    ]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DBT_PROJECT_DIR": str(PROJECT_DIRECTORY),
+        "DBT_PROFILES_DIR": str(development_directory(settings)),
+        "DBT_TARGET_PATH": str(_target(settings)),
+        "DBT_LOG_PATH": str(development_directory(settings) / "logs"),
+    }
