@@ -104,8 +104,8 @@ class JudgedCandidate:
 class CrossValidation:
     """Every candidate that could be fitted, judged; why the others could not; and the one that was chosen.
 
-    `is_told_from_chance` is False where the chosen one may rank no better than a coin, or promises surely worse than
-    the share of all does: then nobody should act on its scores.
+    `is_told_from_chance` is False where the chosen one may rank no better than a coin, or may promise no better than
+    the share of all does (intervals of 95 percent): it is the best of several, and nobody should act on its scores.
     """
 
     rows: SnapshotRows
@@ -269,5 +269,5 @@ def _other_shares(rows: SnapshotRows) -> FloatArray:
 
 def _is_told_from_chance(candidate: JudgedCandidate, constant: FloatArray, rows: SnapshotRows, seed: int) -> bool:
     low = candidate.metrics["auc_low"]
-    *_, high = paired_loss_interval(candidate.probabilities, constant, rows.outcomes, rows.customers, seed=seed)
-    return low is not None and low > _CHANCE and high >= 0
+    _, gain, _ = paired_loss_interval(candidate.probabilities, constant, rows.outcomes, rows.customers, seed=seed)
+    return low is not None and low > _CHANCE and gain > 0

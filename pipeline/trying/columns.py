@@ -13,7 +13,9 @@ from ml_assets.frames import LARGEST_VOCABULARY
 from ml_assets.task import Feature
 from pipeline.trying.values import ColumnValues
 
-_ID_WORDS = {"id", "uuid", "guid", "key", "rownumber", "index", "msisdn", "iban", "phone", "telephone", "mobile", "fax"}
+_ID_WORDS = {"id", "uuid", "guid", "rownumber", "msisdn", "iban"}
+_ID_NAMES = {"index", "key", "phone", "telephone", "mobile", "fax"}
+_LAST_WORDS = {"number", "no", "nr"}
 _CUSTOMER_WORDS = ("customer", "client", "account", "subscriber", "member", "user", "contact", "person")
 _PERSON = re.compile(
     r"(?i)^(?:(?:first|last|sur|full|given|family|user|customer|client|account|contact|company)[ _-]?)?name$"
@@ -27,6 +29,7 @@ MOSTLY_DIFFERENT = 0.5
 _LONG_TEXT = 40
 """Letters, on average: words as people write them, not names of kinds."""
 _FEW_ROWS = 20
+_DATES = "dates"
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ def type_columns(
             remarks.append(
                 f"{name}: of {column.values.nunique():,} values the {LARGEST_VOCABULARY} most frequent are told apart."
             )
+    if any(feature.family == _DATES for feature in features):
+        remarks.append(f"Dates are read as days back from {newest:%-d %B %Y}, the newest in the file.")
     frame = pd.DataFrame(values, index=pd.RangeIndex(len(next(iter(columns.values())).values)))
     return TypedTable(frame, tuple(features), tuple(left_out), tuple(remarks))
 
@@ -133,7 +138,7 @@ def _why_not(column: ColumnValues, *, is_wanted: bool) -> str | None:
 def _why_no_category(name: str, known: pd.Series, distinct: int) -> str | None:
     if known.map(lambda text: bool(_EMAIL.fullmatch(text))).mean() > MOSTLY_DIFFERENT:
         return "holds e-mail addresses"
-    if _PERSON.match(name.strip()):
+    if _PERSON.match(name.strip()) and distinct > _FEW_ROWS:
         return "says who, not what kind"
     if distinct > MOSTLY_DIFFERENT * len(known) and len(known) >= _FEW_ROWS:
         if known.str.len().mean() >= _LONG_TEXT:
@@ -148,7 +153,7 @@ def _feature(column: ColumnValues, name: str, newest: pd.Timestamp | None) -> tu
     label, values = column.name, column.values
     if column.kind == "date" and newest is not None:
         days = (newest - values).dt.total_seconds() / 86_400
-        return Feature(name, label, f"days before {newest:%-d %b %Y}", "dates", "number"), days
+        return Feature(name, label, "days back", _DATES, "number"), days
     if column.kind == "number":
         numbers = set(values.dropna().unique())
         if numbers == {0.0, 1.0}:
@@ -166,18 +171,17 @@ def _newest_date(columns: Sequence[ColumnValues]) -> pd.Timestamp | None:
 def _could_be_id(column: ColumnValues) -> bool:
     known = column.texts.dropna()
     is_whole = column.kind == "text" or (column.kind == "number" and _is_whole(column.values.dropna()))
-    return (
-        is_whole
-        and known.nunique() > min(_FEW_ROWS, len(known) / 2)
-        and len(known) > MOSTLY_DIFFERENT * len(column.texts)
-    )
+    is_of_customers = any(word in column.name.casefold() for word in _CUSTOMER_WORDS)
+    # The id of a branch or of a plan repeats, too: a customer's may, where its name says that it is one.
+    fewest = min(_FEW_ROWS, len(known) / 2) if is_of_customers else MOSTLY_DIFFERENT * len(known)
+    return is_whole and len(known) > MOSTLY_DIFFERENT * len(column.texts) and known.nunique() > fewest
 
 
 def _is_named_id(name: str) -> bool:
     words = [word.casefold() for word in _WORD.findall(name)]
-    return bool(_ID_WORDS & {*words, "".join(words)}) or name.strip().casefold().endswith(
-        ("_no", " no", " no.", "number")
-    )
+    whole = "".join(words)
+    ends_as_id = len(words) > 1 and words[-1] in _LAST_WORDS
+    return bool(_ID_WORDS & {*words, whole}) or whole in _ID_NAMES or ends_as_id
 
 
 def _is_row_number(known: pd.Series) -> bool:

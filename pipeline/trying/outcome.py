@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ _LEFT = YES | {"churn", "churned", "left", "lost", "gone", "exited", "cancelled"
 _LEFT |= {"attrited customer", "lapsed", "terminated", "1.0", "1,0"}
 _STAYED = NO | {"stayed", "retained", "active", "current", "existing", "existing customer", "not churned", "no churn"}
 _STAYED |= {"kept", "loyal", "stay", "remained", "0.0", "0,0"}
+_OF_STAYING = re.compile(r"(?i)(?<!in)(?<!de)active|retain|retention|stay|renew|loyal|remain|subscribed|alive")
+"""In a column's name: "yes" says then that a customer is still there."""
 _MOST_LISTED = 12
 _MOST_VALUES = 20
 
@@ -73,6 +76,13 @@ def _understood(column: ColumnValues, counts: pd.Series) -> list[str]:
     """The values that say that somebody left, where every value says so or the other."""
     left = [text for text in counts.index if text.casefold() in _LEFT]
     stayed = [text for text in counts.index if text.casefold() in _STAYED]
+    if left and _OF_STAYING.search(column.name) and {text.casefold() for text in left} <= YES | {"1.0", "1,0"}:
+        raise UnclearOutcome(
+            f"{column.name} sounds as if {in_quotes(left[0])} meant that a customer is still there. Add --value "
+            f"{in_quotes(stayed[0] if stayed else left[0])} to tell who left, or --value {in_quotes(left[0])} to "
+            "tell who "
+            "did not."
+        )
     if len(left) + len(stayed) == len(counts) and (left or len(counts) <= 2):
         return left
     if len(left) == 1 and len(counts) == 2:
