@@ -106,11 +106,11 @@ def _reasons(
             yield kind, f"is {state} only where {otherwise} (but for {_share(part, outcomes)})"
     if column.alone >= _CODE:
         yield "code", "says the same as the outcome in other words"
-    if column.alone >= MOST_ALONE:
-        yield "alone", f"tells too well by itself where {happened} (AUC {column.alone:.2f})"
     by_missing = _auc_of_parts(missing, outcomes)
     if by_missing >= MOST_BY_MISSING:
         yield "missing", f"tells by being empty or not (AUC {by_missing:.2f}): is it filled in afterwards?"
+    if column.alone >= MOST_ALONE:
+        yield "alone", f"tells too well by itself where {happened} (AUC {column.alone:.2f})"
     for part, told in _telling_parts(column, given):
         if _as_good_as_all(part, outcomes):
             yield "value", f"is {told} only where {happened} ({_share(part, outcomes)})"

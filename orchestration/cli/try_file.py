@@ -92,12 +92,16 @@ def _refuse_overwriting(file: Path, page: Path, scores: Path) -> None:
 def _leave_out(suspicion: Suspicion) -> bool:
     """Asked on a terminal; elsewhere a suspicious column is left out."""
     column = suspicion.feature.label
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if _is_a_conversation():
         console.print(
             f"[yellow]{escape(column)} {escape(suspicion.reason)}.[/yellow] Was it known before? If not, it is a leak."
         )
         return typer.confirm("Leave it out?", default=True)
     return True
+
+
+def _is_a_conversation() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _print_trial(trial: Trial) -> None:
