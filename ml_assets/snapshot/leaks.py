@@ -22,6 +22,8 @@ LeakKind = Literal["code", "alone", "filled", "missing", "value", "name"]
 
 MOST_ALONE = 0.8
 """The AUC from which a single column tells too well: what is known beforehand rarely gets there by itself."""
+MOST_AHEAD, LEAD = 0.78, 0.1
+"""The AUC from which a column is suspected that is so far ahead of every other."""
 MOST_BY_MISSING = 0.7
 """The AUC from which whether a column is filled tells too well."""
 LEAST_BY_NAME = 0.6
@@ -62,6 +64,14 @@ class _Column:
     alone: float
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    rows: FloatArray
+    words: set[str]
+    happened: str
+    otherwise: str
+
+
 def tells_alone(
     frame: pd.DataFrame, features: Sequence[Feature], outcomes: FloatArray, folds: np.ndarray
 ) -> FloatArray:
@@ -84,10 +94,12 @@ def find_leaks(
     outcomes (0.0 or 1.0) and folds have shape (rows,). `happened` and `otherwise` say when a row has the outcome and
     when it has not, as in "Churn is Yes".
     """
-    words = _words(outcome_name)
+    outcome = _Outcome(outcomes, _words(outcome_name), happened, otherwise)
     suspicions = []
-    for column in _columns(frame, features, outcomes, folds):
-        reasons = _reasons(column, frame[column.feature.name], outcomes, words, happened, otherwise)
+    columns = list(_columns(frame, features, outcomes, folds))
+    for column in columns:
+        next_best = max((other.alone for other in columns if other is not column), default=0.5)
+        reasons = _reasons(column, next_best, frame[column.feature.name], outcome)
         kind, reason = next(reasons, (None, ""))
         if kind is not None:
             suspicions.append(Suspicion(column.feature, kind, reason, column.alone))
@@ -95,15 +107,16 @@ def find_leaks(
 
 
 def _reasons(
-    column: _Column, given: "pd.Series[Any]", outcomes: FloatArray, words: set[str], happened: str, otherwise: str
+    column: _Column, next_best: float, given: "pd.Series[Any]", outcome: _Outcome
 ) -> Iterator[tuple[LeakKind, str]]:
+    outcomes, happened = outcome.rows, outcome.happened
     missing = np.isnan(column.values)
     for part, state in ((~missing, "filled"), (missing, "empty")):
         kind: LeakKind = "filled" if state == "filled" else "missing"
         if _as_good_as_all(part, outcomes):
             yield kind, f"is {state} only where {happened} ({_share(part, outcomes)})"
         if _as_good_as_none(part, outcomes):
-            yield kind, f"is {state} only where {otherwise} (but for {_share(part, outcomes)})"
+            yield kind, f"is {state} only where {outcome.otherwise} (but for {_share(part, outcomes)})"
     if column.alone >= _CODE:
         yield "code", "says the same as the outcome in other words"
     by_missing = _auc_of_parts(missing, outcomes)
@@ -111,10 +124,15 @@ def _reasons(
         yield "missing", f"tells by being empty or not (AUC {by_missing:.2f}): is it filled in afterwards?"
     if column.alone >= MOST_ALONE:
         yield "alone", f"tells too well by itself where {happened} (AUC {column.alone:.2f})"
+    if column.alone >= MOST_AHEAD and column.alone >= next_best + LEAD:
+        yield (
+            "alone",
+            f"tells far more by itself than any other column (AUC {column.alone:.2f}; the next {next_best:.2f})",
+        )
     for part, told in _telling_parts(column, given):
         if _as_good_as_all(part, outcomes):
             yield "value", f"is {told} only where {happened} ({_share(part, outcomes)})"
-    if column.alone >= LEAST_BY_NAME and words & _words(column.feature.label):
+    if column.alone >= LEAST_BY_NAME and outcome.words & _words(column.feature.label):
         yield "name", f"is named like the outcome and tells much of it alone (AUC {column.alone:.2f})"
 
 
@@ -173,7 +191,8 @@ def _telling_parts(column: _Column, given: "pd.Series[Any]") -> Iterator[tuple[M
     if column.feature.kind != "number":
         for code in codes:
             part = column.values == code
-            yield part, f"“{given[part].iloc[0]}”"
+            value = given[part].iloc[0]
+            yield part, f"{value:g}" if isinstance(value, float) else f"“{value}”"
         return
     usual = codes[counts.argmax()]
     if counts.max() >= _USUAL_SHARE * known.sum():

@@ -105,7 +105,7 @@ def _is_a_conversation() -> bool:
 
 
 def _print_trial(trial: Trial) -> None:
-    from pipeline.trying.page import how_it_was_made, most_at_risk, verdict
+    from pipeline.trying.page import how_it_was_made, most_at_risk, verdict, who
     from pipeline.trying.scores_file import reason_texts
 
     for sentence in how_it_was_made(trial)[: 2 + len(trial.read.remarks)]:
@@ -123,8 +123,7 @@ def _print_trial(trial: Trial) -> None:
         reasons = reason_texts(trial)
         for place in most_at_risk(trial, 5):
             told = "; ".join(text for text in reasons[place][:_SHOWN_REASONS] if text)
-            name = trial.names.iloc[place] or f"row {trial.read.numbers[place]}"
-            console.print(f"  {trial.scored.probability[place]:4.0%}  {escape(str(name))}: {escape(told)}")
+            console.print(f"  {trial.scored.probability[place]:4.0%}  {escape(who(trial, place))}: {escape(told)}")
     console.print(
         "A snapshot does not say when, nor whether a column was known before: docs/try.md says what a history adds."
     )

@@ -213,7 +213,7 @@ def _customers_section(trial: Trial) -> Section:
     reasons = reason_texts(trial)
     rows = [
         [
-            Cell(_who(trial, place)),
+            Cell(who(trial, place)),
             Cell(f"{trial.scored.probability[place]:.1%}", is_number=True),
             Cell(f"{trial.scored.low[place]:.0%} to {trial.scored.high[place]:.0%}", is_number=True),
             Cell(str(trial.levels[place]), chip=_COLOURS[str(trial.levels[place])]),
@@ -232,13 +232,14 @@ def most_at_risk(trial: Trial, count: int) -> list[int]:
     places: dict[str, int] = {}
     for place in np.argsort(-trial.scored.probability, kind="stable").tolist():
         if trial.outcome.known[place] != 1:
-            places.setdefault(_who(trial, place), place)
+            places.setdefault(who(trial, place), place)
         if len(places) == count:
             break
     return list(places.values())
 
 
-def _who(trial: Trial, place: int) -> str:
+def who(trial: Trial, place: int) -> str:
+    """The customer's name, or the row's number in the file."""
     name = trial.names.iloc[place]
     return f"row {trial.read.numbers[place]:,}" if name is None or trial.customer is None else str(name)
 

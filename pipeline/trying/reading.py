@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from foundation.counting import agreeing, counted
-from pipeline.connectors.file_reading.opening import READERS
+from pipeline.connectors.file_reading.csv_lines import read_csv
+from pipeline.connectors.file_reading.other_formats import read_excel, read_json_lines, read_parquet
 from pipeline.connectors.file_reading.parts import Part
 from pipeline.connectors.file_reading.places import format_of
 from pipeline.connectors.file_reading.settings import FORMATS, FileSet, Format
@@ -32,6 +33,7 @@ MOST_STRAYS = 0.05
 """More lines than this share with another number of fields, and it is another file than it was taken for."""
 
 _OF_TEXT = ("csv", "jsonl")
+_FORMAT_NAMES: dict[Format, str] = {"csv": "CSV", "excel": "Excel", "parquet": "Parquet", "jsonl": "JSON lines"}
 _OPTIONS = {"sheet": "--sheet names one", "multiline": "--multiline says that quoted fields may look so"}
 _ZONE = ZoneInfo("UTC")
 
@@ -67,11 +69,12 @@ def read_table(file: Path, *, sheet: str | None = None, multiline: bool = False,
     shape, looks = _shape(file, file_format, sheet, multiline)
     try:
         try:
-            drawn = _draw(READERS[file_format](file, shape), seed)
+            drawn = _draw(_parts(file, file_format, shape), seed)
         except UnreadableFile as error:
             if not (error.setting or "").startswith("trailing_delimiter"):
                 raise
-            drawn = _draw(READERS[file_format](file, shape.model_copy(update={"trailing_delimiter": True})), seed)
+            shape = shape.model_copy(update={"trailing_delimiter": True})
+            drawn = _draw(_parts(file, file_format, shape), seed)
     except UnreadableFile as error:
         option = _OPTIONS.get((error.setting or "").split(":")[0])
         problem = error.problem.rstrip(".")
@@ -80,6 +83,19 @@ def read_table(file: Path, *, sheet: str | None = None, multiline: bool = False,
         raise UnreadableTable(f"{file.name} cannot be read: {' '.join(str(error).split())[:200]}.") from None
     _refuse_little(file, drawn)
     return TableRead(drawn.table, drawn.numbers, drawn.in_file, drawn.strays, tuple(drawn.remarks()), looks)
+
+
+def _parts(file: Path, file_format: Format, shape: FileSet) -> Iterator[Part]:
+    """A column without a name, such as the row numbers that pandas writes first, is called by its place."""
+    match file_format:
+        case "csv":
+            return read_csv(file, shape, names_columns=True)
+        case "excel":
+            return read_excel(file, shape, names_columns=True)
+        case "parquet":
+            return read_parquet(file, shape)
+        case "jsonl":
+            return read_json_lines(file, shape)
 
 
 def _format(file: Path) -> Format:
@@ -101,11 +117,7 @@ def _format(file: Path) -> Format:
 def _shape(file: Path, file_format: Format, sheet: str | None, multiline: bool) -> tuple[FileSet, str]:
     """How the file is written, by its look; and that in words."""
     told: dict[str, object] = {"sheet": sheet, "multiline": multiline}
-    looks = (
-        file_format
-        if file_format == "parquet"
-        else {"excel": "Excel", "csv": "CSV", "jsonl": "JSON lines"}[file_format]
-    )
+    looks = _FORMAT_NAMES[file_format]
     if file_format in _OF_TEXT:
         try:
             look = look_at(file)

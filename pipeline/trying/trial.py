@@ -169,6 +169,10 @@ def try_file(file: Path, settings: TrialSettings, decide: Decide) -> Trial:
     keep, drop = ([read.column(name) for name in names] for names in (settings.keep, settings.drop))
     if both := sorted({*keep} & {*drop}):
         raise TrialError(f"{both[0]} is to be kept and to be dropped. Say one of them.")
+    if settings.customer and read.column(settings.customer) == outcome_name:
+        raise TrialError(
+            f"{outcome_name} cannot be both who a row is about and what came of it: --id or --outcome is wrong."
+        )
     columns = read_columns(read.table, settings.notations)
     outcome = read_outcome(columns[outcome_name], settings.values)
     customer = (

@@ -21,7 +21,7 @@ from pipeline.connectors.file_reading.sniffing import Look, look_at
 from pipeline.connectors.file_reading.streams import UnreadableFile
 from pipeline.connectors.file_reading.undeclared import Undeclared, UndeclaredNotations
 
-READERS: dict[Format, Callable[[Path, FileShape], Iterator[Part]]] = {
+_READERS: dict[Format, Callable[[Path, FileShape], Iterator[Part]]] = {
     "csv": read_csv,
     "parquet": read_parquet,
     "jsonl": read_json_lines,
@@ -55,7 +55,7 @@ class FileReader:
         for file in self.folder.files(self.path):
             file_format = self._format(file)
             try:
-                yield from READERS[file_format](file, self.shape)
+                yield from _READERS[file_format](file, self.shape)
             except UnreadableFile as error:
                 raise self.unreadable(file, error) from None
             except (pa.ArrowException, LookupError, OSError, EOFError, zlib.error) as error:
@@ -90,7 +90,7 @@ class FileReader:
         guessed = self.shape.model_copy(update={name: value for name, value in told.items() if value})
         undeclared = UndeclaredNotations(self.columns.kinds)
         try:
-            for part in islice(READERS[self._format(file)](file, guessed), 1):
+            for part in islice(_READERS[self._format(file)](file, guessed), 1):
                 undeclared.see(part)
         except (UnreadableFile, OSError, LookupError):
             return []

@@ -91,6 +91,25 @@ def test_a_column_that_knows_nothing_of_the_outcome_is_never_suspected(seed: int
     assert not suspicions(values, outcomes, kind="category" if kind == "category" else "number")
 
 
+def test_a_column_that_is_far_ahead_of_all_others_is_suspected_and_one_among_equals_is_not() -> None:
+    outcomes = left()
+    folds = grouped_folds(outcomes, np.arange(ROWS), 5)
+
+    def suspected(second: np.ndarray) -> list[str]:
+        features = [
+            Feature("c0", "call length", "", "columns", "number"),
+            Feature("c1", "fee", "", "columns", "number"),
+        ]
+        frame = pd.DataFrame({"c0": outcomes + 2.8 * noise(2), "c1": second})
+        found = find_leaks(
+            frame, features, outcomes, folds, outcome_name="y", happened="y is yes", otherwise="y is not yes"
+        )
+        return [each.feature.label for each in found]
+
+    assert suspected(noise(3)) == ["call length"]
+    assert suspected(outcomes + 3.2 * noise(4)) == []
+
+
 def test_what_a_column_tells_by_itself_is_counted_on_other_rows() -> None:
     outcomes = left()
     feature = Feature("c0", "id", "", "columns", "category")

@@ -179,6 +179,8 @@ def test_errors_say_what_helps(tmp_path: Path) -> None:
         tried(tmp_path)
     with pytest.raises(TrialError, match="no column is left"):
         tried(file, drop=("tenure", "contract", "monthly_fee", "paperless"))
+    with pytest.raises(TrialError, match="--id or --outcome is wrong"):
+        tried(file, customer="churn")
     with pytest.raises(TrialError, match="to be kept and to be dropped"):
         tried(file, keep=("tenure",), drop=("tenure",))
     (tmp_path / "customers.sav").write_text("x")
@@ -193,6 +195,16 @@ def test_too_few_outcomes_say_what_can_be_said(rows: int, tmp_path: Path) -> Non
 
     with pytest.raises(TooFewOutcomes, match=rf"Of {rows} customers 1 has the outcome.*between .*%"):
         tried(written(table, tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("name", ["customers.csv", "customers.xlsx"])
+def test_the_row_numbers_that_pandas_writes_have_no_name_and_say_nothing(name: str, tmp_path: Path) -> None:
+    table = customers_table(300)
+    table.to_csv(tmp_path / name) if name.endswith("csv") else table.to_excel(tmp_path / name)
+
+    trial = tried(tmp_path / name)
+
+    assert [(each.column, each.reason) for each in trial.typed.left_out] == [("column 1", "counts the rows")]
 
 
 def test_lines_that_are_no_rows_are_told_and_many_of_them_refused(tmp_path: Path) -> None:
