@@ -255,10 +255,20 @@ def _columns_section(trial: Trial) -> Section:
         ]
         for feature, alone in sorted(zip(trial.typed.features, trial.alone, strict=True), key=lambda pair: -pair[1])
     ]
-    left = [[Cell(each.column), Cell(each.reason, is_wrapped=True)] for each in trial.typed.left_out]
+    suspected = {each.feature.label for each in trial.suspicions}
+    left = [
+        [
+            Cell(each.column),
+            Cell("may come of the outcome", chip=_COLOURS["high"]) if each.column in suspected else Cell(""),
+            Cell(each.reason, is_wrapped=True),
+        ]
+        for each in sorted(trial.typed.left_out, key=lambda each: each.column not in suspected)
+    ]
     blocks = [_table("Told by", "The AUC of each column by itself.", ["column", "kind", "AUC alone", ""], used)]
     if left:
-        block = _table("Left out", "--keep COLUMN takes one in, --drop COLUMN leaves one out.", ["column", "why"], left)
+        block = _table(
+            "Left out", "--keep COLUMN takes one in, --drop COLUMN leaves one out.", ["column", "", "why"], left
+        )
     else:
         block = Block("Left out", "--drop COLUMN leaves one out.", is_wide=True, empty="Nothing.")
     return Section("columns", "Columns", "What was read, and what was not.", blocks=[*blocks, block])
