@@ -105,10 +105,10 @@ def _is_a_conversation() -> bool:
 
 
 def _print_trial(trial: Trial) -> None:
-    from pipeline.trying.page import how_it_was_made, most_at_risk, verdict, who
+    from pipeline.trying.page import how_it_was_read, most_at_risk, verdict, who
     from pipeline.trying.scores_file import reason_texts
 
-    for sentence in how_it_was_made(trial)[: 2 + len(trial.read.remarks)]:
+    for sentence in how_it_was_read(trial):
         console.print(escape(sentence))
     leaks = {each.feature.label for each in trial.suspicions}
     for left_out in trial.typed.left_out:

@@ -29,8 +29,7 @@ ONE_DAY = timedelta(days=1)
 
 _WAY_OUT = (
     "When anybody leaves cannot be learned from it. `churn try FILE --outcome COLUMN` learns from the file as it is; "
-    "for "
-    "scores of the warehouse give the day on which each customer left, or let it sync daily from now on."
+    "for scores of the warehouse give the day on which each customer left, or let it sync daily from now on."
 )
 
 

@@ -79,9 +79,8 @@ def _understood(column: ColumnValues, counts: pd.Series) -> list[str]:
     if left and _OF_STAYING.search(column.name) and {text.casefold() for text in left} <= YES | {"1.0", "1,0"}:
         raise UnclearOutcome(
             f"{column.name} sounds as if {in_quotes(left[0])} meant that a customer is still there. Add --value "
-            f"{in_quotes(stayed[0] if stayed else left[0])} to tell who left, or --value {in_quotes(left[0])} to "
-            "tell who "
-            "did not."
+            f"{in_quotes(stayed[0] if stayed else left[0])} to tell who left, or --value {in_quotes(left[0])} to tell "
+            "who did not."
         )
     if len(left) + len(stayed) == len(counts) and (left or len(counts) <= 2):
         return left
@@ -95,8 +94,7 @@ def _which_value(column: ColumnValues, counts: pd.Series) -> str:
         kind = {"date": "dates", "number": "numbers"}.get(column.kind, "words")
         return (
             f"{column.name} holds {len(counts):,} different {kind}, such as {in_quotes(counts.index[0])}: an outcome "
-            "has "
-            "two or a few. Name another column, or make one of yes and no from it."
+            "has two or a few. Name another column, or make one of yes and no from it."
         )
     listed = ", ".join(f"{in_quotes(value)} ({count:,})" for value, count in counts.items())
     return f"{column.name} holds {listed}. Add --value to say which of them is the outcome; it may stand several times."
@@ -108,7 +106,6 @@ def _only_one(name: str, counts: pd.Series, chosen: Sequence[str], missing: int)
     if chosen and missing:
         return (
             f"{told}, and {missing:,} {agreeing(missing, 'are')} empty. Where an empty one means no, write no into "
-            "it; as "
-            "it is, nobody is known to have stayed."
+            "it; as it is, nobody is known to have stayed."
         )
     return f"{told}: {'everybody has' if chosen else 'nobody has'} the outcome, and there is nothing to tell apart."

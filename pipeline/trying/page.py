@@ -48,7 +48,7 @@ def page_html(trial: Trial) -> str:
         sections=[_verdict_section(trial), _quality_section(trial), _customers_section(trial), _columns_section(trial)],
         cannot=cannot_say(trial),
         history=WHAT_A_HISTORY_ADDS,
-        made=how_it_was_made(trial),
+        made=[*how_it_was_read(trial), *how_it_was_judged(trial)],
     )
 
 
@@ -65,11 +65,9 @@ def cannot_say(trial: Trial) -> list[str]:
     """What a table without time leaves open, in sentences."""
     sentences = [
         "When anybody leaves. A row says that a customer left, not within how many days; the probability is that of "
-        "being "
-        "among those who have left by the day of the file.",
+        "being among those who have left by the day of the file.",
         "Whether a column was known before. What is written into a customer's row when they leave looks like a sign "
-        "of it; "
-        "what was suspicious is named above, and only somebody who knows the source can be sure of the rest.",
+        "of it; what was suspicious is named above, and only somebody who knows the source can be sure of the rest.",
         "Whether tomorrow is like the day of the file: it was judged on other customers of the same day.",
         "What would keep anybody. A reason says what goes with leaving, not what causes it.",
     ]
@@ -78,9 +76,8 @@ def cannot_say(trial: Trial) -> list[str]:
         sentences.insert(
             0,
             f"Much with certainty: {counted(trial.outcomes, 'customer')} with the outcome and "
-            f"{trial.customers - trial.outcomes:,} without are few. A company's own model needs "
-            f"{ladder.own_outcomes} and "
-            f"{ladder.own_survivors}.",
+            f"{trial.customers - trial.outcomes:,} without are few. A company's own model needs {ladder.own_outcomes} "
+            f"and {ladder.own_survivors}.",
         )
     return sentences
 
@@ -92,16 +89,13 @@ def verdict(trial: Trial) -> str:
     if not trial.validation.is_told_from_chance:
         return (
             f"These columns do not tell where {trial.outcome.happened}: the best model is not told from chance (AUC "
-            f"{auc}; a "
-            "coin has 0.5). Every customer has the share of all for a score, and nobody should act on it."
+            f"{auc}; a coin has 0.5). Every customer has the share of all for a score, and nobody should act on it."
         )
     tenth = _lift(trial)[0]
     return (
-        f"The columns tell. Of the tenth at highest risk {tenth['outcomes'] / tenth['rows']:.0%} have the outcome, "
-        "of all "
-        f"{trial.base_rate:.0%}; that tenth holds {tenth['outcomes'] / trial.validation.rows.outcomes.sum():.0%} of "
-        "all who "
-        f"have it. AUC {auc}."
+        f"The columns tell. Of the tenth at highest risk {tenth['outcomes'] / tenth['rows']:.0%} have the outcome, of "
+        f"all {trial.base_rate:.0%}; that tenth holds {tenth['outcomes'] / trial.validation.rows.outcomes.sum():.0%} "
+        f"of all who have it. AUC {auc}."
     )
 
 
@@ -116,8 +110,8 @@ def ranged(metrics: Mapping[str, float | None], name: str) -> str:
     )
 
 
-def how_it_was_made(trial: Trial) -> list[str]:
-    """How the file was read and the models judged, in sentences."""
+def how_it_was_read(trial: Trial) -> list[str]:
+    """How the file was understood, in sentences: every row that taught, that did not, and that was left out."""
     unknown = int((~trial.is_known).sum())
     who = f"{trial.customer} says who a row is about" if trial.customer else "Each row is a customer of its own"
     sentences = [
@@ -126,18 +120,24 @@ def how_it_was_made(trial: Trial) -> list[str]:
         f"{who}: {counted(trial.customers, 'customer')} with a known outcome in "
         f"{counted(len(trial.validation.rows.outcomes), 'row')}.",
         *trial.typed.remarks,
-        "Judged in five parts: each part by models that learned from the other four, all rows of a customer in one "
-        "part. "
-        "Calibrated by the other parts' scores. Intervals: customers drawn again, 95 percent.",
-        f"Chosen: {_NAMES[trial.validation.chosen]}, among those that are about as good as the best by log loss. "
-        "Every score of "
-        "a known outcome is by the model that has not seen it.",
     ]
     if unknown:
         sentences.append(
-            f"Of {counted(unknown, 'row')} the outcome is not known: {agreeing(unknown, 'they')} did not teach, and "
-            "have a score."
+            f"The outcome of {counted(unknown, 'row')} is not known yet: {'it' if unknown == 1 else 'they'} did not "
+            f"teach, and {agreeing(unknown, 'have')} a score."
         )
+    return sentences
+
+
+def how_it_was_judged(trial: Trial) -> list[str]:
+    """How the models were made and judged, in sentences."""
+    sentences = [
+        "Judged in five parts: each part by models that learned from the other four, all rows of a customer in one "
+        "part. Calibrated by the other parts' scores. Intervals: customers drawn again, 95 percent.",
+        f"Chosen: {_NAMES[trial.validation.chosen]}, of those that are about as good as the best by log loss.",
+    ]
+    if trial.validation.is_told_from_chance:
+        sentences.append("Every score of a known outcome is by the model that has not seen it.")
     sentences += [f"{_NAMES[name]} could not be fitted ({error})." for name, error in trial.validation.failed.items()]
     return sentences
 
@@ -167,8 +167,9 @@ def _quality_section(trial: Trial) -> Section:
     best = int(np.argmax(trial.alone))
     block = _candidates_block(trial)
     block.note = (
-        f"The best single column, {trial.typed.features[best].label}, has an AUC of {trial.alone[best]:.3f} by itself. "
-        f"Saying the share of all for everybody has a log loss of {trial.validation.base_rate['log_loss']:.4f}."
+        f"The best single column, {trial.typed.features[best].label}, has an AUC of {trial.alone[best]:.3f} by "
+        "itself. Saying the share of all for everybody has a log loss of "
+        f"{trial.validation.base_rate['log_loss']:.4f}."
     )
     blocks = [
         block,

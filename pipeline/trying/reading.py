@@ -186,8 +186,7 @@ def _refuse_little(file: Path, drawn: _Drawn) -> None:
     if drawn.strays > MOST_STRAYS * (drawn.in_file + drawn.strays):
         raise UnreadableTable(
             f"{file.name}: {counted(drawn.strays, 'line')} of {drawn.in_file + drawn.strays:,} do not have as many "
-            "fields "
-            f"as the first ({drawn.first_stray}). Is the first line that of the names?"
+            f"fields as the first ({drawn.first_stray}). Is the first line that of the names?"
         )
     if not drawn.table.num_rows:
         raise UnreadableTable(f"{file.name} has no rows below the names of its columns.")

@@ -233,13 +233,10 @@ def _refuse_few(outcome: Outcome, customers: npt.NDArray[np.intp], outcomes: Flo
     ladder = task_named("churn").task.ladder
     raise TooFewOutcomes(
         f"Of {counted(everybody, 'customer')} {with_outcome:,} {agreeing(with_outcome, 'have')} the outcome "
-        f"({outcome.happened}): {with_outcome / everybody:.1%}, and of many more like them between "
-        f"{interval.low:.1%} and "
-        f"{interval.high:.1%}. Who they are cannot be learned from so few: it takes {FEWEST} with and {FEWEST} "
-        "without to "
-        f"try, {ladder.own_outcomes} and {ladder.own_survivors} to rely on. Add older customers, those who left long "
-        "ago "
-        "too."
+        f"({outcome.happened}): {with_outcome / everybody:.1%}, and of many more like them between {interval.low:.1%} "
+        f"and {interval.high:.1%}. Who they are cannot be learned from so few: it takes {FEWEST} with and {FEWEST} "
+        f"without to try, {ladder.own_outcomes} and {ladder.own_survivors} to rely on. Add older customers, those who "
+        "left long ago too."
     )
 
 

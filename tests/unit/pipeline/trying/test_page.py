@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.trying.page import page_html, verdict, write_page
+from pipeline.trying.page import how_it_was_read, page_html, verdict, write_page
 from pipeline.trying.scores_file import write_scores
 from pipeline.trying.trial import Trial, TrialSettings, try_file
 from tests.unit.pipeline.trying.customers_table import customers_table
@@ -71,6 +71,17 @@ def test_those_most_at_risk_have_not_left_and_come_in_order(trial: Trial) -> Non
     assert len(names) == 25
     assert shares == sorted(shares, reverse=True)
     assert {outcomes.get(name, "No") for name in names} == {"No"}
+
+
+def test_who_is_not_known_yet_is_counted(tmp_path: Path) -> None:
+    table = customers_table(200)
+    table.loc[0, "churn"] = None
+    trial = tried(table, tmp_path)
+
+    assert "The outcome of 1 row is not known yet: it did not teach, and has a score." in how_it_was_read(trial)
+    table.loc[1, "churn"] = None
+    again = tried(table, tmp_path)
+    assert "The outcome of 2 rows is not known yet: they did not teach, and have a score." in how_it_was_read(again)
 
 
 def test_noise_gets_no_list_of_customers(tmp_path: Path) -> None:
