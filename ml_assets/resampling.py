@@ -18,3 +18,9 @@ def entity_draws(member: npt.NDArray[np.intp], seed: int, rounds: int) -> Iterat
     """Per round how often each entity is drawn, with replacement and as many as there are: shape (entities,)."""
     size, random = int(member.max()) + 1, np.random.default_rng(seed)
     return (np.bincount(random.integers(0, size, size), minlength=size) for _ in range(rounds))
+
+
+def standard_error_of_mean(values: npt.NDArray[np.float64], member: npt.NDArray[np.intp]) -> float:
+    """Of the mean of the values, shape (rows,), where those of one entity are not independent."""
+    sums = np.bincount(member, weights=values - values.mean())
+    return float(np.sqrt((sums**2).sum()) / len(values))

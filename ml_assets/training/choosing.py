@@ -26,6 +26,7 @@ from ml_assets.model.calibrate import (
     with_range,
 )
 from ml_assets.model.explain import bound_log_odds, probabilities_of
+from ml_assets.resampling import members, standard_error_of_mean
 from ml_assets.task import Gate, PredictionTask
 from ml_assets.training.lessons import Lessons, Rows
 from ml_assets.training.promotion import paired_loss_interval
@@ -232,7 +233,9 @@ def _pick_near(best: str, names: Sequence[str], candidates: dict[str, Candidate]
     near = []
     for name in names:
         losses = candidates[name].selection_losses
-        if losses is not None and losses.mean() - least.mean() <= _standard_error(losses - least, entities):
+        if losses is not None and losses.mean() - least.mean() <= standard_error_of_mean(
+            losses - least, members(entities)
+        ):
             near.append(name)
     return min(
         near,
@@ -242,13 +245,6 @@ def _pick_near(best: str, names: Sequence[str], candidates: dict[str, Candidate]
             _or_infinity(candidates[name].selection_loss),
         ),
     )
-
-
-def _standard_error(values: FloatArray, entities: np.ndarray) -> float:
-    """Of the mean of the values, where those of one entity are not independent."""
-    _, member = np.unique(entities, return_inverse=True)
-    sums = np.bincount(member, weights=values - values.mean())
-    return float(np.sqrt((sums**2).sum()) / len(values))
 
 
 def judge_gate(candidate: Metrics, rule: Metrics, gate: Gate, *, is_worse_than_constant: bool) -> dict[str, Any]:

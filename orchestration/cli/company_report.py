@@ -37,6 +37,8 @@ def print_check(check: CompanyCheck, console: Console) -> None:
         for reason, count in entity.reasons:
             console.print(f"  {entity.entity} rejected, {count:,}: {escape(reason)}")
     _print_churn(check, console)
+    if check.snapshot:
+        console.print(f"[yellow]{escape(check.snapshot)}[/yellow]")
     if check.advice:
         console.print("[bold]What would help[/bold]")
         for advice in check.advice:

@@ -16,6 +16,10 @@ from orchestration.stopping import Stopped, end, ends_in_time
 CLI = "orchestration.cli"
 
 COMMANDS = {
+    "try": Place(
+        f"{CLI}.try_file:try_file",
+        "Who leaves, from one table of customers: a page and a CSV of scores within a minute, without a warehouse.",
+    ),
     "up": Place(f"{CLI}.server:up", "Start the warehouse, migrate it, and leave it running until `churn down`."),
     "down": Place(f"{CLI}.server:down", "Stop the embedded Postgres."),
     "status": Place(

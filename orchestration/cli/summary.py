@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml_assets.scoring.reasons import OTHER, Reason
+from pipeline.loading.snapshots import snapshots_among
 from pipeline.prediction.tasks import TASKS, TaskBinding, tasks_of
 from warehouse.companies.definition import Company
 from warehouse.companies.quarantine import Quarantine, open_quarantines
@@ -21,9 +22,11 @@ from warehouse.settings import Settings
 
 
 def print_summary(conn: psycopg.Connection[Any], console: Console, run_id: str) -> None:
-    """Rows pulled; then of each task that a company has: model quality, who is at risk, the five most at risk."""
+    """Rows pulled, and who has no history; then of each task: model quality, who is at risk, the five most at risk."""
     _print_loads(conn, console, run_id)
     companies = list_companies(conn)
+    for slug, sentence in snapshots_among(conn, companies).items():
+        console.print(f"[yellow]{escape(slug)}: {escape(sentence)}[/yellow]\n")
     for binding in TASKS:
         if any(binding.name in company.tasks for company in companies):
             _print_quality(conn, console, binding)

@@ -29,6 +29,7 @@ from pipeline.loading.doubts import Links, links_of, understanding, without_cust
 from pipeline.loading.outcomes import ChurnCheck, churn_check
 from pipeline.loading.personal_data import PersonalData
 from pipeline.loading.sample import EntitySample, entities_left_out, error_text, sample_entity
+from pipeline.loading.snapshots import past_in_samples, snapshot_sentence
 from pipeline.prediction.tasks import ChurnSettings, churn_settings_of, task_named
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company, CompanyDefinition
@@ -84,7 +85,8 @@ class EntityCheck:
 class CompanyCheck:
     """Everything that was found. `failures` keep the first load from succeeding; `advice` would help.
 
-    understood: how the source was read and what is doubtful about it, in sentences.
+    understood: how the source was read and what is doubtful about it, in sentences. snapshot: what it means that the
+    source has one state of its customers and no history; None where it has one.
     """
 
     company: CompanyDefinition
@@ -94,6 +96,7 @@ class CompanyCheck:
     failures: tuple[str, ...]
     advice: tuple[str, ...]
     understood: tuple[str, ...] = ()
+    snapshot: str | None = None
 
     @property
     def is_sample(self) -> bool:
@@ -147,7 +150,9 @@ def check_company(
         *_on_the_evidence(tried, entities, churn_settings, churn, decision, task.ladder),
     ]
     understood = tuple(understanding(tried, samples))
-    return CompanyCheck(company, entities, churn, decision, tuple(failures), tuple(advice), understood)
+    past = past_in_samples(samples) if churn_settings and churn_settings.kind == "cancellation" else None
+    snapshot = snapshot_sentence(past) if past else None
+    return CompanyCheck(company, entities, churn, decision, tuple(failures), tuple(advice), understood, snapshot)
 
 
 def pool_of(warehouse: Warehouse, company: CompanyDefinition) -> OutcomeCounts | None:

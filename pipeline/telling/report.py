@@ -9,11 +9,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import psycopg
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -26,6 +24,7 @@ from pipeline.integrations.metabase.filled_sql import filled_sql
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
 from pipeline.prediction.tasks import churn_settings_of
 from pipeline.telling import charts as report_charts
+from pipeline.telling.pages import LOOK, rendered
 from warehouse.companies.registry import get_company
 from warehouse.connection import Warehouse
 from warehouse.roles import Role, take_on_company_login
@@ -102,11 +101,9 @@ def report_html(settings: Settings, warehouse: Warehouse, slug: str, *, last_mon
         reader = Reader(connection, last_day)
         sections = [section_of(dashboard, reader) for dashboard in dashboards]
         as_of = reader.data_date()
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(files("pipeline.telling").joinpath("report.html.j2").read_text("utf-8"))
-    return template.render(
+    return rendered(
+        LOOK,
+        "report.html.j2",
         company=facts,
         sections=sections,
         as_of=as_of,

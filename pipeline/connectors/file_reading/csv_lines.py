@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.connectors.file_reading.parts import ROWS_AT_ONCE, Part, text_table
+from pipeline.connectors.file_reading.parts import ROWS_AT_ONCE, Part, named_by_number, text_table
 from pipeline.connectors.file_reading.settings import FileShape
 from pipeline.connectors.file_reading.streams import UnreadableFile, text_lines
 from pipeline.connectors.json_text import in_quotes, payload_json
@@ -17,10 +17,15 @@ from warehouse.landing.records import RejectedRecord
 _DELIMITER_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
-def read_csv(file: Path, shape: FileShape) -> Iterator[Part]:
-    """The file's records as text. Raises UnreadableFile, which names the line."""
+def read_csv(file: Path, shape: FileShape, *, names_columns: bool = False) -> Iterator[Part]:
+    """The file's records as text. Raises UnreadableFile, which names the line.
+
+    names_columns: a column without a name is called by its number, and not refused where it holds something.
+    """
     records = _Records(file, shape)
     names = records.names()
+    if names_columns:
+        names = named_by_number(names)
     columns = [place for place, name in enumerate(names) if name]
     has_nameless = len(columns) < len(names)
     good: list[list[str]] = []

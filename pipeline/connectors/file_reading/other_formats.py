@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
 
 from pipeline.connectors.file_reading.json_records import RepeatedName, json_record
-from pipeline.connectors.file_reading.parts import ROWS_AT_ONCE, Part
+from pipeline.connectors.file_reading.parts import ROWS_AT_ONCE, Part, named_by_number
 from pipeline.connectors.file_reading.settings import FileShape, declared_dates
 from pipeline.connectors.file_reading.streams import (
     BYTE_ORDER_MARK,
@@ -83,8 +83,11 @@ def read_parquet(file: Path, _: FileShape) -> Iterator[Part]:
             yield Part(file.name, pa.Table.from_batches([batch]))
 
 
-def read_excel(file: Path, shape: FileShape) -> Iterator[Part]:
-    """The rows of a sheet below its first filled one, which holds the names. Cells keep the type they have."""
+def read_excel(file: Path, shape: FileShape, *, names_columns: bool = False) -> Iterator[Part]:
+    """The rows of a sheet below its first filled one, which holds the names. Cells keep the type they have.
+
+    names_columns: as in `read_csv`.
+    """
     try:
         check_workbook(file)
         _refuse_other_days(file, shape)
@@ -95,6 +98,8 @@ def read_excel(file: Path, shape: FileShape) -> Iterator[Part]:
     filled = ([None if cell == "" else cell for cell in row] for row in rows)
     records = (row for row in filled if any(cell is not None for cell in row))
     names = _sheet_names(next(records, None))
+    if names_columns:
+        names = [*named_by_number(names)]
     objects: list[Any] = []
     yielded = False
     for row in records:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -63,6 +63,11 @@ _NO_TEXTS = (pa.array([], pa.string()), pa.array([], pa.int64()))
 def is_text(kind: pa.DataType) -> bool:
     """Whether values of this type are text, however Arrow keeps it."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def named_by_number(names: Sequence[str | None]) -> list[str]:
+    """The names, and "column 3" where the third has none."""
+    return [name or f"column {place}" for place, name in enumerate(names, 1)]
 
 
 def text_table(names: list[str], rows: Iterable[list[str]]) -> pa.Table:

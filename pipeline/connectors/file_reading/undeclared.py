@@ -56,7 +56,7 @@ _DIGITS = {
     "%m%d%Y": re.compile(r"\d{8}", re.ASCII),
 }
 """Dates without a mark between their parts. strptime would take 1735689600 for the year 1735 and more."""
-_NUMBER_NOTATIONS = [
+NUMBER_NOTATIONS = [
     Notation(decimal=decimal, thousands=thousands)
     for decimal, thousands in (
         (".", None),
@@ -161,7 +161,7 @@ class UndeclaredNotations:
 def _date(name: str, column: _Column) -> Undeclared | None:
     if not column.odd or column.odd_count <= ODD_SHARE * (column.plain + column.odd_count):
         return None
-    formats = _date_formats(list(column.odd))
+    formats = date_readings(list(column.odd))
     if not formats:
         return None
     looks = " or ".join(_WORDS.get(date_format[:2], f"numbers: {date_format}") for date_format in formats)
@@ -173,7 +173,7 @@ def _yaml(date_format: str) -> str:
     return f'"{date_format}"' if "%" in date_format else date_format
 
 
-def _date_formats(texts: Sequence[str]) -> list[str]:
+def date_readings(texts: Sequence[str]) -> list[str]:
     """The formats that read all of the texts; two where a day may be a month."""
     candidates = [name for name, digits in _DIGITS.items() if all(digits.fullmatch(text.strip()) for text in texts)]
     if not candidates:
@@ -192,20 +192,26 @@ def _number(name: str, column: _Column) -> Undeclared | None:
     if column.odd:
         if column.odd_count <= ODD_SHARE * (column.plain + column.odd_count):
             return None
-        texts, candidates = [*column.odd, *column.fractions], _NUMBER_NOTATIONS[1:]
+        texts, candidates = [*column.odd, *column.fractions], NUMBER_NOTATIONS[1:]
     elif column.fractions and not column.is_decided:
-        texts, candidates = list(column.fractions), _NUMBER_NOTATIONS[:3]
+        texts, candidates = list(column.fractions), NUMBER_NOTATIONS[:3]
     else:
         return None
+    readings = number_readings(texts, candidates)
+    if not readings:
+        return None
+    settings = tuple(_number_settings(notation) for notation in readings)
+    return Undeclared(name, texts[0], settings, " or ".join(map(_number_words, readings)))
+
+
+def number_readings(texts: Sequence[str], candidates: Sequence[Notation] = NUMBER_NOTATIONS) -> list[Notation]:
+    """The notations that read all of the texts; one of those by which they are the same numbers."""
     readings: dict[tuple[str, ...], Notation] = {}
     for notation in candidates:
         values = _values(texts, notation)
         if values is not None:
             readings.setdefault(values, notation)
-    if not readings:
-        return None
-    settings = tuple(_number_settings(notation) for notation in readings.values())
-    return Undeclared(name, texts[0], settings, " or ".join(_number_words(notation) for notation in readings.values()))
+    return list(readings.values())
 
 
 def _values(texts: Iterable[str], notation: Notation) -> tuple[str, ...] | None:

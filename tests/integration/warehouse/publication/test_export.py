@@ -20,9 +20,11 @@ from typing import Any
 import psycopg
 import pyarrow.parquet as parquet
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
+from foundation.spreadsheets import harmless_cell
 from orchestration.cli.main import app
 from tests.conftest import TestServer
 from tests.integration.published import CHURN, FIRST_DAY, Score, at, publish, snapshot
@@ -346,3 +348,32 @@ def test_an_export_holds_a_block_in_memory_however_many_rows_there_are(
                 tracemalloc.stop()
         assert exported.rows == 20_000  # More than 20 MB; a block of 1,000 rows is a twentieth.
         assert peak < 8_000_000, (format, peak)
+
+
+FORMULAS = [
+    "=1+1",
+    " =1",
+    "\t=1",
+    "\x0b-1",
+    "@x",
+    "＝1",
+    "+4",
+    "-",
+    "\n",
+    "a\tb\r\nc",
+    "\x01=",
+    "\x85\x9f",
+    "A-1",
+    "",
+    "'=",
+    "\u00a0x",
+]
+
+
+def test_a_cell_that_is_written_without_postgres_is_the_same(warehouse: Warehouse) -> None:
+    harmless = publication_export._harmless(sql.Identifier("cell"))  # what the file of a trial must agree with
+    query = sql.SQL("select {} from unnest(%s::text[]) as cell").format(harmless)
+    with warehouse.connect() as connection:
+        cells = [cell for (cell,) in connection.execute(query, [FORMULAS]).fetchall()]
+
+    assert cells == [harmless_cell(text) for text in FORMULAS]
