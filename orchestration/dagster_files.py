@@ -10,11 +10,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, SqliteStorageConfig
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
 MOST_KEPT_OPEN = 8
@@ -89,7 +91,7 @@ class FileStorage(DagsterSqliteStorage):
         self._event_log_storage = EventFiles(self._event_log_storage._base_dir, disk)
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: SqliteStorageConfig) -> FileStorage:
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> FileStorage:
         """The storage of a folder, ``base_dir``."""
         return cls.from_local(inst_data=inst_data, **config_value)
 
