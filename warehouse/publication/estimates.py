@@ -1,7 +1,7 @@
 """What `EXPLAIN` may know: it tells every reader what the planner expects, by statistics of all companies' rows.
 
 With a histogram or common values of a column, anybody could ask plans for its values until the answer changes. The same
-for dbt's marts is the macro `keep_companies_apart`.
+for dbt's marts is the macro `keep_values_out_of_estimates`.
 """
 
 from __future__ import annotations

@@ -1,18 +1,17 @@
 {#- What keeps companies apart beside the policies, which are hooks of the folder `analytics`. -#}
 
-{#- Row-level security for a mart, its owner's queries too, in the one statement that its statistics need anyway. EXPLAIN
-    shows everybody what the planner expects, and it expects what it knows of all companies' rows: with a histogram or
-    the commonest values of a column anybody could search for what others call their plans, or earn. So none is kept,
-    but of the company and the date. As `keep_values_out_of_estimates` of Python's tables.
+{#- EXPLAIN shows everybody what the planner expects, and it expects what it knows of all companies' rows: with a
+    histogram or the commonest values of a column anybody could search for what others call their plans, or earn. So
+    none is kept, but of the company and the date. As `keep_values_out_of_estimates` of Python's tables.
 
-        +post-hook: "{{ keep_companies_apart() }}" -#}
-{% macro keep_companies_apart() %}
-    {%- set alterations = ['enable row level security', 'force row level security'] -%}
+        +post-hook: "{{ keep_values_out_of_estimates() }}" -#}
+{% macro keep_values_out_of_estimates() %}
+    {%- set alterations = [] -%}
     {#- All of them: the folder's contracts are enforced. -#}
     {%- for column in model.columns if column not in ('company_id', 'as_of_date') -%}
         {%- do alterations.append('alter column ' ~ column ~ ' set statistics 0') -%}
     {%- endfor -%}
-    alter table {{ this }} {{ alterations | join(', ') }}
+    {%- if alterations -%}alter table {{ this }} {{ alterations | join(', ') }}{%- endif -%}
 {% endmacro %}
 
 {#- Ends the run with an error where a company's login could read a relation without row-level security: a table that
