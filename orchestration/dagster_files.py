@@ -42,21 +42,22 @@ class UnhurriedDisk:
             return
         (_, _, name), *_ = connection.execute("pragma database_list").fetchall()
         file = Path(name)
-        if not file.is_relative_to(self._folder) or not _has_write_ahead_log(connection):
+        if not file.is_relative_to(self._folder):
             return
-        # With a write-ahead log only a checkpoint waits then, and no file can break.
-        connection.execute("pragma synchronous = normal")
         with self._lock:
-            self._keep_open(file)
+            if file not in self._kept and _has_write_ahead_log(connection):
+                self._keep_open(file)
+            if file in self._kept:
+                self._kept.move_to_end(file)
+                # With a write-ahead log only a checkpoint waits then, and no file can break.
+                connection.execute("pragma synchronous = normal")
 
     def _keep_open(self, file: Path) -> None:
         """So that no other connection is the last, whose end is a checkpoint."""
-        if file not in self._kept:
-            kept = sqlite3.connect(file, check_same_thread=False)
-            # A connection has its file open from the first time that it reads.
-            _has_write_ahead_log(kept)
-            self._kept[file] = kept
-        self._kept.move_to_end(file)
+        kept = sqlite3.connect(file, check_same_thread=False)
+        # A connection has its file open from the first time that it reads.
+        _has_write_ahead_log(kept)
+        self._kept[file] = kept
         if len(self._kept) > MOST_KEPT_OPEN:
             self._kept.popitem(last=False)[1].close()
 
