@@ -64,7 +64,8 @@ def instance(settings: Settings) -> dg.DagsterInstance:
 
 def _configuration(settings: Settings) -> dict[str, object]:
     postgres = {"custom": {"module": "orchestration.dagster_storage", "class": "WarehouseStorage", "config": {}}}
-    files = {"sqlite": {"base_dir": str(directory(settings) / "storage")}}
+    folder = {"base_dir": str(directory(settings) / "storage")}
+    files = {"custom": {"module": "orchestration.dagster_files", "class": "FileStorage", "config": folder}}
     return {
         "storage": postgres if settings.database_url else files,
         "compute_logs": {

@@ -34,7 +34,18 @@ class LayeredTranslator(DagsterDbtTranslator):
     """Keys carry the layer, so that a source and a mart of one name stay apart."""
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """Made once, as dagster-dbt's own is: it asks again for each test that has run, and for each parent."""
+        # Kept by the spec that it is made from, which dagster-dbt keeps per manifest.
         spec = super().get_asset_spec(manifest, unique_id, project)
+        if id(spec) not in self._layered:
+            self._layered[id(spec)] = self._layer(spec, manifest, unique_id)
+        return self._layered[id(spec)]
+
+    @cached_property
+    def _layered(self) -> dict[int, dg.AssetSpec]:
+        return {}
+
+    def _layer(self, spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str) -> dg.AssetSpec:
         node = manifest["nodes"].get(unique_id)
         if node is None or node["resource_type"] not in {"model", "seed", "snapshot"}:
             return spec

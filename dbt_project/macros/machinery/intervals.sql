@@ -221,7 +221,6 @@
     {%- endfor %}
     {%- endfor %}
     {%- endif %}
-    select 1
 {%- endmacro %}
 
 

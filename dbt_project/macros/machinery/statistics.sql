@@ -19,3 +19,14 @@
         end if;
     end $$
 {%- endmacro %}
+
+
+{#- Settings for the planner until the model's transaction ends, in one statement.
+
+        +pre-hook: "{{ plan_with(enable_nestloop='off', work_mem='64MB') }}" -#}
+{% macro plan_with() -%}
+    select
+    {%- for name, value in kwargs.items() %}
+        set_config('{{ name }}', '{{ value }}', true){{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
