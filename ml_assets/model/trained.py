@@ -19,6 +19,7 @@ from ml_assets.estimators.base import Estimator, Files
 from ml_assets.estimators.candidates import load_estimator
 from ml_assets.frames import FeatureEncoder, FloatArray, check_keys, feature_version_of, is_same_version
 from ml_assets.model.calibrate import AffineCalibrator
+from ml_assets.model.curve import HorizonCurve
 from ml_assets.model.explain import PublishedParts, bound_log_odds, probabilities_of, publish_parts
 from ml_assets.task import Feature, PredictionTask, Rung
 
@@ -76,6 +77,12 @@ class TrainedModel:
     calibrator: AffineCalibrator
     encoder: FeatureEncoder
     facts: TrainingFacts
+    further: HorizonCurve | None = None
+
+    @property
+    def curve(self) -> HorizonCurve:
+        """How its scores reach over other horizons; of its own horizon alone where nothing further was learned."""
+        return self.further or HorizonCurve(self.facts.horizon_days)
 
     def score(self, frame: pd.DataFrame, *, explain: bool = True) -> Scores:
         """Score every row. Extra columns are ignored; a missing or mistyped feature raises a `FrameError`.
@@ -149,6 +156,7 @@ class TrainedModel:
             "vocabularies": self.encoder.vocabularies,
             "usual": {company: dict(values) for company, values in self.encoder.usual.items()},
             "facts": asdict(self.facts),
+            "curve": self.curve.record(),
         }
         return {_MODEL_FILE: orjson.dumps(fields, option=orjson.OPT_INDENT_2), **self.estimator.dump()}
 
@@ -166,6 +174,7 @@ class TrainedModel:
                 calibrator=_calibrator(fields["calibrator"]),
                 encoder=_encoder(fields),
                 facts=_facts(fields["facts"]),
+                further=HorizonCurve.from_record(fields["curve"]) if "curve" in fields else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(f"the stored model is damaged or incomplete: {error!r}") from error

@@ -12,6 +12,7 @@ import pandas as pd
 
 from foundation.counting import rounded_count
 from ml_assets.frames import FloatArray, as_of_dates
+from ml_assets.model.curve import write_curves
 from ml_assets.model.trained import Scores, TrainedModel
 from ml_assets.scoring.reasons import OTHER
 from ml_assets.scoring.reasons_json import (
@@ -61,7 +62,8 @@ def build_score_rows(
 
     Columns: company_id, the entity's id, as_of_date, the task's probability, its low and high end (95 percent
     range), risk_level, percentile (within the company and date), baseline_log_odds, reasons (JSON text), families
-    (JSON text, a sum of parts per family), model_version, evidence_level, evidence (JSON text), row_hash.
+    (JSON text, a sum of parts per family), model_version, evidence_level, evidence (JSON text), horizon_curve
+    (JSON text, see `write_curves`), row_hash.
     Raises a `FrameError` for a frame that the model cannot score.
     """
     model.check_frame(frame, task)
@@ -101,6 +103,7 @@ def score_rows(
             "model_version": model_version,
             "evidence_level": model.rung,
             "evidence": evidence_of(model, scores, task.evidence),
+            "horizon_curve": write_curves(model.curve, scores.log_odds),
             "row_hash": row_hashes(levels, scores.probability, reasons.top),
         }
     )

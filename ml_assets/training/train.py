@@ -52,6 +52,7 @@ from ml_assets.training.lessons import (
     read_rows,
 )
 from ml_assets.training.promotion import paired_loss_interval
+from ml_assets.training.reach import learn_curve
 from ml_assets.training.search import SearchBudget, search
 from ml_assets.training.splits import (
     LEARNED,
@@ -158,6 +159,8 @@ def train(
     decision["settings"] = {name: candidate.estimator.settings() for name, candidate in candidates.items()}
     decision["calibrator"] = asdict(model.calibrator)
     report = _report(model, candidates[chosen], rows, lessons, split, task)
+    curve, report["horizons"] = learn_curve(candidates[chosen], model.calibrator, rows, split, task, horizon_days)
+    model = replace(model, further=curve)
     return TrainingResult(status, model, counts, evaluations, split.describe(), decision, report)
 
 

@@ -14,7 +14,7 @@ from foundation.model_version import ModelVersion
 from ml_assets.errors import ArtefactError
 from ml_assets.frames import is_same_version
 from ml_assets.model.trained import TrainedModel
-from ml_assets.task import Feature, Rung
+from ml_assets.task import ENTITY_ID, Feature, Rung
 from ml_assets.training.ladder import (
     OutcomeCounts,
     RungDecision,
@@ -42,6 +42,7 @@ from warehouse.prediction.model_log import (
     record_promotion,
     record_training,
 )
+from warehouse.prediction.outcome_times import outcome_times
 from warehouse.roles import Role
 from warehouse.settings import Settings
 
@@ -122,11 +123,15 @@ class Trainer:
         if decision.rung == "pooled_model":
             result, registered = self._train_pool(name, sharing, company, search)
         else:
-            frame = self._labelled([company], self._names, company.custom_attributes)
-            features = [*self._features, *features_of_attributes(company.custom_attributes)]
+            frame, features = self.rows_to_learn_from(company)
             result, registered = self._train_and_register(name, frame, features, company, decision.rung, search)
         why = cause or ("first" if chosen is None else "feature_version" if retrain == "when_due" else "asked")
         return self._record(company, decision, result, registered, why)
+
+    def rows_to_learn_from(self, company: Company) -> tuple[pd.DataFrame, list[Feature]]:
+        """The company's labelled rows, with the days to each outcome and those that are known, and their features."""
+        frame = self._with_times(self._labelled([company], self._names, company.custom_attributes), [company])
+        return frame, [*self._features, *features_of_attributes(company.custom_attributes)]
 
     @property
     def _names(self) -> list[str]:
@@ -140,6 +145,12 @@ class Trainer:
             self._warehouse, self._binding.relations, ids, names, attributes
         ).to_pandas()
         return frame
+
+    def _with_times(self, frame: pd.DataFrame, companies: Sequence[Company]) -> pd.DataFrame:
+        """The labelled rows, in their order, with the days to the outcome and those that are known."""
+        ids = [company.company_id for company in companies]
+        times: pd.DataFrame = outcome_times(self._warehouse, self._binding.relations, ids).to_pandas()
+        return frame.merge(times, on=["company_id", ENTITY_ID, "as_of_date"], how="left", validate="one_to_one")
 
     def _is_up_to_date(self, company: Company, name: str) -> bool:
         """Whether the champion of this name learned from features of the version that is to be scored now."""
@@ -182,7 +193,7 @@ class Trainer:
         self, name: str, sharing: Sequence[Company], company: Company, search: Search | None
     ) -> tuple[TrainingResult, RegisteredModel]:
         if name not in self._pools:
-            pool = self._labelled(sharing, self._names)
+            pool = self._with_times(self._labelled(sharing, self._names), sharing)
             assert_pool_allowed(pool, [other.company_id for other in sharing])
             self._pools[name] = self._train_and_register(name, pool, self._features, company, "pooled_model", search)
         return self._pools[name]
