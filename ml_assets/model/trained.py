@@ -33,7 +33,7 @@ class TrainingFacts:
 
     `feature_version` says what made the features it learned from (see `feature_version_of`); None: not known.
     `customers` and `outcomes` are the different entities, and those with the outcome, among its rows; `by_company` has
-    both for each company's id, as text.
+    both for each company's id, as text. `grounds` says in words what its scores rest on; empty in models of before.
     """
 
     trained_at: datetime
@@ -49,6 +49,7 @@ class TrainingFacts:
     outcomes: int = 0
     threads: int = 2
     by_company: dict[str, tuple[int, int]] = field(default_factory=dict)
+    grounds: str = ""
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ def score_rows(
 
 
 def evidence_of(model: TrainedModel, scores: Scores, thresholds: EvidenceThresholds) -> npt.NDArray[np.object_]:
-    """Per row {customers, outcomes, is_thin} as JSON text: what the model learned from, and whether to act on it.
+    """Per row {customers, outcomes, is_thin, grounds} as JSON text: what the model learned from, whether to act on it,
+    and in words why it is this model.
 
     Of a pooled model the counts are the company's own, with {pool_customers, pool_outcomes} rounded: a company is not
     told another's.
@@ -120,10 +121,12 @@ def evidence_of(model: TrainedModel, scores: Scores, thresholds: EvidenceThresho
     is_thin |= model.facts.outcomes < thresholds.outcomes
     companies = scores.frame["company_id"].to_numpy()
     texts = np.full(len(companies), "", dtype=object)
+    grounds = {"grounds": model.facts.grounds} if model.facts.grounds else {}
     for company in pd.unique(companies):
         counts = _counts_told(model, str(company))
         for thin in (False, True):
-            texts[(companies == company) & (is_thin == thin)] = orjson.dumps({**counts, "is_thin": thin}).decode()
+            evidence = {**counts, "is_thin": thin, **grounds}
+            texts[(companies == company) & (is_thin == thin)] = orjson.dumps(evidence).decode()
     return texts
 
 

@@ -58,10 +58,8 @@ from ml_assets.training.splits import (
     LEARNED,
     NoSplit,
     TimeSplit,
-    count_by_date,
     rolling_folds,
-    split_by_entity,
-    split_by_time,
+    split_rows,
 )
 
 LIBRARIES = {name: name for name in ("numpy", "pandas", "xgboost", "lightgbm", "optuna")} | {"scikit-learn": "sklearn"}
@@ -114,7 +112,9 @@ def train(
     check_input(frame, features, task, horizon_days)
     rows = read_rows(frame, task)
     counts = count_outcomes(frame, task)
-    split = _split(rows, task, horizon_days)
+    split = split_rows(
+        rows.dates, rows.outcomes, rows.buckets, horizon_days=horizon_days, settings=task.split, entity=task.entity
+    )
     if isinstance(split, NoSplit):
         return train_rule(
             frame,
@@ -259,16 +259,6 @@ def fit_rule(
         encoder=encoder,
         facts=replace(facts, base_rate=base_rate, feature_version=facts.feature_version or feature_version),
     )
-
-
-def _split(rows: Rows, task: PredictionTask, horizon_days: int) -> TimeSplit | NoSplit:
-    """By time, and where the history is too short for that by entity; why neither, where outcomes are too few."""
-    counts = count_by_date(rows.dates, rows.outcomes)
-    by_time = split_by_time(counts, horizon_days=horizon_days, settings=task.split)
-    if isinstance(by_time, TimeSplit):
-        return by_time
-    by_entity = split_by_entity(rows.dates, rows.outcomes, rows.buckets, task.split, entity=task.entity)
-    return by_entity if isinstance(by_entity, TimeSplit) else NoSplit(f"{by_time.reason}; {by_entity.reason}")
 
 
 def _search(

@@ -21,6 +21,7 @@ from psycopg import sql
 
 from foundation.counting import agreeing, counted
 from ml_assets.task import LadderThresholds
+from ml_assets.training.grounds import Grounds, announced
 from ml_assets.training.ladder import FEWEST_COMPANIES, OutcomeCounts, RungDecision, decide_rung
 from pipeline.connectors.contract import ENTITIES, Entity
 from pipeline.connectors.errors import ConnectorError
@@ -91,6 +92,7 @@ class CompanyCheck:
     entities: tuple[EntityCheck, ...]
     churn: ChurnCheck | None
     decision: RungDecision | None
+    grounds: Grounds | None
     failures: tuple[str, ...]
     advice: tuple[str, ...]
     understood: tuple[str, ...] = ()
@@ -134,10 +136,11 @@ def check_company(
     entities = tuple(_entity_check(ENTITIES[name], sample, links[name]) for name, sample in samples.items())
     churn_settings = churn_settings_of(tried)
     churn = churn_check(churn_settings, samples, now, tried.time_zone) if churn_settings else None
-    decision, task = None, task_named("churn").with_ladder(settings).task
+    decision, grounds, task = None, None, task_named("churn").with_ladder(settings).task
     if churn is not None:
         pooled = _pooled(tried, churn.outcomes, pool)
         decision = decide_rung(churn.outcomes, pooled, task)
+        grounds = announced(decision, churn.split, task)
     failures += [f"{check.entity} cannot be read: {check.error}" for check in entities if check.error]
     failures += _too_many_rejected(entities, settings)
     failures += without_customers(samples)
@@ -147,7 +150,7 @@ def check_company(
         *_on_the_evidence(tried, entities, churn_settings, churn, decision, task.ladder),
     ]
     understood = tuple(understanding(tried, samples))
-    return CompanyCheck(company, entities, churn, decision, tuple(failures), tuple(advice), understood)
+    return CompanyCheck(company, entities, churn, decision, grounds, tuple(failures), tuple(advice), understood)
 
 
 def pool_of(warehouse: Warehouse, company: CompanyDefinition) -> OutcomeCounts | None:
