@@ -6,7 +6,7 @@ HOME is that of a finished `churn demo run`, or of any warehouse whose companies
 task, from several past dates on: everything is learned from what was known on that date, and judged on what came of
 the entities of that date and the two after it, within each horizon. Three ways:
 
-    curve    what publishes: the task's model, and from its scores a hazard by steps (`ml_assets/model/curve.py`)
+    curve    what publishes: the task's model, and how its risk comes over the days (`ml_assets/model/curve.py`)
     each     a model of the task for each horizon by itself, its labels those of that horizon
     hazard   one LightGBM on a row per entity, date and step, the step among the features
 
@@ -99,7 +99,9 @@ def by_curve(world: World, origin: np.datetime64, judged: pd.DataFrame) -> dict[
     """The published probability at each horizon of the curve."""
     model = _train(world, origin, world.horizon_days)
     scores = model.score(judged, explain=False)
-    return dict(zip(model.curve.days, model.curve.probabilities(scores.log_odds).T, strict=True))
+    assert scores.shares is not None
+    curve = model.curve.probabilities(scores.log_odds, scores.shares)
+    return dict(zip(model.curve.days, curve.T, strict=True))
 
 
 def by_each(world: World, origin: np.datetime64, judged: pd.DataFrame) -> dict[int, FloatArray]:

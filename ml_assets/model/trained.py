@@ -56,7 +56,8 @@ class TrainingFacts:
 class Scores:
     """Scores of a frame's rows, in its order: arrays (rows,); contributions (rows, features) or None.
 
-    `low` and `high` are the probability's 95 percent range by what the calibrator rests on.
+    `low` and `high` are the probability's 95 percent range by what the calibrator rests on. `shares` (rows, days of the
+    curve) say how much of the risk has come by when; None where the features were not at hand.
     """
 
     frame: pd.DataFrame
@@ -66,6 +67,7 @@ class Scores:
     contributions: pd.DataFrame | None
     low: FloatArray
     high: FloatArray
+    shares: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class TrainedModel:
     @property
     def curve(self) -> HorizonCurve:
         """How its scores reach over other horizons; of its own horizon alone where nothing further was learned."""
-        return self.further or HorizonCurve(self.facts.horizon_days)
+        return self.further or HorizonCurve.flat(self.facts.horizon_days)
 
     def score(self, frame: pd.DataFrame, *, explain: bool = True) -> Scores:
         """Score every row. Extra columns are ignored; a missing or mistyped feature raises a `FrameError`.
@@ -92,13 +94,20 @@ class TrainedModel:
         1e-9; without, `contributions` is None and it is many times faster.
         """
         matrix = self.encoder.encode(frame)
+        shares = self.curve.shares(matrix)
         if not explain:
-            return self.publish(frame, self.estimator.margins(matrix))
+            return self.publish(frame, self.estimator.margins(matrix), shares=shares)
         parts, bias = self.estimator.parts(matrix)
-        return self.publish(frame, parts.sum(axis=1) + bias, parts)
+        return self.publish(frame, parts.sum(axis=1) + bias, parts, shares)
 
-    def publish(self, frame: pd.DataFrame, margins: FloatArray, parts: FloatArray | None = None) -> Scores:
-        """Calibrated scores of margins (rows,), with their parts (rows, features) where those are given.
+    def publish(
+        self,
+        frame: pd.DataFrame,
+        margins: FloatArray,
+        parts: FloatArray | None = None,
+        shares: FloatArray | None = None,
+    ) -> Scores:
+        """Calibrated scores of margins (rows,), with their parts (rows, features) and shares where those are given.
 
         Raises `AttributionError` for a margin that is no number: a score that nobody can vouch for.
         """
@@ -116,7 +125,7 @@ class TrainedModel:
             names = [feature.name for feature in self.encoder.features]
             contributions = pd.DataFrame(published.contributions, columns=names, index=frame.index)
         probability = probabilities_of(log_odds)
-        return Scores(frame, probability, log_odds, self.baseline_log_odds, contributions, low, high)
+        return Scores(frame, probability, log_odds, self.baseline_log_odds, contributions, low, high, shares)
 
     def signatures(self, matrix: FloatArray) -> npt.NDArray[np.int64] | None:
         """Per row a hash that is equal only where the parts are; None of a model whose parts are cheap to make."""

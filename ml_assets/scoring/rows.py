@@ -103,10 +103,15 @@ def score_rows(
             "model_version": model_version,
             "evidence_level": model.rung,
             "evidence": evidence_of(model, scores, task.evidence),
-            "horizon_curve": write_curves(model.curve, scores.log_odds),
+            "horizon_curve": _curves(model, scores),
             "row_hash": row_hashes(levels, scores.probability, reasons.top),
         }
     )
+
+
+def _curves(model: TrainedModel, scores: Scores) -> list[str] | None:
+    """None where the shares of the risk were not made."""
+    return None if scores.shares is None else write_curves(model.curve, scores.log_odds, scores.shares)
 
 
 def evidence_of(model: TrainedModel, scores: Scores, thresholds: EvidenceThresholds) -> npt.NDArray[np.object_]:

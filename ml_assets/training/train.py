@@ -24,7 +24,7 @@ from ml_assets.frames import FeatureEncoder, FloatArray, feature_version_of
 from ml_assets.judging.evaluate import Metrics, evaluate
 from ml_assets.judging.report import describe_model
 from ml_assets.model.calibrate import identity
-from ml_assets.model.explain import probabilities_of
+from ml_assets.model.explain import bound_log_odds, probabilities_of
 from ml_assets.model.trained import TrainedModel, TrainingFacts
 from ml_assets.task import Feature, PredictionTask, Rung
 from ml_assets.training.champion import Status, compare_with_champion, segments_of
@@ -52,7 +52,7 @@ from ml_assets.training.lessons import (
     read_rows,
 )
 from ml_assets.training.promotion import paired_loss_interval
-from ml_assets.training.reach import learn_curve
+from ml_assets.training.reach import judge_curve, learn_curve
 from ml_assets.training.search import SearchBudget, search
 from ml_assets.training.splits import (
     LEARNED,
@@ -159,8 +159,9 @@ def train(
     decision["settings"] = {name: candidate.estimator.settings() for name, candidate in candidates.items()}
     decision["calibrator"] = asdict(model.calibrator)
     report = _report(model, candidates[chosen], rows, lessons, split, task)
-    curve, report["horizons"] = learn_curve(candidates[chosen], model.calibrator, rows, split, task, horizon_days)
-    model = replace(model, further=curve)
+    model = replace(model, further=learn_curve(lessons.last, rows, task, horizon_days))
+    log_odds = bound_log_odds(model.calibrator.log_odds(candidates[chosen].test_margins))
+    report["horizons"] = judge_curve(model.curve, log_odds, lessons.last, rows, rows.of(split, "test"))
     return TrainingResult(status, model, counts, evaluations, split.describe(), decision, report)
 
 
