@@ -1,10 +1,10 @@
 """One curve over several horizons beside a model for each: log loss and calibration error at every horizon.
 
-    python -m benchmarks.horizons HOME [HOME ...] [--origins 2]
+    python -m benchmarks.horizons [HOME ...] [--origins 2]
 
-HOME is that of a finished `churn demo run`, or of any warehouse whose companies were trained. For each company and
-task, from several past dates on: everything is learned from what was known on that date, and judged on what came of
-the entities of that date and the two after it, within each horizon. Three ways:
+HOME, by default BENCH_DEMO_HOME, is that of a finished `churn demo run`, or of any warehouse whose companies were
+trained. For each company and task, from several past dates on: everything is learned from what was known on that date,
+and judged on what came of the entities of that date and the two after it, within each horizon. Three ways:
 
     curve    what publishes: the task's model, and how its risk comes over the days (`ml_assets/model/curve.py`)
     each     a model of the task for each horizon by itself, its labels those of that horizon
@@ -17,6 +17,7 @@ counted how many entities it says would rather leave within fewer days than with
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -195,9 +196,12 @@ def report(measured: pd.DataFrame) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the comparison and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("homes", nargs="+", type=Path)
+    parser.add_argument("homes", nargs="*", type=Path, default=[Path(os.environ.get("BENCH_DEMO_HOME", ""))])
     parser.add_argument("--origins", type=int, default=2)
     options = parser.parse_args(arguments)
+    if options.homes == [Path()]:
+        print("Say the home of a finished `churn demo run`, or BENCH_DEMO_HOME: there is nothing to measure.")
+        return
     measured = []
     for home in options.homes:
         for world in worlds_of(home):
