@@ -20,6 +20,10 @@ OUTCOME = "outcome"
 PROBABILITY = "probability"
 """What every task's frames call the entity's id, what came of it, and what was said of it."""
 
+OUTCOME_DAYS = "outcome_days"
+OBSERVED_DAYS = "observed_days"
+"""Days from a row's date to the outcome, NaN where none is known, and to the end of what is known."""
+
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 
 
@@ -215,7 +219,8 @@ class PredictionTask:
     Where its rows stand is not known here: every frame of every task has the columns ENTITY_ID and, where outcomes are
     known, OUTCOME. `rule_feature` is the column that the rule reads. `candidates` are tried against each other and
     against the best single column; blend needs logistic and xgboost before it. `segment_feature` is the category that
-    no challenger may fail a value of. `outcome_noun` is what a reason raises or lowers, in the words that people read.
+    no challenger may fail a value of. `curve_days` are the further horizons that a score speaks of. `outcome_noun` is
+    what a reason raises or lowers, in the words that people read.
     """
 
     name: str
@@ -231,8 +236,11 @@ class PredictionTask:
     gate: Gate = field(default_factory=Gate)
     promotion: Promotion = field(default_factory=Promotion)
     rule_prior: RulePrior = field(default_factory=RulePrior)
+    curve_days: tuple[int, ...] = (30, 60, 90, 180)
 
     def __post_init__(self) -> None:
+        if list(self.curve_days) != sorted({*self.curve_days}) or min(self.curve_days, default=1) < 1:
+            raise TaskError(f"task {self.name!r}: curve_days {self.curve_days!r} must grow, from 1 on")
         for name in ("name", "entity", "rule_feature", "segment_feature"):
             _check_name(getattr(self, name), f"task {self.name!r}: {name}")
         if "blend" in self.candidates and not {"logistic", "xgboost"} <= {*self.candidates}:

@@ -19,6 +19,7 @@ from ml_assets.estimators.base import Estimator, Files
 from ml_assets.estimators.candidates import load_estimator
 from ml_assets.frames import FeatureEncoder, FloatArray, check_keys, feature_version_of, is_same_version
 from ml_assets.model.calibrate import AffineCalibrator
+from ml_assets.model.curve import HorizonCurve
 from ml_assets.model.explain import PublishedParts, bound_log_odds, probabilities_of, publish_parts
 from ml_assets.task import Feature, PredictionTask, Rung
 
@@ -32,7 +33,7 @@ class TrainingFacts:
 
     `feature_version` says what made the features it learned from (see `feature_version_of`); None: not known.
     `customers` and `outcomes` are the different entities, and those with the outcome, among its rows; `by_company` has
-    both for each company's id, as text.
+    both for each company's id, as text. `grounds` says in words what its scores rest on; empty in models of before.
     """
 
     trained_at: datetime
@@ -48,13 +49,15 @@ class TrainingFacts:
     outcomes: int = 0
     threads: int = 2
     by_company: dict[str, tuple[int, int]] = field(default_factory=dict)
+    grounds: str = ""
 
 
 @dataclass(frozen=True)
 class Scores:
     """Scores of a frame's rows, in its order: arrays (rows,); contributions (rows, features) or None.
 
-    `low` and `high` are the probability's 95 percent range by what the calibrator rests on.
+    `low` and `high` are the probability's 95 percent range by what the calibrator rests on. `shares` (rows, days of the
+    curve) say how much of the risk has come by when; None where the features were not at hand.
     """
 
     frame: pd.DataFrame
@@ -64,6 +67,7 @@ class Scores:
     contributions: pd.DataFrame | None
     low: FloatArray
     high: FloatArray
+    shares: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,12 @@ class TrainedModel:
     calibrator: AffineCalibrator
     encoder: FeatureEncoder
     facts: TrainingFacts
+    further: HorizonCurve | None = None
+
+    @property
+    def curve(self) -> HorizonCurve:
+        """How its scores reach over other horizons; of its own horizon alone where nothing further was learned."""
+        return self.further or HorizonCurve.flat(self.facts.horizon_days)
 
     def score(self, frame: pd.DataFrame, *, explain: bool = True) -> Scores:
         """Score every row. Extra columns are ignored; a missing or mistyped feature raises a `FrameError`.
@@ -84,13 +94,20 @@ class TrainedModel:
         1e-9; without, `contributions` is None and it is many times faster.
         """
         matrix = self.encoder.encode(frame)
+        shares = self.curve.shares(matrix)
         if not explain:
-            return self.publish(frame, self.estimator.margins(matrix))
+            return self.publish(frame, self.estimator.margins(matrix), shares=shares)
         parts, bias = self.estimator.parts(matrix)
-        return self.publish(frame, parts.sum(axis=1) + bias, parts)
+        return self.publish(frame, parts.sum(axis=1) + bias, parts, shares)
 
-    def publish(self, frame: pd.DataFrame, margins: FloatArray, parts: FloatArray | None = None) -> Scores:
-        """Calibrated scores of margins (rows,), with their parts (rows, features) where those are given.
+    def publish(
+        self,
+        frame: pd.DataFrame,
+        margins: FloatArray,
+        parts: FloatArray | None = None,
+        shares: FloatArray | None = None,
+    ) -> Scores:
+        """Calibrated scores of margins (rows,), with their parts (rows, features) and shares where those are given.
 
         Raises `AttributionError` for a margin that is no number: a score that nobody can vouch for.
         """
@@ -108,7 +125,7 @@ class TrainedModel:
             names = [feature.name for feature in self.encoder.features]
             contributions = pd.DataFrame(published.contributions, columns=names, index=frame.index)
         probability = probabilities_of(log_odds)
-        return Scores(frame, probability, log_odds, self.baseline_log_odds, contributions, low, high)
+        return Scores(frame, probability, log_odds, self.baseline_log_odds, contributions, low, high, shares)
 
     def signatures(self, matrix: FloatArray) -> npt.NDArray[np.int64] | None:
         """Per row a hash that is equal only where the parts are; None of a model whose parts are cheap to make."""
@@ -149,6 +166,7 @@ class TrainedModel:
             "vocabularies": self.encoder.vocabularies,
             "usual": {company: dict(values) for company, values in self.encoder.usual.items()},
             "facts": asdict(self.facts),
+            "curve": self.curve.record(),
         }
         return {_MODEL_FILE: orjson.dumps(fields, option=orjson.OPT_INDENT_2), **self.estimator.dump()}
 
@@ -166,6 +184,7 @@ class TrainedModel:
                 calibrator=_calibrator(fields["calibrator"]),
                 encoder=_encoder(fields),
                 facts=_facts(fields["facts"]),
+                further=HorizonCurve.from_record(fields["curve"]) if "curve" in fields else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(f"the stored model is damaged or incomplete: {error!r}") from error

@@ -12,6 +12,7 @@ import pandas as pd
 
 from foundation.counting import rounded_count
 from ml_assets.frames import FloatArray, as_of_dates
+from ml_assets.model.curve import write_curves
 from ml_assets.model.trained import Scores, TrainedModel
 from ml_assets.scoring.reasons import OTHER
 from ml_assets.scoring.reasons_json import (
@@ -61,7 +62,8 @@ def build_score_rows(
 
     Columns: company_id, the entity's id, as_of_date, the task's probability, its low and high end (95 percent
     range), risk_level, percentile (within the company and date), baseline_log_odds, reasons (JSON text), families
-    (JSON text, a sum of parts per family), model_version, evidence_level, evidence (JSON text), row_hash.
+    (JSON text, a sum of parts per family), model_version, evidence_level, evidence (JSON text), horizon_curve
+    (JSON text, see `write_curves`), row_hash.
     Raises a `FrameError` for a frame that the model cannot score.
     """
     model.check_frame(frame, task)
@@ -101,13 +103,20 @@ def score_rows(
             "model_version": model_version,
             "evidence_level": model.rung,
             "evidence": evidence_of(model, scores, task.evidence),
+            "horizon_curve": _curves(model, scores),
             "row_hash": row_hashes(levels, scores.probability, reasons.top),
         }
     )
 
 
+def _curves(model: TrainedModel, scores: Scores) -> list[str] | None:
+    """None where the shares of the risk were not made."""
+    return None if scores.shares is None else write_curves(model.curve, scores.log_odds, scores.shares)
+
+
 def evidence_of(model: TrainedModel, scores: Scores, thresholds: EvidenceThresholds) -> npt.NDArray[np.object_]:
-    """Per row {customers, outcomes, is_thin} as JSON text: what the model learned from, and whether to act on it.
+    """Per row {customers, outcomes, is_thin, grounds} as JSON text: what the model learned from, whether to act on it,
+    and in words why it is this model.
 
     Of a pooled model the counts are the company's own, with {pool_customers, pool_outcomes} rounded: a company is not
     told another's.
@@ -117,10 +126,12 @@ def evidence_of(model: TrainedModel, scores: Scores, thresholds: EvidenceThresho
     is_thin |= model.facts.outcomes < thresholds.outcomes
     companies = scores.frame["company_id"].to_numpy()
     texts = np.full(len(companies), "", dtype=object)
+    grounds = {"grounds": model.facts.grounds} if model.facts.grounds else {}
     for company in pd.unique(companies):
         counts = _counts_told(model, str(company))
         for thin in (False, True):
-            texts[(companies == company) & (is_thin == thin)] = orjson.dumps({**counts, "is_thin": thin}).decode()
+            evidence = {**counts, "is_thin": thin, **grounds}
+            texts[(companies == company) & (is_thin == thin)] = orjson.dumps(evidence).decode()
     return texts
 
 

@@ -58,7 +58,7 @@ def decide_rung(own: OutcomeCounts, pool: OutcomeCounts | None, task: Prediction
         f"{ladder.own_survivors}"
     )
     if pool and pool.outcomes >= ladder.pooled_outcomes and pool.survivors >= ladder.pooled_survivors:
-        return RungDecision("pooled_model", own, pool, f"{short}; the pool has {_rounded_text(pool, task)}")
+        return RungDecision("pooled_model", own, pool, f"{short}; {pool_text(pool, task)}")
     shared = f"the pool has only {_rounded_text(pool, task)}" if pool else "there is no pool to share"
     return RungDecision("rule", own, pool, f"{short}; {shared}")
 
@@ -82,6 +82,11 @@ def assert_pool_allowed(frame: pd.DataFrame, sharing_company_ids: Collection[int
             f"{counted(count, 'row')} of company {', '.join(map(str, strangers))} {agreeing(count, 'stand')} in the "
             "pooled training frame, though these companies do not share training"
         )
+
+
+def pool_text(pool: OutcomeCounts, task: PredictionTask) -> str:
+    """What a pool has, rounded."""
+    return f"the pool has {_rounded_text(pool, task)}"
 
 
 def _rounded_text(pool: OutcomeCounts, task: PredictionTask) -> str:

@@ -138,6 +138,26 @@ def count_by_date(dates: DateArray, outcomes: FloatArray) -> list[DateCounts]:
     ]
 
 
+def split_rows(
+    dates: DateArray,
+    outcomes: FloatArray,
+    buckets: np.ndarray,
+    *,
+    horizon_days: int,
+    settings: SplitSettings,
+    entity: str,
+) -> TimeSplit | NoSplit:
+    """How labelled rows are shared out, arrays (rows,): by time, and where the history is too short for that by entity.
+
+    `entity` is what people call one. `NoSplit` says why neither can be, where outcomes are too few.
+    """
+    by_time = split_by_time(count_by_date(dates, outcomes), horizon_days=horizon_days, settings=settings)
+    if isinstance(by_time, TimeSplit):
+        return by_time
+    by_entity = split_by_entity(dates, outcomes, buckets, settings, entity=entity)
+    return by_entity if isinstance(by_entity, TimeSplit) else NoSplit(f"{by_time.reason}; {by_entity.reason}")
+
+
 def split_by_time(counts: list[DateCounts], *, horizon_days: int, settings: SplitSettings) -> TimeSplit | NoSplit:
     """Share the dates out over fit, calibrate and test, with gaps of one horizon.
 

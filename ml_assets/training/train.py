@@ -24,7 +24,7 @@ from ml_assets.frames import FeatureEncoder, FloatArray, feature_version_of
 from ml_assets.judging.evaluate import Metrics, evaluate
 from ml_assets.judging.report import describe_model
 from ml_assets.model.calibrate import identity
-from ml_assets.model.explain import probabilities_of
+from ml_assets.model.explain import bound_log_odds, probabilities_of
 from ml_assets.model.trained import TrainedModel, TrainingFacts
 from ml_assets.task import Feature, PredictionTask, Rung
 from ml_assets.training.champion import Status, compare_with_champion, segments_of
@@ -52,15 +52,14 @@ from ml_assets.training.lessons import (
     read_rows,
 )
 from ml_assets.training.promotion import paired_loss_interval
+from ml_assets.training.reach import judge_curve, learn_curve
 from ml_assets.training.search import SearchBudget, search
 from ml_assets.training.splits import (
     LEARNED,
     NoSplit,
     TimeSplit,
-    count_by_date,
     rolling_folds,
-    split_by_entity,
-    split_by_time,
+    split_rows,
 )
 
 LIBRARIES = {name: name for name in ("numpy", "pandas", "xgboost", "lightgbm", "optuna")} | {"scikit-learn": "sklearn"}
@@ -113,7 +112,9 @@ def train(
     check_input(frame, features, task, horizon_days)
     rows = read_rows(frame, task)
     counts = count_outcomes(frame, task)
-    split = _split(rows, task, horizon_days)
+    split = split_rows(
+        rows.dates, rows.outcomes, rows.buckets, horizon_days=horizon_days, settings=task.split, entity=task.entity
+    )
     if isinstance(split, NoSplit):
         return train_rule(
             frame,
@@ -158,6 +159,9 @@ def train(
     decision["settings"] = {name: candidate.estimator.settings() for name, candidate in candidates.items()}
     decision["calibrator"] = asdict(model.calibrator)
     report = _report(model, candidates[chosen], rows, lessons, split, task)
+    model = replace(model, further=learn_curve(lessons.last, rows, task, horizon_days))
+    log_odds = bound_log_odds(model.calibrator.log_odds(candidates[chosen].test_margins))
+    report["horizons"] = judge_curve(model.curve, log_odds, lessons.last, rows, rows.of(split, "test"))
     return TrainingResult(status, model, counts, evaluations, split.describe(), decision, report)
 
 
@@ -256,16 +260,6 @@ def fit_rule(
         encoder=encoder,
         facts=replace(facts, base_rate=base_rate, feature_version=facts.feature_version or feature_version),
     )
-
-
-def _split(rows: Rows, task: PredictionTask, horizon_days: int) -> TimeSplit | NoSplit:
-    """By time, and where the history is too short for that by entity; why neither, where outcomes are too few."""
-    counts = count_by_date(rows.dates, rows.outcomes)
-    by_time = split_by_time(counts, horizon_days=horizon_days, settings=task.split)
-    if isinstance(by_time, TimeSplit):
-        return by_time
-    by_entity = split_by_entity(rows.dates, rows.outcomes, rows.buckets, task.split, entity=task.entity)
-    return by_entity if isinstance(by_entity, TimeSplit) else NoSplit(f"{by_time.reason}; {by_entity.reason}")
 
 
 def _search(

@@ -10,11 +10,6 @@ from foundation.counting import counted
 from pipeline.loading.check import CompanyCheck, EntityCheck
 from pipeline.prediction.tasks import churn_settings_of
 
-RUNGS = {
-    "own_model": "a model of its own",
-    "pooled_model": "the model of the companies that it shares training with",
-    "rule": "a rule, for lack of outcomes",
-}
 MONTHS_LISTED = 12
 LINES_UNDERSTOOD = 9
 
@@ -98,7 +93,7 @@ def _count(number: int | None) -> str:
 
 
 def _print_churn(check: CompanyCheck, console: Console) -> None:
-    if check.churn is None or check.decision is None:
+    if check.churn is None or check.grounds is None:
         return
     churn = churn_settings_of(check.company)
     if churn is None:
@@ -120,4 +115,6 @@ def _print_churn(check: CompanyCheck, console: Console) -> None:
         f"{counted(churn.horizon_days, 'day')} of the first of "
         f"a month, {outcomes.survivors:,} who did not" + (", estimated from the sample" if about else "")
     )
-    console.print(f"It would get [bold]{RUNGS[check.decision.rung]}[/bold]: {escape(check.decision.reason)}.")
+    console.print(f"Its scores would rest on: [bold]{escape(check.grounds.text)}[/bold]")
+    if check.grounds.step != "rule":
+        console.print("Only the training shows whether a model is told from chance; if none is, the rule publishes.")

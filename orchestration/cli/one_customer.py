@@ -33,6 +33,8 @@ def describe_score(binding: TaskBinding, company: Company, score: Mapping[str, A
     if "pool_customers" in evidence:
         learned += f", in a pool of about {evidence['pool_customers']:,} and {evidence['pool_outcomes']:,}"
     yield f"By {score['model_version']}, {RUNGS[score['evidence_level']]}, which learned from {learned}."
+    if "grounds" in evidence:
+        yield evidence["grounds"]
     if score["value"] is not None:
         yield f"At stake: {score['value']:,.2f} {company.currency} ({binding.value_feature})."
     if evidence["is_thin"]:

@@ -231,10 +231,27 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console, binding: Tas
             _count(run["outcomes"]),
         )
     console.print(table)
+    _print_grounds(conn, console, binding)
     console.print(
         "[dim]AUC of the published model, of the logistic baseline and of the best single column; lift of the tenth at "
         f"highest risk;\ncalibration error; {binding.wording.outcomes} in the labelled history.[/dim]\n"
     )
+
+
+def _print_grounds(conn: psycopg.Connection[Any], console: Console, binding: TaskBinding) -> None:
+    """What each company's model rests on, as its training says; where that kept no word of it, how to get one."""
+    for row in _rows(
+        conn,
+        binding.relations.contract,
+        """
+        select distinct on (company.slug) company.slug, run.decision ->> 'grounds' as grounds
+        from {companies} as company inner join {training_runs} as run using (company_id)
+        where company.is_active and run.task = {task} and run.status not in ('kept_champion', 'failed')
+        order by company.slug, run.training_run_id desc
+        """,
+    ):
+        unknown = f"trained before grounds were kept: `churn train --company {row['slug']}` says them"
+        console.print(f"[dim]{row['slug']}: {escape(row['grounds'] or unknown)}[/dim]")
 
 
 def _metrics(

@@ -21,6 +21,7 @@ from psycopg import sql
 
 from foundation.counting import agreeing, counted
 from ml_assets.task import LadderThresholds
+from ml_assets.training.grounds import Grounds, announced
 from ml_assets.training.ladder import FEWEST_COMPANIES, OutcomeCounts, RungDecision, decide_rung
 from pipeline.connectors.contract import ENTITIES, Entity
 from pipeline.connectors.errors import ConnectorError
@@ -93,6 +94,7 @@ class CompanyCheck:
     entities: tuple[EntityCheck, ...]
     churn: ChurnCheck | None
     decision: RungDecision | None
+    grounds: Grounds | None
     failures: tuple[str, ...]
     advice: tuple[str, ...]
     understood: tuple[str, ...] = ()
@@ -137,10 +139,11 @@ def check_company(
     entities = tuple(_entity_check(ENTITIES[name], sample, links[name]) for name, sample in samples.items())
     churn_settings = churn_settings_of(tried)
     churn = churn_check(churn_settings, samples, now, tried.time_zone) if churn_settings else None
-    decision, task = None, task_named("churn").with_ladder(settings).task
+    decision, grounds, task = None, None, task_named("churn").with_ladder(settings).task
     if churn is not None:
         pooled = _pooled(tried, churn.outcomes, pool)
         decision = decide_rung(churn.outcomes, pooled, task)
+        grounds = announced(decision, churn.split, task)
     failures += [f"{check.entity} cannot be read: {check.error}" for check in entities if check.error]
     failures += _too_many_rejected(entities, settings)
     failures += without_customers(samples)
@@ -152,7 +155,9 @@ def check_company(
     understood = tuple(understanding(tried, samples))
     past = past_in_samples(samples) if churn_settings and churn_settings.kind == "cancellation" else None
     snapshot = snapshot_sentence(past) if past else None
-    return CompanyCheck(company, entities, churn, decision, tuple(failures), tuple(advice), understood, snapshot)
+    return CompanyCheck(
+        company, entities, churn, decision, grounds, tuple(failures), tuple(advice), understood, snapshot
+    )
 
 
 def pool_of(warehouse: Warehouse, company: CompanyDefinition) -> OutcomeCounts | None:

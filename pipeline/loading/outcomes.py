@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from ml_assets.training.ladder import OutcomeCounts
+from ml_assets.training.splits import NoSplit, TimeSplit, buckets_of, split_rows
 from pipeline.loading.sample import EntitySample
 from pipeline.loading.silence import FOREVER, bills_of, paying_spells
-from pipeline.prediction.tasks import ChurnSettings
+from pipeline.prediction.tasks import ChurnSettings, task_named
 
 _EVER = pd.Timestamp("1900-01-01", tz="UTC")
 
@@ -29,12 +31,14 @@ class ChurnCheck:
 
     by_month holds all who are known to have churned, those too of whom no date of the grid can say so yet.
 
+    split: how training would share the labelled rows out; None of a part of the records, whose dates do not tell.
     scale: by what the outcomes were multiplied, from the records read to the source's own count; 1 where all was read.
     """
 
     by_month: tuple[tuple[str, int], ...]
     outcomes: OutcomeCounts
     scale: float
+    split: TimeSplit | NoSplit | None
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,17 @@ def churn_check(
     until = pd.Timestamp(now if sample.is_complete else min(sample.until or now, now))
     horizon = pd.Timedelta(days=churn.horizon_days)
     records = _records(churn, sample, samples.get("customers"))
-    labels = [_labels(churn, records, day, day + horizon) for day in _monthly_grid(records.versions, horizon, until)]
+    days = _monthly_grid(records.versions, horizon, until)
+    labels = [_labels(churn, records, day, day + horizon) for day in days]
     counted = _outcomes(labels)
+    split = _split(days, labels, churn.horizon_days) if sample.is_complete else None
     scale = 1.0
     if not sample.is_complete and sample.total and sample.received:
         scale = sample.total / sample.received
         counted = OutcomeCounts(*(round(value * scale) for value in vars(counted).values()))
     moments = _churn_moments(churn, records, until)
     months = moments.dt.tz_convert(time_zone).dt.strftime("%Y-%m").value_counts().sort_index()
-    return ChurnCheck(tuple((str(month), int(count)) for month, count in months.items()), counted, scale)
+    return ChurnCheck(tuple((str(month), int(count)) for month, count in months.items()), counted, scale, split)
 
 
 def _records(churn: ChurnSettings, sample: EntitySample, customers: EntitySample | None) -> _Records:
@@ -227,6 +233,17 @@ def _outcomes(labels: Sequence[pd.Series]) -> OutcomeCounts:
     seen = rows.groupby(level=0).max()
     entities, outcomes = len(seen), int(seen.sum())
     return OutcomeCounts(rows=len(rows), entities=entities, outcomes=outcomes, survivors=entities - outcomes)
+
+
+def _split(days: pd.DatetimeIndex, labels: Sequence[pd.Series], horizon_days: int) -> TimeSplit | NoSplit:
+    """How training shares these rows out. Who is held out goes by an id that the company may not have yet."""
+    task = task_named("churn").task
+    rows = pd.concat([pd.Series(dtype=bool), *labels]).astype(float)
+    dates = np.repeat(days.tz_localize(None).to_numpy(), [len(label) for label in labels]).astype("datetime64[D]")
+    buckets = buckets_of(np.zeros(len(rows), dtype=int), rows.index.to_numpy())
+    return split_rows(
+        dates, rows.to_numpy(), buckets, horizon_days=horizon_days, settings=task.split, entity=task.entity
+    )
 
 
 def _churn_moments(churn: ChurnSettings, records: _Records, until: pd.Timestamp) -> pd.Series:

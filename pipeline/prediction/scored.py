@@ -22,7 +22,10 @@ from warehouse.companies.definition import Company
 @dataclass(frozen=True)
 class Read:
     """One date's rows: their keys, the margins that each reader made, how many lack each feature, and the rows
-    themselves where they are few."""
+    themselves where they are few.
+
+    Margins have shape (rows, 1), or of the model that publishes (rows, 1 + days): its curve's shares beside them.
+    """
 
     keys: pa.Table
     margins: tuple[FloatArray, ...]
@@ -44,7 +47,12 @@ class Scored:
 
     @property
     def margins(self) -> FloatArray:
-        return self.read.margins[0]
+        return self.read.margins[0][:, 0]
+
+    @property
+    def shares(self) -> FloatArray:
+        """How much of each one's risk has come by each day of the model's curve, (rows, days)."""
+        return self.read.margins[0][:, 1:]
 
     @property
     def feature_version(self) -> str:
@@ -62,7 +70,7 @@ class Scored:
         self, frame: pd.DataFrame, chunk: slice, parts: FloatArray | None = None, described: Sequence[Feature] = ()
     ) -> pa.Table:
         """The rows to stage of a chunk's entities, explained where their parts are given."""
-        scores = self.model.publish(frame, self.margins[chunk], parts)
+        scores = self.model.publish(frame, self.margins[chunk], parts, self.shares[chunk])
         rows = score_rows(
             self.model, scores, self.task, self.places[chunk], model_version=str(self.version), described=described
         )

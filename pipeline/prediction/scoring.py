@@ -285,12 +285,12 @@ class Scorer:
         unknown = np.full(len(entities), np.nan)
         if model is None:
             return Earlier(before, probability, unknown, unknown, None)
-        behaved = log_odds(model, scored.read.margins[-1])
+        behaved = log_odds(model, scored.read.margins[-1][:, 0])
         try:
             then = self._read(company, before.as_of_date, [partial(_readable_margins, model)])
         except FeaturesNotBuilt:
             return Earlier(before, probability, unknown, behaved, None)
-        rebuilt = aligned(entities, then.keys[ENTITY_ID], log_odds(model, then.margins[0]))
+        rebuilt = aligned(entities, then.keys[ENTITY_ID], log_odds(model, then.margins[0][:, 0]))
         rows_then = partial(self._rows, company, before.as_of_date) if model is scored.model else None
         return Earlier(before, probability, rebuilt, behaved, rows_then)
 
@@ -366,13 +366,15 @@ def _unexplained_chunks(scored: Scored) -> Iterator[Encoded]:
 
 
 def _vouched_margins(task: PredictionTask, model: TrainedModel, frame: pd.DataFrame) -> FloatArray:
+    """The margins of the model that publishes, and its curve's shares beside them: (rows, 1 + days)."""
     model.check_frame(frame, task)
-    return model.estimator.margins(model.encoder.encode(frame))
+    matrix = model.encoder.encode(frame)
+    return np.column_stack([model.estimator.margins(matrix), model.curve.shares(matrix)])
 
 
 def _readable_margins(model: TrainedModel, frame: pd.DataFrame) -> FloatArray:
-    """What a model says of rows that it need not vouch for; NaN where it cannot read them."""
+    """What a model says of rows that it need not vouch for, (rows, 1); NaN where it cannot read them."""
     try:
-        return model.estimator.margins(model.encoder.encode(frame))
+        return model.estimator.margins(model.encoder.encode(frame))[:, None]
     except ModelError:
-        return np.full(len(frame), np.nan)
+        return np.full((len(frame), 1), np.nan)

@@ -226,6 +226,7 @@ TASKS: tuple[TaskBinding, ...] = (
             labels=Relation("features", "churn_labels"),
             label_versions=Relation("features", "churn_label_versions"),
             label="is_churned",
+            times=Relation("features", "churn_times"),
             segments=CUSTOMERS_SEGMENTS,
         ),
         settings=ChurnSettings,
@@ -240,6 +241,7 @@ TASKS: tuple[TaskBinding, ...] = (
             candidates=("logistic", "xgboost", "lightgbm", "blend"),
             gate=Gate(log_loss_gain=0.0),
             rule_prior=RulePrior(rate_per_30_days=0.05, reference=1.0),
+            curve_days=(7, 14, 30),
         ),
         relations=TaskRelations(
             contract=Contract(
@@ -249,6 +251,7 @@ TASKS: tuple[TaskBinding, ...] = (
             labels=Relation("features", "support_labels"),
             label_versions=Relation("features", "support_label_versions"),
             label="has_escalated",
+            times=Relation("features", "support_times"),
             segments=CUSTOMERS_SEGMENTS,
         ),
         settings=SupportSettings,

@@ -4,7 +4,7 @@ Which rung of the ladder a company stands on and what is due are decided here; h
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import orjson
@@ -14,7 +14,8 @@ from foundation.model_version import ModelVersion
 from ml_assets.errors import ArtefactError
 from ml_assets.frames import is_same_version
 from ml_assets.model.trained import TrainedModel
-from ml_assets.task import Feature, Rung
+from ml_assets.task import ENTITY_ID, Feature
+from ml_assets.training.grounds import found
 from ml_assets.training.ladder import (
     OutcomeCounts,
     RungDecision,
@@ -42,6 +43,7 @@ from warehouse.prediction.model_log import (
     record_promotion,
     record_training,
 )
+from warehouse.prediction.outcome_times import outcome_times
 from warehouse.roles import Role
 from warehouse.settings import Settings
 
@@ -120,13 +122,17 @@ class Trainer:
         if retrain == "when_due" and chosen == name and self._is_up_to_date(company, name):
             return Trained("not_due", decision.rung, name, "it has a model; `churn train` trains it again")
         if decision.rung == "pooled_model":
-            result, registered = self._train_pool(name, sharing, company, search)
+            result, registered = self._train_pool(name, sharing, company, decision, search)
         else:
-            frame = self._labelled([company], self._names, company.custom_attributes)
-            features = [*self._features, *features_of_attributes(company.custom_attributes)]
-            result, registered = self._train_and_register(name, frame, features, company, decision.rung, search)
+            frame, features = self.rows_to_learn_from(company)
+            result, registered = self._train_and_register(name, frame, features, company, decision, search)
         why = cause or ("first" if chosen is None else "feature_version" if retrain == "when_due" else "asked")
         return self._record(company, decision, result, registered, why)
+
+    def rows_to_learn_from(self, company: Company) -> tuple[pd.DataFrame, list[Feature]]:
+        """The company's labelled rows, with the days to each outcome and those that are known, and their features."""
+        frame = self._with_times(self._labelled([company], self._names, company.custom_attributes), [company])
+        return frame, [*self._features, *features_of_attributes(company.custom_attributes)]
 
     @property
     def _names(self) -> list[str]:
@@ -140,6 +146,12 @@ class Trainer:
             self._warehouse, self._binding.relations, ids, names, attributes
         ).to_pandas()
         return frame
+
+    def _with_times(self, frame: pd.DataFrame, companies: Sequence[Company]) -> pd.DataFrame:
+        """The labelled rows, in their order, with the days to the outcome and those that are known."""
+        ids = [company.company_id for company in companies]
+        times: pd.DataFrame = outcome_times(self._warehouse, self._binding.relations, ids).to_pandas()
+        return frame.merge(times, on=["company_id", ENTITY_ID, "as_of_date"], how="left", validate="one_to_one")
 
     def _is_up_to_date(self, company: Company, name: str) -> bool:
         """Whether the champion of this name learned from features of the version that is to be scored now."""
@@ -179,12 +191,12 @@ class Trainer:
         return sharing, count_outcomes(frame, self._task)
 
     def _train_pool(
-        self, name: str, sharing: Sequence[Company], company: Company, search: Search | None
+        self, name: str, sharing: Sequence[Company], company: Company, decision: RungDecision, search: Search | None
     ) -> tuple[TrainingResult, RegisteredModel]:
         if name not in self._pools:
-            pool = self._labelled(sharing, self._names)
+            pool = self._with_times(self._labelled(sharing, self._names), sharing)
             assert_pool_allowed(pool, [other.company_id for other in sharing])
-            self._pools[name] = self._train_and_register(name, pool, self._features, company, "pooled_model", search)
+            self._pools[name] = self._train_and_register(name, pool, self._features, company, decision, search)
         return self._pools[name]
 
     def _train_and_register(
@@ -193,12 +205,12 @@ class Trainer:
         frame: pd.DataFrame,
         features: Sequence[Feature],
         company: Company,
-        rung: Rung,
+        decision: RungDecision,
         search: Search | None,
     ) -> tuple[TrainingResult, RegisteredModel]:
         now = self._clock.for_company(company)
         horizon_days = self._binding.horizon_days(company)
-        if rung == "rule":
+        if decision.rung == "rule":
             result = train_rule(
                 frame,
                 features,
@@ -216,14 +228,21 @@ class Trainer:
                 horizon_days=horizon_days,
                 trained_at=now,
                 threads=self._threads,
-                rung=rung,
+                rung=decision.rung,
                 champion=current,
                 budget=self._budget(name, search),
             )
             if lost is not None:
                 result.decision["champion"] = {"promoted": True, "is_compared": False, "reason": lost}
-        registered = self._registry.log_training(name, result, self._task, tags={"company": company.slug, "rung": rung})
+        result = self._with_grounds(result, decision)
+        tags = {"company": company.slug, "rung": result.model.rung}
+        registered = self._registry.log_training(name, result, self._task, tags=tags)
         return result, registered
+
+    def _with_grounds(self, result: TrainingResult, decision: RungDecision) -> TrainingResult:
+        """The result, whose model says in words what its scores rest on."""
+        grounds = found(decision, result.model.rung, result.split, result.decision, self._task).text
+        return replace(result, model=replace(result.model, facts=replace(result.model.facts, grounds=grounds)))
 
     def _model_name(self, company: Company, decision: RungDecision) -> str:
         """The registry's name: the company's own, or that of the pool of companies that mean the same by the task."""
@@ -267,10 +286,11 @@ class Trainer:
         registered: RegisteredModel,
         cause: Cause,
     ) -> Trained:
+        grounds = result.model.facts.grounds
         record = TrainingRecord(
             task=self._task.name,
             company_id=company.company_id,
-            rung=decision.rung,
+            rung=result.model.rung,
             status=result.status,
             model_name=registered.version.name,
             model_version=str(registered.version.number),
@@ -279,7 +299,9 @@ class Trainer:
             rows=result.counts.rows,
             customers=result.counts.entities,
             outcomes=result.counts.outcomes,
-            decision=_plain_json({**result.decision, "ladder": decision.describe(), "split": result.split}),
+            decision=_plain_json(
+                {**result.decision, "ladder": decision.describe(), "split": result.split, "grounds": grounds}
+            ),
             evaluations=result.evaluations,
             cause=cause,
         )
@@ -289,9 +311,9 @@ class Trainer:
         published = result.evaluations.get(str(result.decision.get("chosen")), {})
         return Trained(
             status=result.status,
-            rung=decision.rung,
+            rung=record.rung,
             model=str(registered.version),
-            reason=decision.reason,
+            reason=grounds,
             rows=record.rows,
             outcomes=record.outcomes,
             auc=published.get("auc"),

@@ -12,7 +12,8 @@ from warehouse.relations import Relation
 class TaskRelations:
     """A task's relations, made by its folder in `dbt_project/models/tasks/`, and its contract.
 
-    `label` is the labels' column of the outcome. `segments` gives each entity's segment today (company_id, the
+    `label` is the labels' column of the outcome. `times` says when it came, whatever the horizon, and how long it could
+    be seen. `segments` gives each entity's segment today (company_id, the
     entity's id, segment), where entities have one.
     """
 
@@ -21,6 +22,7 @@ class TaskRelations:
     labels: Relation
     label_versions: Relation
     label: str
+    times: Relation
     segments: Relation | None = None
 
     @property

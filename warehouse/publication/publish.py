@@ -53,9 +53,10 @@ SCORES = pa.schema(
         ("probability_high", pa.float64()),
         ("families", pa.string()),
         ("evidence", pa.string()),
+        ("horizon_curve", pa.string()),
     ]
 )
-JSON_COLUMNS = ("reasons", "families", "evidence")
+JSON_COLUMNS = ("reasons", "families", "evidence", "horizon_curve")
 """The columns of scores to stage; those of JSON_COLUMNS are JSON text."""
 
 

@@ -1,12 +1,14 @@
-{#- Companies of whose records a rule of data_rules touches some; or a rule that is not there by this name. -#}
-{% test rule_touches_nothing(model, rule) %}
+{#- Companies of whose records a rule of data_rules touches some; or a rule that is not there by this name, though there
+    is its entity: what no company gives us nobody can mend. -#}
+{% test rule_touches_nothing(model, rule, entity) %}
 
 select
     company_id,
-    sum(records_touched) filter (where rule = '{{ rule }}') as records_touched
+    sum(records_touched) as records_touched
 from {{ model }}
+where entity = '{{ entity }}' and rule = '{{ rule }}'
 group by company_id
-having sum(records_touched) filter (where rule = '{{ rule }}') > 0
+having sum(records_touched) > 0
 
 union all
 
@@ -14,7 +16,7 @@ select
     null as company_id,
     0 as records_touched
 where
-    exists (select from {{ model }})
-    and not exists (select from {{ model }} where rule = '{{ rule }}')
+    exists (select from {{ model }} where entity = '{{ entity }}')
+    and not exists (select from {{ model }} where entity = '{{ entity }}' and rule = '{{ rule }}')
 
 {% endtest %}

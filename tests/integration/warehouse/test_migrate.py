@@ -142,7 +142,7 @@ def test_what_was_published_before_the_contract_had_versions_is_all_still_there(
         " timestamptz '2026-01-01' from predictions.churn_scores union all"
         " select 1, 'c3', 'delete', '2026-01-02', null, null, null, null, 'h3', timestamptz '2026-01-02'",
     ]
-    later = "'{probability_low,probability_high,families,evidence}'::text[]"
+    later = "'{probability_low,probability_high,families,evidence,horizon_curve}'::text[]"
     content = [
         f"select to_jsonb(row) - {later} from predictions.churn_scores as row order by 1",
         f"select to_jsonb(row) - {later} from predictions.churn_current as row order by 1",

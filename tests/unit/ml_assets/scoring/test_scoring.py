@@ -38,6 +38,7 @@ COLUMNS = [
     "model_version",
     "evidence_level",
     "evidence",
+    "horizon_curve",
     "row_hash",
 ]
 

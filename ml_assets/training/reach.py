@@ -1,0 +1,68 @@
+"""How far a model's scores reach: the curve over several horizons, and how well it held at each.
+
+The curve is learned from the rows that the model learned from; what a curve is belongs in `model/curve.py`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ml_assets.frames import FloatArray
+from ml_assets.judging.evaluate import calibration_error, log_losses_of
+from ml_assets.model.curve import HorizonCurve, fit_curve
+from ml_assets.task import OBSERVED_DAYS, OUTCOME_DAYS, PredictionTask
+from ml_assets.training.lessons import Lesson, Rows
+
+
+def learn_curve(lesson: Lesson, rows: Rows, task: PredictionTask, horizon_days: int) -> HorizonCurve:
+    """The curve, from the lesson's rows as far as they were seen by now.
+
+    A frame without the columns OUTCOME_DAYS and OBSERVED_DAYS gives a curve of the horizon alone.
+    """
+    if OUTCOME_DAYS not in rows.frame.columns:
+        return HorizonCurve.flat(horizon_days)
+    return fit_curve(
+        lesson.matrix[lesson.learned],
+        _days(rows, OUTCOME_DAYS)[lesson.learned],
+        _days(rows, OBSERVED_DAYS)[lesson.learned],
+        horizon_days=horizon_days,
+        curve_days=task.curve_days,
+        minimum_outcomes=task.split.minimum_outcomes,
+        seed=lesson.fit_rows.seed,
+        threads=lesson.fit_rows.threads,
+    )
+
+
+def judge_curve(
+    curve: HorizonCurve, log_odds: FloatArray, lesson: Lesson, rows: Rows, test: np.ndarray
+) -> list[dict[str, Any]]:
+    """By horizon, among the test rows that were seen to it: rows, outcomes, promised, kept, log loss and ECE, as JSON.
+
+    `log_odds` are the published ones of the test rows; `test` is their mask (rows,).
+    """
+    if curve.trees is None:
+        return []
+    outcome_days, observed_days = (_days(rows, name)[test] for name in (OUTCOME_DAYS, OBSERVED_DAYS))
+    probabilities = curve.probabilities(log_odds, curve.shares(lesson.matrix[test]))
+    judged = []
+    for days, promised in zip(curve.days, probabilities.T, strict=True):
+        seen = observed_days >= days
+        if not seen.any():
+            break
+        outcomes = (outcome_days[seen] < days).astype(np.float64)
+        judged.append(
+            {
+                "days": days,
+                "rows": int(seen.sum()),
+                "outcomes": int(outcomes.sum()),
+                "promised": float(promised[seen].mean()),
+                "kept": float(outcomes.mean()),
+                "log_loss": float(log_losses_of(promised[seen], outcomes).mean()),
+                "calibration_error": calibration_error(promised[seen], outcomes),
+            }
+        )
+    return judged
+
+
+def _days(rows: Rows, name: str) -> FloatArray:
+    return rows.frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
