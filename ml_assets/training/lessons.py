@@ -73,6 +73,7 @@ class Lessons:
 
     first: Lesson
     last: Lesson
+    horizon_days: int
 
     @property
     def seed(self) -> int:
@@ -132,9 +133,9 @@ def make_lessons(
     """The first lesson and the last, each with the features that stay, and what stayed in the last."""
     first, selection = _selected(make_lesson(rows, features, split, ["fit"], horizon_days, seed, threads))
     if not split.calibrate:
-        return Lessons(first, first), selection
+        return Lessons(first, first, horizon_days), selection
     last, selection = _selected(make_lesson(rows, features, split, LEARNED, horizon_days, seed, threads))
-    return Lessons(first, last), selection
+    return Lessons(first, last, horizon_days), selection
 
 
 def _selected(lesson: Lesson) -> tuple[Lesson, Selection]:

@@ -149,7 +149,8 @@ def train(
             seed=seed,
             threads=threads,
         ),
-    )
+        level=candidates[chosen].level,
+    ).at(trained_at.date())
     evaluations = {name: candidate.metrics for name, candidate in candidates.items()}
     evaluations[BASE_RATE] = base_rate_metrics(rows, split)
     status: Status = "promoted"
@@ -311,6 +312,7 @@ def _report(
             model.encoder.features,
             seed=lessons.seed,
         ),
+        "dates": [judged.describe() for judged in chosen.judged_dates],
         "reason_cost": chosen.estimator.reason_cost(),
         "shallower": _judge_shallower(chosen, probabilities, rows, lessons, split),
     }

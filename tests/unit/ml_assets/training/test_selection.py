@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -111,11 +112,17 @@ def test_what_publishes_has_learned_from_the_calibration_dates_and_its_slope_is_
         return fit_candidate("logistic", rows, training.model.estimator.settings()), matrix
 
     (first, seen), (last, matrix) = fitted(fit), fitted(fit | calibrate)
-    published = training.model.score(frame, explain=False)
+    newest = days == days.max()
+    published = training.model.score(frame[newest], explain=False)
     line = fit_calibrator(first.margins(seen[calibrate]), outcomes[calibrate])
-    assert training.model.calibrator.slope == pytest.approx(line.slope, abs=1e-9)
-    assert np.allclose(training.model.calibrator.log_odds(last.margins(matrix)), published.log_odds, atol=1e-9)
-    assert published.probability[calibrate].mean() == pytest.approx(outcomes[calibrate].mean(), abs=1e-6)
+    model = training.model.at(date.fromisoformat(days.max()))
+    assert model.calibrator.slope == pytest.approx(line.slope, abs=1e-9)
+    assert np.allclose(model.calibrator.log_odds(last.margins(matrix[newest])), published.log_odds, atol=1e-9)
+    learned = fit | calibrate
+    before_any_level = replace(training.model, level=replace(training.model.level, shifts=(), is_applied=False))
+    assert before_any_level.score(frame[learned]).probability.mean() == pytest.approx(
+        outcomes[learned].mean(), abs=1e-6
+    )
     assert not np.allclose(first.margins(seen), last.margins(matrix), atol=1e-3)
 
 
@@ -252,7 +259,7 @@ def test_of_candidates_near_the_best_the_blend_is_chosen_and_without_it_the_chea
         estimator = cast(Estimator, SimpleNamespace(reason_cost=lambda: cost))
         noise = chance.normal(0, 0.05, 400)
         later = _CalibrationRows(identity(), np.zeros(0), losses + extra + noise - noise.mean())
-        return Candidate(estimator, estimator, identity(), np.zeros(0), later)
+        return Candidate(estimator, estimator, identity(), np.zeros(0), np.zeros(0), None, (), later)
 
     contenders = {
         "logistic": candidate(0.0, 0.1),

@@ -89,12 +89,13 @@ def test_a_stored_model_scores_the_same_bits_and_its_parts_add_up(
     total = ours.baseline_log_odds + ours.contributions.to_numpy().sum(axis=1)
     assert np.abs(total - np.log(ours.probability / (1 - ours.probability))).max() < 1e-6
     assert (again.facts, again.encoder, again.calibrator) == (model.facts, model.encoder, model.calibrator)
+    assert again.level == model.level is not None
 
 
 def test_scores_are_the_same_with_and_without_reasons(frame: pd.DataFrame, result: TrainingResult) -> None:
     full, quick = result.model.score(frame), result.model.score(frame, explain=False)
     assert np.allclose(full.probability, quick.probability, rtol=0, atol=1e-12)
-    assert full.baseline_log_odds == quick.baseline_log_odds
+    assert np.array_equal(full.baseline_log_odds, quick.baseline_log_odds)
     assert quick.contributions is None
 
 
