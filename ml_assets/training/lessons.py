@@ -47,6 +47,10 @@ class Rows:
         """Mask of the rows of these parts of a split, shape (rows,)."""
         return split.mask(self.dates, self.buckets, *parts)
 
+    def until(self, day: str | None) -> np.ndarray:
+        """Mask of the rows up to a date (ISO 8601), shape (rows,); None: of all."""
+        return np.ones(len(self.dates), dtype=bool) if day is None else self.dates <= np.datetime64(day, "D")
+
 
 @dataclass(frozen=True)
 class Lesson:
