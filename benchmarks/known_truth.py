@@ -104,7 +104,7 @@ class Judged:
 
 def main() -> None:
     """Judge the demo's companies and the negative control; exits 1 where a promise is not kept."""
-    with _demo_home() as home, Warehouse.open(Settings(home=home)) as warehouse:
+    with demo_home() as home, Warehouse.open(Settings(home=home)) as warehouse:
         registry = ModelRegistry(warehouse, home)
         with warehouse.connect() as conn:
             companies = list_companies(conn)
@@ -118,17 +118,17 @@ def main() -> None:
 
 
 @contextmanager
-def _demo_home() -> Iterator[Path]:
+def demo_home() -> Iterator[Path]:
     if named := os.environ.get("BENCH_DEMO_HOME"):
-        yield Path(named)
+        yield Path(named.split(":")[0])
         return
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        _churn(home, "demo", "run")
+        run_churn(home, "demo", "run")
         yield home
 
 
-def _churn(home: Path, *arguments: str) -> None:
+def run_churn(home: Path, *arguments: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CHURN_")}
     told = {**environment, "CHURN_HOME": str(home)}
     done = subprocess.run(
@@ -326,8 +326,8 @@ def _negative_control() -> list[bool]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         shutil.copytree(RAVENSTACK, home / "imports" / "ravenstack")
-        _churn(home, "company", "add", str(ROOT / "docs" / "examples" / "ravenstack.yaml"))
-        _churn(home, "run")
+        run_churn(home, "company", "add", str(ROOT / "docs" / "examples" / "ravenstack.yaml"))
+        run_churn(home, "run")
         with Warehouse.open(Settings(home=home)) as warehouse, warehouse.connect() as conn:
             figures = conn.execute(
                 "select candidate, metric, value from ml.evaluations where metric in ('auc', 'auc_low', 'auc_high')"
