@@ -15,7 +15,7 @@ import numpy as np
 from ml_assets.frames import FloatArray
 from ml_assets.resampling import entity_draws, members
 
-SLOPE_PRIOR_SD = 1.0
+SLOPE_PRIOR_SD = 0.3
 BOOTSTRAP_ROUNDS = 200
 RANGE_SDS = 1.96
 _STEPS = 100
@@ -78,6 +78,18 @@ def fit_calibrator(margins: FloatArray, outcomes: FloatArray) -> AffineCalibrato
     _, shifted = _newton(margins, outcomes, fit_slope=False)
     reason = f"the fitted slope {slope:.3g} is not positive: only the intercept is fitted"
     return AffineCalibrator(1.0, shifted, reason)
+
+
+def grown(calibrator: AffineCalibrator, outcomes_then: float, outcomes_now: float) -> AffineCalibrator:
+    """The calibrator's slope for the same estimator fitted on more outcomes, as powers of it.
+
+    How far a slope is from 1 is what the fit learned from noise, or was held back by its penalty: both fade as outcomes
+    grow, in proportion (Van Houwelingen & le Cessie 1990, Stat. Med. 9: 1 - slope is features over the fit's
+    chi-squared). Without outcomes the calibrator stays as it is.
+    """
+    if not 0 < outcomes_then <= outcomes_now:
+        return calibrator
+    return replace(calibrator, slope=calibrator.slope ** (outcomes_then / outcomes_now))
 
 
 def levelled(calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray) -> AffineCalibrator:

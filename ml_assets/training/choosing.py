@@ -21,6 +21,7 @@ from ml_assets.judging.evaluate import Metrics, evaluate, metric_intervals
 from ml_assets.model.calibrate import (
     AffineCalibrator,
     fit_calibrator,
+    grown,
     identity,
     levelled,
     with_range,
@@ -146,8 +147,9 @@ def fit_again(first: Estimator, lessons: Lessons) -> Estimator:
 def calibrated(first: Estimator, last: Estimator, rows: Rows, lessons: Lessons, split: TimeSplit) -> Candidate:
     """Both fits with slope and level, and the first one's losses on the calibration rows as the fitted line has them.
 
-    The slope that the first fit's margins need there is given to the last one's, whose level is that of all dates. It
-    is published as it is where slope and level do worse on the dates that the fits had not seen.
+    The slope that the first fit's margins need there is given to the last one's, as far as it has not learned better
+    from more outcomes; its level is that of all dates. The margin is published as it is where slope and level do worse
+    on the dates that the fits had not seen.
     """
     calibrate, test = rows.of(split, "calibrate"), rows.of(split, "test")
     later, calibration_rows, fitted = last.margins(lessons.last.matrix), None, identity()
@@ -155,7 +157,8 @@ def calibrated(first: Estimator, last: Estimator, rows: Rows, lessons: Lessons, 
         margins, outcomes = first.margins(lessons.first.matrix[calibrate]), rows.outcomes[calibrate]
         fitted = fit_calibrator(margins, outcomes)
         calibration_rows = _CalibrationRows(fitted, margins, log_losses(fitted.log_odds(margins), outcomes))
-    line, level = _levelled(fitted, later, rows, lessons.last.learned, lessons.horizon_days)
+    then, now = (rows.outcomes[lesson.learned].sum() for lesson in (lessons.first, lessons.last))
+    line, level = _levelled(grown(fitted, then, now), later, rows, lessons.last.learned, lessons.horizon_days)
     judged = [*_judged_calibration_dates(first, rows, lessons, split)]
     if split.mode != "by_entity":
         judged += judge_dates(later[test], rows.outcomes[test], rows.dates[test], line, level)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ml_assets.estimators.base import Estimator, FitRows
 from ml_assets.estimators.candidates import fit_candidate
 from ml_assets.frames import FeatureEncoder
-from ml_assets.model.calibrate import AffineCalibrator, levelled
+from ml_assets.model.calibrate import AffineCalibrator, grown, levelled
 from ml_assets.model.level import Level, measure_level
 from ml_assets.task import Feature
 from ml_assets.training.choosing import Candidate, calibrator_with_range
@@ -51,7 +51,10 @@ def fit_last(
     whole = whole.narrowed(selection.kept)
     estimator = fit_candidate(candidate.estimator.kind, whole.fit_rows, candidate.estimator.settings())
     margins = estimator.margins(whole.matrix)
-    line = levelled(calibrator, margins, rows.outcomes) if candidate.level.is_applied else calibrator
+    line = calibrator
+    if candidate.level.is_applied:
+        judged_with = rows.outcomes[lessons.last.learned].sum()
+        line = levelled(grown(calibrator, judged_with, rows.outcomes.sum()), margins, rows.outcomes)
     level = measure_level(margins, rows.outcomes, rows.dates, line, lessons.horizon_days)
     level = replace(level, is_applied=candidate.level.is_applied)
     return LastFit(estimator, whole.encoder, line, level, selection)

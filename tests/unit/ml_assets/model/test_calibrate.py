@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.model import calibrate
-from ml_assets.model.calibrate import AffineCalibrator, fit_calibrator, levelled, with_range
+from ml_assets.model.calibrate import AffineCalibrator, fit_calibrator, grown, levelled, with_range
 
 
 def _drawn(slope: float, intercept: float, rows: int = 20_000, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -119,3 +119,36 @@ def test_the_spread_of_the_level_adds_to_the_range_of_customers_as_variances_do(
     line = AffineCalibrator(1.0, 0.0, "made up", (0.01, 0.0, 0.04), level_sd)
     by_customers, both = (width(np.array([margin]))[0] for width in (line.half_width, line.range_half_width))
     assert both**2 == pytest.approx(by_customers**2 + (1.96 * level_sd) ** 2, rel=1e-9)
+
+
+@given(slope=st.floats(0.2, 4), then=st.floats(1, 1e4), more=st.floats(0, 1e4))
+def test_a_slope_comes_nearer_to_one_as_outcomes_grow_and_never_passes_it(
+    slope: float, then: float, more: float
+) -> None:
+    line = AffineCalibrator(slope, 0.0, "made up")
+    later = grown(line, then, then + more).slope
+    assert min(1.0, slope) - 1e-12 <= later <= max(1.0, slope) + 1e-12
+    assert grown(grown(line, then, then + more), then + more, then + 2 * more).slope == pytest.approx(
+        grown(line, then, then + 2 * more).slope
+    )
+
+
+def test_a_slope_of_no_outcomes_is_left_alone() -> None:
+    line = AffineCalibrator(0.5, 0.0, "made up")
+    assert grown(line, 0.0, 10.0) is line
+
+
+def test_a_penalised_fits_slope_fades_about_as_the_power_says() -> None:
+    """Ten noisy columns by plain regression: the slope that later rows ask for, after 1 and after 4 times the rows."""
+    from sklearn.linear_model import LogisticRegression
+
+    chance, slopes = np.random.default_rng(8), {300: [], 1200: []}
+    for rows, found in slopes.items():
+        for _ in range(40):
+            features = chance.normal(size=(rows + 4000, 20))
+            outcomes = (chance.random(rows + 4000) < 1 / (1 + np.exp(1.5 - features[:, 0]))).astype(float)
+            fit = LogisticRegression(C=1e6, max_iter=200).fit(features[:rows], outcomes[:rows])
+            found.append(fit_calibrator(fit.decision_function(features[rows:]), outcomes[rows:]).slope)
+    few, many = (float(np.mean(found)) for found in slopes.values())
+    assert few < 0.85
+    assert few**0.25 == pytest.approx(many, abs=0.04)

@@ -114,7 +114,7 @@ def test_what_publishes_has_learned_from_every_date_and_its_slope_is_of_a_fit_th
     published = training.model.score(frame[newest], explain=False)
     line = fit_calibrator(first.margins(seen[calibrate]), outcomes[calibrate])
     model = training.model.at(date.fromisoformat(days.max()))
-    assert model.calibrator.slope == pytest.approx(line.slope, abs=1e-9)
+    assert model.calibrator.slope == pytest.approx(line.slope ** (outcomes[fit].sum() / outcomes.sum()), abs=1e-9)
     assert np.allclose(model.calibrator.log_odds(last.margins(matrix[newest])), published.log_odds, atol=1e-9)
     assert model.facts.last_seen_date == days.max()
     assert model.level is not None
