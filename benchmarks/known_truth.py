@@ -29,12 +29,15 @@ from sklearn.metrics import roc_auc_score
 from demo.truth import read_truth
 from ml_assets.estimators.base import Estimator
 from ml_assets.estimators.rules import BinnedRule
-from ml_assets.frames import FloatArray
+from ml_assets.frames import FloatArray, as_of_dates
 from ml_assets.judging.evaluate import calibration_error
+from ml_assets.model.calibrate import levelled
+from ml_assets.model.level import measure_level
 from ml_assets.model.trained import TrainedModel
 from ml_assets.scoring.reasons_json import TOP_REASONS
 from ml_assets.scoring.rows import build_score_rows
 from ml_assets.task import ENTITY_ID
+from ml_assets.training.lessons import fingerprint, read_rows
 from ml_assets.training.train import repeat
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.tasks import task_named
@@ -104,7 +107,7 @@ class Judged:
 
 def main() -> None:
     """Judge the demo's companies and the negative control; exits 1 where a promise is not kept."""
-    with _demo_home() as home, Warehouse.open(Settings(home=home)) as warehouse:
+    with demo_home() as home, Warehouse.open(Settings(home=home)) as warehouse:
         registry = ModelRegistry(warehouse, home)
         with warehouse.connect() as conn:
             companies = list_companies(conn)
@@ -118,17 +121,17 @@ def main() -> None:
 
 
 @contextmanager
-def _demo_home() -> Iterator[Path]:
+def demo_home() -> Iterator[Path]:
     if named := os.environ.get("BENCH_DEMO_HOME"):
-        yield Path(named)
+        yield Path(named.split(":")[0])
         return
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        _churn(home, "demo", "run")
+        run_churn(home, "demo", "run")
         yield home
 
 
-def _churn(home: Path, *arguments: str) -> None:
+def run_churn(home: Path, *arguments: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CHURN_")}
     told = {**environment, "CHURN_HOME": str(home)}
     done = subprocess.run(
@@ -149,7 +152,10 @@ def _judge(
         raise SystemExit(f"{company.slug} has no champion in {home}: `churn demo run` did not finish there")
     model, version = champion
     record = registry.report(version)
-    frame = _unseen(warehouse, company, model, record["split"].get("test") or [])
+    test, learned = record["split"].get("test") or [], _learned_from(warehouse, company, companies, model)
+    frame = _unseen(warehouse, company, model, test)
+    if model.level is not None:
+        model, learned = _as_of(model, record["split"], learned, date.fromisoformat(test[0]))
     truth = read_truth(home / "demo", company.slug).to_pandas()
     truth["as_of_date"] = pd.to_datetime(truth["as_of_date"]).dt.date
     frame["as_of_date"] = pd.to_datetime(frame["as_of_date"]).dt.date
@@ -161,11 +167,28 @@ def _judge(
             continue
         settings = record["decision"]["settings"].get("rule" if label == "rule" else candidate, {})
         stand_in = replace(model, estimator=cast(Estimator, _Told(candidate, settings)))
-        again = repeat(stand_in, record["split"], _learned_from(warehouse, company, companies, model), CHURN.task)
+        again = repeat(stand_in, record["split"], learned, CHURN.task)
         probabilities[label] = again.score(rows, explain=False).probability
     publishes = f"{model.estimator.kind} ({model.rung})"
     plain = {name: np.asarray(values, dtype=np.float64) for name, values in probabilities.items()}
     return Judged(company.slug, publishes, rows, plain, _named_drivers(model, rows))
+
+
+def _as_of(
+    model: TrainedModel, split: dict[str, Any], learned: pd.DataFrame, first: date
+) -> tuple[TrainedModel, pd.DataFrame]:
+    """The champion as its settings would have published it on the first test date, and the rows known by then."""
+    assert model.level is not None
+    horizon = np.timedelta64(model.facts.horizon_days, "D")
+    known = learned[as_of_dates(learned) + horizon <= np.datetime64(first)].reset_index(drop=True)
+    rows = read_rows(known, CHURN.task)
+    seen = fingerprint(rows.frame, model.encoder.features, CHURN.task)
+    facts = replace(model.facts, last_seen_date=str(rows.dates.max()), fingerprint=seen)
+    again = repeat(replace(model, facts=facts), split, known, CHURN.task)
+    margins = again.estimator.margins(again.encoder.encode(rows.frame))
+    line = levelled(again.calibrator, margins, rows.outcomes)
+    level = measure_level(margins, rows.outcomes, rows.dates, line, facts.horizon_days)
+    return replace(again, level=replace(level, is_applied=model.level.is_applied)), known
 
 
 def _unseen(warehouse: Warehouse, company: Company, model: TrainedModel, test: list[str]) -> pd.DataFrame:
@@ -326,8 +349,8 @@ def _negative_control() -> list[bool]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         shutil.copytree(RAVENSTACK, home / "imports" / "ravenstack")
-        _churn(home, "company", "add", str(ROOT / "docs" / "examples" / "ravenstack.yaml"))
-        _churn(home, "run")
+        run_churn(home, "company", "add", str(ROOT / "docs" / "examples" / "ravenstack.yaml"))
+        run_churn(home, "run")
         with Warehouse.open(Settings(home=home)) as warehouse, warehouse.connect() as conn:
             figures = conn.execute(
                 "select candidate, metric, value from ml.evaluations where metric in ('auc', 'auc_low', 'auc_high')"

@@ -15,7 +15,7 @@ import numpy as np
 from ml_assets.frames import FloatArray
 from ml_assets.resampling import entity_draws, members
 
-SLOPE_PRIOR_SD = 1.0
+SLOPE_PRIOR_SD = 0.3
 BOOTSTRAP_ROUNDS = 200
 RANGE_SDS = 1.96
 _STEPS = 100
@@ -27,20 +27,21 @@ class AffineCalibrator:
     """Slope (positive) and intercept on the log-odds scale, and how they came about.
 
     `covariance` is (variance of the slope, covariance, variance of the intercept) over customers drawn again;
-    None where no outcomes stand behind them.
+    None where no outcomes stand behind them. `level_sd` is the standard deviation of the intercept over dates.
     """
 
     slope: float
     intercept: float
     reason: str
     covariance: tuple[float, float, float] | None = None
+    level_sd: float = 0.0
 
     def log_odds(self, margins: FloatArray) -> FloatArray:
         """Published log-odds of margins, before the bounds of publication."""
         return self.slope * margins + self.intercept
 
     def half_width(self, margins: FloatArray) -> FloatArray:
-        """Half of the 95 percent range of the published log-odds; infinite where the covariance is not known.
+        """Half of the 95 percent range of the published log-odds by customers alone; infinite where it is not known.
 
         The delta method on a line: var(slope * m + intercept) = m^2 var(slope) + 2 m cov + var(intercept).
         """
@@ -50,8 +51,12 @@ class AffineCalibrator:
         variance = slope * margins**2 + 2 * both * margins + intercept
         return np.asarray(RANGE_SDS * np.sqrt(np.maximum(variance, 0.0)))
 
+    def range_half_width(self, margins: FloatArray) -> FloatArray:
+        """`half_width`, with the spread of the level over dates."""
+        return np.hypot(self.half_width(margins), RANGE_SDS * self.level_sd)
 
-IDENTITY_REASON = "no calibration dates: the margin is published as it is"
+
+IDENTITY_REASON = "no calibration dates: the margin keeps its slope"
 
 
 def identity(reason: str = IDENTITY_REASON) -> AffineCalibrator:
@@ -75,11 +80,22 @@ def fit_calibrator(margins: FloatArray, outcomes: FloatArray) -> AffineCalibrato
     return AffineCalibrator(1.0, shifted, reason)
 
 
-def levelled(calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray) -> AffineCalibrator:
-    """The calibrator for other margins of its rows: its slope, and the level at which their mean is the observed share.
+def grown(calibrator: AffineCalibrator, outcomes_then: float, outcomes_now: float) -> AffineCalibrator:
+    """The calibrator's slope for the same estimator fitted on more outcomes, as powers of it.
 
-    For a model fitted once more with the calibration rows, which has learned how often those customers left but not how
-    far margins run ahead of rows that it has not seen. With one class only the calibrator stays as it is.
+    How far a slope is from 1 is what the fit learned from noise, or was held back by its penalty: both fade as outcomes
+    grow, in proportion (Van Houwelingen & le Cessie 1990, Stat. Med. 9: 1 - slope is features over the fit's
+    chi-squared). Without outcomes the calibrator stays as it is.
+    """
+    if not 0 < outcomes_then <= outcomes_now:
+        return calibrator
+    return replace(calibrator, slope=calibrator.slope ** (outcomes_then / outcomes_now))
+
+
+def levelled(calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray) -> AffineCalibrator:
+    """The calibrator's slope, with the intercept at which the mean of these margins is the share with the outcome.
+
+    What the shifts of single dates are measured from (`level.py`). With one class only the calibrator stays as it is.
     """
     if len(outcomes) == 0 or outcomes.min() == outcomes.max():
         return calibrator
@@ -126,33 +142,6 @@ def _bootstrap(
     step = np.clip((slopes * by_intercept - both * by_slope) / determinant, -2, 2)
     intercept = calibrator.intercept + calibrator.slope * centre - step
     return np.column_stack([slope, intercept - slope * centre])
-
-
-def not_worse_than_raw(
-    calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray, entities: np.ndarray[Any, Any], seed: int
-) -> AffineCalibrator:
-    """The calibrator, or the raw margin where that is better calibrated on these (test) rows beyond noise.
-
-    By the Brier score: both rank the rows alike, so that the difference of their Brier scores is one of calibration
-    alone. Beyond noise: the 95 percent interval of the difference, customers drawn again, lies above zero.
-    """
-    if len(outcomes) == 0 or (calibrator.slope, calibrator.intercept) == (1.0, 0.0):
-        return calibrator
-    raw, fitted = (_squared_errors(log_odds, outcomes) for log_odds in (margins, calibrator.log_odds(margins)))
-    member = members(entities)
-    worse_by = np.bincount(member, weights=fitted - raw)
-    sums = [drawn @ worse_by for drawn in entity_draws(member, seed, BOOTSTRAP_ROUNDS)]
-    if np.quantile(sums, 0.025) <= 0:
-        return calibrator
-    reason = (
-        f"the fitted line (slope {calibrator.slope:.3g}, intercept {calibrator.intercept:.3g}) is worse calibrated on "
-        f"the test dates than the margin as it is: Brier score {fitted.mean():.5f} against {raw.mean():.5f}"
-    )
-    return AffineCalibrator(1.0, 0.0, reason, calibrator.covariance)
-
-
-def _squared_errors(log_odds: FloatArray, outcomes: FloatArray) -> FloatArray:
-    return np.asarray((1.0 / (1.0 + np.exp(-np.clip(log_odds, -500, 500))) - outcomes) ** 2)
 
 
 def _newton(margins: FloatArray, outcomes: FloatArray, *, fit_slope: bool) -> tuple[float, float]:

@@ -3,9 +3,9 @@
 Stored as named byte strings (`to_files`, `from_files`); where they are kept is the caller's business.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 
@@ -17,10 +17,11 @@ import pandas as pd
 from ml_assets.errors import ArtefactError, AttributionError, FeatureVersionError, FrameError
 from ml_assets.estimators.base import Estimator, Files
 from ml_assets.estimators.candidates import load_estimator
-from ml_assets.frames import FeatureEncoder, FloatArray, check_keys, feature_version_of, is_same_version
+from ml_assets.frames import FeatureEncoder, FloatArray, as_of_dates, check_keys, feature_version_of, is_same_version
 from ml_assets.model.calibrate import AffineCalibrator
 from ml_assets.model.curve import HorizonCurve
 from ml_assets.model.explain import PublishedParts, bound_log_odds, probabilities_of, publish_parts
+from ml_assets.model.level import Level
 from ml_assets.task import Feature, PredictionTask, Rung
 
 FORMAT = 1
@@ -56,23 +57,29 @@ class TrainingFacts:
 class Scores:
     """Scores of a frame's rows, in its order: arrays (rows,); contributions (rows, features) or None.
 
-    `low` and `high` are the probability's 95 percent range by what the calibrator rests on. `shares` (rows, days of the
-    curve) say how much of the risk has come by when; None where the features were not at hand.
+    `low` and `high` are the probability's 95 percent range by what the calibrator and the level rest on;
+    `customer_odds` is how many times apart in odds its ends are by the customers alone, whatever the level. `shares`
+    (rows, days of the curve) say how much of the risk has come by when; None where the features were not at hand.
     """
 
     frame: pd.DataFrame
     probability: FloatArray
     log_odds: FloatArray
-    baseline_log_odds: float
+    baseline_log_odds: FloatArray
     contributions: pd.DataFrame | None
     low: FloatArray
     high: FloatArray
+    customer_odds: FloatArray
     shares: FloatArray | None = None
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Everything that turns a feature matrix into published probabilities and their parts."""
+    """Everything that turns a feature matrix into published probabilities and their parts.
+
+    The calibrator is that of the day of the training, `at` gives that of another one. Without a `level` (a rule, a
+    model of an older release) it is the same on all days.
+    """
 
     task_name: str
     rung: Rung
@@ -80,6 +87,7 @@ class TrainedModel:
     calibrator: AffineCalibrator
     encoder: FeatureEncoder
     facts: TrainingFacts
+    level: Level | None = None
     further: HorizonCurve | None = None
 
     @property
@@ -87,12 +95,34 @@ class TrainedModel:
         """How its scores reach over other horizons; of its own horizon alone where nothing further was learned."""
         return self.further or HorizonCurve.flat(self.facts.horizon_days)
 
-    def score(self, frame: pd.DataFrame, *, explain: bool = True) -> Scores:
-        """Score every row. Extra columns are ignored; a missing or mistyped feature raises a `FrameError`.
+    def at(self, day: date) -> "TrainedModel":
+        """The model as it scores that day: its level is predicted from the outcomes that were known by then."""
+        if self.level is None:
+            return self
+        level = self.level.at(day)
+        intercept = self.level.intercept + level.shift
+        return replace(self, calibrator=replace(self.calibrator, intercept=intercept, level_sd=level.sd))
 
-        With `explain` the contributions and the baseline add up to the log-odds of the probability within
-        1e-9; without, `contributions` is None and it is many times faster.
+    def score(self, frame: pd.DataFrame, *, explain: bool = True) -> Scores:
+        """Score every row at its as_of_date; where the frame has none, as on the day of the training.
+
+        Extra columns are ignored; a missing or mistyped feature raises a `FrameError`. With `explain` the contributions
+        and the baseline add up to the log-odds of the probability within 1e-9; without, `contributions` is None and it
+        is many times faster.
         """
+        if self.level is None or "as_of_date" not in frame.columns or frame.empty:
+            return self._score(frame, explain)
+        dates = as_of_dates(frame)
+        days = np.unique(dates)
+        if len(days) == 1:
+            return self.at(days[0].item())._score(frame, explain)
+        places = [np.flatnonzero(dates == day) for day in days]
+        pieces = [
+            self.at(day.item())._score(frame.iloc[place], explain) for day, place in zip(days, places, strict=True)
+        ]
+        return _in_order(frame, pieces, np.argsort(np.concatenate(places)))
+
+    def _score(self, frame: pd.DataFrame, explain: bool) -> Scores:
         matrix = self.encoder.encode(frame)
         shares = self.curve.shares(matrix)
         if not explain:
@@ -116,8 +146,10 @@ class TrainedModel:
                 f"{int((~np.isfinite(margins)).sum())} of {len(margins)} scores are no numbers; nothing is published"
             )
         log_odds = bound_log_odds(self.calibrator.log_odds(margins))
-        half = self.calibrator.half_width(margins)
+        half = self.calibrator.range_half_width(margins)
         low, high = (probabilities_of(bound_log_odds(log_odds + side)) for side in (-half, half))
+        by_customers = self.calibrator.half_width(margins)
+        ends = [bound_log_odds(log_odds + side) for side in (-by_customers, by_customers)]
         contributions = None
         if parts is not None:
             published: PublishedParts = publish_parts(parts, self.bias, self.calibrator)
@@ -125,7 +157,9 @@ class TrainedModel:
             names = [feature.name for feature in self.encoder.features]
             contributions = pd.DataFrame(published.contributions, columns=names, index=frame.index)
         probability = probabilities_of(log_odds)
-        return Scores(frame, probability, log_odds, self.baseline_log_odds, contributions, low, high, shares)
+        baseline = np.full(len(log_odds), self.baseline_log_odds)
+        customer_odds = np.exp(ends[1] - ends[0])
+        return Scores(frame, probability, log_odds, baseline, contributions, low, high, customer_odds, shares)
 
     def signatures(self, matrix: FloatArray) -> npt.NDArray[np.int64] | None:
         """Per row a hash that is equal only where the parts are; None of a model whose parts are cheap to make."""
@@ -166,6 +200,7 @@ class TrainedModel:
             "vocabularies": self.encoder.vocabularies,
             "usual": {company: dict(values) for company, values in self.encoder.usual.items()},
             "facts": asdict(self.facts),
+            "level": None if self.level is None else self.level.to_record(),
             "curve": self.curve.record(),
         }
         return {_MODEL_FILE: orjson.dumps(fields, option=orjson.OPT_INDENT_2), **self.estimator.dump()}
@@ -184,10 +219,30 @@ class TrainedModel:
                 calibrator=_calibrator(fields["calibrator"]),
                 encoder=_encoder(fields),
                 facts=_facts(fields["facts"]),
+                level=Level.from_record(fields["level"]) if fields.get("level") else None,
                 further=HorizonCurve.from_record(fields["curve"]) if "curve" in fields else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(f"the stored model is damaged or incomplete: {error!r}") from error
+
+
+def _in_order(frame: pd.DataFrame, pieces: Sequence[Scores], order: npt.NDArray[np.intp]) -> Scores:
+    """One set of scores for the frame, of pieces that hold its rows in another order."""
+
+    def joined(name: str) -> FloatArray:
+        return np.asarray(np.concatenate([getattr(piece, name) for piece in pieces])[order])
+
+    explained = [piece.contributions for piece in pieces if piece.contributions is not None]
+    contributions = pd.concat(explained).iloc[order] if explained else None
+    names = ("low", "high", "customer_odds", *(["shares"] if pieces[0].shares is not None else []))
+    return Scores(
+        frame,
+        joined("probability"),
+        joined("log_odds"),
+        joined("baseline_log_odds"),
+        contributions,
+        **{name: joined(name) for name in names},
+    )
 
 
 def _encoder(fields: dict[str, Any]) -> FeatureEncoder:

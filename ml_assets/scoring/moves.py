@@ -2,7 +2,8 @@
 
 Written as a chain of scores, each differing from the last in one thing, so that the parts add up by construction:
 published -> the earlier model on the earlier date as it is known today (correction) -> the earlier model on the new
-date (behaviour) -> the new model on the new date (model).
+date (behaviour) -> the new model on the new date (model). Each scores at the level of its date's month, so that
+a new level of the same model is a part of the model's.
 """
 
 from collections.abc import Sequence

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -119,20 +121,26 @@ def evidence_of(model: TrainedModel, scores: Scores, thresholds: EvidenceThresho
     and in words why it is this model.
 
     Of a pooled model the counts are the company's own, with {pool_customers, pool_outcomes} rounded: a company is not
-    told another's.
+    told another's. With {level_dates, is_season_seen} of a model whose level is estimated. A range that is wide for
+    the level alone is not thin: all scores of a day would rise or fall together, and their order stands.
     """
-    odds = [side / (1 - side) for side in (scores.low, scores.high)]
-    is_thin = odds[1] / odds[0] > thresholds.widest_odds_ratio
+    is_thin = scores.customer_odds > thresholds.widest_odds_ratio
     is_thin |= model.facts.outcomes < thresholds.outcomes
-    companies = scores.frame["company_id"].to_numpy()
+    companies, dates = scores.frame["company_id"].to_numpy(), as_of_dates(scores.frame)
+    levels = {day: _level_told(model, day.item()) for day in np.unique(dates)}
     texts = np.full(len(companies), "", dtype=object)
     grounds = {"grounds": model.facts.grounds} if model.facts.grounds else {}
-    for company in pd.unique(companies):
-        counts = _counts_told(model, str(company))
-        for thin in (False, True):
-            evidence = {**counts, "is_thin": thin, **grounds}
-            texts[(companies == company) & (is_thin == thin)] = orjson.dumps(evidence).decode()
+    for company, (day, level), thin in product(pd.unique(companies), levels.items(), (False, True)):
+        evidence = {**_counts_told(model, str(company)), "is_thin": thin, **level, **grounds}
+        texts[(companies == company) & (dates == day) & (is_thin == thin)] = orjson.dumps(evidence).decode()
     return texts
+
+
+def _level_told(model: TrainedModel, day: date) -> dict[str, int | bool]:
+    if model.level is None:
+        return {}
+    level = model.level.at(day)
+    return {"level_dates": level.dates, "is_season_seen": level.is_season_seen}
 
 
 def _counts_told(model: TrainedModel, company: str) -> dict[str, int]:

@@ -3,7 +3,7 @@
 Whether what was chosen replaces the model that publishes today belongs in `champion.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
@@ -16,16 +16,18 @@ from ml_assets.estimators.blend import blend
 from ml_assets.estimators.candidates import BLEND, BLENDED, fit_candidate
 from ml_assets.estimators.rules import BinnedRule
 from ml_assets.frames import FloatArray
+from ml_assets.judging.dates import JudgedDate, calibration_over_dates, is_worse_than_raw, judge_dates
 from ml_assets.judging.evaluate import Metrics, evaluate, metric_intervals
 from ml_assets.model.calibrate import (
     AffineCalibrator,
     fit_calibrator,
+    grown,
     identity,
     levelled,
-    not_worse_than_raw,
     with_range,
 )
 from ml_assets.model.explain import bound_log_odds, probabilities_of
+from ml_assets.model.level import Level, measure_level
 from ml_assets.resampling import members, standard_error_of_mean
 from ml_assets.task import Gate, PredictionTask
 from ml_assets.training.lessons import Lessons, Rows
@@ -49,12 +51,19 @@ class _CalibrationRows:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate as fitted on the fit dates and, to be published, on the calibration dates too; its test margins."""
+    """A candidate as fitted on the fit dates and, to be published, on the calibration dates too; its test margins.
+
+    The calibrator has the intercept before any level, `test_shifts` what the level of each test row's date adds, and
+    `judged_dates` how it did by date. A constant has no level.
+    """
 
     first: Estimator
     estimator: Estimator
     calibrator: AffineCalibrator
     test_margins: FloatArray
+    test_shifts: FloatArray
+    level: Level | None
+    judged_dates: tuple[JudgedDate, ...] = ()
     calibration_rows: _CalibrationRows | None = None
     metrics: Metrics = field(default_factory=dict)
 
@@ -69,9 +78,14 @@ class Candidate:
         return None if self.selection_losses is None else float(self.selection_losses.mean())
 
     @cached_property
+    def test_log_odds(self) -> FloatArray:
+        """Its calibrated log-odds of the test rows, at the level of each one's date."""
+        return bound_log_odds(self.calibrator.log_odds(self.test_margins) + self.test_shifts)
+
+    @cached_property
     def test_probabilities(self) -> FloatArray:
-        """Its calibrated probabilities of the test rows."""
-        return probabilities_of(bound_log_odds(self.calibrator.log_odds(self.test_margins)))
+        """The same as probabilities."""
+        return probabilities_of(self.test_log_odds)
 
 
 def fit_candidates(
@@ -89,7 +103,7 @@ def fit_candidates(
         except Exception as error:  # noqa: BLE001 - whatever a library raises, the other candidates go on
             failed[name] = f"{type(error).__name__}: {error}"
             continue
-        fitted[name] = replace(candidate, metrics=metrics)
+        fitted[name] = replace(candidate, metrics={**metrics, **calibration_over_dates(candidate.judged_dates)})
     if RULE not in fitted:
         raise FrameError(f"not even the rule could be fitted: {failed[RULE]}")
     fitted[RULE] = _not_worse_than_constant(fitted[RULE], rows, lessons, split)
@@ -107,6 +121,9 @@ def _not_worse_than_constant(rule: Candidate, rows: Rows, lessons: Lessons, spli
         estimator=estimator,
         calibrator=identity("the rule is surely worse than a constant on the test rows: the constant is published"),
         test_margins=estimator.margins(lessons.last.matrix[test]),
+        test_shifts=np.zeros(int(test.sum())),
+        level=None,
+        judged_dates=(),
     )
     return replace(flat, metrics=judge(flat.test_probabilities, rows, test, lessons.seed))
 
@@ -134,21 +151,62 @@ def fit_again(first: Estimator, lessons: Lessons) -> Estimator:
 
 
 def calibrated(first: Estimator, last: Estimator, rows: Rows, lessons: Lessons, split: TimeSplit) -> Candidate:
-    """Both fits with their calibrator, and the first one's losses on the calibration rows as the fitted line has them.
+    """Both fits with slope and level, and the first one's losses on the calibration rows as the fitted line has them.
 
-    The slope that the first fit's margins need there is given to the last one's, unless on the test rows those are
-    better calibrated as they are.
+    The slope that the first fit's margins need there is given to the last one's, as far as it has not learned better
+    from more outcomes; its level is that of all dates. The margin is published as it is where slope and level do worse
+    on the dates that the fits had not seen.
     """
     calibrate, test = rows.of(split, "calibrate"), rows.of(split, "test")
-    later = last.margins(lessons.last.matrix[test])
-    if not calibrate.any():
-        return Candidate(first, last, identity(), later)
-    margins, outcomes = first.margins(lessons.first.matrix[calibrate]), rows.outcomes[calibrate]
-    fitted = fit_calibrator(margins, outcomes)
-    losses = log_losses(fitted.log_odds(margins), outcomes)
-    line = levelled(fitted, last.margins(lessons.last.matrix[calibrate]), outcomes)
-    line = not_worse_than_raw(line, later, rows.outcomes[test], rows.entities[test], lessons.seed)
-    return Candidate(first, last, line, later, _CalibrationRows(fitted, margins, losses))
+    later, calibration_rows, fitted = last.margins(lessons.last.matrix), None, identity()
+    if calibrate.any():
+        margins, outcomes = first.margins(lessons.first.matrix[calibrate]), rows.outcomes[calibrate]
+        fitted = fit_calibrator(margins, outcomes)
+        calibration_rows = _CalibrationRows(fitted, margins, log_losses(fitted.log_odds(margins), outcomes))
+    then, now = (rows.outcomes[lesson.learned].sum() for lesson in (lessons.first, lessons.last))
+    line, level = _levelled(grown(fitted, then, now), later, rows, lessons.last.learned, lessons.horizon_days)
+    judged = [*_judged_calibration_dates(first, rows, lessons, split)]
+    if split.mode != "by_entity":
+        judged += judge_dates(later[test], rows.outcomes[test], rows.dates[test], line, level)
+    if is_worse_than_raw(judged):
+        line = _raw(line, judged)
+        level = replace(measure_level(later, rows.outcomes, rows.dates, line, lessons.horizon_days), is_applied=False)
+    return Candidate(
+        first,
+        last,
+        line,
+        test_margins=later[test],
+        test_shifts=level.shifts_of(rows.dates[test]),
+        level=level,
+        judged_dates=tuple(judged),
+        calibration_rows=calibration_rows,
+    )
+
+
+def _levelled(
+    fitted: AffineCalibrator, margins: FloatArray, rows: Rows, learned: np.ndarray, horizon_days: int
+) -> tuple[AffineCalibrator, Level]:
+    """The line with the level of the rows that were learned from, and how far each date is from it."""
+    line = levelled(fitted, margins[learned], rows.outcomes[learned])
+    return line, measure_level(margins, rows.outcomes, rows.dates, line, horizon_days)
+
+
+def _judged_calibration_dates(first: Estimator, rows: Rows, lessons: Lessons, split: TimeSplit) -> Iterator[JudgedDate]:
+    """The calibration dates by the first fit, which has not seen them: its level alone, for the slope has."""
+    calibrate = rows.of(split, "calibrate")
+    if split.mode == "by_entity" or not calibrate.any():
+        return
+    margins = first.margins(lessons.first.matrix)
+    line, level = _levelled(identity(), margins, rows, lessons.first.learned, lessons.horizon_days)
+    yield from judge_dates(margins[calibrate], rows.outcomes[calibrate], rows.dates[calibrate], line, level)
+
+
+def _raw(line: AffineCalibrator, judged: Sequence[JudgedDate]) -> AffineCalibrator:
+    published, raw = (np.mean([getattr(day, name) for day in judged]) for name in ("brier", "raw_brier"))
+    return identity(
+        f"the fitted line (slope {line.slope:.3g}) and the level are worse calibrated over {len(judged)} dates that "
+        f"were not learned from than the margin as it is: Brier score {published:.5f} against {raw:.5f}"
+    )
 
 
 def judge(probabilities: FloatArray, rows: Rows, test: np.ndarray, seed: int) -> Metrics:

@@ -4,7 +4,8 @@ With some hundred outcomes and more than a hundred features every estimator find
 lasso (Zou 2006, J. Am. Stat. Assoc. 101) leaves out what tells little beside the rest; how many it leaves is decided
 by the Bayesian information criterion of a plain regression on those left, which counts outcomes, not rows (Volinsky &
 Raftery 2000, Biometrics 56). With many outcomes all features stay: a straight line must not throw out what only trees
-could use.
+could use. A feature with one value tells nothing and counts for nothing: a shop without tickets has as many outcomes
+for each of its features as if there were no tickets in the matrix.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from ml_assets.estimators.base import FitRows, log_losses
 from ml_assets.estimators.logistic import features_with_weight, fit_linear
+from ml_assets.frames import FloatArray
 from ml_assets.task import Feature
 
 OUTCOMES_PER_FEATURE = 10
@@ -40,16 +42,20 @@ class Selection:
 
 
 def select_features(rows: FitRows) -> Selection:
-    """The features to learn from: all, unless outcomes are few and the penalty leaves some.
+    """The features to learn from: all that differ between rows, unless outcomes are few and the penalty leaves some.
 
     From the strongest penalty on, for as long as the features that come back are worth their number.
     """
-    everything = Selection(np.arange(rows.matrix.shape[1]), None)
-    if rows.outcomes.sum() >= OUTCOMES_PER_FEATURE * len(everything.kept):
+    differing = _differing(rows.matrix)
+    everything = Selection(differing if len(differing) else np.arange(rows.matrix.shape[1]), None)
+    if not len(differing) or rows.outcomes.sum() >= OUTCOMES_PER_FEATURE * len(differing):
         return everything
     best, least = everything, np.inf
-    chosen = features_with_weight(rows.matrix, rows.outcomes, rows.encoder, L1_STRENGTHS)
-    for strength, kept in zip(L1_STRENGTHS, chosen, strict=True):
+    chosen = features_with_weight(
+        rows.matrix[:, differing], rows.outcomes, rows.encoder.narrowed(differing), L1_STRENGTHS
+    )
+    for strength, places in zip(L1_STRENGTHS, chosen, strict=True):
+        kept = differing[places]
         if not len(kept):
             continue
         criterion = _information_criterion(rows, kept)
@@ -57,6 +63,13 @@ def select_features(rows: FitRows) -> Selection:
             break
         best, least = Selection(kept, strength), criterion
     return best
+
+
+def _differing(matrix: FloatArray) -> npt.NDArray[np.intp]:
+    """Positions of the columns with two values or more, a missing one among them."""
+    known = ~np.isnan(matrix)
+    values = np.where(known, matrix, np.inf).min(axis=0), np.where(known, matrix, -np.inf).max(axis=0)
+    return np.flatnonzero((values[0] < values[1]) | (known.any(axis=0) & ~known.all(axis=0)))
 
 
 def _information_criterion(rows: FitRows, kept: npt.NDArray[np.intp]) -> float:

@@ -47,6 +47,10 @@ class Rows:
         """Mask of the rows of these parts of a split, shape (rows,)."""
         return split.mask(self.dates, self.buckets, *parts)
 
+    def until(self, day: str | None) -> np.ndarray:
+        """Mask of the rows up to a date (ISO 8601), shape (rows,); None: of all."""
+        return np.ones(len(self.dates), dtype=bool) if day is None else self.dates <= np.datetime64(day, "D")
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -73,6 +77,7 @@ class Lessons:
 
     first: Lesson
     last: Lesson
+    horizon_days: int
 
     @property
     def seed(self) -> int:
@@ -132,9 +137,9 @@ def make_lessons(
     """The first lesson and the last, each with the features that stay, and what stayed in the last."""
     first, selection = _selected(make_lesson(rows, features, split, ["fit"], horizon_days, seed, threads))
     if not split.calibrate:
-        return Lessons(first, first), selection
+        return Lessons(first, first, horizon_days), selection
     last, selection = _selected(make_lesson(rows, features, split, LEARNED, horizon_days, seed, threads))
-    return Lessons(first, last), selection
+    return Lessons(first, last, horizon_days), selection
 
 
 def _selected(lesson: Lesson) -> tuple[Lesson, Selection]:

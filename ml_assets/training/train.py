@@ -1,8 +1,9 @@
 """Training: fit the candidates on early dates, calibrate on later ones, judge on the last, decide.
 
-What is judged and published has been fitted once more, on the dates of the calibration too: where outcomes are few, a
-third more of them is worth more than anything else. Its calibrator rests on the earlier fit, which had not seen the
-rows that it was calibrated on (as scikit-learn's CalibratedClassifierCV does without an ensemble).
+What is judged has been fitted once more, on the dates of the calibration too. Its slope rests on the earlier fit, which
+had not seen the rows that it was calibrated on (as scikit-learn's CalibratedClassifierCV does without an ensemble).
+What publishes has been fitted a last time, on all dates: where outcomes are few, a third more of them is worth more
+than anything else.
 
 The whole of it is a function of its arguments: same frame, seed and threads, same model.
 """
@@ -34,12 +35,12 @@ from ml_assets.training.choosing import (
     Candidate,
     base_rate_metrics,
     calibrated,
-    calibrator_with_range,
     choose,
     fit_again,
     fit_candidates,
 )
 from ml_assets.training.ladder import OutcomeCounts, count_outcomes
+from ml_assets.training.last_fit import fit_last, learn_from
 from ml_assets.training.lessons import (
     Lesson,
     Lessons,
@@ -126,42 +127,50 @@ def train(
             reason=split.reason,
         )
     lessons, selection = make_lessons(rows, features, split, horizon_days, seed, threads)
-    encoder = lessons.last.encoder
     settings, searched = _search(rows, lessons.first, split, task, horizon_days, budget)
     candidates, failed = fit_candidates(rows, lessons, split, task, settings)
     chosen, decision = choose(candidates, rows, split, task, seed)
     decision["failed"] = failed
-    decision["features"] = selection.record(features)
     if searched:
         decision["search"] = searched
+    last = fit_last(candidates[chosen], rows, features, lessons, selection, split)
+    decision["features"] = last.selection.record(features)
     model = TrainedModel(
         task_name=task.name,
         rung="rule" if chosen == RULE else rung,
-        estimator=candidates[chosen].estimator,
-        calibrator=calibrator_with_range(candidates[chosen], rows, split, seed),
-        encoder=encoder,
+        estimator=last.estimator,
+        calibrator=last.calibrator,
+        encoder=last.encoder,
         facts=_facts(
             rows,
-            encoder.features,
+            last.encoder.features,
             task,
-            split,
+            split if last.level is None else None,
             horizon_days=horizon_days,
             trained_at=trained_at,
             seed=seed,
             threads=threads,
         ),
-    )
+        level=last.level,
+    ).at(trained_at.date())
     evaluations = {name: candidate.metrics for name, candidate in candidates.items()}
     evaluations[BASE_RATE] = base_rate_metrics(rows, split)
     status: Status = "promoted"
     if champion is not None:
-        status = compare_with_champion(model, champion, rows, split, task, decision, evaluations)
+        status = compare_with_champion(
+            candidates[chosen], model.facts, champion, rows, lessons, split, task, decision, evaluations
+        )
     decision["settings"] = {name: candidate.estimator.settings() for name, candidate in candidates.items()}
     decision["calibrator"] = asdict(model.calibrator)
-    report = _report(model, candidates[chosen], rows, lessons, split, task)
-    model = replace(model, further=learn_curve(lessons.last, rows, task, horizon_days))
-    log_odds = bound_log_odds(model.calibrator.log_odds(candidates[chosen].test_margins))
-    report["horizons"] = judge_curve(model.curve, log_odds, lessons.last, rows, rows.of(split, "test"))
+    report = _report(candidates[chosen], rows, lessons, split, task)
+    model = replace(model, further=learn_curve(last.lesson, rows, task, horizon_days))
+    report["horizons"] = judge_curve(
+        learn_curve(lessons.last, rows, task, horizon_days),
+        candidates[chosen].test_log_odds,
+        lessons.last,
+        rows,
+        rows.of(split, "test"),
+    )
     return TrainingResult(status, model, counts, evaluations, split.describe(), decision, report)
 
 
@@ -187,10 +196,13 @@ def repeat(model: TrainedModel, split: Mapping[str, Any], frame: pd.DataFrame, t
         )
         check_fingerprint(again.facts.fingerprint, facts.fingerprint)
         return again
-    recorded = TimeSplit.from_record(split)
-    seen = rows.of(recorded, *LEARNED)
-    check_fingerprint(fingerprint(rows.frame[seen], features, task), facts.fingerprint)
-    lesson = make_lesson(rows, features, recorded, LEARNED, facts.horizon_days, facts.seed, facts.threads)
+    if model.level is None:
+        lesson = make_lesson(
+            rows, features, TimeSplit.from_record(split), LEARNED, facts.horizon_days, facts.seed, facts.threads
+        )
+    else:
+        lesson = learn_from(rows, features, facts.last_seen_date, facts.seed, facts.threads)
+    check_fingerprint(fingerprint(rows.frame[lesson.learned], features, task), facts.fingerprint)
     estimator = fit_candidate(model.estimator.kind, lesson.fit_rows, model.estimator.settings())
     return replace(model, estimator=estimator, encoder=lesson.encoder)
 
@@ -283,7 +295,6 @@ def _search(
 
 
 def _report(
-    model: TrainedModel,
     chosen: Candidate,
     rows: Rows,
     lessons: Lessons,
@@ -302,9 +313,10 @@ def _report(
             rows.entities[test],
             segments_of(rows.frame, task, test),
             parts * chosen.calibrator.slope,
-            model.encoder.features,
+            lessons.last.encoder.features,
             seed=lessons.seed,
         ),
+        "dates": [judged.describe() for judged in chosen.judged_dates],
         "reason_cost": chosen.estimator.reason_cost(),
         "shallower": _judge_shallower(chosen, probabilities, rows, lessons, split),
     }

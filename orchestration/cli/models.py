@@ -87,17 +87,20 @@ def model_list(company: CompanySlug, task: TaskName = "churn") -> None:
 @model_app.command("show")
 def model_show(company: CompanySlug, version: Version = None, task: TaskName = "churn") -> None:
     """A version's candidates with their figures, and what was decided."""
+    from pipeline.prediction.card import describe_calibration
+
     with _opened(company, task) as models:
         wanted = models.chosen(version)
         report = models.registry.report(wanted)
     console.print(f"[bold]{wanted}[/bold]  {report['status']}, rung {report['rung']}")
-    table = Table("candidate", "AUC", "average precision", "log loss", "calibration error")
+    table = Table("candidate", "AUC", "average precision", "log loss")
     for candidate, figures in report["evaluations"].items():
         table.add_row(
             candidate + (" (chosen)" if candidate == report["decision"]["chosen"] else ""),
-            *(_figure(figures, metric) for metric in ("auc", "average_precision", "log_loss", "calibration_error")),
+            *(_figure(figures, metric) for metric in ("auc", "average_precision", "log_loss")),
         )
     console.print(table)
+    console.print(describe_calibration(report["evaluations"].get(report["decision"]["chosen"]) or {}))
     compared = report["decision"].get("champion")
     if compared:
         console.print(f"Against the champion: {escape(compared['reason'])}.")

@@ -39,6 +39,9 @@ def describe_score(binding: TaskBinding, company: Company, score: Mapping[str, A
         yield f"At stake: {score['value']:,.2f} {company.currency} ({binding.value_feature})."
     if evidence["is_thin"]:
         yield "That is too little evidence to act on this number alone."
+    if evidence.get("is_season_seen") is False:
+        dates = counted(evidence["level_dates"], "date")
+        yield f"Season not seen yet: the level rests on {dates}, and the range is the wider for it."
     yield f"Why, in log-odds, from {score['baseline_log_odds']:+.2f} for anybody:"
     for reason in map(Reason.from_published, score["reasons"]):
         yield f"  {reason.contribution:+.2f}  {reason.sentence(binding.task.outcome_noun)}"

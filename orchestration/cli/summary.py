@@ -227,14 +227,15 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console, binding: Tas
             _figure(metrics.get("logistic", {}).get("auc")),
             _figure(metrics.get("rule", {}).get("auc")),
             _figure(chosen.get("lift_top_decile"), 1),
-            _figure(chosen.get("calibration_error")),
+            _over_dates(chosen),
             _count(run["outcomes"]),
         )
     console.print(table)
     _print_grounds(conn, console, binding)
     console.print(
         "[dim]AUC of the published model, of the logistic baseline and of the best single column; lift of the tenth at "
-        f"highest risk;\ncalibration error; {binding.wording.outcomes} in the labelled history.[/dim]\n"
+        f"highest risk;\ncalibration error, the mean of several dates; {binding.wording.outcomes} in the labelled "
+        "history.[/dim]\n"
     )
 
 
@@ -252,6 +253,11 @@ def _print_grounds(conn: psycopg.Connection[Any], console: Console, binding: Tas
     ):
         unknown = f"trained before grounds were kept: `churn train --company {row['slug']}` says them"
         console.print(f"[dim]{row['slug']}: {escape(row['grounds'] or unknown)}[/dim]")
+
+
+def _over_dates(figures: dict[str, float]) -> str:
+    """The calibration error over dates; one date cannot tell."""
+    return "one date" if figures.get("judged_dates") == 1 else _figure(figures.get("calibration_error_by_date"))
 
 
 def _metrics(

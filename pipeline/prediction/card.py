@@ -5,7 +5,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from foundation.counting import counted
+from ml_assets.model.calibrate import RANGE_SDS
+from ml_assets.model.trained import TrainedModel
 from ml_assets.task import PredictionTask
 from ml_assets.training.train import TrainingResult
 
@@ -38,6 +42,7 @@ def render_card(name: str, result: TrainingResult, task: PredictionTask, paramet
         spans=_spans(result.split),
         report=report,
         plots=_plots(report) if report else None,
+        calibration=describe_calibration(result.evaluations.get(str(result.decision.get("chosen"))) or {}),
         limits=limits_of(result),
         parameters=parameters,
         failed=result.decision.get("failed"),
@@ -45,6 +50,15 @@ def render_card(name: str, result: TrainingResult, task: PredictionTask, paramet
         number=_number,
         ranged=_ranged,
     )
+
+
+def describe_calibration(figures: Mapping[str, float | None]) -> str:
+    """The calibration error over dates, in a sentence: one date's would be that of one month's season."""
+    error, dates = figures.get("calibration_error_by_date"), int(figures.get("judged_dates") or 0)
+    if error is None:
+        return f"{counted(dates, 'date')} that no fit had learned from cannot tell how well it is calibrated."
+    least, greatest = (figures[f"calibration_error_by_date_{end}"] for end in ("low", "high"))
+    return f"Calibration error, mean of {dates} dates: {error:.3f} ({least:.3f} to {greatest:.3f})."
 
 
 def limits_of(result: TrainingResult) -> list[str]:
@@ -56,10 +70,24 @@ def limits_of(result: TrainingResult) -> list[str]:
             f"It was judged on {counted(int(judged), 'outcome')}: small differences between candidates are noise."
         )
     limits.append(_limit_of_split(result.split))
+    limits += _limit_of_level(result.model)
     if result.model.rung == "pooled_model":
         limits.append("It is shared by several companies, and calibrated to all of them together.")
     limits.append(_describe_shape(result.report))
     return limits
+
+
+def _limit_of_level(model: TrainedModel) -> list[str]:
+    """How far all scores of a day may be too high or too low together."""
+    if model.level is None:
+        return []
+    level = model.level.at(model.facts.trained_at.date())
+    apart = np.exp(RANGE_SDS * level.sd)
+    season = "" if level.is_season_seen else ", and no second year has shown the season yet"
+    return [
+        f"How many have the outcome rests on {counted(level.dates, 'date')}{season}: in odds, all scores of a day may "
+        f"be up to {apart:.1f} times too high or too low together. Their order stands."
+    ]
 
 
 def _describe_shape(report: Mapping[str, Any]) -> str:
@@ -77,11 +105,13 @@ def _describe_shape(report: Mapping[str, Any]) -> str:
 def _limit_of_split(split: Mapping[str, Any]) -> str:
     match split.get("mode"):
         case "three_way":
-            return "It has not learned from the dates that it was judged on, the newest of all."
+            return (
+                "What was judged had not learned from the newest dates; what publishes has, and may do better or worse."
+            )
         case "by_entity":
             return f"Nothing shows yet whether tomorrow is like today: {split['note']}."
         case _:
-            return f"Its calibration is not fitted: {split.get('note')}."
+            return f"The slope of its calibration is not fitted: {split.get('note')}."
 
 
 def _verdict(result: TrainingResult) -> str:

@@ -131,10 +131,10 @@ class Scorer:
             published = newest_publication(conn, self._contract, company.company_id)
         if published and not again and (published.as_of_date, published.model_version) == (now.date(), str(version)):
             return Staged(now.date(), str(version), published.evidence_level, 0)
-        model = self._registry.load(version)
+        model = self._registry.load(version).at(now.date())
         standing = self._standing(company, now.date(), version, model) if explain else None
         readers = [partial(_vouched_margins, self._task, model)]
-        if standing is not None and standing.model is not None and standing.model is not model:
+        if standing is not None and standing.model is not None and standing.model.estimator is not model.estimator:
             readers.append(partial(_readable_margins, standing.model))
         try:
             read = self._read(company, now.date(), readers)
@@ -273,8 +273,8 @@ class Scorer:
             before = publication_before(conn, self._contract, company.company_id, day)
         if before is None:
             return None
-        is_same = before.model_version == str(version)
-        return Standing(before, model if is_same else self._older_model(before))
+        older = model if before.model_version == str(version) else self._older_model(before)
+        return Standing(before, older.at(before.as_of_date) if older else None)
 
     def _earlier(self, scored: "Scored", standing: "Standing") -> "Earlier":
         """What was published for an earlier date, and what its model says of then and now."""
@@ -291,7 +291,9 @@ class Scorer:
         except FeaturesNotBuilt:
             return Earlier(before, probability, unknown, behaved, None)
         rebuilt = aligned(entities, then.keys[ENTITY_ID], log_odds(model, then.margins[0][:, 0]))
-        rows_then = partial(self._rows, company, before.as_of_date) if model is scored.model else None
+        rows_then = (
+            partial(self._rows, company, before.as_of_date) if model.estimator is scored.model.estimator else None
+        )
         return Earlier(before, probability, rebuilt, behaved, rows_then)
 
     def _older_model(self, published: PublishedSet) -> TrainedModel | None:

@@ -62,9 +62,13 @@ final as (
         published_moves.main_feature,
         features.label as main_feature_label,
         case when published_moves.log_odds_change > 0 then 'The risk rose' else 'The risk fell' end
-        || case published_moves.main_cause
-            when 'model' then ', most of all by a new model'
-            when 'correction' then ', most of all since earlier data were corrected'
+        || case
+            when
+                published_moves.main_cause = 'model'
+                and published_moves.model_version = published_moves.previous_model_version
+                then ', most of all by the level of a new month'
+            when published_moves.main_cause = 'model' then ', most of all by a new model'
+            when published_moves.main_cause = 'correction' then ', most of all since earlier data were corrected'
             else ', most of all by what the customer did'
         end
         || coalesce(': ' || features.label, '') as move_text,

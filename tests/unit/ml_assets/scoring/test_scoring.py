@@ -83,7 +83,11 @@ def test_so_do_the_families_and_the_probability_lies_in_its_range(rows: pd.DataF
 def test_evidence_counts_what_the_model_learned_from_and_says_when_it_is_thin(model: TrainedModel) -> None:
     assert 30 < model.facts.outcomes < model.facts.customers <= 500
     sure = json.loads(build_score_rows(model, simulate(20, 1), CHURN, model_version="v")["evidence"].iloc[0])
-    assert sure == {"customers": model.facts.customers, "outcomes": model.facts.outcomes, "is_thin": False}
+    counts = {"customers": model.facts.customers, "outcomes": model.facts.outcomes, "is_thin": False}
+    assert model.level is not None
+    told = model.level.at(date(2025, 12, 1))
+    assert sure == {**counts, "level_dates": told.dates, "is_season_seen": told.is_season_seen}
+    assert told.dates > 5
     few = replace(model, facts=replace(model.facts, outcomes=29))
     wide = replace(model, calibrator=replace(model.calibrator, covariance=None))
     for thin in (few, wide):

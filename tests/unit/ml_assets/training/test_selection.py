@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from ml_assets.estimators.candidates import fit_candidate
 from ml_assets.frames import FeatureEncoder
 from ml_assets.model.calibrate import fit_calibrator, identity
 from ml_assets.task import Promotion, TaskError
-from ml_assets.training import lessons, search
+from ml_assets.training import last_fit, lessons, search
 from ml_assets.training.choosing import Candidate, _CalibrationRows, _pick_near
 from ml_assets.training.feature_selection import Selection
 from ml_assets.training.promotion import Judged, average_precisions, judge_promotion
@@ -96,9 +97,7 @@ def test_a_recorded_model_is_repeated_bit_for_bit(frame: pd.DataFrame, kinds: tu
         repeat(stored, split, changed, task)
 
 
-def test_what_publishes_has_learned_from_the_calibration_dates_and_its_slope_is_of_a_fit_that_had_not(
-    frame: pd.DataFrame,
-) -> None:
+def test_what_publishes_has_learned_from_every_date_and_its_slope_is_of_a_fit_that_had_not(frame: pd.DataFrame) -> None:
     training = train(frame, FEATURES, replace(TASK, candidates=("logistic",)), **ARGUMENTS)
     days = pd.to_datetime(frame["as_of_date"]).dt.strftime("%Y-%m-%d")
     fit, calibrate = (days.isin(training.split[part]).to_numpy() for part in ("fit", "calibrate"))  # type: ignore[arg-type]
@@ -110,19 +109,24 @@ def test_what_publishes_has_learned_from_the_calibration_dates_and_its_slope_is_
         rows = FitRows(matrix[learned], outcomes[learned], encoder, None, 7, 1)
         return fit_candidate("logistic", rows, training.model.estimator.settings()), matrix
 
-    (first, seen), (last, matrix) = fitted(fit), fitted(fit | calibrate)
-    published = training.model.score(frame, explain=False)
+    (first, seen), (last, matrix) = fitted(fit), fitted(np.ones(len(frame), dtype=bool))
+    newest = days == days.max()
+    published = training.model.score(frame[newest], explain=False)
     line = fit_calibrator(first.margins(seen[calibrate]), outcomes[calibrate])
-    assert training.model.calibrator.slope == pytest.approx(line.slope, abs=1e-9)
-    assert np.allclose(training.model.calibrator.log_odds(last.margins(matrix)), published.log_odds, atol=1e-9)
-    assert published.probability[calibrate].mean() == pytest.approx(outcomes[calibrate].mean(), abs=1e-6)
-    assert not np.allclose(first.margins(seen), last.margins(matrix), atol=1e-3)
+    model = training.model.at(date.fromisoformat(days.max()))
+    assert model.calibrator.slope == pytest.approx(line.slope ** (outcomes[fit].sum() / outcomes.sum()), abs=1e-9)
+    assert np.allclose(model.calibrator.log_odds(last.margins(matrix[newest])), published.log_odds, atol=1e-9)
+    assert model.facts.last_seen_date == days.max()
+    assert model.level is not None
+    before_any_level = replace(training.model, level=replace(model.level, shifts=(), is_applied=False))
+    assert before_any_level.score(frame, explain=False).probability.mean() == pytest.approx(outcomes.mean(), abs=1e-6)
 
 
 def test_a_model_with_features_left_out_is_repeated_bit_for_bit(
     frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lessons, "select_features", lambda _: Selection(np.arange(3), 0.02))
+    for module in (lessons, last_fit):
+        monkeypatch.setattr(module, "select_features", lambda _: Selection(np.arange(3), 0.02))
     task = replace(TASK, candidates=("logistic",))
     training = train(frame, FEATURES, task, **ARGUMENTS)
     assert training.decision["features"]["kept"] == 3
@@ -252,7 +256,7 @@ def test_of_candidates_near_the_best_the_blend_is_chosen_and_without_it_the_chea
         estimator = cast(Estimator, SimpleNamespace(reason_cost=lambda: cost))
         noise = chance.normal(0, 0.05, 400)
         later = _CalibrationRows(identity(), np.zeros(0), losses + extra + noise - noise.mean())
-        return Candidate(estimator, estimator, identity(), np.zeros(0), later)
+        return Candidate(estimator, estimator, identity(), np.zeros(0), np.zeros(0), None, (), later)
 
     contenders = {
         "logistic": candidate(0.0, 0.1),

@@ -89,26 +89,26 @@ def test_a_stored_model_scores_the_same_bits_and_its_parts_add_up(
     total = ours.baseline_log_odds + ours.contributions.to_numpy().sum(axis=1)
     assert np.abs(total - np.log(ours.probability / (1 - ours.probability))).max() < 1e-6
     assert (again.facts, again.encoder, again.calibrator) == (model.facts, model.encoder, model.calibrator)
+    assert again.level == model.level is not None
 
 
 def test_scores_are_the_same_with_and_without_reasons(frame: pd.DataFrame, result: TrainingResult) -> None:
     full, quick = result.model.score(frame), result.model.score(frame, explain=False)
     assert np.allclose(full.probability, quick.probability, rtol=0, atol=1e-12)
-    assert full.baseline_log_odds == quick.baseline_log_odds
+    assert np.array_equal(full.baseline_log_odds, quick.baseline_log_odds)
     assert quick.contributions is None
 
 
 def test_no_row_after_the_split_touches_what_is_learned(frame: pd.DataFrame, result: TrainingResult) -> None:
-    """The test rows' features and outcomes, turned upside down, leave the fitted model as it is."""
+    """The test rows' features, turned upside down, change nothing of what is chosen, nor its settings."""
     turned = frame.copy()
     last = turned["as_of_date"].astype(str).isin(result.split["test"])
     turned.loc[last, "days_since_last_payment"] = 999.0
     turned.loc[last, "plan"] = "unheard of"
     again = train(turned, FEATURES, TASK, **ONE_THREAD)
-    kinds = [other.model.estimator.kind for other in (again, result)]
-    if kinds[0] == kinds[1]:
-        assert again.model.estimator.dump() == result.model.estimator.dump()
     assert again.decision["selection_log_loss"] == result.decision["selection_log_loss"]
+    assert again.decision["settings"] == result.decision["settings"]
+    assert again.report["dates"][0] == result.report["dates"][0]
 
 
 def test_a_world_without_a_signal_has_an_auc_interval_that_contains_one_half() -> None:

@@ -1,14 +1,14 @@
 """A developer has a place: schemas and a login of their own, in which production is read and nothing of it written.
 
-Revision 0031. Two tables and three functions; nothing that is there changes.
+Revision 0029. Two tables and three functions; nothing that is there changes.
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0031"
-down_revision = "0025"
+revision = "0029"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
