@@ -44,7 +44,7 @@ def select_features(rows: FitRows) -> Selection:
 
     From the strongest penalty on, for as long as the features that come back are worth their number.
     """
-    everything = Selection(np.arange(rows.matrix.shape[1]), None)
+    everything = every_feature(rows)
     if rows.outcomes.sum() >= OUTCOMES_PER_FEATURE * len(everything.kept):
         return everything
     best, least = everything, np.inf
@@ -57,6 +57,11 @@ def select_features(rows: FitRows) -> Selection:
             break
         best, least = Selection(kept, strength), criterion
     return best
+
+
+def every_feature(rows: FitRows) -> Selection:
+    """All features stay."""
+    return Selection(np.arange(rows.matrix.shape[1]), None)
 
 
 def _information_criterion(rows: FitRows, kept: npt.NDArray[np.intp]) -> float:

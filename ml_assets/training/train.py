@@ -52,6 +52,7 @@ from ml_assets.training.lessons import (
     read_rows,
 )
 from ml_assets.training.promotion import paired_loss_interval
+from ml_assets.training.recipe import Recipe
 from ml_assets.training.search import SearchBudget, search
 from ml_assets.training.splits import (
     LEARNED,
@@ -98,6 +99,7 @@ def train(
     rung: Rung = "own_model",
     champion: TrainedModel | None = None,
     budget: SearchBudget | None = None,
+    recipe: Recipe | None = None,
 ) -> TrainingResult:
     """Train every candidate of the task on the labelled rows of the frame and decide which may publish.
 
@@ -106,7 +108,8 @@ def train(
     model that publishes today: it is judged on the same test rows, unless it learned from another feature
     version and could not score them. Where outcomes are few for the features some are left out, of all candidates
     alike, which the decision names. With a `budget` the candidates' settings are searched on folds of the fit
-    rows; without one they are the defaults. A candidate that fails is named in the decision and stops no other.
+    rows; without one they are the defaults. A `recipe` gives candidate, features and settings: only that one is fitted,
+    against the rule, and there is no report. A candidate that fails is named in the decision and stops no other.
     Raises a `FrameError` for a frame that cannot be used, such as one that mixes feature versions; too few
     outcomes are a result and not an error.
     """
@@ -124,9 +127,15 @@ def train(
             seed=seed,
             reason=split.reason,
         )
-    lessons, selection = make_lessons(rows, features, split, horizon_days, seed, threads)
+    if recipe is not None:
+        features, task = recipe.features_of(features), recipe.task_of(task)
+    lessons, selection = make_lessons(
+        rows, features, split, horizon_days, seed, threads, selects_features=recipe is None
+    )
     encoder = lessons.last.encoder
     settings, searched = _search(rows, lessons.first, split, task, horizon_days, budget)
+    if recipe is not None:
+        settings = recipe.settings_by_candidate()
     candidates, failed = fit_candidates(rows, lessons, split, task, settings)
     chosen, decision = choose(candidates, rows, split, task, seed)
     decision["failed"] = failed
@@ -157,7 +166,7 @@ def train(
         status = compare_with_champion(model, champion, rows, split, task, decision, evaluations)
     decision["settings"] = {name: candidate.estimator.settings() for name, candidate in candidates.items()}
     decision["calibrator"] = asdict(model.calibrator)
-    report = _report(model, candidates[chosen], rows, lessons, split, task)
+    report = {} if recipe is not None else _report(model, candidates[chosen], rows, lessons, split, task)
     return TrainingResult(status, model, counts, evaluations, split.describe(), decision, report)
 
 
