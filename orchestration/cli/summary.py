@@ -11,22 +11,25 @@ from rich.table import Table
 
 from ml_assets.scoring.reasons import OTHER, Reason
 from pipeline.prediction.tasks import TASKS, TaskBinding, tasks_of
+from pipeline.prediction.track_record.grading import describe_record
 from warehouse.companies.definition import Company
 from warehouse.companies.quarantine import Quarantine, open_quarantines
 from warehouse.companies.registry import companies_with, list_companies
 from warehouse.disk_space import in_words, is_scarce
+from warehouse.prediction.track_record import read_record_grades
 from warehouse.publication.contract import Contract
 from warehouse.publication.holds import list_holds
 from warehouse.settings import Settings
 
 
 def print_summary(conn: psycopg.Connection[Any], console: Console, run_id: str) -> None:
-    """Rows pulled; then of each task that a company has: model quality, who is at risk, the five most at risk."""
+    """Rows pulled; then of each task: model quality, the track record, who is at risk, the five most at risk."""
     _print_loads(conn, console, run_id)
     companies = list_companies(conn)
     for binding in TASKS:
         if any(binding.name in company.tasks for company in companies):
             _print_quality(conn, console, binding)
+            _print_track_record(conn, console, binding, companies)
             _print_risk(conn, console, binding)
             _print_most_at_risk(conn, console, binding)
 
@@ -232,6 +235,19 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console, binding: Tas
         "[dim]AUC of the published model, of the logistic baseline and of the best single column; lift of the tenth at "
         f"highest risk;\ncalibration error; {binding.wording.outcomes} in the labelled history.[/dim]\n"
     )
+
+
+def _print_track_record(
+    conn: psycopg.Connection[Any], console: Console, binding: TaskBinding, companies: Sequence[Company]
+) -> None:
+    """A sentence for each company of which a replayed month is graded."""
+    for company in companies:
+        grades = read_record_grades(conn, company.company_id, binding.name)
+        if binding.name in company.tasks and grades:
+            console.print(
+                escape(f"{company.slug}: {describe_record(grades[0], binding, binding.horizon_days(company))}")
+            )
+    console.print()
 
 
 def _metrics(

@@ -90,9 +90,7 @@ def describe_record(grade: RecordGrade, binding: TaskBinding, horizon_days: int)
         return f"{span}: {counted(grade.entities_with_outcome, entity)} {did} within {within}, too few to judge by."
     if grade.high_risk_kept is None:
         return f"{span}: {grade.entities_with_outcome} {entity}s {did}, and none would have been put at high risk."
-    named, low, high = (
-        100 * share for share in _ends(grade.named_share, grade.named_share_low, grade.named_share_high)
-    )
+    named, low, high = _ends(grade.named_share, grade.named_share_low, grade.named_share_high)
     kept, least, most = _ends(grade.high_risk_kept, grade.high_risk_kept_low, grade.high_risk_kept_high)
     return (
         f"{span}: of the {entity}s that would have been put at high risk in a month, {kept:.0%} ({least:.0%} to "
