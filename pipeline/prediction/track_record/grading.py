@@ -89,7 +89,8 @@ def describe_record(grade: RecordGrade, binding: TaskBinding, horizon_days: int)
     if grade.named_share is None or grade.entities_with_outcome < FEWEST_OUTCOMES:
         return f"{span}: {counted(grade.entities_with_outcome, entity)} {did} within {within}, too few to judge by."
     if grade.high_risk_kept is None:
-        return f"{span}: {grade.entities_with_outcome} {entity}s {did}, and none would have been put at high risk."
+        left = counted(grade.entities_with_outcome, entity)
+        return f"{span}: {left} {did} within {within}, and none would have been put at high risk."
     named, low, high = _ends(grade.named_share, grade.named_share_low, grade.named_share_high)
     kept, least, most = _ends(grade.high_risk_kept, grade.high_risk_kept_low, grade.high_risk_kept_high)
     return (
