@@ -87,7 +87,7 @@ COMMANDS = {
     ),
     "record": Place(
         f"{CLI}.record:record",
-        "The track record: what would have been said of past months with what was known then, and what came of it.",
+        "The track record: replay the past months that are missing with what was known then, and show what came of it.",
     ),
     "replay": Place(
         f"{CLI}.holds:replay",
