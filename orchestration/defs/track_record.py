@@ -31,7 +31,7 @@ def track_record(binding: TaskBinding) -> dg.AssetsDefinition:
             )
             for table, description in (
                 ("track_record", "Scores as they would have been published for past months; published nowhere."),
-                ("track_record_months", "Which past months were replayed, by which model, from what it learned."),
+                ("track_record_months", "Which past months were replayed, by which model, from what was known."),
                 ("track_record_grades", "How good replayed scores turned out to be, and what acting on them had met."),
             )
         ],

@@ -62,7 +62,11 @@ GRADES = pa.schema(
 
 @dataclass(frozen=True)
 class ReplayedMonth:
-    """One month that was replayed: what made it, and what it rests on. `recipe` is None of a rule."""
+    """One month that was replayed: what made it, and what it rests on.
+
+    `recipe` is None where no candidate was tried. `rows`, `customers` and `outcomes` are the company's own that were
+    known by then.
+    """
 
     as_of_date: date
     feature_version: str

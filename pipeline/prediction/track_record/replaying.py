@@ -163,7 +163,7 @@ class Replayer:
         """
         company, recipe = history.company, self._recipe(opening, month, history)
         result = self._train(history, month, decision, feature_version, recipe)
-        facts, settled = result.model.facts, Recipe.of(result.model, result.decision)
+        settled = Recipe.of(result.model, result.decision)
         replayed = ReplayedMonth(
             as_of_date=month,
             feature_version=feature_version,
@@ -173,9 +173,10 @@ class Replayer:
             candidate=result.model.estimator.kind,
             recipe=None if settled is None else settled.describe(),
             recipe_of=opening.as_of_date if recipe and opening else month,
-            rows=facts.rows,
-            customers=facts.customers,
-            outcomes=facts.outcomes,
+            # The company's own, as of a pooled model nobody is told another's.
+            rows=decision.own.rows,
+            customers=decision.own.entities,
+            outcomes=decision.own.outcomes,
         )
         scores = self._scores(company, month, result)
         with self._warehouse.connect(Role.ml) as conn:

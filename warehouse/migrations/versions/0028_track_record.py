@@ -31,7 +31,8 @@ create table ml.track_record_months (
     primary key (company_id, task, as_of_date)
 );
 comment on table ml.track_record_months is
-    'Past months that were replayed: by which model, from what it learned, and what the replay rests on.';
+    'Past months that were replayed: by which model, and what the replay rests on.';
+comment on column ml.track_record_months.rows is 'The company''s own rows whose outcome was known by then.';
 comment on column ml.track_record_months.label_settings is
     'The company''s settings of the task by which its labels were made; with others a month is replayed again.';
 comment on column ml.track_record_months.labels_since is

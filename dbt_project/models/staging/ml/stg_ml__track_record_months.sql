@@ -14,9 +14,9 @@ final as (
         task,
         rung as evidence_level,
         candidate,
-        rows as learned_rows,
-        customers as learned_customers,
-        outcomes as learned_outcomes,
+        rows as known_rows,
+        customers as known_customers,
+        outcomes as known_outcomes,
         as_of_date
     from source
 
