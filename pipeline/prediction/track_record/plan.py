@@ -7,9 +7,13 @@ from datetime import date
 from typing import Literal
 
 from ml_assets.task import Rung
+from ml_assets.training.ladder import RungDecision
 
 Work = Literal["full", "recipe"]
-"""Every candidate is tried, or one is fitted as an earlier training of the same year settled it."""
+"""Every candidate is tried, or one is fitted as the training of an earlier month settled it."""
+
+GROWTH = 2
+"""How many times more outcomes are a reason to try every candidate again."""
 
 RECIPE_COST = 0.1
 """About what a month by a recipe takes, of what one takes in which every candidate is tried."""
@@ -24,18 +28,28 @@ def months_due(unpublished: Mapping[date, str], replayed: Mapping[date, str]) ->
     return [month for month, version in sorted(unpublished.items()) if replayed.get(month) != version]
 
 
-def opening_months(rungs: Mapping[date, Rung]) -> dict[date, date]:
-    """For each month that carries a model: the first month of its year that stood on the same rung.
+def opening_months(decisions: Mapping[date, RungDecision]) -> dict[date, date]:
+    """For each month that carries a model: the month at which every candidate is tried, for it and those after it.
 
-    There every candidate is tried, as a training of that day would have; the months after it start from what that
-    settled. It is settled once a year, by what was known at that time alone.
+    It is the first one on its rung, and each at which twice as many outcomes were known as at the last: with so much
+    more to learn from, another kind of model or more columns may be better. What is settled there rests on what was
+    known at that time alone.
     """
     openings: dict[date, date] = {}
-    first: dict[tuple[int, Rung], date] = {}
-    for month, rung in sorted(rungs.items()):
-        if rung != "rule":
-            openings[month] = first.setdefault((month.year, rung), month)
+    last: dict[Rung, date] = {}
+    for month, decision in sorted(decisions.items()):
+        if decision.rung == "rule":
+            continue
+        before = last.get(decision.rung)
+        if before is None or _outcomes(decision) >= GROWTH * _outcomes(decisions[before]):
+            last[decision.rung] = month
+        openings[month] = last[decision.rung]
     return openings
+
+
+def _outcomes(decision: RungDecision) -> int:
+    counts = decision.pool if decision.rung == "pooled_model" and decision.pool else decision.own
+    return counts.outcomes
 
 
 def in_order(due: Collection[date], openings: Mapping[date, date]) -> list[date]:

@@ -109,19 +109,22 @@ class Replayer:
 
         Due is a past month of the grid for which nothing was published, once: again only where its features are of
         another version, or the task's settings other ones, than when it was replayed. At least one month is done.
-        ``newest`` keeps to so many of the newest months. Raises a FrameError where features cannot be learned from.
+        ``newest`` keeps to so many of the newest months, and to those that they start from. Raises a FrameError where
+        features cannot be learned from.
         """
         replayed = self._replayed(company)
         with self._warehouse.connect(Role.ml) as conn:
             today, horizon_days = self._clock.for_company(company).date(), self._binding.horizon_days(company)
             unpublished = unpublished_months(conn, self._relations, company.company_id, today, horizon_days)
-        chosen = dict(sorted(unpublished.items())[-newest:] if newest else unpublished)
-        due = months_due(chosen, {day: month.feature_version for day, month in replayed.items()})
-        if not due or seconds == 0:
-            return Replayed(0, 0, len(due))
+        months = set(sorted(unpublished)[-newest:] if newest else unpublished)
+        due = months_due(unpublished, {day: month.feature_version for day, month in replayed.items()})
+        if seconds == 0 or not months & {*due}:
+            return Replayed(0, 0, len(months & {*due}))
         history = self.history(company, replayed)
-        rungs = {month: history.decide_rung(month, self._task) for month in sorted({*due, *replayed})}
-        openings = opening_months({month: decision.rung for month, decision in rungs.items()})
+        decisions = {month: history.decide_rung(month, self._task) for month in {*unpublished, *replayed}}
+        openings = opening_months(decisions)
+        wanted = months | {openings.get(month, month) for month in months}
+        due = [month for month in due if month in wanted]
         scores = done = 0
 
         def work_of(month: date) -> Work:
@@ -129,7 +132,7 @@ class Replayer:
 
         for month in Budget(seconds).allowed(in_order(due, openings), work_of):
             opening = replayed.get(openings.get(month, month))
-            replayed[month], rows = self.replay_month(history, month, rungs[month], unpublished[month], opening)
+            replayed[month], rows = self.replay_month(history, month, decisions[month], unpublished[month], opening)
             scores, done = scores + rows, done + 1
         return Replayed(done, scores, len(due) - done)
 
@@ -226,7 +229,7 @@ class Replayer:
             return
 
     def _recipe(self, opening: ReplayedMonth | None, month: date, history: History) -> Recipe | None:
-        """What the month starts from; None where it is the first of its year on its rung, or that tried none."""
+        """What the month starts from; None where it is an opening month itself, or that tried none."""
         if opening is None or opening.recipe is None or opening.as_of_date >= month:
             return None
         recipe = Recipe.from_record(opening.recipe)

@@ -38,7 +38,7 @@ comment on column ml.track_record_months.label_settings is
 comment on column ml.track_record_months.labels_since is
     'Since when labels of these settings were kept: what was known of them before is taken as it was known then.';
 comment on column ml.track_record_months.recipe is
-    'The candidate, its features and its settings, which later months of the year start from; null of none.';
+    'The candidate, its features and its settings, which later months may start from; null of none.';
 comment on column ml.track_record_months.recipe_of is
     'The month whose training chose them: this one where every candidate was tried.';
 """

@@ -8,10 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.task import Rung
+from ml_assets.training.ladder import OutcomeCounts, RungDecision
 from pipeline.prediction.track_record.plan import Budget, Work, in_order, months_due, opening_months
 
 MONTHS = [date(year, month, 1) for year in (2024, 2025, 2026) for month in range(1, 13)]
 RUNGS: list[Rung] = ["own_model", "pooled_model", "rule"]
+History = dict[date, tuple[Rung, int]]
+HISTORIES = st.dictionaries(
+    st.sampled_from(MONTHS), st.tuples(st.sampled_from(RUNGS), st.integers(60, 2000)), max_size=36
+)
+
+
+def _decisions(history: History) -> dict[date, RungDecision]:
+    counts = {month: OutcomeCounts(0, 0, outcomes, 0) for month, (_, outcomes) in history.items()}
+    none = OutcomeCounts(0, 0, 0, 0)
+    return {
+        month: RungDecision(rung, *((none, counts[month]) if rung == "pooled_model" else (counts[month], None)), "")
+        for month, (rung, _) in history.items()
+    }
 
 
 def test_a_month_is_due_once_and_again_with_other_features() -> None:
@@ -20,20 +34,25 @@ def test_a_month_is_due_once_and_again_with_other_features() -> None:
     assert months_due(unpublished, {MONTHS[0]: "a.1", MONTHS[1]: "a.1", MONTHS[5]: "a.1"}) == MONTHS[1:3]
 
 
-@given(st.dictionaries(st.sampled_from(MONTHS), st.sampled_from(RUNGS)))
-def test_a_month_starts_from_the_first_of_its_year_on_its_rung_which_is_never_later(rungs: dict[date, Rung]) -> None:
-    openings = opening_months(rungs)
-    assert openings.keys() == {month for month, rung in rungs.items() if rung != "rule"}
+@given(HISTORIES)
+def test_a_month_starts_from_the_last_on_its_rung_at_which_outcomes_had_doubled(history: History) -> None:
+    openings = opening_months(_decisions(history))
+    assert openings.keys() == {month for month, (rung, _) in history.items() if rung != "rule"}
     for month, opening in openings.items():
-        same = [other for other in rungs if other.year == month.year and rungs[other] == rungs[month]]
-        assert opening == min(same)
+        assert opening <= month
+        assert history[opening][0] == history[month][0]
+        assert openings[opening] == opening
+        since = [other for other in openings if opening < other <= month and history[other][0] == history[month][0]]
+        assert all(history[other][1] < 2 * history[opening][1] for other in since)
+        earlier = [other for other in openings if other < opening and history[other][0] == history[month][0]]
+        assert not earlier or history[opening][1] >= 2 * history[openings[max(earlier)]][1]
 
 
-@given(st.dictionaries(st.sampled_from(MONTHS), st.sampled_from(RUNGS)), st.sets(st.sampled_from(MONTHS)))
+@given(HISTORIES, st.sets(st.sampled_from(MONTHS)))
 def test_all_that_is_due_is_done_the_newest_first_and_after_what_it_starts_from(
-    rungs: dict[date, Rung], due: set[date]
+    history: History, due: set[date]
 ) -> None:
-    openings = opening_months(rungs)
+    openings = opening_months(_decisions(history))
     order = in_order(due, openings)
     assert sorted(order) == sorted(due)
     for month in order:
