@@ -32,7 +32,7 @@ def record(
 
     Takes the time it takes, where a daily run keeps to a share. The next run shows it on the dashboards.
     """
-    from pipeline.features.dbt import prepare_manifest
+    from pipeline.features.dbt import prepare_manifest, write_profile
     from pipeline.prediction.tasks import task_named
     from pipeline.prediction.track_record.grading import grade_record
     from pipeline.prediction.track_record.replaying import Replayer
@@ -44,6 +44,7 @@ def record(
         chosen = chosen_companies(warehouse, company, binding)
         wait = NO_WAIT if no_wait else LONGEST_WAIT
         with one_writer(warehouse, "churn record", wait=wait, say=console.print):
+            write_profile(settings, warehouse)
             prepare_manifest(settings)
             replayer = Replayer.from_settings(binding, warehouse, settings)
             for each in chosen:
