@@ -115,6 +115,23 @@ def rows_of(mart: str, customers: int, months: int) -> tuple[str, dict[str, str]
                 "to_level": "(array['low', 'medium', 'high', 'left'])[1 + customer % 4]",
             },
         ),
+        "risk_levels_with_replays": (
+            f"generate_series(0, {months - 1}) as at, generate_series(6, 8) as customer",
+            {"month": month, "risk_level": "(array['low', 'medium', 'high'])[customer - 5]", "is_replayed": "at < 12"},
+        ),
+        "risk_movements_with_replays": (
+            f"generate_series(0, {months - 1}) as at, generate_series(0, 15) as customer",
+            {
+                "month": month,
+                "from_level": "(array['low', 'medium', 'high', 'new'])[1 + customer / 4]",
+                "to_level": "(array['low', 'medium', 'high', 'left'])[1 + customer % 4]",
+                "is_replayed": "at < 12",
+            },
+        ),
+        "grades_with_replays": (each_month, {"as_of_month": month, "is_replayed": "at < 12"}),
+        "track_record": ("generate_series(1, 1) as customer", {}),
+        "track_record_by_month": (each_month, {"as_of_month": month}),
+        "track_record_calibration": ("generate_series(1, 10) as customer", {"bin": "customer"}),
         "publication_history": (each_month, {"as_of_date": month}),
         "load_history": (a_year, {"started_date": a_day, "known_date": a_day}),
         "run_history": (a_year, {"started_date": a_day, "stage": "'stage ' || (customer % 6)"}),

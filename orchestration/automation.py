@@ -49,6 +49,13 @@ _watching = dg.AssetSelection.groups(keys.Group.watching) - _replays
 _training = dg.AssetSelection.assets(
     *(key for table in ("training_runs", "promotions", "evaluations") for key in keys.of_all_tasks(table))
 )
+_track_record = dg.AssetSelection.assets(
+    *(
+        key
+        for table in ("track_record", "track_record_months", "track_record_grades")
+        for key in keys.of_all_tasks(table)
+    )
+)
 
 daily = dg.define_asset_job(
     "sync_and_score",
@@ -66,8 +73,9 @@ sync = dg.define_asset_job(
 train = dg.define_asset_job(
     "train",
     # The views that show trainings stand already, and would start dbt once more.
-    selection=(TRANSFORM - _training.downstream()) | _training,
-    description="Train every active company's models again; a challenger replaces a champion only if it is better.",
+    selection=(TRANSFORM - _training.downstream()) | _training | _track_record,
+    description="Train every active company's models again; a challenger replaces a champion only if it is better. "
+    "Then past months that are missing in the track record are replayed.",
     executor_def=dg.in_process_executor,
 )
 score = dg.define_asset_job(

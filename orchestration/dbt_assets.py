@@ -27,7 +27,7 @@ _GROUPS = {
 }
 
 BESIDE_LOADS = {keys.COMPANIES, keys.COMPANY_TASKS, keys.EXCHANGE_RATES, keys.FEATURE_PROOFS, keys.RUN_LOG}
-BEFORE_SCORES = ("grades", "shadow_grades", "feature_drift", "training_runs", "evaluations", "promotions")
+_OF_PREDICTION = {"ml", "predictions"}
 
 
 class LayeredTranslator(DagsterDbtTranslator):
@@ -53,9 +53,11 @@ class LayeredTranslator(DagsterDbtTranslator):
         if {dep.asset_key for dep in deps} <= BESIDE_LOADS:
             # What hangs on no loaded table would run before the sync, at the cost of one more start of dbt.
             deps.append(dg.AssetDep(keys.LOAD_LOG))
-        if {dep.asset_key for dep in deps} & {keys.shared(table) for table in BEFORE_SCORES}:
-            # These come before the scores of the day, and what shows them would start dbt between the two.
-            deps += [dg.AssetDep(task.publications) for task in keys.TASKS.values()]
+        if any(dep.asset_key.path[0] in _OF_PREDICTION for dep in deps) and keys.FEATURE_PROOFS not in {
+            dep.asset_key for dep in deps
+        }:
+            # The track record comes last of these, and what shows the others would start dbt once more before it.
+            deps += [dg.AssetDep(key) for key in keys.of_all_tasks("track_record")]
         deps = [each for dep in deps for each in _of_each_task(dep)]
         layer = node["fqn"][1] if node["resource_type"] == "model" else "seeds"
         if layer in {"features", "tasks"}:

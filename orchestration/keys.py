@@ -109,6 +109,7 @@ class TaskKeys:
 TASK_TABLES = (
     *("training_runs", "evaluations", "promotions", "shadow_scores", "grades", "shadow_grades", "feature_drift"),
     *("publication_holds", "held_flips", "replays", "staged_scores", "score_moves"),
+    *("track_record", "track_record_months", "track_record_grades"),
 )
 """The tables of ml that each task writes its own rows of, an asset per task."""
 

@@ -132,6 +132,11 @@ class Settings(BaseSettings):
     retrain_minimum_days: int = Field(
         default=7, ge=1, description="Days between two trainings that drift, grades or the calendar ask for."
     )
+    track_record_share: float = Field(
+        default=0.5,
+        ge=0,
+        description="Share of the time of a company's longest training that a run may take to replay its past months.",
+    )
     ladder_own_outcomes: int = Field(
         default=60, ge=1, description="Customers who churned that a company needs for a model of its own."
     )

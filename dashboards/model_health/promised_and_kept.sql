@@ -1,13 +1,16 @@
 select
     as_of_month,
-    sum((promised * scores)::numeric)::double precision / sum(scores) as promised,
-    sum((kept * scores)::numeric)::double precision / sum(scores) as kept
-from analytics.score_grades_by_month
+    sum((promised * scores)::numeric) filter (where not is_replayed)::double precision
+    / sum(scores) filter (where not is_replayed) as promised,
+    sum((kept * scores)::numeric) filter (where not is_replayed)::double precision
+    / sum(scores) filter (where not is_replayed) as kept,
+    sum((promised * scores)::numeric) filter (where is_replayed)::double precision
+    / sum(scores) filter (where is_replayed) as promised_replayed,
+    sum((kept * scores)::numeric) filter (where is_replayed)::double precision
+    / sum(scores) filter (where is_replayed) as kept_replayed
+from analytics.grades_with_replays
 where
-    segment = 'all'
-    and model_version = 'all'
-    and evidence_level = 'all'
-    and scores > 0
+    scores > 0
     [[and {{company}}]]
     [[and {{task}}]]
     [[and {{month}}]]

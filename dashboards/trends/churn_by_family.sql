@@ -1,6 +1,6 @@
 select
     month,
-    coalesce(initcap(main_reason_family), 'Not known') as about,
+    coalesce(initcap(main_reason_family), initcap(replayed_reason_family) || ', replayed', 'Not known') as about,
     count(*) as customers
 from analytics.churned_customers
 where
@@ -8,5 +8,5 @@ where
     [[and {{company}}]]
     [[and {{segment}}]]
     [[and {{month}}]]
-group by month, coalesce(initcap(main_reason_family), 'Not known')
+group by month, coalesce(initcap(main_reason_family), initcap(replayed_reason_family) || ', replayed', 'Not known')
 order by month, about

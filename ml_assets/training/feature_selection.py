@@ -47,7 +47,7 @@ def select_features(rows: FitRows) -> Selection:
     From the strongest penalty on, for as long as the features that come back are worth their number.
     """
     differing = _differing(rows.matrix)
-    everything = Selection(differing if len(differing) else np.arange(rows.matrix.shape[1]), None)
+    everything = Selection(differing, None) if len(differing) else every_feature(rows)
     if not len(differing) or rows.outcomes.sum() >= OUTCOMES_PER_FEATURE * len(differing):
         return everything
     best, least = everything, np.inf
@@ -63,6 +63,11 @@ def select_features(rows: FitRows) -> Selection:
             break
         best, least = Selection(kept, strength), criterion
     return best
+
+
+def every_feature(rows: FitRows) -> Selection:
+    """All features stay."""
+    return Selection(np.arange(rows.matrix.shape[1]), None)
 
 
 def _differing(matrix: FloatArray) -> npt.NDArray[np.intp]:

@@ -15,7 +15,7 @@ from ml_assets.model.calibrate import AffineCalibrator, grown, levelled
 from ml_assets.model.level import Level, measure_level
 from ml_assets.task import Feature
 from ml_assets.training.choosing import Candidate, calibrator_with_range
-from ml_assets.training.feature_selection import Selection, select_features
+from ml_assets.training.feature_selection import Selection, every_feature, select_features
 from ml_assets.training.lessons import Lesson, Lessons, Rows
 from ml_assets.training.splits import TimeSplit
 
@@ -43,6 +43,8 @@ def fit_last(
     lessons: Lessons,
     selection: Selection,
     split: TimeSplit,
+    *,
+    selects_features: bool = True,
 ) -> LastFit:
     """The candidate on all rows, levelled on all dates; `selection` is what it was judged with.
 
@@ -52,7 +54,7 @@ def fit_last(
     if candidate.level is None:
         return LastFit(candidate.estimator, lessons.last, calibrator, None, selection)
     whole = learn_from(rows, features, None, lessons.seed, lessons.last.fit_rows.threads)
-    selection = select_features(whole.fit_rows)
+    selection = (select_features if selects_features else every_feature)(whole.fit_rows)
     whole = whole.narrowed(selection.kept)
     estimator = fit_candidate(candidate.estimator.kind, whole.fit_rows, candidate.estimator.settings())
     margins = estimator.margins(whole.matrix)

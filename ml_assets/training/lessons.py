@@ -1,7 +1,7 @@
 """What a candidate learns from: the checked rows of a training, encoded, split by time and with chosen features."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from ml_assets.frames import (
     plain_values,
 )
 from ml_assets.task import ENTITY_ID, OUTCOME, Feature, PredictionTask
-from ml_assets.training.feature_selection import Selection, select_features
+from ml_assets.training.feature_selection import Selection, every_feature, select_features
 from ml_assets.training.splits import (
     LEARNED,
     Part,
@@ -132,18 +132,29 @@ def check_fingerprint(actual: str, recorded: str) -> None:
 
 
 def make_lessons(
-    rows: Rows, features: Sequence[Feature], split: TimeSplit, horizon_days: int, seed: int, threads: int
+    rows: Rows,
+    features: Sequence[Feature],
+    split: TimeSplit,
+    horizon_days: int,
+    seed: int,
+    threads: int,
+    *,
+    selects_features: bool = True,
 ) -> tuple[Lessons, Selection]:
-    """The first lesson and the last, each with the features that stay, and what stayed in the last."""
-    first, selection = _selected(make_lesson(rows, features, split, ["fit"], horizon_days, seed, threads))
+    """The first lesson and the last, each with the features that stay, and what stayed in the last.
+
+    Where features were selected before, all of them stay.
+    """
+    select = select_features if selects_features else every_feature
+    first, selection = _selected(make_lesson(rows, features, split, ["fit"], horizon_days, seed, threads), select)
     if not split.calibrate:
         return Lessons(first, first, horizon_days), selection
-    last, selection = _selected(make_lesson(rows, features, split, LEARNED, horizon_days, seed, threads))
+    last, selection = _selected(make_lesson(rows, features, split, LEARNED, horizon_days, seed, threads), select)
     return Lessons(first, last, horizon_days), selection
 
 
-def _selected(lesson: Lesson) -> tuple[Lesson, Selection]:
-    selection = select_features(lesson.fit_rows)
+def _selected(lesson: Lesson, select: Callable[[FitRows], Selection]) -> tuple[Lesson, Selection]:
+    selection = select(lesson.fit_rows)
     return lesson.narrowed(selection.kept), selection
 
 

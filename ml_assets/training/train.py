@@ -19,31 +19,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml_assets.estimators.candidates import fit_candidate, shallower
+from ml_assets.estimators.candidates import fit_candidate
 from ml_assets.estimators.rules import PriorRule, fit_prior_rule, posterior_covariance
-from ml_assets.frames import FeatureEncoder, FloatArray, feature_version_of
-from ml_assets.judging.evaluate import Metrics, evaluate
-from ml_assets.judging.report import describe_model
+from ml_assets.frames import FeatureEncoder, feature_version_of
+from ml_assets.judging.evaluate import Metrics
 from ml_assets.model.calibrate import identity
-from ml_assets.model.explain import bound_log_odds, probabilities_of
+from ml_assets.model.explain import probabilities_of
 from ml_assets.model.trained import TrainedModel, TrainingFacts
 from ml_assets.task import Feature, PredictionTask, Rung
-from ml_assets.training.champion import Status, compare_with_champion, segments_of
+from ml_assets.training.champion import Status, compare_with_champion
 from ml_assets.training.choosing import (
     BASE_RATE,
     RULE,
-    Candidate,
     base_rate_metrics,
-    calibrated,
     choose,
-    fit_again,
     fit_candidates,
 )
 from ml_assets.training.ladder import OutcomeCounts, count_outcomes
 from ml_assets.training.last_fit import fit_last, learn_from
 from ml_assets.training.lessons import (
     Lesson,
-    Lessons,
     Rows,
     check_fingerprint,
     check_input,
@@ -52,8 +47,9 @@ from ml_assets.training.lessons import (
     make_lessons,
     read_rows,
 )
-from ml_assets.training.promotion import paired_loss_interval
-from ml_assets.training.reach import judge_curve, learn_curve
+from ml_assets.training.reach import learn_curve
+from ml_assets.training.recipe import Recipe
+from ml_assets.training.report import report_of
 from ml_assets.training.search import SearchBudget, search
 from ml_assets.training.splits import (
     LEARNED,
@@ -65,7 +61,6 @@ from ml_assets.training.splits import (
 
 LIBRARIES = {name: name for name in ("numpy", "pandas", "xgboost", "lightgbm", "optuna")} | {"scikit-learn": "sklearn"}
 """What a model's making depends on, by name, and the module that knows its version."""
-_DRIVER_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -98,6 +93,7 @@ def train(
     rung: Rung = "own_model",
     champion: TrainedModel | None = None,
     budget: SearchBudget | None = None,
+    recipe: Recipe | None = None,
 ) -> TrainingResult:
     """Train every candidate of the task on the labelled rows of the frame and decide which may publish.
 
@@ -106,7 +102,8 @@ def train(
     model that publishes today: it is judged on the same test rows, unless it learned from another feature
     version and could not score them. Where outcomes are few for the features some are left out, of all candidates
     alike, which the decision names. With a `budget` the candidates' settings are searched on folds of the fit
-    rows; without one they are the defaults. A candidate that fails is named in the decision and stops no other.
+    rows; without one they are the defaults. A `recipe` gives candidate, features and settings: only that one is fitted,
+    against the rule, and there is no report. A candidate that fails is named in the decision and stops no other.
     Raises a `FrameError` for a frame that cannot be used, such as one that mixes feature versions; too few
     outcomes are a result and not an error.
     """
@@ -126,14 +123,20 @@ def train(
             seed=seed,
             reason=split.reason,
         )
-    lessons, selection = make_lessons(rows, features, split, horizon_days, seed, threads)
+    if recipe is not None:
+        features, task = recipe.features_of(features), recipe.task_of(task)
+    lessons, selection = make_lessons(
+        rows, features, split, horizon_days, seed, threads, selects_features=recipe is None
+    )
     settings, searched = _search(rows, lessons.first, split, task, horizon_days, budget)
+    if recipe is not None:
+        settings = recipe.settings_by_candidate()
     candidates, failed = fit_candidates(rows, lessons, split, task, settings)
     chosen, decision = choose(candidates, rows, split, task, seed)
     decision["failed"] = failed
     if searched:
         decision["search"] = searched
-    last = fit_last(candidates[chosen], rows, features, lessons, selection, split)
+    last = fit_last(candidates[chosen], rows, features, lessons, selection, split, selects_features=recipe is None)
     decision["features"] = last.selection.record(features)
     model = TrainedModel(
         task_name=task.name,
@@ -162,15 +165,10 @@ def train(
         )
     decision["settings"] = {name: candidate.estimator.settings() for name, candidate in candidates.items()}
     decision["calibrator"] = asdict(model.calibrator)
-    report = _report(candidates[chosen], rows, lessons, split, task)
-    model = replace(model, further=learn_curve(last.lesson, rows, task, horizon_days))
-    report["horizons"] = judge_curve(
-        learn_curve(lessons.last, rows, task, horizon_days),
-        candidates[chosen].test_log_odds,
-        lessons.last,
-        rows,
-        rows.of(split, "test"),
-    )
+    report: dict[str, Any] = {}
+    if recipe is None:
+        report = report_of(candidates[chosen], rows, lessons, split, task)
+        model = replace(model, further=learn_curve(last.lesson, rows, task, horizon_days))
     return TrainingResult(status, model, counts, evaluations, split.describe(), decision, report)
 
 
@@ -292,61 +290,6 @@ def _search(
     seen = fingerprint(rows.frame[fit], lesson.encoder.features, task)
     searched = search(lesson.fit_rows, folds, task.candidates, budget, seen)
     return searched.settings, searched.record
-
-
-def _report(
-    chosen: Candidate,
-    rows: Rows,
-    lessons: Lessons,
-    split: TimeSplit,
-    task: PredictionTask,
-) -> dict[str, Any]:
-    """What a model card shows besides the metrics; the weights of features come from at most _DRIVER_ROWS test rows."""
-    test = rows.of(split, "test")
-    some = np.flatnonzero(test)[:: max(1, int(test.sum()) // _DRIVER_ROWS)][:_DRIVER_ROWS]
-    parts, _ = chosen.estimator.parts(lessons.last.matrix[some])
-    probabilities = chosen.test_probabilities
-    return {
-        **describe_model(
-            probabilities,
-            rows.outcomes[test],
-            rows.entities[test],
-            segments_of(rows.frame, task, test),
-            parts * chosen.calibrator.slope,
-            lessons.last.encoder.features,
-            seed=lessons.seed,
-        ),
-        "dates": [judged.describe() for judged in chosen.judged_dates],
-        "reason_cost": chosen.estimator.reason_cost(),
-        "shallower": _judge_shallower(chosen, probabilities, rows, lessons, split),
-    }
-
-
-def _judge_shallower(
-    chosen: Candidate,
-    probabilities: FloatArray,
-    rows: Rows,
-    lessons: Lessons,
-    split: TimeSplit,
-) -> dict[str, Any] | None:
-    """What the same model with trees one level less deep would lose on the test rows, and what its reasons cost."""
-    settings = shallower(chosen.estimator.settings())
-    if settings is None:
-        return None
-    test = rows.of(split, "test")
-    first = fit_candidate(chosen.estimator.kind, lessons.first.fit_rows, settings)
-    estimator = fit_again(first, lessons)
-    other = calibrated(first, estimator, rows, lessons, split).test_probabilities
-    loss, low, high = paired_loss_interval(
-        probabilities, other, rows.outcomes[test], rows.entities[test], seed=lessons.seed
-    )
-    return {
-        "log_loss_lost": loss,
-        "log_loss_lost_low": low,
-        "log_loss_lost_high": high,
-        "auc": evaluate(other, rows.outcomes[test])["auc"],
-        "reason_cost": estimator.reason_cost(),
-    }
 
 
 def _facts(

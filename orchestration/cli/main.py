@@ -94,6 +94,10 @@ COMMANDS = {
         f"{CLI}.watch:drift",
         "How far today's features and scores are from those that the champion learned from.",
     ),
+    "record": Place(
+        f"{CLI}.record:record",
+        "The track record: replay the past months that are missing with what was known then, and show what came of it.",
+    ),
     "replay": Place(
         f"{CLI}.holds:replay",
         "Publish held dates as they would have been had the source been read in time; after its repair.",

@@ -137,10 +137,19 @@ def model_card(
     ] = None,
     task: TaskName = "churn",
 ) -> None:
-    """Write a version's model card, an HTML page, and say where it is."""
+    """Write a version's model card, an HTML page with the company's track record, and say where it is."""
+    from pipeline.prediction.card import with_track_record
+    from pipeline.prediction.track_record.grading import describe_record
+    from warehouse.prediction.track_record import read_record_grades
+
     with _opened(company, task) as models:
         wanted = models.chosen(version)
         page = models.registry.card(wanted)
+        with models.warehouse.connect() as conn:
+            grades = read_record_grades(conn, models.company.company_id, task)
+        if grades:
+            horizon_days = models.task.horizon_days(models.company)
+            page = with_track_record(page, describe_record(grades[0], models.task, horizon_days))
         target = output or models.settings.home / "cards" / f"{wanted.name}-v{wanted.number}.html"
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -12,17 +12,19 @@ from rich.table import Table
 from ml_assets.scoring.reasons import OTHER, Reason
 from pipeline.loading.snapshots import snapshots_among
 from pipeline.prediction.tasks import TASKS, TaskBinding, tasks_of
+from pipeline.prediction.track_record.grading import describe_record
 from warehouse.companies.definition import Company
 from warehouse.companies.quarantine import Quarantine, open_quarantines
 from warehouse.companies.registry import companies_with, list_companies
 from warehouse.disk_space import in_words, is_scarce
+from warehouse.prediction.track_record import read_record_grades
 from warehouse.publication.contract import Contract
 from warehouse.publication.holds import list_holds
 from warehouse.settings import Settings
 
 
 def print_summary(conn: psycopg.Connection[Any], console: Console, run_id: str) -> None:
-    """Rows pulled, and who has no history; then of each task: model quality, who is at risk, the five most at risk."""
+    """Rows pulled, and who has no history; of each task quality, track record, who is at risk, and the five most."""
     _print_loads(conn, console, run_id)
     companies = list_companies(conn)
     for slug, sentence in snapshots_among(conn, companies).items():
@@ -30,6 +32,7 @@ def print_summary(conn: psycopg.Connection[Any], console: Console, run_id: str) 
     for binding in TASKS:
         if any(binding.name in company.tasks for company in companies):
             _print_quality(conn, console, binding)
+            _print_track_record(conn, console, binding, companies)
             _print_risk(conn, console, binding)
             _print_most_at_risk(conn, console, binding)
 
@@ -258,6 +261,19 @@ def _print_grounds(conn: psycopg.Connection[Any], console: Console, binding: Tas
 def _over_dates(figures: dict[str, float]) -> str:
     """The calibration error over dates; one date cannot tell."""
     return "one date" if figures.get("judged_dates") == 1 else _figure(figures.get("calibration_error_by_date"))
+
+
+def _print_track_record(
+    conn: psycopg.Connection[Any], console: Console, binding: TaskBinding, companies: Sequence[Company]
+) -> None:
+    """A sentence for each company of which a replayed month is graded."""
+    for company in companies:
+        grades = read_record_grades(conn, company.company_id, binding.name)
+        if binding.name in company.tasks and grades:
+            console.print(
+                escape(f"{company.slug}: {describe_record(grades[0], binding, binding.horizon_days(company))}")
+            )
+    console.print()
 
 
 def _metrics(

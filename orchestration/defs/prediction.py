@@ -6,6 +6,7 @@ import dagster as dg
 
 from orchestration.defs.publication import gate, published_scores
 from orchestration.defs.scoring import shadow_scores, staged_scores
+from orchestration.defs.track_record import track_record
 from orchestration.defs.training import training_assets
 from orchestration.defs.watching import replays, watched_scores, watching_checks
 from pipeline.features.dbt import prepare_manifest
@@ -15,7 +16,7 @@ from warehouse.settings import load_settings
 
 
 def predictions() -> dg.Definitions:
-    """Training, scoring, the gate, publishing, grades, drift and replays, for each task."""
+    """Training, scoring, the gate, publishing, grades, drift, replays and the track record, for each task."""
     manifest = json.loads(prepare_manifest(load_settings()).read_text())
     return dg.Definitions.merge(
         *(
@@ -35,6 +36,7 @@ def prediction_assets(binding: TaskBinding, feature_code: str) -> dg.Definitions
             shadow_scores(binding),
             published_scores(binding),
             replays(binding),
+            track_record(binding),
         ],
         asset_checks=[gate(binding), *watching_checks(binding)],
     )

@@ -1,6 +1,7 @@
 """A model's card: one HTML page without outside files, made from what a training found."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,16 @@ def describe_calibration(figures: Mapping[str, float | None]) -> str:
         return f"{counted(dates, 'date')} that no fit had learned from cannot tell how well it is calibrated."
     least, greatest = (figures[f"calibration_error_by_date_{end}"] for end in ("low", "high"))
     return f"Calibration error, mean of {dates} dates: {error:.3f} ({least:.3f} to {greatest:.3f})."
+
+
+def with_track_record(page: str, sentence: str) -> str:
+    """The page with what would have been said in the company's past months, before what limits it."""
+    limits = "<h2>Limits</h2>"
+    section = (
+        f"<h2>Track record, replayed</h2>\n<p>{escape(sentence)} Each month was scored by a model that had learned "
+        f"only from what was known then; this version made none of these scores.</p>\n\n{limits}"
+    )
+    return page.replace(limits, section, 1)
 
 
 def limits_of(result: TrainingResult) -> list[str]:

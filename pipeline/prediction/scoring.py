@@ -330,7 +330,7 @@ class Scorer:
         )
 
     def _described(self, company: Company) -> list[Feature]:
-        return [*self._in_currency_of(company), *features_of_attributes(company.custom_attributes)]
+        return described(self._features, company)
 
     def weights(self, company: Company, rows: int = 1_000) -> dict[str, float]:
         """Each feature's share of all contributions to the champion's scores: mean of their sizes, summing to 1.
@@ -350,15 +350,18 @@ class Scorer:
         sizes = contributions.abs().mean()
         return {str(name): float(size / (sizes.sum() or 1.0)) for name, size in sizes.items()}
 
-    def _in_currency_of(self, company: Company) -> list[Feature]:
-        return [
-            replace(feature, unit=company.currency) if feature.unit == MONEY else feature for feature in self._features
-        ]
-
     @property
     def names(self) -> list[str]:
         """The features that the matrix has."""
         return [feature.name for feature in self._features]
+
+
+def described(features: Sequence[Feature], company: Company) -> list[Feature]:
+    """The features as the company reads of them: money in its currency, and its own attributes."""
+    in_currency = [
+        replace(feature, unit=company.currency) if feature.unit == MONEY else feature for feature in features
+    ]
+    return [*in_currency, *features_of_attributes(company.custom_attributes)]
 
 
 def _unexplained_chunks(scored: Scored) -> Iterator[Encoded]:

@@ -165,7 +165,7 @@ class Trainer:
             today = self._clock.for_company(company).date()
             return feature_versions_at(conn, self._binding.relations, company.company_id, today)
 
-    def _sharing(self, company: Company) -> list[Company]:
+    def sharing(self, company: Company) -> list[Company]:
         """The companies that share training and mean the same by the task, this one among them; none if it does not."""
         if not company.shares_training:
             return []
@@ -181,7 +181,7 @@ class Trainer:
 
     def _pool(self, company: Company) -> tuple[list[Company], OutcomeCounts | None]:
         """The companies that it may learn with and what they have; none where their figures could be told apart."""
-        sharing = self._sharing(company)
+        sharing = self.sharing(company)
         if not sharing:
             return [], None
         frame = self._labelled(sharing, [])
@@ -271,7 +271,7 @@ class Trainer:
         """
         model = self._registry.load(version)
         split = self._registry.report(version)["split"]
-        companies = self._sharing(company) if model.rung == "pooled_model" else [company]
+        companies = self.sharing(company) if model.rung == "pooled_model" else [company]
         attributes = () if model.rung == "pooled_model" else company.custom_attributes
         frame = self._labelled(companies, self._names, attributes)
         again = repeat(model, split, frame, self._task)

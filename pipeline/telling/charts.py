@@ -214,15 +214,23 @@ def name_places(axes: Axes, places: Sequence[Any]) -> None:
 
 
 def draw_row(axes: Axes, card: CardDefinition, rows: Rows) -> None:
-    """Bars side by side from the left, the largest on top, each with its number."""
+    """Bars side by side from the left, the largest on top, each with its number; several metrics follow each other."""
     settings = card.visualization_settings
-    dimension, metric = settings["graph.dimensions"][0], settings["graph.metrics"][0]
+    dimension, metrics = settings["graph.dimensions"][0], settings["graph.metrics"]
     names = [str(row[dimension]) for row in rows][::-1]
-    values = [float(row[metric] or 0) for row in rows][::-1]
-    _, color = look(card, metric, 0)
-    bars = axes.barh([name if len(name) <= 46 else f"{name[:45]}…" for name in names], values, 0.68, color=color)
-    how = column_settings(card, metric)
-    axes.bar_label(bars, fmt=lambda value: written(value, how, short=True), fontsize=8.5, padding=3)
+    names = [name if len(name) <= 46 else f"{name[:45]}…" for name in names]
+    begins = [0.0] * len(rows)
+    for number, metric in enumerate(metrics):
+        values = [float(row[metric] or 0) for row in rows][::-1]
+        if number > 0 and not any(values):
+            continue
+        title, color = look(card, metric, number)
+        bars = axes.barh(names, values, 0.68, left=begins, color=color, label=title)
+        begins = [begin + value for begin, value in zip(begins, values, strict=True)]
+    how = column_settings(card, metrics[0])
+    axes.bar_label(bars, [written(end, how, short=True) for end in begins], fontsize=8.5, padding=3)
+    if len(axes.containers) > 1:
+        axes.legend(loc="lower right", frameon=False, fontsize=8.5, handlelength=1.1)
     axes.margins(x=0.12)
     if len(rows) < FEWEST_ROW_PLACES:
         axes.set_ylim(len(rows) - FEWEST_ROW_PLACES - 0.5, len(rows) - 0.5)

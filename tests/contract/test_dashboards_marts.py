@@ -92,6 +92,8 @@ GRADED = {
     ("score_grades", "segment"): ("all", "all", "DE"),
     ("score_grades", "model_version"): ("all",) * 3,
     ("score_grades", "evidence_level"): ("all", "own_model", "all"),
+    # One row for each task.
+    ("track_record", "task"): ("churn", "support", "response"),
     ("challenger_grades", "model_version"): ("churn-2", "churn-2", "churn-3"),
     ("challenger_grades", "scored_by"): ("challenger", "champion", "challenger"),
     # One day was published after all, two still wait.

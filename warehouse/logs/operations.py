@@ -96,6 +96,18 @@ def companies_failed_last(connection: psycopg.Connection[Any], stage: str) -> li
     return [company_id for (company_id,) in connection.execute(query, [stage])]
 
 
+def longest_run(connection: psycopg.Connection[Any], company_id: int, stage: str) -> float:
+    """The seconds of the company's longest run of a stage that succeeded; 0 before the first."""
+    row = connection.execute(
+        compose("""
+        select coalesce(extract(epoch from max(finished_at - started_at)), 0) from {run_log}
+        where company_id = %s and stage = %s and status = 'succeeded'
+        """),
+        [company_id, stage],
+    ).fetchone()
+    return float(row[0]) if row else 0.0
+
+
 def companies_without_scores(
     connection: psycopg.Connection[Any], contracts: Sequence[Contract]
 ) -> list[tuple[int, str]]:

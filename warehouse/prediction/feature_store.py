@@ -106,7 +106,7 @@ def labelled_rows(
     Only dates of the monthly grid count: a daily scoring date would weigh recent days more than others.
     Rows are ordered by company, date and entity, so that a training can be repeated.
     """
-    query = _query(_LABELLED, task, task.matrix, features, attributes, companies=list(company_ids))
+    query = matrix_query(_LABELLED, task, task.matrix, features, attributes, companies=list(company_ids))
     return within_bounds(read_arrow(warehouse, query, role=Role.ml))
 
 
@@ -145,7 +145,7 @@ def rows_at(
     Raises FeaturesNotBuilt when the matrix has no such row.
     """
     chosen = _between(task, entities) if entities else sql.SQL("")
-    query = _query(
+    query = matrix_query(
         _AT, task, matrix or task.matrix, features, attributes, company=company_id, date=as_of_date, entities=chosen
     )
     rows = read_arrow(warehouse, query, role=Role.ml)
@@ -165,7 +165,7 @@ def chunks_at(
     rows: int,
 ) -> Iterator[pa.Table]:
     """As ``rows_at``, ``rows`` at a time."""
-    query = _query(
+    query = matrix_query(
         _AT, task, task.matrix, features, attributes, company=company_id, date=as_of_date, entities=sql.SQL("")
     )
     is_empty = True
@@ -333,7 +333,7 @@ def _attributes_missing(
     return {name: entities - count for name, count in present}
 
 
-def _query(
+def matrix_query(
     query: LiteralString,
     task: TaskRelations,
     matrix: Relation,
@@ -341,6 +341,7 @@ def _query(
     attributes: Sequence[CustomAttribute],
     **values: Any,
 ) -> sql.Composed:
+    """A query on a task's matrix with its names filled in: the keys, then the features, then a company's attributes."""
     entity = sql.Identifier(task.contract.entity_id)
     keys = [
         sql.SQL("matrix.company_id"),
@@ -353,6 +354,7 @@ def _query(
         columns=sql.SQL(", ").join(columns),
         matrix=matrix.identifier,
         labels=task.labels.identifier,
+        label_versions=task.label_versions.identifier,
         label=sql.Identifier(task.label),
         entity=entity,
         **values,

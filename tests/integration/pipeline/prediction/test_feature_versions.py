@@ -36,7 +36,7 @@ def test_two_companies_that_mean_different_silences_share_no_pool(
         add_company(slug, inactivity_days=days, **silent) for slug, days in (("a60", 60), ("b90", 90), ("c90", 90))
     )
     trainer = trainer_of(warehouse, tmp_path)
-    pools = [{other.slug for other in trainer._sharing(tenant)} for tenant in (sixty, ninety, also_ninety)]
+    pools = [{other.slug for other in trainer.sharing(tenant)} for tenant in (sixty, ninety, also_ninety)]
     assert pools == [{"a60"}, {"b90", "c90"}, {"b90", "c90"}]
     meanings = [CHURN.settings_of(tenant).meaning() for tenant in (sixty, ninety, also_ninety)]
     assert meanings[0] != meanings[1] == meanings[2]
