@@ -116,7 +116,7 @@ def _reasons(
         if _as_good_as_all(part, outcomes):
             yield kind, f"is {state} only where {happened} ({_share(part, outcomes)})"
         if _as_good_as_none(part, outcomes):
-            yield kind, f"is {state} only where {outcome.otherwise} (but for {_share(part, outcomes)})"
+            yield kind, f"is {state} only where {outcome.otherwise} ({_share(part, outcomes)} where {happened})"
     if column.alone >= _CODE:
         yield "code", "says the same as the outcome in other words"
     by_missing = _auc_of_parts(missing, outcomes)

@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from foundation.counting import agreeing, counted
 from pipeline.connectors.errors import Unreadable
 from pipeline.connectors.file_reading.undeclared import date_readings, number_readings
 from pipeline.connectors.json_text import in_quotes
 from pipeline.connectors.notation import Notation, plain_number, read_moment
+from pipeline.connectors.values import EARLIEST, LATEST
 from pipeline.trying.errors import UnclearNotation
 
 Kind = Literal["number", "flag", "date", "text", "nested"]
@@ -34,6 +36,7 @@ _CODE = re.compile(r"0\d+|\d{16,}", re.ASCII)
 """A number that is none: a postcode or a telephone with its zero, or more digits than a number keeps."""
 _BELOW_ONE = re.compile(r"[+-]?0?([.,])\d+", re.ASCII)
 _UNIT = re.compile(r"^([€$£¥₹])\s*|\s*([€$£¥₹%]|EUR|USD|GBP)$")
+_EARLIEST, _LATEST = (pd.Timestamp(moment).tz_localize(None) for moment in (EARLIEST, LATEST))
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -199,7 +202,15 @@ def _read_dates(name: str, texts: pd.Series, readings: _Readings, order: str | N
     if moments.isna().any():
         return ColumnValues(name, "text", texts, texts)
     by_text: Mapping[str, pd.Timestamp] = dict(zip(readings.texts, moments.dt.tz_localize(None), strict=True))
-    return ColumnValues(name, "date", pd.to_datetime(texts.map(by_text)), texts)
+    return _near(name, pd.to_datetime(texts.map(by_text)), texts)
+
+
+def _near(name: str, moments: pd.Series, texts: pd.Series) -> ColumnValues:
+    """A column of dates; one such as 9999-12-31 stands for none."""
+    is_far = (moments < _EARLIEST) | (moments >= _LATEST)
+    far = int(is_far.sum())
+    told = f"{counted(far, 'date')} before 1900 or after 2199 {agreeing(far, 'stand')} for none"
+    return ColumnValues(name, "date", moments.where(~is_far), texts, told if far else None)
 
 
 def _read_typed(name: str, column: pa.ChunkedArray) -> ColumnValues:
@@ -213,7 +224,7 @@ def _read_typed(name: str, column: pa.ChunkedArray) -> ColumnValues:
         return _bounded(name, numbers, texts)
     if types.is_timestamp(kind) or types.is_date(kind):
         moments = pd.to_datetime(pd.Series(column.to_pylist(), dtype=object), utc=True, errors="coerce")
-        return ColumnValues(name, "date", moments.dt.tz_localize(None), texts)
+        return _near(name, moments.dt.tz_localize(None), texts)
     if types.is_null(kind):
         return ColumnValues(name, "text", texts, texts)
     return ColumnValues(name, "nested", texts, texts, f"its values are of a kind that no model reads ({kind})")

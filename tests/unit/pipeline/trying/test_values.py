@@ -81,6 +81,13 @@ def test_a_day_that_may_be_a_month_leaves_its_column_out_until_somebody_says() -
     assert told.values.tolist() == [pd.Timestamp("2024-01-02"), pd.Timestamp("2024-03-04")]
 
 
+def test_a_date_at_the_end_of_time_stands_for_none() -> None:
+    for read in (column(["2024-12-31", "9999-12-31"]), column([date(2024, 12, 31), date(9999, 12, 31)])):
+        assert read.kind == "date"
+        assert read.values.isna().tolist() == [False, True]
+        assert read.remark == "1 date before 1900 or after 2199 stands for none"
+
+
 @pytest.mark.parametrize("texts", [["Yes", "no"], ["TRUE", "FALSE"], ["y", "n"], ["1", "0"]])
 def test_yes_and_no_are_flags_in_any_words(texts: list[str]) -> None:
     assert column(texts).values.tolist() == [True, False]
