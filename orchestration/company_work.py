@@ -17,8 +17,10 @@ from warehouse.companies.definition import Company
 from warehouse.companies.quarantine import Quarantine, open_quarantines
 from warehouse.companies.registry import list_companies, refuse_unreadable
 from warehouse.connection import Warehouse
+from warehouse.disk_space import full_disk
 from warehouse.logs.operations import record_run
 from warehouse.lost_connection import resumed
+from warehouse.settings import load_settings
 
 Result = TypeVar("Result")
 
@@ -222,9 +224,10 @@ class _StageRun(Generic[Result]):
 
 
 def _error_message(error: Exception, company: Company) -> str:
-    """What people are told: an error of ours speaks for itself, another one is named."""
+    """What people are told: an error of ours speaks for itself, another one is named, a full disk whoever says so."""
     if not isinstance(error, ChurnError):
-        return f"{type(error).__name__}: {error}"
+        full = full_disk(error, load_settings())
+        return str(full) if full else f"{type(error).__name__}: {error}"
     error.company = error.company or company.slug
     return str(error).removeprefix(f"{company.slug}: ")
 

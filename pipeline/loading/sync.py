@@ -32,6 +32,7 @@ from pipeline.loading.refusals import refuse_disorder, refuse_repeated_ids
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
+from warehouse.disk_space import full_disk
 from warehouse.errors import WarehouseError
 from warehouse.landing.expectations import ExpectedColumns, expect, read_expected
 from warehouse.landing.listing import Listing, note_comparison, read_comparison
@@ -333,6 +334,9 @@ class _EntitySync:
         except (ConnectorError, WarehouseError) as error:
             self._fail(load, str(error), rewind=isinstance(error, OutOfOrder))
         except Exception as error:  # noqa: BLE001  (logged below, without secrets)
+            if told := full_disk(error, self._settings):
+                self._fail(load, str(told))
+                return
             # A defect of ours: on record too, and loud, and the other entities still get their turn.
             trace = "".join(traceback.format_exception(error)).rstrip()
             log.error("syncing %s of %s failed\n%s", self._entity.name, self._company.slug, self._told(trace))

@@ -18,6 +18,7 @@ import fcntl
 import json
 import os
 import secrets
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ from warehouse.embedded.service_account import ServiceAccount
 from warehouse.errors import ServerError
 
 LOG_BYTES = 10_000_000
+_GONE_SECONDS = 2
 
 
 class HomeFolder:
@@ -90,12 +92,25 @@ class HomeFolder:
         """Be the one process that stops the server when nobody uses it; waits for the one that is."""
         with _open_lock(self._caretaker_file) as caretaker:
             fcntl.flock(caretaker, fcntl.LOCK_EX)
+            caretaker.truncate()
+            caretaker.write(str(os.getpid()).encode())
+            caretaker.flush()
             yield
 
     def has_caretaker(self) -> bool:
         """Whether some process is."""
         with _open_lock(self._caretaker_file) as caretaker:
             return not _try_exclusive(caretaker)
+
+    def dismiss_caretaker(self) -> None:
+        """End that process, where there is one: the server was stopped by somebody else."""
+        with _open_lock(self._caretaker_file) as caretaker:
+            deadline = time.monotonic() + _GONE_SECONDS
+            while not _try_exclusive(caretaker) and time.monotonic() < deadline:
+                caretaker.seek(0)
+                with suppress(ValueError, OSError):
+                    os.kill(int(caretaker.read()), signal.SIGTERM)
+                time.sleep(0.02)
 
     def pin(self) -> None:
         """Note that the server shall run on without users."""

@@ -107,6 +107,7 @@ class EmbeddedServer:
                 self._folder.let_go(hold)
                 if not self._folder.is_pinned and not self._folder.is_held():
                     self._stop()
+                    self._folder.dismiss_caretaker()
 
     def start(self, *, pin: bool = False) -> None:
         """Start the server unless it runs; pinned, it goes on running when no lease is held.

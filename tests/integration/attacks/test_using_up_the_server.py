@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -9,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -18,11 +20,12 @@ from typer.testing import CliRunner
 from orchestration import automation
 from orchestration.cli import main as cli
 from orchestration.resources import WarehouseResource
+from pipeline.integrations.metabase import login
 from tests.conftest import TestServer
 from warehouse import session_watch
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
-from warehouse.embedded.server import EmbeddedServer
+from warehouse.embedded.server import BACKEND_MEMORY, EmbeddedServer
 from warehouse.login_limits import OWNER_GROUPS, UNLIFTABLE, ensure_unliftable, left_open_by_server
 from warehouse.roles import CONNECTIONS, Role, company_login, ensure_company_logins, set_company_password
 from warehouse.session_watch import end_overstaying_sessions
@@ -254,3 +257,24 @@ def test_an_owner_who_may_not_set_the_limits_is_told_how_and_keeps_what_an_admin
     assert "as a superuser, grant set on parameter temp_file_limit" in line
     assert row is not None
     assert "temp_file_limit=1MB" in row[0]
+
+
+def test_what_all_sessions_of_a_company_may_hold_is_what_the_docs_say(
+    connect: Connect, postgres: TestServer, warehouse: Warehouse
+) -> None:
+    """Sessions times what one process may have: a greedy one more is refused, and each ends at its own limit."""
+    sessions = sum(CONNECTIONS.values()) + login.CONNECTIONS
+    gib = sessions * BACKEND_MEMORY // 2**30
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    assert f"{sessions} sessions (20, 5 and {login.CONNECTIONS}) times what one process may have, {gib} GiB" in page
+    for _ in range(CONNECTIONS[Role.company_sync]):
+        connect(Role.company_sync)
+    with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
+        connect(Role.company_sync)
+    with warehouse.connect() as owner:
+        workers = owner.execute("select current_setting('max_parallel_workers')").fetchone()
+    assert workers == ("8",)
+    server = psutil.Process(postgres.server.status().pid)
+    for process in [server, *server.children()]:
+        (line,) = re.findall(r"Max data size +(\d+)", Path(f"/proc/{process.pid}/limits").read_text())
+        assert int(line) == BACKEND_MEMORY

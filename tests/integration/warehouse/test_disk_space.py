@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
@@ -15,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.integration.warehouse.disks import fill, small_disk
 from warehouse.connection import Warehouse
 from warehouse.disk_space import (
     MIB,
@@ -33,27 +33,8 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A disk of so many MiB, of which nobody else writes."""
-    if os.geteuid() != 0:
-        pytest.skip("only root mounts a disk of its own")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={request.param}m", "tmpfs", str(place)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("no disk can be mounted here")
-    place.chmod(0o711)
-    try:
+    with small_disk(tmp_path / "disk", request.param) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def fill(place: Path, leave: int) -> None:
-    with (place / "filler").open("wb") as file:
-        while shutil.disk_usage(place).free > leave:
-            file.write(b"\0" * 256 * 1024)
-            file.flush()
 
 
 def settings_of(home: Path, reserve: int) -> Settings:

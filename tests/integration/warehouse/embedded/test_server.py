@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -21,6 +22,8 @@ from tests.integration.warehouse.embedded.processes import (
     kill,
     start_script,
 )
+from warehouse.embedded import caretaker
+from warehouse.embedded.home import HomeFolder
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.errors import ServerError, ServerInUse
 
@@ -28,11 +31,29 @@ from warehouse.errors import ServerError, ServerInUse
 def test_a_lease_starts_the_server_and_its_end_stops_it(server: EmbeddedServer) -> None:
     with server.lease():
         status = server.status()
+        wait_for_caretaker(server)
         assert status.state == "running"
         assert answer(server, "select current_user || '@' || current_database()") == "churn_owner@churn"
     assert server.status().state == "stopped"
     assert status.pid is not None
     assert is_gone(status.pid)
+    assert caretakers(server) == []
+
+
+def wait_for_caretaker(server: EmbeddedServer) -> None:
+    for _ in range(100):
+        if HomeFolder(server.home).has_caretaker():
+            return
+        time.sleep(0.05)
+    raise AssertionError("nobody would stop the server of a killed user")
+
+
+def caretakers(server: EmbeddedServer) -> list[int]:
+    """Processes that wait for the server to be nobody's."""
+    processes = psutil.process_iter(["cmdline"])
+    return [
+        each.pid for each in processes if (each.info["cmdline"] or [])[-2:] == [caretaker.__name__, str(server.home)]
+    ]
 
 
 def test_the_port_is_kept_from_start_to_start(server: EmbeddedServer) -> None:
