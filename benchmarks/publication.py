@@ -57,6 +57,7 @@ PROJECT = Path(__file__).parents[1]
 PAIRS_OF_CONNECTIONS = 10
 DASHBOARDS = ("overview", "at_risk")
 EVIDENCE = '{"customers":1000,"outcomes":200,"is_thin":false}'
+CURVE = '{"within":{"30":0.021,"60":0.0412,"90":0.0606,"180":0.115},"reach_days":180,"expected_days":169.6}'
 CONTRACT = task_named("churn").relations.contract
 FEATURES = (
     ("days_since_last_payment", "Days since the last payment", "days", "payments"),
@@ -73,7 +74,7 @@ def scores(rows: int, company_id: int) -> Iterator[pa.Table]:
     size = min(rows, CHUNK)
     reasons = pa.array([_reasons(chance) for _ in range(size)])
     families = pa.array([_families(chance) for _ in range(size)])
-    evidence = pa.array([EVIDENCE] * size)
+    evidence, curves = pa.array([EVIDENCE] * size), pa.array([CURVE] * size)
     for start in range(0, rows, CHUNK):
         size = min(CHUNK, rows - start)
         probability = np.clip(chance.beta(1, 8, size), 1e-4, 1 - 1e-4)
@@ -97,6 +98,7 @@ def scores(rows: int, company_id: int) -> Iterator[pa.Table]:
                 "probability_high": 1 - (1 - probability) * 0.9,
                 "families": families.slice(0, size),
                 "evidence": evidence.slice(0, size),
+                "horizon_curve": curves.slice(0, size),
             },
             schema=SCORES,
         )

@@ -82,6 +82,11 @@ class TaskKeys:
         return _relation(self.relations.labels)
 
     @property
+    def times(self) -> dg.AssetKey:
+        """When each outcome came, whatever the horizon."""
+        return _relation(self.relations.times)
+
+    @property
     def label_versions(self) -> dg.AssetKey:
         """What each label said, and when that was known."""
         return _relation(self.relations.label_versions)

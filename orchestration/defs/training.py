@@ -64,7 +64,7 @@ def training_assets(binding: TaskBinding, feature_code: str) -> dg.AssetsDefinit
         specs=[
             dg.AssetSpec(
                 task.ml("training_runs"),
-                deps=[task.feature_matrix, task.labels, task.ml("grades"), task.ml("feature_drift")],
+                deps=[task.feature_matrix, task.labels, task.times, task.ml("grades"), task.ml("feature_drift")],
                 group_name=keys.Group.models,
                 owners=[keys.Owner.data_science],
                 code_version=feature_code,

@@ -9,18 +9,28 @@ currency: a check does not know the company's, which stands in for one that is m
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pyarrow as pa
 import pytest
 import yaml
+from rich.console import Console
 
-from ml_assets.training.ladder import OutcomeCounts
+from foundation.model_version import ModelVersion
+from ml_assets.task import Feature
+from ml_assets.training.grounds import announced
+from ml_assets.training.ladder import OutcomeCounts, decide_rung
+from orchestration.cli.summary import print_summary
 from pipeline.connectors.contract import ENTITIES
 from pipeline.loading.outcomes import HISTORY_MONTHS, ChurnCheck, churn_check
 from pipeline.loading.sample import EntitySample
-from pipeline.prediction.tasks import churn_settings_of
+from pipeline.prediction.registry import ModelRegistry
+from pipeline.prediction.scoring import Scorer
+from pipeline.prediction.tasks import churn_settings_of, task_named
+from pipeline.prediction.training import Trainer
 from tests.conftest import TestServer
 from tests.integration.crm_history import BEGIN, END, KEYS, History, Row, generate
 from tests.integration.dbt_project.dbt_runs import (
@@ -30,12 +40,17 @@ from tests.integration.dbt_project.dbt_runs import (
     warehouse_for_a_module,
 )
 from tests.integration.dbt_project.dbt_world import register_companies
+from warehouse.clock import Clock
 from warehouse.companies.registry import companies_with
 from warehouse.connection import Warehouse
 
 pytestmark = pytest.mark.xdist_group("dbt_company_check")
 
 KINDS = ("subscriptions", "shop", "plans")
+FEATURES = [
+    Feature("days_since_last_payment", "Days since the last payment", "days", "payments", "number"),
+    Feature("revenue_90d", "Revenue in the last 90 days", "company's currency", "payments", "number"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +125,67 @@ def test_the_check_counts_the_outcomes_that_the_labels_hold(warehouse: Warehouse
     assert check.outcomes == OutcomeCounts(rows, entities, outcomes, entities - outcomes)
     # A world in which nobody leaves, or everybody, would prove nothing.
     assert min(check.outcomes.outcomes, check.outcomes.survivors) > 10
+
+
+@pytest.mark.parametrize("slug", KINDS)
+def test_outcomes_come_within_the_horizon_exactly_where_labels_say_so(
+    warehouse: Warehouse, history: History, slug: str
+) -> None:
+    """Curves are learned from times, models from labels: one definition of churn stands behind both."""
+    query = """
+        select count(*), count(*) filter (where labels.is_churned),
+            count(*) filter (
+                where times.company_id is null or times.observed_days < labels.horizon_days
+                or coalesce(times.outcome_days < labels.horizon_days, false) is distinct from labels.is_churned
+            )
+        from features.churn_labels as labels
+        inner join ops.companies as companies using (company_id)
+        left join features.churn_times as times using (company_id, customer_id, as_of_date)
+        where companies.slug = %s and labels.is_mature and labels.is_churned is not null
+            and extract(day from labels.as_of_date) = 1
+    """
+    with warehouse.connect() as connection:
+        rows, churned, differing = connection.execute(query, [slug]).fetchone() or (0, 0, 0)
+        later = connection.execute(
+            "select count(*) from features.churn_times inner join features.churn_labels"
+            " using (company_id, customer_id, as_of_date) inner join ops.companies using (company_id)"
+            " where slug = %s and outcome_days >= horizon_days",
+            [slug],
+        ).fetchone()
+        odd = connection.execute(
+            "select count(*) filter (where outcome_days < 0 or outcome_days >= observed_days),"
+            " count(*) - count(distinct (company_id, customer_id, as_of_date)) from features.churn_times"
+        ).fetchone()
+    assert (rows > 100, churned > 10, differing) == (True, True, 0)
+    # dbt does not test the view, for that would work it out at each build.
+    assert odd == (0, 0)
+    assert later is not None
+    assert later[0] > 10
+
+
+@pytest.mark.parametrize("slug", KINDS)
+def test_five_places_say_in_one_sentence_what_scores_rest_on(
+    warehouse: Warehouse, history: History, tmp_path: Path, slug: str
+) -> None:
+    binding, registry = task_named("churn"), ModelRegistry(warehouse, tmp_path)
+    with warehouse.connect() as connection:
+        company = next(company for company in companies_with(connection, "churn") if company.slug == slug)
+        _, check = _check(connection, history, slug)
+    before = announced(decide_rung(check.outcomes, None, binding.task), check.split, binding.task)
+    trained = Trainer(binding, warehouse, registry, FEATURES, Clock(END), 1).train(company, "always")
+    card = registry.card(ModelVersion.parse(trained.model))
+    Scorer(binding, warehouse, registry, FEATURES, Clock(END)).stage(company)
+    console = Console(record=True, width=1_000)
+    with warehouse.connect() as connection:
+        print_summary(connection, console, "none")
+        evidence = connection.execute(
+            "select distinct evidence ->> 'grounds' from ml.staged_scores where company_id = %s", [company.company_id]
+        ).fetchall()
+    assert before.counts in trained.reason
+    assert trained.reason == before.text or (trained.rung, before.step) == ("rule", "own_model")
+    assert unescape(card).count(trained.reason) >= 1
+    assert evidence == [(trained.reason,)]
+    assert f"{slug}: {trained.reason}" in console.export_text()
 
 
 @pytest.mark.parametrize("slug", ["subscriptions", "shop"])

@@ -49,7 +49,10 @@ def test_a_company_climbs_the_ladder_by_the_evidence_that_the_settings_ask_for(
     asked = CHURN.with_ladder(Settings(home=tmp_path, ladder_own_outcomes=1, ladder_own_survivors=5))
     assert asked.task.ladder != LadderThresholds()
     trainer = Trainer(asked, warehouse, registry, FEATURES, Clock(None), 1)
-    assert trainer.train(company, "always").rung == "own_model"
+    trained = trainer.train(company, "always")
+    assert "1 customer with the outcome and 5 without carry an own model" in trained.reason
+    # Two dates cannot be split, whatever the settings ask for: what publishes is said, and why.
+    assert (trained.rung, ", but " in trained.reason) == ("rule", True)
 
 
 def test_a_changed_feature_version_is_trained_again_before_it_is_scored(

@@ -95,14 +95,20 @@ def test_evidence_counts_what_the_model_learned_from_and_says_when_it_is_thin(mo
         assert all(json.loads(text)["is_thin"] for text in rows["evidence"])
 
 
+TO_LAST_DIGITS = ("reasons", "families", "row_hash", "probability", "horizon_curve")
+
+
 def test_scores_without_reasons_are_the_same_scores_and_still_add_up(model: TrainedModel) -> None:
     matrix = simulate(60, 1)
     with_them, without = (
         build_score_rows(model, matrix, CHURN, model_version="v", explain=explain) for explain in (True, False)
     )
-    same = [name for name in COLUMNS if name not in ("reasons", "families", "row_hash", "probability")]
+    same = [name for name in COLUMNS if name not in TO_LAST_DIGITS]
     pd.testing.assert_frame_equal(with_them[same], without[same])
     assert with_them["probability"].to_numpy() == pytest.approx(without["probability"].to_numpy(), abs=1e-9)
+    for rows in (with_them, without):
+        curves = [json.loads(text)["within"][str(HORIZON_DAYS)] for text in rows["horizon_curve"]]
+        assert curves == rows["probability"].tolist()
     for row in without.itertuples():
         (reason,) = json.loads(row.reasons)
         total = row.baseline_log_odds + reason["contribution"]
