@@ -81,15 +81,15 @@ def fit_calibrator(margins: FloatArray, outcomes: FloatArray) -> AffineCalibrato
 
 
 def grown(calibrator: AffineCalibrator, outcomes_then: float, outcomes_now: float) -> AffineCalibrator:
-    """The calibrator's slope for the same estimator fitted on more outcomes, as powers of it.
+    """The calibrator for the same settings fitted on more outcomes: a slope below 1 nears it, as a power of itself.
 
-    How far a slope is from 1 is what the fit learned from noise, or was held back by its penalty: both fade as outcomes
-    grow, in proportion (Van Houwelingen & le Cessie 1990, Stat. Med. 9: 1 - slope is features over the fit's
-    chi-squared). Without outcomes the calibrator stays as it is.
+    How far it is below 1 is what the fit learned from noise, and fades in proportion as outcomes grow (Van Houwelingen
+    & le Cessie 1990, Stat. Med. 9: 1 - slope is features over the fit's chi-squared). A slope above 1 stays: what held
+    the fit back, a penalty or few trees, are its settings. Without outcomes the calibrator stays as it is.
     """
-    if not 0 < outcomes_then <= outcomes_now:
+    if calibrator.slope >= 1 or not 0 < outcomes_then <= outcomes_now:
         return calibrator
-    return replace(calibrator, slope=calibrator.slope ** (outcomes_then / outcomes_now))
+    return replace(calibrator, slope=float(calibrator.slope ** (outcomes_then / outcomes_now)))
 
 
 def levelled(calibrator: AffineCalibrator, margins: FloatArray, outcomes: FloatArray) -> AffineCalibrator:

@@ -133,13 +133,14 @@ def test_a_slope_comes_nearer_to_one_as_outcomes_grow_and_never_passes_it(
     )
 
 
-def test_a_slope_of_no_outcomes_is_left_alone() -> None:
-    line = AffineCalibrator(0.5, 0.0, "made up")
-    assert grown(line, 0.0, 10.0) is line
+@pytest.mark.parametrize(("slope", "then"), [(0.5, 0.0), (1.0, 5.0), (1.7, 5.0)])
+def test_a_slope_of_no_outcomes_or_of_a_fit_that_was_held_back_is_left_alone(slope: float, then: float) -> None:
+    line = AffineCalibrator(slope, 0.0, "made up")
+    assert grown(line, then, 10.0) is line
 
 
-def test_a_penalised_fits_slope_fades_about_as_the_power_says() -> None:
-    """Ten noisy columns by plain regression: the slope that later rows ask for, after 1 and after 4 times the rows."""
+def test_the_slope_of_a_fit_that_learned_from_noise_fades_about_as_the_power_says() -> None:
+    """Nineteen columns of noise by plain regression: the slope that other rows ask for, of 300 rows and of 1,200."""
     from sklearn.linear_model import LogisticRegression
 
     chance, slopes = np.random.default_rng(8), {300: [], 1200: []}

@@ -19,7 +19,7 @@ from ml_assets.estimators import candidates
 from ml_assets.estimators.base import Estimator, FitRows
 from ml_assets.estimators.candidates import fit_candidate
 from ml_assets.frames import FeatureEncoder
-from ml_assets.model.calibrate import fit_calibrator, identity
+from ml_assets.model.calibrate import fit_calibrator, grown, identity
 from ml_assets.task import Promotion, TaskError
 from ml_assets.training import last_fit, lessons, search
 from ml_assets.training.choosing import Candidate, _CalibrationRows, _pick_near
@@ -114,7 +114,8 @@ def test_what_publishes_has_learned_from_every_date_and_its_slope_is_of_a_fit_th
     published = training.model.score(frame[newest], explain=False)
     line = fit_calibrator(first.margins(seen[calibrate]), outcomes[calibrate])
     model = training.model.at(date.fromisoformat(days.max()))
-    assert model.calibrator.slope == pytest.approx(line.slope ** (outcomes[fit].sum() / outcomes.sum()), abs=1e-9)
+    slope = grown(line, outcomes[fit].sum(), outcomes.sum()).slope
+    assert model.calibrator.slope == pytest.approx(slope, abs=1e-9)
     assert np.allclose(model.calibrator.log_odds(last.margins(matrix[newest])), published.log_odds, atol=1e-9)
     assert model.facts.last_seen_date == days.max()
     assert model.level is not None

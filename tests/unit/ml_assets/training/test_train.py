@@ -99,6 +99,30 @@ def test_scores_are_the_same_with_and_without_reasons(frame: pd.DataFrame, resul
     assert quick.contributions is None
 
 
+def test_each_date_is_scored_at_its_own_level_and_its_parts_add_up(frame: pd.DataFrame, result: TrainingResult) -> None:
+    mixed = frame.sample(400, random_state=2)
+    scores = result.model.score(mixed)
+    assert scores.contributions is not None
+    assert len(np.unique(scores.baseline_log_odds)) > 3
+    total = scores.baseline_log_odds + scores.contributions.to_numpy().sum(axis=1)
+    assert np.abs(total - scores.log_odds).max() < 1e-6
+    newest = mixed["as_of_date"] == mixed["as_of_date"].max()
+    alone = result.model.score(mixed[newest])
+    for name in ("probability", "low", "high", "baseline_log_odds", "customer_odds"):
+        assert np.array_equal(getattr(alone, name), getattr(scores, name)[newest.to_numpy()]), name
+    pd.testing.assert_frame_equal(alone.contributions, scores.contributions[newest.to_numpy()])
+
+
+def test_a_champion_that_has_seen_every_test_row_is_judged_by_its_settings_on_the_challengers_rows(
+    frame: pd.DataFrame, result: TrainingResult
+) -> None:
+    again = train(frame, FEATURES, TASK, champion=result.model, **ONE_THREAD)
+    compared = again.decision["champion"]
+    assert compared["champion_has_seen_these_rows"]
+    assert compared["log_loss_gain"] == pytest.approx(0, abs=1e-12)
+    assert again.status == "kept_champion"
+
+
 def test_no_row_after_the_split_touches_what_is_learned(frame: pd.DataFrame, result: TrainingResult) -> None:
     """The test rows' features, turned upside down, change nothing of what is chosen, nor its settings."""
     turned = frame.copy()
