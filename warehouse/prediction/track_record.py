@@ -213,31 +213,41 @@ def write_month(
 
 def refresh_outcomes(conn: psycopg.Connection[Any], company_id: int, task: TaskRelations) -> frozenset[date]:
     """Give replayed scores the outcomes that are known today; returns the months in which any changed."""
-    rows = conn.execute(
+    names = {
+        "record": relations.TRACK_RECORD.identifier,
+        "labels": task.labels.identifier,
+        "entity": sql.Identifier(task.contract.entity_id),
+        "outcome": sql.Identifier(task.label),
+    }
+    values = {"company": company_id, "task": task.name}
+    # Two statements, and no table beside itself: right after a month is written nothing is known of its size, and
+    # each row then has to be found by the whole key.
+    known = conn.execute(
         sql.SQL("""
-        update {record} as record set outcome = known.outcome
-        from (
-            select score.as_of_date, score.entity_id,
-                case when label.is_mature then label.{outcome} end as outcome
-            from {record} as score
-            left join {labels} as label
-                on label.company_id = score.company_id and label.as_of_date = score.as_of_date
-                and label.{entity} = score.entity_id
-            where score.company_id = %(company)s and score.task = %(task)s
-        ) as known
+        update {record} as record set outcome = label.{outcome}
+        from {labels} as label
         where record.company_id = %(company)s and record.task = %(task)s
-            and record.as_of_date = known.as_of_date and record.entity_id = known.entity_id
-            and record.outcome is distinct from known.outcome
+            and label.company_id = record.company_id and label.as_of_date = record.as_of_date
+            and label.{entity} = record.entity_id
+            and label.is_mature and record.outcome is distinct from label.{outcome}
         returning record.as_of_date
-        """).format(
-            record=relations.TRACK_RECORD.identifier,
-            labels=task.labels.identifier,
-            entity=sql.Identifier(task.contract.entity_id),
-            outcome=sql.Identifier(task.label),
-        ),
-        {"company": company_id, "task": task.name},
+        """).format(**names),
+        values,
     ).fetchall()
-    return frozenset(day for (day,) in rows)
+    withdrawn = conn.execute(
+        sql.SQL("""
+        update {record} as record set outcome = null
+        where record.company_id = %(company)s and record.task = %(task)s and record.outcome is not null
+            and not exists (
+                select from {labels} as label
+                where label.company_id = record.company_id and label.as_of_date = record.as_of_date
+                    and label.{entity} = record.entity_id and label.is_mature
+            )
+        returning record.as_of_date
+        """).format(**names),
+        values,
+    ).fetchall()
+    return frozenset(day for (day,) in [*known, *withdrawn])
 
 
 def record_with_outcomes(warehouse: Warehouse, company_id: int, task: str) -> pa.Table:

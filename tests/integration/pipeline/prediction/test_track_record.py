@@ -330,6 +330,10 @@ def test_the_record_is_graded_by_what_came_and_again_when_that_is_corrected(grow
         corrected = read_record_grades(conn, grown.company.company_id, "churn")[1]
     assert (corrected.outcomes, corrected.kept) == (month.scores, 1.0)
 
+    with grown.warehouse.connect() as conn:
+        conn.execute("delete from features.churn_labels where as_of_date = %s", [month.as_of_month])
+    assert grade_record(grown.warehouse, BINDING, grown.company, _at(TODAY)).months == 4
+
 
 def test_nothing_replayed_is_published_or_graded_as_published(grown: Lived) -> None:
     grown.replayer().replay(grown.company, seconds=None, newest=2)
