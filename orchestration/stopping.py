@@ -82,5 +82,8 @@ def _listen(hears: socket.socket, signals: set[signal.Signals]) -> None:
 
 
 def _end(number: int) -> None:
-    os.write(2, _BY_FORCE.encode())
+    from warehouse.disk_space import stopped_for
+
+    # Where it is the disk that asks, nobody else is left to say so.
+    os.write(2, f"{stopped_for() or ''}{_BY_FORCE}".encode())
     os._exit(128 + number)

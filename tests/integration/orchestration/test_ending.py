@@ -80,6 +80,18 @@ def test_a_step_that_does_not_come_back_from_c_ends_before_docker_kills() -> Non
         assert "Ended by force, 8 s after the request to stop" in process.stderr.read()
 
 
+def test_a_disk_that_is_almost_full_is_told_of_when_the_step_does_not_come_back_either() -> None:
+    full = (
+        'from warehouse import disk_space\ndisk_space._stopped_for.append(disk_space.DiskAlmostFull("The disk is"))\n'
+    )
+    with script(full + DEAF) as process:
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        assert process.stderr is not None
+        assert process.stderr.read().startswith("The disk is. Make room and run the same command again")
+
+
 WITH_CHILD = """
 import subprocess, sys, time
 from foundation.parent import adopt_children
