@@ -243,7 +243,7 @@ def _print_quality(conn: psycopg.Connection[Any], console: Console, binding: Tas
 
 
 def _print_grounds(conn: psycopg.Connection[Any], console: Console, binding: TaskBinding) -> None:
-    """What each company's model rests on, as its training says; where that kept no word of it, how to get one."""
+    """What each company's model rests on, as the training says that found it fit to publish."""
     for row in _rows(
         conn,
         binding.relations.contract,
@@ -254,8 +254,8 @@ def _print_grounds(conn: psycopg.Connection[Any], console: Console, binding: Tas
         order by company.slug, run.training_run_id desc
         """,
     ):
-        unknown = f"trained before grounds were kept: `churn train --company {row['slug']}` says them"
-        console.print(f"[dim]{row['slug']}: {escape(row['grounds'] or unknown)}[/dim]")
+        grounds = row["grounds"] or "its model was trained by a release that did not keep what scores rest on."
+        console.print(f"[dim]{row['slug']}: {escape(grounds)}[/dim]")
 
 
 def _over_dates(figures: dict[str, float]) -> str:

@@ -119,27 +119,6 @@ def test_every_active_customer_has_one_score_and_its_reasons_add_up(
         " or not (probability_low <= churn_probability and churn_probability <= probability_high)"
     )[0]
     assert outside == 0
-    falling, other = line.ask(
-        """
-        select
-            count(*) filter (where curve.falls or curve.risks < 1),
-            count(*) filter (where curve.own is distinct from churn_probability)
-        from predictions.churn_current
-        inner join ops.company_tasks as tasks using (company_id)
-        cross join lateral (
-            select
-                bool_or(days.risk < days.before) as falls, count(*) as risks,
-                max(days.risk) filter (where days.day = tasks.settings ->> 'horizon_days') as own
-            from (
-                select key as day, value::double precision as risk,
-                    lag(value::double precision) over (order by key::int) as before
-                from jsonb_each_text(horizon_curve -> 'within')
-            ) as days
-        ) as curve
-        where tasks.task = 'churn'
-        """
-    )[0]
-    assert (falling, other) == (0, 0)
 
 
 def test_the_published_set_is_the_recorded_one_in_the_order_of_the_release_before(

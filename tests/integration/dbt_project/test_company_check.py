@@ -181,6 +181,14 @@ def test_five_places_say_in_one_sentence_what_scores_rest_on(
         evidence = connection.execute(
             "select distinct evidence ->> 'grounds' from ml.staged_scores where company_id = %s", [company.company_id]
         ).fetchall()
+        curves = connection.execute(
+            "select probability, horizon_curve -> 'within' from ml.staged_scores where company_id = %s",
+            [company.company_id],
+        ).fetchall()
+    for probability, within in curves:
+        risks = [within[day] for day in sorted(within, key=int)]
+        assert risks == sorted(risks)
+        assert within[str(binding.horizon_days(company))] == probability
     assert before.counts in trained.reason
     assert trained.reason == before.text or (trained.rung, before.step) == ("rule", "own_model")
     assert unescape(card).count(trained.reason) >= 1
