@@ -85,7 +85,9 @@ def record_grades(rows: pd.DataFrame) -> pd.DataFrame:
 def describe_record(grade: RecordGrade, binding: TaskBinding, horizon_days: int) -> str:
     """The track record of the newest months in words, which say that it was replayed."""
     entity, did, within = binding.task.entity, binding.wording.did, counted(horizon_days, "day")
-    span = f"Replayed, {grade.first_month:%b %Y} to {grade.last_month:%b %Y}"
+    span = f"Replayed, {grade.first_month:%b %Y}"
+    if grade.last_month > grade.first_month:
+        span += f" to {grade.last_month:%b %Y}"
     if grade.named_share is None or grade.entities_with_outcome < FEWEST_OUTCOMES:
         return f"{span}: {counted(grade.entities_with_outcome, entity)} {did} within {within}, too few to judge by."
     if grade.high_risk_kept is None:
