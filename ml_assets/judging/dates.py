@@ -10,7 +10,6 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from ml_assets.frames import DateArray, FloatArray
 from ml_assets.judging.evaluate import Metrics, calibration_error, log_losses_of
@@ -97,9 +96,11 @@ def is_worse_than_raw(dates: Sequence[JudgedDate]) -> bool:
     """
     if len(dates) < FEWEST_DATES:
         return False
+    from scipy.stats import t
+
     worse_by = np.array([judged.brier - judged.raw_brier for judged in dates])
     error = worse_by.std(ddof=1) / np.sqrt(len(dates))
-    return bool(worse_by.mean() - student.ppf(0.975, len(dates) - 1) * error > 0)
+    return bool(worse_by.mean() - t.ppf(0.975, len(dates) - 1) * error > 0)
 
 
 def calibration_over_dates(dates: Sequence[JudgedDate]) -> Metrics:
