@@ -7,6 +7,7 @@ arguments, for they log before they load anything of ours.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ def configure(settings: Settings) -> None:
 
     Dagster's it writes itself.
     """
+    # MLflow would write its lines a second time, in a format of its own.
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, _StandardError)]:
         root.removeHandler(handler)

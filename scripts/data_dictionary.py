@@ -38,9 +38,8 @@ def dictionary() -> str:
                 lines += _table(f"{layer}.{model['name']}", model)
     lines += ["", "## Written by Python", "", "What dbt reads: registry, logs, models' records, published scores."]
     for source in sorted(_described(MODELS / "staging", "sources"), key=lambda source: source["name"]):
-        schema = source.get("schema", source["name"])
         for table in sorted(source["tables"], key=lambda table: table["name"]):
-            lines += _table(f"{schema}.{table['name']}", table)
+            lines += _table(f"{source['name']}.{table['name']}", table)
     return "\n".join(lines) + "\n"
 
 

@@ -10,14 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml_assets.scoring.reasons import OTHER, Reason
-from pipeline.loading.snapshots import snapshots_among
 from pipeline.prediction.tasks import TASKS, TaskBinding, tasks_of
-from pipeline.prediction.track_record.grading import describe_record
 from warehouse.companies.definition import Company
 from warehouse.companies.quarantine import Quarantine, open_quarantines
 from warehouse.companies.registry import companies_with, list_companies
 from warehouse.disk_space import in_words, is_scarce
-from warehouse.prediction.track_record import read_record_grades
 from warehouse.publication.contract import Contract
 from warehouse.publication.holds import list_holds
 from warehouse.settings import Settings
@@ -25,6 +22,8 @@ from warehouse.settings import Settings
 
 def print_summary(conn: psycopg.Connection[Any], console: Console, run_id: str) -> None:
     """Rows pulled, and who has no history; of each task quality, track record, who is at risk, and the five most."""
+    from pipeline.loading.snapshots import snapshots_among
+
     _print_loads(conn, console, run_id)
     companies = list_companies(conn)
     for slug, sentence in snapshots_among(conn, companies).items():
@@ -267,6 +266,9 @@ def _print_track_record(
     conn: psycopg.Connection[Any], console: Console, binding: TaskBinding, companies: Sequence[Company]
 ) -> None:
     """A sentence for each company of which a replayed month is graded."""
+    from pipeline.prediction.track_record.grading import describe_record
+    from warehouse.prediction.track_record import read_record_grades
+
     for company in companies:
         grades = read_record_grades(conn, company.company_id, binding.name)
         if binding.name in company.tasks and grades:

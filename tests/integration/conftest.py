@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import psycopg
 import pytest
+from dateutil.relativedelta import relativedelta
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 from typer.testing import CliRunner, Result
@@ -121,6 +122,7 @@ def two_companies(
             _publish_scores(warehouse, company_id)
             with warehouse.connect() as connection:
                 _watch(connection, company_id)
+                _replay(connection, company_id)
                 _train(connection, company_id)
         dbt.run("run", "--select", "analytics")
         home = tmp_path_factory.mktemp("home")
@@ -180,6 +182,35 @@ def _watch(connection: psycopg.Connection[Any], company_id: int) -> None:
         " from predictions.churn_scores_v1 where company_id = %s",
         [company_id, END.date(), company_id],
     )
+
+
+def _replay(connection: psycopg.Connection[Any], company_id: int) -> None:
+    """Two past months that were replayed, one customer's scores in them, and grades of both and over all."""
+    newest = END.date().replace(day=1)
+    first, second = (newest - relativedelta(months=ago) for ago in (4, 3))
+    bins = [{"bin": 1, "scores": 1, "promised": 0.1, "kept": 0.2, "kept_low": 0.05, "kept_high": 0.4}]
+    deciles = [{"decile": 1, "scores": 1, "outcomes": 1.0, "lift": 2.0}]
+    for month in (first, second):
+        connection.execute(
+            "insert into ml.track_record_months (company_id, task, as_of_date, feature_version, label_settings,"
+            " labels_since, rung, candidate, recipe_of, rows, customers, outcomes, replayed_at)"
+            " values (%s, 'churn', %s, 'v', '{}', %s, 'own_model', 'logistic', %s, 9, 9, 2, %s)",
+            [company_id, month, END, month, END],
+        )
+        connection.execute(
+            "insert into ml.track_record (company_id, task, as_of_date, entity_id, probability, risk_level, reasons,"
+            " value_at_stake, outcome) select %s, 'churn', %s, min(customer_id), 0.6, 'high', %s, 10, true"
+            " from predictions.churn_scores_v1 where company_id = %s",
+            [company_id, month, Jsonb(REASONS), company_id],
+        )
+    for graded in (None, first, second):
+        connection.execute(
+            "insert into ml.track_record_grades (company_id, task, as_of_month, first_month, last_month, scores,"
+            " customers, outcomes, promised, kept, kept_low, kept_high, bins, deciles, high_risk, high_risk_outcomes,"
+            " entities_with_outcome, entities_named, value_lost, value_lost_named, computed_at)"
+            " values (%s, 'churn', %s, %s, %s, 1, 1, 1, 0.6, 1, 0.2, 1, %s, %s, 1, 1, 1, 1, 10, 10, %s)",
+            [company_id, graded, first, second, Jsonb(bins), Jsonb(deciles), END],
+        )
 
 
 def _train(connection: psycopg.Connection[Any], company_id: int) -> None:

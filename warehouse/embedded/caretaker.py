@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from warehouse.embedded.home import HomeFolder
@@ -21,10 +22,11 @@ def main() -> None:
     home = Path(sys.argv[1])
     server = EmbeddedServer(home)
     # Who came while the caretaker ended is seen by the outer look.
-    while not server.stop_if_left():
-        with HomeFolder(home).as_caretaker():
-            while not server.stop_if_left():
-                time.sleep(_LOOK_SECONDS)
+    with suppress(FileNotFoundError):
+        while not server.stop_if_left():
+            with HomeFolder(home).as_caretaker():
+                while not server.stop_if_left():
+                    time.sleep(_LOOK_SECONDS)
 
 
 if __name__ == "__main__":

@@ -89,8 +89,11 @@ class HomeFolder:
 
     @contextmanager
     def as_caretaker(self) -> Iterator[None]:
-        """Be the one process that stops the server when nobody uses it; waits for the one that is."""
-        with _open_lock(self._caretaker_file) as caretaker:
+        """Be the one process that stops the server when nobody uses it; waits for the one that is.
+
+        Raises FileNotFoundError where the home has gone meanwhile: whoever removes it must find nothing new in it.
+        """
+        with open(self._caretaker_file, "r+b") as caretaker:
             fcntl.flock(caretaker, fcntl.LOCK_EX)
             caretaker.truncate()
             caretaker.write(str(os.getpid()).encode())

@@ -142,6 +142,8 @@ class EmbeddedServer:
         if postmaster_on(self.data) is None:
             return True
         with self._locked():
+            if postmaster_on(self.data) is None:
+                return True
             is_pinned = self._folder.is_pinned
             if not is_pinned and not self._folder.is_held():
                 self._stop()

@@ -183,4 +183,4 @@ def test_dbt_tests_and_reconciliation_are_checks(repository: dg.RepositoryDefini
     checks = {(check.asset_key, check.name) for check in repository.asset_graph.asset_check_keys}
     assert (keys.raw("payments"), "reconciled") in checks
     assert (keys.LOAD_LOG, "every_company_is_fresh") in checks
-    assert [name for key, name in checks if key == keys.dbt_model("features", "churn_population")]
+    assert [name for key, name in checks if key == keys.dbt_model("features", "churn_labels")]

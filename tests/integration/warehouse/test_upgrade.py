@@ -28,6 +28,7 @@ from warehouse.roles import Role, relations_open_to_all_companies
 PUBLISHED = tuple(
     f"predictions.churn_{name}" for name in ("scores", "current", "publications", "changes", "snapshot", "cursors")
 )
+SCORES = (*PUBLISHED[:2], "predictions.churn_scores_v1", "predictions.churn_current_v1")
 RENAMED = {"customer_id": "entity_id", "churn_probability": "probability"}
 SETTINGS = {
     "kind": "churn_kind",
@@ -92,6 +93,7 @@ def _in_order(rows: Iterator[Row]) -> list[Row]:
 
 
 ADDED: dict[str, Row] = {
+    **{relation: {"horizon_curve": None} for relation in SCORES},
     "ops.load_log": {"late": 0, "vanished": 0, "remarks": None},
     "ops.sync_cursors": {
         "compared_at": None,
@@ -118,6 +120,8 @@ def _upgraded(relation: str, row: Row) -> Row:
     if not relation.startswith("ml."):
         return row
     changed = {RENAMED.get(name, name): value for name, value in row.items()}
+    if relation == "ml.staged_scores":
+        changed["horizon_curve"] = None
     if relation not in ("ml.promotions", "ml.feature_drift", "ml.drift_references"):
         changed.setdefault("task", "churn")
     if relation == "ml.feature_proofs":
@@ -168,7 +172,7 @@ def test_what_each_company_means_by_churn_is_a_setting_of_its_task(upgrade: Upgr
 def test_readers_see_what_was_published_row_by_row(upgrade: Upgrade, relation: str) -> None:
     assert upgrade.before[relation]
     with upgrade.warehouse.connect(Role.operator) as conn:
-        assert _rows(conn, relation) == upgrade.before[relation]
+        assert _rows(conn, relation) == _in_order(_upgraded(relation, row) for row in upgrade.before[relation])
 
 
 def test_other_tasks_have_their_relations_and_nothing_in_them(upgrade: Upgrade) -> None:

@@ -54,7 +54,7 @@ def test_others_are_heard_from_warnings_on_and_twice_configured_is_once_told(
 ) -> None:
     logs.configure(Settings(log_level="debug"))
     logs.configure(Settings(log_level="debug"))
-    logging.getLogger("mlflow").info("quiet")
-    logging.getLogger("mlflow").warning("loud")
+    logging.getLogger("somebody.else").info("quiet")
+    logging.getLogger("somebody.else").warning("loud")
     logging.getLogger("dagster.daemon").warning("Dagster writes this itself")
     assert capsys.readouterr().err == "loud\n"

@@ -30,5 +30,5 @@ def test_no_password_stands_in_the_profile_and_dbt_logs_in_by_it(
 def test_the_embedded_servers_password_needs_no_variable(tmp_path: Path) -> None:
     warehouse = Warehouse("postgresql://churn_owner:secret@127.0.0.1:1/churn")
     path = write_profile(Settings(home=tmp_path), warehouse)
-    (output,) = yaml.safe_load(path.read_text())["churn_warehouse"]["outputs"].values()
-    assert output["pass"] == "secret"
+    outputs = yaml.safe_load(path.read_text())["churn_warehouse"]["outputs"]
+    assert outputs["prod"]["pass"] == "secret"
