@@ -66,8 +66,9 @@ class Windows(dbtPlugin):  # type: ignore[misc]  # dbt has no types
         context, flags = click.get_current_context(silent=True), get_flags()
         if context is None or flags.WHICH not in WRITING | READING:
             return
-        profile = context.obj["profile"]
-        if not is_development(profile.target_name):
+        # What reads the project by dbt's library, as sqlfluff does, has a context of its own.
+        profile = (context.obj or {}).get("profile")
+        if profile is None or not is_development(profile.target_name):
             return
         login = _login(profile.credentials)
         if login["user"] == NOBODY:

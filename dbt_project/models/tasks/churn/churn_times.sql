@@ -1,5 +1,5 @@
--- From each date of the monthly grid on: the first churn, and until when it can be known, whatever the horizon. Read when
--- models are trained, from what has been loaded then.
+-- From each date of the monthly grid on: the first churn, and until when it can be known, whatever the horizon.
+-- Read when models are trained, from what has been loaded then.
 {{
     config(
         materialized='view',
