@@ -4,7 +4,8 @@ INSTALLED := .venv/.installed
 DEV_INSTALLED := .venv/.dev-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 # uv takes a sixth of pip's time, but does not read a pip.conf: where it finds no index, pip may.
-UV = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-bytecode
+# Nor may it read pyproject.toml, whose constraint for `make lock` has no hash, or it installs nothing.
+UV = $(BIN)/uv pip install --no-config --quiet --python $(BIN)/python --no-deps --compile-bytecode
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
