@@ -19,15 +19,27 @@ from warehouse.prediction.feature_store import FeaturesNotBuilt
 pytestmark = pytest.mark.xdist_group("two_companies")
 
 
+TABLES = ("track_record_months", "track_record", "track_record_grades")
+
+
 @pytest.fixture
 def record(two_companies: TwoCompanies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoCompanies]:
-    """Two companies of which nothing was replayed, and is none afterwards."""
+    """Two companies of which nothing was replayed; what was before stands there again afterwards."""
     monkeypatch.setenv("CHURN_DATABASE_URL", two_companies.warehouse.url("postgresql"))
     monkeypatch.setenv("CHURN_HOME", str(tmp_path))
     monkeypatch.setattr(console, "_width", 200)
+    nothing = f"truncate {', '.join(f'ml.{table}' for table in TABLES)}"
+    with two_companies.warehouse.connect() as connection:
+        connection.execute("create schema kept")
+        for table in TABLES:
+            connection.execute(f"create table kept.{table} as table ml.{table}")  # type: ignore[call-overload]
+        connection.execute(nothing)  # type: ignore[call-overload]
     yield two_companies
     with two_companies.warehouse.connect() as connection:
-        connection.execute("truncate ml.track_record, ml.track_record_months, ml.track_record_grades")
+        connection.execute(nothing)  # type: ignore[call-overload]
+        for table in TABLES:
+            connection.execute(f"insert into ml.{table} table kept.{table}")  # type: ignore[call-overload]
+        connection.execute("drop schema kept cascade")
 
 
 def _typed(*arguments: str) -> str:
