@@ -8,7 +8,6 @@ to the newest dates.
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +18,7 @@ from psycopg import sql
 
 from warehouse import relations
 from warehouse.errors import WarehouseError
-from warehouse.roles import drop_owned, make_role, shut_out
+from warehouse.roles import drop_owned, let_log_in, make_role, shut_out
 
 Connection = psycopg.Connection[Any]
 
@@ -102,7 +101,7 @@ def make_place(connection: Connection, name: str, company_ids: Sequence[int] | N
         _make_functions(connection, name)
         _close_windows(connection, name)
         connection.execute("select ops.open_windows(%s)", [name])
-        return _set_password(connection, name)
+        return let_log_in(connection, login_of(name))
 
 
 def list_places(connection: Connection) -> list[Developer]:
@@ -240,14 +239,3 @@ def _close_windows(connection: Connection, name: str) -> None:
     """So that they open again as the place says now."""
     for schema, view in connection.execute(_WINDOWS, [f"{login_of(name)}_"]).fetchall():
         connection.execute(sql.SQL("drop view if exists {} cascade").format(sql.Identifier(schema, view)))
-
-
-def _set_password(connection: Connection, name: str) -> str:
-    password = secrets.token_urlsafe(24)
-    verifier = connection.pgconn.encrypt_password(password.encode(), login_of(name).encode(), b"scram-sha-256")
-    connection.execute(
-        sql.SQL("alter role {} with login password {}").format(
-            sql.Identifier(login_of(name)), sql.Literal(verifier.decode())
-        )
-    )
-    return password

@@ -273,17 +273,22 @@ def shut_out(connection: Connection, login: str) -> None:
 def set_company_password(
     connection: Connection, company_id: int, role: Role, password: str | None = None
 ) -> tuple[str, str]:
-    """Let a company's role log in. Returns (login, password); a password is made where none is given.
+    """Let a company's role log in. Returns (login, password); a password is made where none is given."""
+    login = company_login(company_id, role)
+    return login, let_log_in(connection, login, password)
+
+
+def let_log_in(connection: Connection, login: str, password: str | None = None) -> str:
+    """Let a role log in, and return its password, which is made where none is given.
 
     Only its SCRAM verifier travels to the server, so no log holds it.
     """
-    login = company_login(company_id, role)
     password = password or secrets.token_urlsafe(24)
     verifier = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
     connection.execute(
         sql.SQL("alter role {} with login password {}").format(sql.Identifier(login), sql.Literal(verifier.decode()))
     )
-    return login, password
+    return password
 
 
 _OPEN_RELATIONS: LiteralString = """

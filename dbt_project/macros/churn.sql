@@ -124,3 +124,32 @@
         and downgrade_limits.as_of_at <= price_spells.ends_at
     group by downgrade_limits.company_id, downgrade_limits.customer_id, downgrade_limits.as_of_date
 {%- endmacro %}
+
+
+{#- Who left, by the CRM's word or by a silence that was up. Whom the CRM deleted before that cannot be known to have
+    fallen silent: `is_cut_short`.
+      deletions: a relation of the query with company_id, customer_id and deleted_at
+
+        leavings as ( {{ leavings_and_silences('deletions') }} ) -#}
+{% macro leavings_and_silences(deletions) -%}
+    select
+        company_id,
+        customer_id,
+        left_at,
+        returned_at,
+        false as is_cut_short
+    from {{ ref('int_customers__leavings') }}
+
+    union all
+
+    select
+        silences.company_id,
+        silences.customer_id,
+        silences.left_at,
+        silences.returned_at,
+        coalesce({{ deletions }}.deleted_at <= silences.left_at, false) as is_cut_short
+    from {{ ref('int_customers__silences') }} as silences
+    left join {{ deletions }}
+        on silences.company_id = {{ deletions }}.company_id
+        and silences.customer_id = {{ deletions }}.customer_id
+{%- endmacro %}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from foundation.parent import adopt_children
 from foundation.private_files import private_file
 from pipeline.development.places import development_directory
 from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path
-from pipeline.features.dbt import dbt_program, dbt_vars, vars_argument
+from pipeline.features.dbt import dbt_environment, dbt_program, dbt_vars, vars_argument
 from warehouse.developers import Developer
 from warehouse.settings import Settings
 
@@ -58,17 +57,9 @@ def build(settings: Settings, place: Developer, selection: Sequence[str]) -> Non
         raise BuildFailed(f"dbt could not build all of {', '.join(selected)}; production was not touched.")
 
 
-def changed_models(settings: Settings, place: Developer) -> list[str]:
-    """The models that differ from production's, without those that hang on them. Raises NoState and BuildFailed."""
-    listed = _output(
-        settings, place, ["ls", "--resource-type", "model", "--output", "name", "--select", "state:modified"]
-    )
-    return [line for line in listed.splitlines() if line and " " not in line]
-
-
 def build_command(settings: Settings, place: Developer) -> str:
     """The same by hand, in the project's folder."""
-    return (f"dbt build --target {place.login} --select {CHANGED} --defer --state {state_directory(settings)} ").strip()
+    return f"dbt build --target {place.login} --select {CHANGED} --defer --state {state_directory(settings)}"
 
 
 def manifest_of(settings: Settings) -> dict[str, object]:
@@ -93,21 +84,6 @@ def _run(settings: Settings, place: Developer, arguments: Sequence[str]) -> int:
     ).returncode
 
 
-def _output(settings: Settings, place: Developer, arguments: Sequence[str]) -> str:
-    adopt_children()
-    done = subprocess.run(  # noqa: S603 - our own program and arguments
-        [*_command(settings, place, arguments), "--quiet"],
-        cwd=PROJECT_DIRECTORY,
-        env=_environment(settings),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BuildFailed(f"`dbt {arguments[0]}` failed: {done.stdout.strip()} {done.stderr.strip()}".strip())
-    return done.stdout
-
-
 def _command(settings: Settings, place: Developer, arguments: Sequence[str]) -> list[str]:
     state = state_directory(settings)
     if not (state / "manifest.json").exists():
@@ -122,10 +98,4 @@ def _command(settings: Settings, place: Developer, arguments: Sequence[str]) -> 
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    return {
-        **os.environ,
-        "DBT_PROJECT_DIR": str(PROJECT_DIRECTORY),
-        "DBT_PROFILES_DIR": str(development_directory(settings)),
-        "DBT_TARGET_PATH": str(_target(settings)),
-        "DBT_LOG_PATH": str(development_directory(settings) / "logs"),
-    }
+    return dbt_environment(development_directory(settings), _target(settings))

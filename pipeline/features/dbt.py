@@ -54,13 +54,7 @@ def run_dbt(
     ]
     adopt_children()
     hand_over_password(settings)
-    environment = {
-        **os.environ,
-        "DBT_PROJECT_DIR": str(PROJECT_DIRECTORY),
-        "DBT_PROFILES_DIR": str(profiles_directory(settings)),
-        "DBT_TARGET_PATH": str(target_path or target_directory(settings)),
-        "DBT_LOG_PATH": str((target_path or target_directory(settings)) / "logs"),
-    }
+    environment = dbt_environment(profiles_directory(settings), target_path or target_directory(settings))
     try:
         done = subprocess.run(  # noqa: S603 - our own program and arguments
             command, cwd=PROJECT_DIRECTORY, env=environment, capture_output=True, text=True, check=False
@@ -70,6 +64,17 @@ def run_dbt(
     if done.returncode:
         said = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
         raise DbtFailed(f"`dbt {arguments[0]}` failed: {said}")
+
+
+def dbt_environment(profiles: Path, target: Path) -> dict[str, str]:
+    """Ours, and where dbt finds the project and its profile, and writes what it makes."""
+    return {
+        **os.environ,
+        "DBT_PROJECT_DIR": str(PROJECT_DIRECTORY),
+        "DBT_PROFILES_DIR": str(profiles),
+        "DBT_TARGET_PATH": str(target),
+        "DBT_LOG_PATH": str(target / "logs"),
+    }
 
 
 def write_profile(settings: Settings, warehouse: Warehouse, directory: Path | None = None) -> Path:

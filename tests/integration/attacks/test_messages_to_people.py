@@ -284,6 +284,6 @@ def test_a_channel_that_cannot_be_looked_at_is_none_for_a_company(
 
 
 def test_a_template_which_would_be_sent_may_not_be_a_file_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHURN_SOURCE_ACME__CHANNEL", f"{CHATS[1]}?Template=/work/.churn/postgres.secrets")
+    monkeypatch.setenv("CHURN_SOURCE_ACME__CHANNEL", f"{CHATS[1]}?Template=/srv/churn/postgres.secrets")
     with pytest.raises(WrongAddress, match="template"):
         Recipient("env:CHURN_SOURCE_ACME__CHANNEL", Settings(), "acme")

@@ -45,29 +45,9 @@ deletions as (
 
 ),
 
--- Whom the CRM deleted before the silence was up cannot be known to have fallen silent.
 leavings as (
 
-    select
-        company_id,
-        customer_id,
-        left_at,
-        returned_at,
-        false as is_cut_short
-    from {{ ref('int_customers__leavings') }}
-
-    union all
-
-    select
-        silences.company_id,
-        silences.customer_id,
-        silences.left_at,
-        silences.returned_at,
-        coalesce(deletions.deleted_at <= silences.left_at, false) as is_cut_short
-    from {{ ref('int_customers__silences') }} as silences
-    left join deletions
-        on silences.company_id = deletions.company_id
-        and silences.customer_id = deletions.customer_id
+    {{ leavings_and_silences('deletions') }}
 
 ),
 
