@@ -295,3 +295,12 @@ class IndexedSource(ListedSource, Protocol):
     def fetch(self, entity: Entity, record_ids: Sequence[str]) -> Iterator[Chunk]:
         """All versions of these records, in any order. Raises ConnectorError."""
         ...
+
+
+@runtime_checkable
+class SparingSource(ListedSource, Protocol):
+    """One of which some entities cost too much to be read again without need."""
+
+    def is_reread(self, entity: Entity) -> bool:
+        """Whether all of it is read again once a week, for what was passed over."""
+        ...

@@ -5,37 +5,25 @@ What the API answers is described in docs/habari-crm-api.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-import requests
-from dlt.sources.helpers.requests import Client
 from dlt.sources.helpers.rest_client import RESTClient
 from dlt.sources.helpers.rest_client.auth import APIKeyAuth
 from dlt.sources.helpers.rest_client.paginators import JSONResponseCursorPaginator
 from pydantic import Field, field_validator
 
 from pipeline.connectors.contract import Chunk, Entity, Totals
-from pipeline.connectors.errors import (
-    AccessDenied,
-    ConnectorError,
-    SourceNotFound,
-    SourceUnreachable,
-    UnexpectedResponse,
-)
-from pipeline.connectors.http_bounds import AnswerTooLarge, BoundedAdapter
-from pipeline.connectors.json_text import in_quotes
+from pipeline.connectors.http_source import USUAL_PATIENCE, HttpSource, Patience, Remedies, bounded_session
 from pipeline.connectors.mapping import Zones
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.time_limit import TimeLimit
 from pipeline.connectors.validation import Reading, validate_records
-from pipeline.reach import OutOfReach, Reach
-from warehouse.redaction import forms_of, without_secrets
+from pipeline.reach import Reach
+from warehouse.redaction import forms_of
 
 if TYPE_CHECKING:
     from requests import Response
@@ -76,21 +64,6 @@ class HabariSettings(Zones):
         return url.rstrip("/")
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long to keep trying: attempts per request, growing pauses from `backoff_seconds` on.
-
-    A Retry-After is respected up to `longest_pause_seconds`. Timeouts are for connecting, and from byte to byte; a
-    `TimeLimit` counts in all.
-    """
-
-    attempts: int = 8
-    backoff_seconds: float = 0.25
-    longest_pause_seconds: float = 60
-    connect_seconds: float = 10
-    read_seconds: float = 60
-
-
 class HabariApi:
     """Reads one company's records from a Habari CRM."""
 
@@ -101,31 +74,28 @@ class HabariApi:
         api_key: str,
         reading: Reading,
         reach: Reach,
-        patience: Patience = Patience(),
+        patience: Patience = USUAL_PATIENCE,
         limit: TimeLimit | None = None,
     ) -> None:
         """`company` is the slug, for messages; `api_key` the key itself, never shown; `reach` where it may lead."""
-        self._company = company
         self._settings = settings
-        self._secrets = forms_of(api_key)
         self._reading = reading
-        self._source = f"Habari CRM at {settings.base_url}"
-        client = Client(
-            request_timeout=(patience.connect_seconds, patience.read_seconds),
-            raise_for_status=False,
-            request_max_attempts=patience.attempts,
-            request_backoff_factor=patience.backoff_seconds,
-            request_max_retry_delay=patience.longest_pause_seconds,
+        source = f"Habari CRM at {settings.base_url}"
+        self._http = HttpSource(
+            company,
+            source,
+            Remedies(
+                key=f"Put a valid key where connector_settings.api_key points ({settings.api_key}).",
+                address="Set connector_settings.base_url to the root of a Habari CRM, without /api/v1.",
+                shape="Compare the CRM's version with docs/habari-crm-api.md.",
+            ),
+            lambda body: body["error"]["message"],
+            forms_of(api_key),
         )
-        limit = limit or TimeLimit(company, self._source)
-        client.session.send.retry.sleep = limit.sleep  # tenacity's own, which dlt has no setting for
-        adapter = BoundedAdapter(reach, limit)
-        for scheme in ("http://", "https://"):
-            client.session.mount(scheme, adapter)
         self._client = RESTClient(
             base_url=settings.base_url,
             auth=APIKeyAuth(name=API_KEY_HEADER, api_key=api_key, location="header"),
-            session=client.session,
+            session=bounded_session(reach, limit or TimeLimit(company, source), patience),
         )
 
     def read(self, entity: Entity, updated_since: datetime | None, chunk_rows: int) -> Iterator[Chunk]:
@@ -142,17 +112,17 @@ class HabariApi:
 
     def totals(self, entity: Entity) -> Totals | None:
         """See `Source.totals`."""
-        with self._translated(f"{self._settings.base_url}/api/v1/totals"):
+        with self._http.translated(f"{self._settings.base_url}/api/v1/totals"):
             response = self._client.get("/api/v1/totals", allow_redirects=False)
             response.raise_for_status()
-            self._refuse_redirect(response)
+            self._http.refuse_redirect(response)
             counts = response.json()
         try:
             live, deleted = (counts[entity.name][key] for key in ("live", "deleted"))
         except (KeyError, TypeError):
-            self._surprise(f"its totals say nothing about live and deleted {entity.name}")
+            self._http.surprise(f"its totals say nothing about live and deleted {entity.name}")
         if not all(isinstance(count, int) and count >= 0 for count in (live, deleted)):
-            self._surprise(f"its totals of {entity.name} are no counts")
+            self._http.surprise(f"its totals of {entity.name} are no counts")
         return Totals(live=live, deleted=deleted)
 
     def is_complete(self, _: Entity) -> bool:
@@ -172,7 +142,7 @@ class HabariApi:
         if updated_since is not None:
             parameters["updated_since"] = updated_since.isoformat()
         path = f"/api/v1/{entity.name}"
-        with self._translated(f"{self._settings.base_url}{path}"):
+        with self._http.translated(f"{self._settings.base_url}{path}"):
             yield from self._client.paginate(
                 path,
                 params=parameters,
@@ -181,110 +151,19 @@ class HabariApi:
                 allow_redirects=False,
             )
 
-    @contextmanager
-    def _translated(self, address: str) -> Iterator[None]:
-        """Turn the client's errors into ours, and keep the key out of every message."""
-        try:
-            yield
-        except requests.HTTPError as error:
-            raise self._refused(address, error.response) from None
-        except requests.exceptions.JSONDecodeError:
-            self._surprise(f"{address} does not answer in JSON", hide_cause=True)
-        except requests.exceptions.ChunkedEncodingError as error:
-            raise SourceUnreachable(
-                self._company,
-                self._source,
-                f"the line to {address} broke while it answered ({self._clean(_innermost(error))}).",
-                "The next sync goes on from where this one stopped.",
-            ) from None
-        except (requests.ConnectionError, requests.Timeout) as error:
-            raise SourceUnreachable(
-                self._company,
-                self._source,
-                f"no answer from {address} ({self._clean(_innermost(error))}).",
-                "Is the address right and the CRM running? The next sync goes on from where this one stopped.",
-            ) from None
-        except OutOfReach as error:
-            raise AccessDenied(
-                self._company,
-                self._source,
-                f"{error}.",
-                "Where that is right, the operator allows it by CHURN_PRIVATE_SOURCES.",
-            ) from None
-        except AnswerTooLarge as error:
-            self._surprise(f"{address} cannot be read: {error}", hide_cause=True)
-        except requests.RequestException as error:
-            self._surprise(f"{address} cannot be read ({self._clean(str(error))})", hide_cause=True)
-        except RecursionError:
-            self._surprise(f"{address} answers in JSON that is nested too deep", hide_cause=True)
-        except ValueError as error:
-            self._surprise(
-                f"{address} answers in JSON that cannot be read ({self._clean(str(error))})", hide_cause=True
-            )
-
-    def _refused(self, address: str, response: Response | None) -> ConnectorError:
-        assert response is not None  # noqa: S101 requests raises HTTPError only for an answer
-        status, said = response.status_code, _said(response, self._clean)
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return AccessDenied(
-                self._company,
-                self._source,
-                f"it refuses the API key ({status}{said}).",
-                f"Put a valid key where connector_settings.api_key points ({self._settings.api_key}).",
-            )
-        if status == HTTPStatus.NOT_FOUND:
-            return SourceNotFound(
-                self._company,
-                self._source,
-                f"there is no {address} (404{said}).",
-                "Set connector_settings.base_url to the root of a Habari CRM, without /api/v1.",
-            )
-        if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return SourceUnreachable(
-                self._company,
-                self._source,
-                f"{address} kept answering {status}{said} after all retries.",
-                "Wait and sync again; it goes on from where this one stopped.",
-            )
-        return UnexpectedResponse(
-            self._company,
-            self._source,
-            f"{address} answers {status}{said}.",
-            "Compare the CRM's version with docs/habari-crm-api.md.",
-        )
-
-    def _refuse_redirect(self, response: Response) -> None:
-        if response.is_redirect or response.is_permanent_redirect:
-            # Followed, it would carry the key to wherever it leads.
-            self._surprise(
-                f"it redirects to {self._clean(response.headers['location'])}; "
-                "set connector_settings.base_url to the final address"
-            )
-
     def check_page(self, response: Response) -> dict[str, Any]:
         """The page's body where it has the shape that the API's description promises."""
-        self._refuse_redirect(response)
+        self._http.refuse_redirect(response)
         body = response.json()
         if not isinstance(body, dict) or not isinstance(body.get("data"), list):
-            self._surprise("a page has no list named data")
+            self._http.surprise("a page has no list named data")
         if not isinstance(body.get("next_cursor"), str | None):
-            self._surprise("a page's next_cursor is not text")
+            self._http.surprise("a page's next_cursor is not text")
         return body
 
     def refuse_repeated_cursor(self) -> NoReturn:
         """A cursor that leads back to a page of before would never end."""
-        self._surprise("a page's next_cursor is one that was followed before")
-
-    def _surprise(self, problem: str, *, hide_cause: bool = False) -> NoReturn:
-        error = UnexpectedResponse(
-            self._company, self._source, f"{problem}.", "Compare the CRM with docs/habari-crm-api.md."
-        )
-        if hide_cause:
-            raise error from None
-        raise error
-
-    def _clean(self, text: str) -> str:
-        return without_secrets(text, self._secrets)
+        self._http.surprise("a page's next_cursor is one that was followed before")
 
 
 class _CursorPaginator(JSONResponseCursorPaginator):  # type: ignore[misc]
@@ -307,25 +186,6 @@ class _CursorPaginator(JSONResponseCursorPaginator):  # type: ignore[misc]
 
 def _reading_of(entity: Entity, reading: Reading) -> Reading:
     return replace(reading, columns=COLUMNS[entity.name], spread=CUSTOM_FIELDS)
-
-
-def _said(response: Response, clean: Callable[[str], str]) -> str:
-    """What the API's error says, without secrets and then shortened, to stand in a message."""
-    try:
-        message = response.json()["error"]["message"]
-    except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
-        return ""
-    return f", {in_quotes(clean(message) if isinstance(message, str) else message)}"
-
-
-def _innermost(error: BaseException) -> str:
-    """The reason at the bottom of a chain: `Connection refused`, not the whole pool's history."""
-    while True:
-        inside = [*error.args[:1], getattr(error, "reason", None)]
-        deeper = next((part for part in inside if isinstance(part, BaseException)), None)
-        if deeper is None:
-            return str(error) or type(error).__name__
-        error = deeper
 
 
 def _open(settings: HabariSettings, access: Access) -> HabariApi:

@@ -23,6 +23,7 @@ CONNECTORS: dict[str, str] = {
     "habari_api": "pipeline.connectors.habari_api",
     "sql_database": "pipeline.connectors.sql_database",
     "files": "pipeline.connectors.files",
+    "rest": "pipeline.connectors.rest",
 }
 """The name that a company's definition uses: the module. It is imported when a company is read, since dlt, requests
 and SQLAlchemy take seconds."""

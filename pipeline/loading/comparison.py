@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from foundation.counting import agreeing, counted
-from pipeline.connectors.contract import Totals
+from pipeline.connectors.contract import Entity, ListedSource, SparingSource, Totals
 from warehouse.landing.listing import Comparison
 from warehouse.landing.records import RecordCounts
 
@@ -18,6 +18,11 @@ def unaccounted(totals: Totals | None, counts: RecordCounts | None) -> int | Non
         return None
     difference = abs(totals.live - counts.live) + abs(totals.deleted - counts.deleted)
     return max(0, difference - counts.rejected - counts.withheld)
+
+
+def is_compared(source: ListedSource, entity: Entity) -> bool:
+    """Whether this source's ids are compared at all: not where reading all of it costs too much."""
+    return not isinstance(source, SparingSource) or source.is_reread(entity)
 
 
 def is_comparison_due(last: Comparison, now: datetime, difference: int | None) -> bool:

@@ -20,7 +20,7 @@ from foundation.counting import counted
 from pipeline.connectors.contract import ENTITIES, Chunk, Entity, IndexedSource, ListedSource, Source, Totals
 from pipeline.connectors.errors import ConnectorError, OutOfOrder
 from pipeline.connectors.source import SourceOnDemand
-from pipeline.loading.comparison import is_comparison_due, unaccounted, why_not_whole
+from pipeline.loading.comparison import is_compared, is_comparison_due, unaccounted, why_not_whole
 from pipeline.loading.expected_columns import (
     emptied_columns,
     filled_columns,
@@ -193,7 +193,7 @@ class _EntitySync:
             unnamed = self._land(source, personal_data, load, since, chunk_rows, listing)
             totals = source.totals(self._entity)
             counts = None if totals is None else self._versions.count_records()
-            if isinstance(source, ListedSource):
+            if isinstance(source, ListedSource) and is_compared(source, self._entity):
                 difference = unaccounted(totals, counts)
                 if self._compare(source, personal_data, load, chunk_rows, listing, totals, difference, unnamed):
                     counts = None if totals is None else self._versions.count_records()
@@ -280,7 +280,8 @@ class _EntitySync:
         unnamed: int,
     ) -> bool:
         """Lay the ids that the source lists beside ours: land what came late, bury what is gone. Whether it was due."""
-        has_given_all = source.reads_whole(self._entity) or (load.is_backfill and not difference)
+        is_whole = load.is_backfill and load.started_from is None
+        has_given_all = source.reads_whole(self._entity) or (is_whole and not difference)
         if not has_given_all:
             if not is_comparison_due(read_comparison(self._connection, *self._place), load.known_at, difference):
                 return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from warehouse.companies.definition import CompanyDefinition
@@ -15,7 +16,7 @@ def refuse_moved_secrets(before: CompanyDefinition, after: CompanyDefinition) ->
 
     The scheme counts: what went by https does not go on by http.
     """
-    new_hosts = set(_hosts(after.connector_settings)) - set(_hosts(before.connector_settings))
+    new_hosts = set(_places(after.connector_settings)) - set(_places(before.connector_settings))
     if not new_hosts:
         return
     known = {reference for _, reference in references_in([before.connector_settings, before.notification_addresses])}
@@ -26,6 +27,13 @@ def refuse_moved_secrets(before: CompanyDefinition, after: CompanyDefinition) ->
             f"{', '.join(moved)} would send there a secret that was registered for another address. "
             f"Put the new address's own secret under another name, and refer to that."
         )
+
+
+def _places(settings: Mapping[str, Any]) -> Iterator[str]:
+    """The hosts that settings name, and the one that a preset stands for where they name none of their own."""
+    yield from _hosts(settings)
+    if "preset" in settings and "base_url" not in settings:
+        yield f"the host of preset {settings['preset']}"
 
 
 def _hosts(value: object) -> Iterator[str]:

@@ -27,7 +27,8 @@ from orchestration.cli.company_file import read_assignment, read_companies
 from orchestration.cli.terminal import CommandFailed
 from pipeline.connectors.contract import CUSTOMERS
 from pipeline.connectors.errors import UnexpectedResponse
-from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
+from pipeline.connectors.habari_api import HabariApi, HabariSettings
+from pipeline.connectors.http_source import Patience
 from pipeline.connectors.validation import Reading
 from pipeline.reach import Reach
 from tests.integration.pipeline.connectors.export_files import Export

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pipeline.connectors.contract import CUSTOMERS
 from pipeline.connectors.errors import ConnectorError
-from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
+from pipeline.connectors.habari_api import HabariApi, HabariSettings
+from pipeline.connectors.http_source import Patience
 from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.validation import Reading
 from pipeline.reach import Reach

@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.connectors.contract import CUSTOMERS
 from pipeline.connectors.errors import AccessDenied, UnexpectedResponse
-from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
+from pipeline.connectors.habari_api import HabariApi, HabariSettings
+from pipeline.connectors.http_source import Patience
 from pipeline.connectors.validation import Reading
 from pipeline.reach import OutOfReach, Reach
 from tests.integration.pipeline.connectors.habari_stand_in import API_KEY, StandIn, crm

@@ -20,7 +20,8 @@ from pipeline.connectors.errors import (
     SourceUnreachable,
     UnexpectedResponse,
 )
-from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
+from pipeline.connectors.habari_api import HabariApi, HabariSettings
+from pipeline.connectors.http_source import Patience
 from pipeline.connectors.validation import Reading
 from pipeline.reach import Reach
 from tests.integration.pipeline.connectors.habari_stand_in import (

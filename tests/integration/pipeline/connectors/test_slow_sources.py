@@ -14,7 +14,8 @@ import pytest
 
 from pipeline.connectors.contract import ENTITIES
 from pipeline.connectors.errors import SourceTooSlow, SourceUnreachable
-from pipeline.connectors.habari_api import HabariApi, HabariSettings, Patience
+from pipeline.connectors.habari_api import HabariApi, HabariSettings
+from pipeline.connectors.http_source import Patience
 from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.time_limit import TimeLimit
 from pipeline.connectors.validation import Reading
