@@ -130,7 +130,8 @@ class RestSource:
 
     def _chunks(self, entity: Entity, endpoint: Endpoint, since: datetime | None, chunk_rows: int) -> Iterator[Chunk]:
         """The endpoint's records, about chunk_rows at a time."""
-        maker = RecordMaker(entity, endpoint, self._reading, self._settings.exponents)
+        described = {name for each in self._entity(entity).endpoints for name in each.fields}
+        maker = RecordMaker(entity, endpoint, self._reading, self._settings.exponents, described)
         gathered: list[Any] = []
         is_first = True
         for records in self._pages(endpoint, since):

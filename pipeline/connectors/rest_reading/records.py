@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from pipeline.connectors.contract import Chunk, Entity, FieldKind
+from pipeline.connectors.contract import Chunk, Entity, FieldKind, SeenColumns
 from pipeline.connectors.errors import Unreadable
 from pipeline.connectors.json_text import payload_json
 from pipeline.connectors.rest_reading.expressions import Getter, getter, is_true
@@ -31,9 +31,18 @@ class _Column:
 class RecordMaker:
     """Of one endpoint of one entity."""
 
-    def __init__(self, entity: Entity, endpoint: Endpoint, reading: Reading, exponents: Mapping[str, int]) -> None:
-        """reading: the company's, with the source's zone."""
+    def __init__(
+        self,
+        entity: Entity,
+        endpoint: Endpoint,
+        reading: Reading,
+        exponents: Mapping[str, int],
+        described: Collection[str],
+    ) -> None:
+        """reading: the company's, with the source's zone. described: the columns that any endpoint of the entity has,
+        so that one which this endpoint has not is no column that was lost."""
         self._entity = entity
+        self._described = frozenset(described)
         self._endpoint = endpoint
         self._exponents = exponents
         self._each = None if endpoint.each is None else getter(endpoint.each)
@@ -135,7 +144,12 @@ class RecordMaker:
             received=chunk.received + len(strays),
             listed=pa.concat_arrays([listed, pa.array(named, pa.string())]) if named else listed,
             unnamed=chunk.unnamed + len(strays) - len(named),
+            columns=tuple(self._without_others(columns) for columns in chunk.columns),
         )
+
+    def _without_others(self, columns: SeenColumns) -> SeenColumns:
+        absent = {name: source for name, source in columns.absent.items() if name not in self._described}
+        return replace(columns, absent=absent)
 
 
 def _reading_of(endpoint: Endpoint, reading: Reading) -> Reading:
