@@ -19,8 +19,11 @@ def asked_since(since: Since | None, moment: datetime | None) -> object:
     """The moment as the source is asked for it, rounded down; None where all is to come and nothing stands for that."""
     if since is None:
         return None
-    if moment is None:
-        return since.first
+    asked = since.first if moment is None else _written(since, moment)
+    return str(asked) if since.quoted and asked is not None else asked
+
+
+def _written(since: Since, moment: datetime) -> object:
     moment = moment.astimezone(UTC) - timedelta(hours=since.window_hours)
     if since.format == "epoch_seconds":
         return (moment - _EPOCH) // _SECOND

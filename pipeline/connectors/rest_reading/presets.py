@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 _FOLDER = Path(__file__).parents[1] / "presets"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", re.ASCII)
 PRESETS = tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 
@@ -31,7 +33,36 @@ def with_preset(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"preset {name} has no such variant; there are {', '.join(variants) or 'none'}")
     plain = {key: value for key, value in preset.items() if key != "variants"}
     of_vendor = _laid_over(plain, {} if variant is None else variants[variant])
-    return _laid_over(of_vendor, settings)
+    merged = _laid_over(of_vendor, settings)
+    if isinstance(merged.get("entities"), Mapping):
+        merged["entities"] = {entity: _with_own(described) for entity, described in merged["entities"].items()}
+    return merged
+
+
+def _with_own(described: Any) -> Any:
+    """An entity of the preset with what the company adds to its first endpoint: fields, attributes, and what is to be
+    asked for besides, which stands for {ask}."""
+    if not isinstance(described, Mapping) or not isinstance(described.get("endpoints"), list):
+        return described
+    entity = dict(described)
+    own = {part: entity.pop(part, None) or {} for part in ("fields", "attributes")}
+    asked = entity.pop("ask", None) or []
+    first, *others = entity["endpoints"]
+    entity["endpoints"] = [_asking(_laid_over(first, own), [str(name) for name in asked]), *others]
+    return entity
+
+
+def _asking(value: Any, names: list[str]) -> Any:
+    """In a list {ask} becomes the names; in a text they follow, with commas before them."""
+    if isinstance(value, Mapping):
+        return {key: _asking(part, names) for key, part in value.items()}
+    if isinstance(value, list):
+        return [filled for part in value for filled in (names if part == "{ask}" else [_asking(part, names)])]
+    if isinstance(value, str) and "{ask}" in value:
+        if not all(_NAME.fullmatch(name) for name in names):
+            raise ValueError("ask holds names of fields: letters, digits, points and underscores")
+        return value.replace("{ask}", "".join(f", {name}" for name in names))
+    return value
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

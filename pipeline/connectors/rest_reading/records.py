@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.connectors.contract import Chunk, Entity, FieldKind, SeenColumns
 from pipeline.connectors.errors import Unreadable
-from pipeline.connectors.json_text import payload_json
+from pipeline.connectors.json_text import in_quotes, payload_json
 from pipeline.connectors.rest_reading.expressions import Getter, getter, is_true
 from pipeline.connectors.rest_reading.minor_units import in_major_units
 from pipeline.connectors.rest_reading.settings import Endpoint, FieldSource
@@ -105,6 +106,8 @@ class RecordMaker:
         found = getter(source.path)
         if source.unit == "minor":
             return self._minor_reader(source, found)
+        if source.plus_minutes is not None:
+            return _later(found, getter(source.plus_minutes))
         if source.case is not None:
             change = str.upper if source.case == "upper" else str.lower
             return lambda record: change(value) if isinstance(value := found(record), str) else value
@@ -164,6 +167,21 @@ def _reading_of(endpoint: Endpoint, reading: Reading) -> Reading:
         spread=ATTRIBUTES,
         is_stamped="updated_at" in fields,
     )
+
+
+def _later(begin: Getter, minutes: Getter) -> Getter:
+    """A time so many minutes after another; None where either is missing."""
+
+    def read(record: Any) -> Any:
+        start, after = begin(record), minutes(record)
+        if start is None or after is None:
+            return None
+        moment = read_value(FieldKind.timestamp, start, ZoneInfo("UTC"))
+        if isinstance(after, bool) or not isinstance(after, int | float) or not isinstance(moment, datetime):
+            raise Unreadable(f"{in_quotes(after)} is no number of minutes")
+        return moment + timedelta(minutes=after)
+
+    return read
 
 
 def _id_of(value: object) -> str | None:

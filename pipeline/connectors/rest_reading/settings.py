@@ -152,6 +152,7 @@ class Since(BaseModel):
     first: int | str | None = Field(
         default=None, description="What a first load asks for; left out, a parameter with {since} is left out then."
     )
+    quoted: bool = Field(default=False, description="In a body, a number goes as text.")
     window_hours: float = Field(default=0, ge=0, description="How far back each load looks again, for late edits.")
 
 
@@ -212,6 +213,9 @@ class FieldSource(BaseModel):
     case: Literal["upper", "lower"] | None = Field(default=None, description="Letters of a text.")
     format: DateFormat | None = Field(default=None, description="Of a time: epoch_seconds and so on; else ISO 8601.")
     time_zone: ZoneName | None = Field(default=None, description="Of a time without an offset.")
+    plus_minutes: Expression | None = Field(
+        default=None, description="Of a time in ISO 8601: minutes that are added; without them there is no value."
+    )
 
     @model_validator(mode="after")
     def _from_somewhere(self) -> Self:
@@ -272,7 +276,7 @@ class Endpoint(Request):
                 raise ValueError(f"{name} is no column of {entity.name}; there are {', '.join(kinds)}")
             if source.unit == "minor" and kinds[name] is not FieldKind.money:
                 raise ValueError(f"{name} is no amount and has no minor unit")
-            if (source.format or source.time_zone) and kinds[name] is not FieldKind.timestamp:
+            if (source.format or source.time_zone or source.plus_minutes) and kinds[name] is not FieldKind.timestamp:
                 raise ValueError(f"{name} is no time and has no format")
         only_deletes = self.fields.get("is_deleted") is not None and self.fields["is_deleted"].constant is True
         for field in entity.fields:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.loading.sync import LoadResult, sync_company
 from tests.integration.company_folders import put_secret
-from tests.integration.pipeline.connectors.stand_ins import stripe
+from tests.integration.pipeline.connectors.stand_ins import hubspot, stripe
 from tests.integration.pipeline.connectors.stand_ins.server import Strict, served
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -45,6 +45,23 @@ class Preset:
 PRESETS = {
     "stripe": Preset(
         "stripe", stripe.account, stripe.NOW, {"token": "file:key"}, {"key": stripe.KEY}, ("customers", "payments")
+    ),
+    "hubspot": Preset(
+        "hubspot",
+        hubspot.account,
+        hubspot.NOW,
+        {"token": "file:key"},
+        {"key": hubspot.KEY},
+        ("customers", "tickets", "payments"),
+    ),
+    "hubspot_contacts": Preset(
+        "hubspot",
+        hubspot.account,
+        hubspot.NOW,
+        {"token": "file:key"},
+        {"key": hubspot.KEY},
+        ("customers", "tickets", "payments"),
+        "contacts",
     ),
 }
 
