@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.loading.sync import LoadResult, sync_company
 from tests.integration.company_folders import put_secret
-from tests.integration.pipeline.connectors.stand_ins import hubspot, stripe
+from tests.integration.pipeline.connectors.stand_ins import hubspot, salesforce, shopify, stripe, zendesk
 from tests.integration.pipeline.connectors.stand_ins.server import Strict, served
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
@@ -21,7 +21,7 @@ from warehouse.settings import Settings
 
 AddCompany = Callable[..., Company]
 
-TABLES = {"customers": "customer_id", "tickets": "ticket_id", "payments": "payment_id"}
+TABLES = {"customers": "customer_id", "tickets": "ticket_id", "payments": "payment_id", "events": "event_id"}
 
 
 @dataclass(frozen=True)
@@ -42,28 +42,36 @@ class Preset:
         return {"preset": self.name, "base_url": url, "auth": self.auth, "rate": {"per_minute": None}} | chosen
 
 
+_ZENDESK = {"username": zendesk.USER, "password": "file:key"}
+_SALESFORCE = {"client_id": salesforce.CLIENT, "client_secret": "file:key"}
+_ALL = ("customers", "tickets", "payments")
 PRESETS = {
     "stripe": Preset(
         "stripe", stripe.account, stripe.NOW, {"token": "file:key"}, {"key": stripe.KEY}, ("customers", "payments")
     ),
-    "hubspot": Preset(
-        "hubspot",
-        hubspot.account,
-        hubspot.NOW,
-        {"token": "file:key"},
-        {"key": hubspot.KEY},
-        ("customers", "tickets", "payments"),
-    ),
+    "hubspot": Preset("hubspot", hubspot.account, hubspot.NOW, {"token": "file:key"}, {"key": hubspot.KEY}, _ALL),
     "hubspot_contacts": Preset(
-        "hubspot",
-        hubspot.account,
-        hubspot.NOW,
-        {"token": "file:key"},
-        {"key": hubspot.KEY},
-        ("customers", "tickets", "payments"),
-        "contacts",
+        "hubspot", hubspot.account, hubspot.NOW, {"token": "file:key"}, {"key": hubspot.KEY}, _ALL, "contacts"
     ),
-}
+    "zendesk": Preset(
+        "zendesk", zendesk.account, zendesk.NOW, _ZENDESK, {"key": zendesk.TOKEN}, ("customers", "tickets")
+    ),
+    "zendesk_organizations": Preset(
+        "zendesk", zendesk.account, zendesk.NOW, _ZENDESK, {"key": zendesk.TOKEN}, ("customers", "tickets"),
+        "organizations",
+    ),
+    "shopify": Preset(
+        "shopify", shopify.account, shopify.NOW, {"api_key": "file:key"}, {"key": shopify.TOKEN},
+        ("customers", "payments", "events"),
+    ),
+    "salesforce": Preset(
+        "salesforce", salesforce.account, salesforce.NOW, _SALESFORCE, {"key": salesforce.SECRET}, _ALL
+    ),
+    "salesforce_contacts": Preset(
+        "salesforce", salesforce.account, salesforce.NOW, _SALESFORCE, {"key": salesforce.SECRET},
+        ("customers", "tickets"), "contacts",
+    ),
+}  # fmt: skip
 
 
 class Account:
