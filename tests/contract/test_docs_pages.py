@@ -15,7 +15,7 @@ from warehouse.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md"), *DOCS.glob("sources/*.md")])
 
 
 def test_the_data_dictionary_is_that_of_the_dbt_project() -> None:

@@ -142,6 +142,25 @@ def test_a_registered_key_follows_no_changed_address(
         assert attacker.requests == []
 
 
+def test_a_key_follows_no_other_preset_and_no_preset_in_place_of_an_address(add_company: Callable[..., Any]) -> None:
+    """A preset brings its vendor's address, which then stands in no setting."""
+    company = add_company("acme")
+
+    def of(**settings: Any) -> Any:
+        return company.model_copy(update={"connector_settings": {"auth": {"token": "file:key"}} | settings})
+
+    for before, after in (
+        (of(preset="stripe"), of(preset="hubspot")),
+        (of(preset="stripe"), of(preset="stripe", base_url="https://evil.org")),
+        (of(preset="stripe", base_url="https://proxy.example.com"), of(preset="stripe")),
+        (of(base_url="https://api.example.com"), of(preset="stripe")),
+    ):
+        with pytest.raises(SecretMoved):
+            refuse_moved_secrets(before, after)
+        refuse_moved_secrets(before, after.model_copy(update={"connector_settings": {"auth": {"token": "file:new"}}}))
+    refuse_moved_secrets(of(preset="stripe"), of(preset="stripe", rate={"per_minute": 60}))
+
+
 def test_a_key_goes_on_by_https_and_to_its_own_host_only(add_company: Callable[..., Any]) -> None:
     def at(address: str, key: str = "file:key") -> Any:
         return company.model_copy(update={"connector_settings": {"base_url": address, "api_key": key}})

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from pipeline.companies import parse_definition
 from pipeline.connectors.rest_reading import presets
 from pipeline.connectors.rest_reading.settings import RestSettings
+from pipeline.loading.check import check_company
+from pipeline.loading.sync import sync_company
 from tests.integration.pipeline.connectors.stand_ins.companies import PRESETS, Account, account
-from tests.integration.pipeline.connectors.stand_ins.server import Answer, Asked
+from tests.integration.pipeline.connectors.stand_ins.server import Answer, Asked, served
+from warehouse.clock import Clock
 from warehouse.companies.definition import Company
+from warehouse.companies.registry import add_company as add_company_to
 from warehouse.connection import Warehouse
+from warehouse.settings import Settings
 
 ROOT = Path(__file__).parents[4]
 
@@ -68,6 +76,30 @@ def test_a_load_after_any_interruption_equals_one_clean_load(vendors: Account, s
     vendors.vendor.misbehave = lambda *_: None
     assert {result.status for result in vendors.sync("stormy")} == {"succeeded"}
     assert vendors.differences("calm", "stormy") == []
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_the_company_of_its_page_is_checked_and_loads(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    preset = PRESETS[name]
+    page = (ROOT / "docs" / "sources" / f"{name}.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    vendor = preset.world()
+    with served(vendor):
+        described = yaml.safe_load(text)
+        described["connector_settings"] |= {"base_url": vendor.url, "rate": {"per_minute": None}}
+        for reference, secret in zip(re.findall(r"env:(\w+)", text), preset.page_secrets, strict=True):
+            monkeypatch.setenv(reference, secret)
+        settings, clock = Settings(home=tmp_path), Clock(preset.now)
+        definition = parse_definition(described)
+        check = check_company(definition, settings, clock)
+        assert check.failures == ()
+        assert {entity.entity: entity.rejected for entity in check.entities} == dict.fromkeys(definition.entities, 0)
+        with warehouse.connect() as connection:
+            company = add_company_to(connection, definition, "test")
+        results = sync_company(warehouse, company, clock, settings)
+    assert [(result.error, result.loaded > 0) for result in results] == [(None, True)] * len(definition.entities)
 
 
 def test_429_amid_a_load_is_waited_out(vendors: Account) -> None:

@@ -1,110 +1,35 @@
-"""The REST connector, against an API over real HTTP that pages and asks for keys in every way."""
+"""The REST connector: how lists of an API become records of ours."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
 
-from pipeline.connectors.contract import PAYMENTS, Chunk
-from pipeline.connectors.errors import AccessDenied, ConnectorError, SourceUnreachable, UnexpectedResponse
-from pipeline.connectors.http_source import Patience
-from pipeline.connectors.rest import RestSettings, RestSource
-from pipeline.connectors.validation import Reading
-from pipeline.reach import Reach
-from tests.integration.pipeline.connectors.stand_ins.server import Answer, Asked, served
-from tests.integration.pipeline.connectors.stand_ins.shelf import (
-    CLIENT_SECRET,
-    KEY,
-    REFRESH_TOKEN,
-    Shelf,
-    record,
+from pipeline.connectors.contract import PAYMENTS
+from tests.integration.pipeline.connectors.stand_ins.shelf import Shelf, record
+from tests.integration.pipeline.connectors.stand_ins.shelf_company import (
+    ALL,
+    FIELDS,
+    NOW,
+    PAGES,
+    endpoint,
+    filled_shelf,
+    ids,
+    read,
+    reasons,
+    source,
 )
-from warehouse.settings import Settings
-
-NOW = datetime(2025, 6, 1, tzinfo=UTC)
-READING = Reading(ZoneInfo("Europe/Berlin"), NOW)
-QUICK = Patience(attempts=3, backoff_seconds=0.01, longest_pause_seconds=2, connect_seconds=1, read_seconds=1)
-SECRETS = {"env:KEY": KEY, "env:CLIENT": CLIENT_SECRET, "env:REFRESH": REFRESH_TOKEN}
-PAGES: dict[str, dict[str, Any]] = {
-    "cursor": {"kind": "cursor", "path": "meta.next", "param": "at"},
-    "next": {"kind": "next_link", "path": "next"},
-    "link": {"kind": "header_link"},
-    "offset": {"kind": "offset", "size": 10, "param": "at"},
-    "page": {"kind": "page", "param": "page"},
-    "seek": {"kind": "seek", "last": "id", "more": "has_more"},
-}
-FIELDS: dict[str, Any] = {
-    "payment_id": "id",
-    "customer_id": "owner.id",
-    "updated_at": "changed",
-    "kind": {"constant": "charge"},
-    "status": {"path": "state", "values": {"ok": "succeeded", "lost": "failed"}},
-    "amount": {"path": "cents", "unit": "minor"},
-    "currency": {"path": "money", "case": "upper"},
-    "issued_at": {"path": "booked", "format": "epoch_seconds"},
-    "is_deleted": "state == 'gone'",
-}
 
 
 @pytest.fixture
 def shelf() -> Iterator[Shelf]:
-    standing = Shelf(records=[record(number, f"2025-02-01T00:{number:02}:00Z") for number in range(25)])
-    with served(standing):
+    with filled_shelf() as standing:
         yield standing
-
-
-def endpoint(kind: str = "cursor", **changes: Any) -> dict[str, Any]:
-    params = {"since": "{since}"} | ({"after": "{last}"} if kind == "seek" else {})
-    return {
-        "path": f"/{kind}",
-        "params": params,
-        "records": None if kind == "link" else "items",
-        "pages": PAGES[kind],
-        "since": {},
-        "fields": FIELDS,
-    } | changes
-
-
-def source(
-    shelf: Shelf, *endpoints: dict[str, Any], patience: Patience = QUICK, complete: bool = True, **changes: Any
-) -> RestSource:
-    settings = {
-        "base_url": shelf.url,
-        "auth": {"kind": "bearer", "token": "env:KEY"},
-        "entities": {"payments": {"complete": complete, "endpoints": list(endpoints or [endpoint()])}},
-    } | changes
-    return RestSource(
-        "acme", RestSettings.model_validate(settings), SECRETS.__getitem__, READING, Reach(Settings()), patience
-    )
-
-
-def read(from_source: RestSource, since: datetime | None = None, chunk_rows: int = 1000) -> list[Chunk]:
-    return list(from_source.read(PAYMENTS, since, chunk_rows))
-
-
-def ids(chunks: list[Chunk]) -> list[str]:
-    return [identifier for chunk in chunks for identifier in chunk.accepted["payment_id"].to_pylist()]
-
-
-def reasons(chunks: list[Chunk]) -> list[str]:
-    return [rejected.reason for chunk in chunks for rejected in chunk.rejected]
-
-
-def failure(from_source: RestSource) -> ConnectorError:
-    with pytest.raises(ConnectorError) as caught:
-        read(from_source)
-    return caught.value
-
-
-ALL = [f"p{number:04}" for number in range(25)]
 
 
 @pytest.mark.parametrize("kind", PAGES)
@@ -280,132 +205,3 @@ def test_what_cannot_be_asked_by_time_is_read_whole_and_in_order(shelf: Shelf) -
     cursors = [chunk.cursor for chunk in chunks]
     assert cursors == sorted(filter(None, cursors))
     assert sorted(ids(chunks)) == ALL
-
-
-AUTHENTICATIONS: list[dict[str, Any]] = [
-    {"kind": "bearer", "token": "env:KEY"},
-    {"kind": "basic", "username": "reader", "password": "env:KEY"},
-    {"kind": "header", "name": "X-Shelf-Key", "api_key": "env:KEY"},
-    {"kind": "oauth2", "token_url": "/oauth/token", "client_id": "us", "client_secret": "env:CLIENT"},
-    {
-        "kind": "oauth2", "token_url": "/oauth/token", "client_id": "us", "client_secret": "env:CLIENT",
-        "refresh_token": "env:REFRESH",
-    },
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("auth", AUTHENTICATIONS)
-def test_every_authentication_lets_us_in(shelf: Shelf, auth: dict[str, Any]) -> None:
-    assert ids(read(source(shelf, auth=auth))) == ALL
-
-
-def test_a_token_that_expires_amid_pages_is_fetched_again(shelf: Shelf) -> None:
-    shelf.expires_after = 2
-    assert ids(read(source(shelf, auth=AUTHENTICATIONS[3]))) == ALL
-    assert shelf.tokens == 2
-
-
-def test_a_refresh_token_that_changes_is_refused_before_the_old_one_is_lost(shelf: Shelf) -> None:
-    shelf.turns_refresh_tokens = True
-    error = failure(source(shelf, auth=AUTHENTICATIONS[4]))
-    assert "another refresh token each time" in str(error)
-    assert "another-1" not in str(error)
-
-
-@pytest.mark.parametrize("auth", AUTHENTICATIONS)
-def test_no_secret_is_in_an_error_or_a_log(
-    shelf: Shelf, auth: dict[str, Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-
-    def tell(asked: Asked, _: int) -> Answer | None:
-        if asked.path == "/oauth/token":
-            return None
-        return 403, {}, {"message": f"not for {asked.headers.get('authorization')} {asked.headers.get('x-shelf-key')}"}
-
-    shelf.misbehave = tell
-    error = failure(source(shelf, auth=auth))
-    assert isinstance(error, AccessDenied)
-    assert "connector_settings.auth (" in str(error)
-    for secret in (*SECRETS.values(), "fetched-1"):
-        assert secret not in f"{error} {error!r} {error.__cause__!r} {caplog.text}"
-
-
-def test_429_is_waited_out_as_long_as_it_says(shelf: Shelf) -> None:
-    shelf.misbehave = lambda _, number: (429, {"Retry-After": "1"}, {}) if number == 2 else None
-    started = time.monotonic()
-    assert ids(read(source(shelf))) == ALL
-    assert time.monotonic() - started >= 1
-
-
-def test_patience_ends(shelf: Shelf) -> None:
-    shelf.misbehave = lambda *_: (503, {}, {"message": "tired"})
-    error = failure(source(shelf))
-    assert isinstance(error, SourceUnreachable)
-    assert 'kept answering 503, "tired"' in str(error)
-
-
-def test_a_rate_is_kept(shelf: Shelf) -> None:
-    started = time.monotonic()
-    read(source(shelf, rate={"per_minute": 300}))
-    assert time.monotonic() - started >= 0.4, "three requests, 0.2 s apart"
-
-
-def test_a_header_that_says_none_are_left_makes_a_pause(shelf: Shelf) -> None:
-    def none_left(asked: Asked, number: int) -> Answer | None:
-        status, headers, body = shelf.respond(asked)
-        return status, headers | ({"X-Left": "0", "X-Reset": "0.5"} if number == 1 else {"X-Left": "7"}), body
-
-    shelf.misbehave = none_left
-    started = time.monotonic()
-    assert ids(read(source(shelf, rate={"remaining": "X-Left", "reset": "X-Reset"}))) == ALL
-    assert time.monotonic() - started >= 0.5
-
-
-@pytest.mark.parametrize(
-    "link",
-    ["http://elsewhere.example/next", "//elsewhere.example/next", "https://127.0.0.1/next", "http://127.0.0.1:1/next"],
-)
-def test_a_next_link_to_another_host_is_refused(shelf: Shelf, link: str) -> None:
-    shelf.misbehave = lambda *_: (200, {}, {"items": [], "next": link})
-    error = failure(source(shelf, endpoint("next")))
-    assert isinstance(error, UnexpectedResponse)
-    assert "which is another host" in str(error)
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        ((200, {}, b"<html>hello</html>"), "does not answer in JSON"),
-        ((200, {}, {"data": []}), "has no list at items"),
-        ((200, {}, {"items": {"id": 1}}), "has no list at items"),
-        ((302, {"Location": "http://elsewhere.example/"}, {}), "redirects to http://elsewhere.example/"),
-        ((200, {}, {"items": [], "meta": {"next": "7"}}), "lead round in a circle"),
-        ((422, {}, {"message": "no such filter"}), 'answers 422, "no such filter"'),
-    ],
-)
-def test_an_answer_that_nobody_described_is_an_error(shelf: Shelf, answer: Answer, message: str) -> None:
-    shelf.misbehave = lambda *_: answer
-    error = failure(source(shelf))
-    assert isinstance(error, UnexpectedResponse)
-    assert message in str(error)
-
-
-def test_a_page_that_says_there_is_more_and_not_where_is_an_error(shelf: Shelf) -> None:
-    shelf.misbehave = lambda *_: (200, {}, {"items": [], "has_more": True})
-    error = failure(source(shelf, endpoint(pages=PAGES["cursor"] | {"more": "has_more"})))
-    assert "says that there is more, and not where" in str(error)
-
-
-def test_records_that_must_not_come_fail_the_load(shelf: Shelf) -> None:
-    described = endpoint(refuse={"when": "id == 'p0013'", "because": "these are records of a test."})
-    assert "these are records of a test" in str(failure(source(shelf, described)))
-
-
-def test_seeking_loses_nothing_that_is_deleted_or_changed_while_pages_are_read(shelf: Shelf) -> None:
-    def take_away(page: int) -> None:
-        if page == 2:
-            shelf.records = [given for given in shelf.records if given["id"] > "p0004"]
-
-    shelf.before_page = take_away
-    assert ids(read(source(shelf, endpoint("seek")))) == ALL

@@ -64,7 +64,6 @@ def test_what_is_purged_is_noticed_within_a_week(salesforce: Account) -> None:
 
 
 def test_custom_fields_are_asked_for(salesforce: Account) -> None:
-    salesforce.vendor.custom["Account"] = {"Churned_On__c", "Plan__c"}
     salesforce.vendor.put(
         "Account", "001000000000001AAA", 3, Churned_On__c="2025-05-01T00:00:00.000+0000", Plan__c="Gold"
     )

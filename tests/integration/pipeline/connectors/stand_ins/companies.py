@@ -36,6 +36,12 @@ class Preset:
     entities: tuple[str, ...]
     variant: str | None = None
 
+    @property
+    def page_secrets(self) -> list[str]:
+        """What the references of its page stand for, in their order."""
+        client = [value for name, value in self.auth.items() if name == "client_id"]
+        return client + list(self.secrets.values())
+
     def settings(self, url: str) -> dict[str, Any]:
         """The company's connector_settings."""
         chosen = {} if self.variant is None else {"variant": self.variant}

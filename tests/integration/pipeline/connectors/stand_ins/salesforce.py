@@ -39,7 +39,7 @@ class Salesforce(Strict):
     """An org. objects: by kind and id; custom: fields of its own by kind; a token is good for so many requests."""
 
     objects: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: {kind: {} for kind in STANDARD})
-    custom: dict[str, set[str]] = field(default_factory=dict)
+    custom: dict[str, set[str]] = field(default_factory=lambda: {"Account": {"Churned_On__c", "Plan__c"}})
     page_size: int = 2000
     expires_after: int = 1_000_000
     tokens: int = 0

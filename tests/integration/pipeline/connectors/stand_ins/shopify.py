@@ -101,14 +101,15 @@ def account() -> Shopify:
             "updated_at": at(100 - number),
         }  # fmt: skip
     for number in range(1001, 1048):
-        shop.orders[number] = order(number)
+        shop.orders[number] = order(number, updated_at=at(50 - (number - 1000) / 2))
     shop.orders[1003] |= {"refunds": [refund(7, "10.00", "2.50")], "financial_status": "partially_refunded"}
     shop.orders[1004] |= {"financial_status": "voided", "cancelled_at": at(58)}
     shop.orders[1005] |= {"test": True}
     shop.orders[1006] |= {"customer": None}
     for number in range(5001, 5013):
         shop.checkouts[number] = {
-            "id": number, "created_at": at(10), "updated_at": at(10), "completed_at": None, "total_price": "20.00",
+            "id": number, "created_at": at(10), "updated_at": at(10 - number % 100 / 10), "completed_at": None,
+            "total_price": "20.00",
             "customer": {"id": 1 + number % 30},
         }  # fmt: skip
     return shop
