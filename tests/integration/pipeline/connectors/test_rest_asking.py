@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import time
 from collections.abc import Iterator
@@ -158,3 +159,31 @@ def test_seeking_loses_nothing_that_is_deleted_or_changed_while_pages_are_read(s
 
     shelf.before_page = take_away
     assert ids(read(source(shelf, endpoint("seek")))) == ALL
+
+
+@pytest.mark.parametrize("auth", [AUTHENTICATIONS[0], AUTHENTICATIONS[3]], ids=["key", "token"])
+def test_neither_api_nor_token_may_be_on_the_warehouses_own_network(
+    shelf: Shelf, auth: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CHURN_PRIVATE_SOURCES")
+    error = failure(source(shelf, auth=auth))
+    assert isinstance(error, AccessDenied)
+    assert "which is not on the internet" in str(error)
+    assert shelf.asked == []
+
+
+def test_a_secret_is_not_carried_to_where_a_token_redirects(shelf: Shelf) -> None:
+    shelf.misbehave = lambda *_: (307, {"Location": f"{shelf.url}/elsewhere"}, {})
+    assert "it redirects to" in str(failure(source(shelf, auth=AUTHENTICATIONS[3])))
+    assert [asked.path for asked in shelf.asked] == ["/oauth/token"]
+
+
+def test_an_answer_that_unpacks_without_measure_is_refused(shelf: Shelf) -> None:
+    bomb = gzip.compress(b"[" + b" " * (80 * 2**20) + b"]")
+    shelf.misbehave = lambda *_: (200, {"Content-Encoding": "gzip"}, bomb)
+    assert "larger than 64 MiB" in str(failure(source(shelf)))
+
+
+def test_an_answer_nested_too_deep_is_refused(shelf: Shelf) -> None:
+    shelf.misbehave = lambda *_: (200, {}, b'{"items":' + b"[" * 200_000 + b"]" * 200_000 + b"}")
+    assert isinstance(failure(source(shelf)), UnexpectedResponse)

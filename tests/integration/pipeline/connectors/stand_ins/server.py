@@ -66,6 +66,11 @@ class Strict:
         return [asked for asked in self.asked if asked.path == path]
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Who asked may have gone, as one does who refuses the answer."""
+
+
 @contextmanager
 def served(vendor: Vendor) -> Iterator[None]:
     """The vendor answers at its url for as long as the block lasts."""
@@ -99,7 +104,7 @@ def served(vendor: Vendor) -> Iterator[None]:
         def log_message(self, *_: object) -> None:
             """Silence."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     vendor.url = f"http://127.0.0.1:{server.server_port}"
