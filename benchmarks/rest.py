@@ -129,7 +129,7 @@ def memory_of(warehouse: Warehouse, settings: Settings, slug: str, rows: int, pa
             "connector": "rest",
             "connector_settings": described(url),
             "entities": ["customers", "payments"],
-            "churn_kind": "inactivity",
+            "churn_kind": "cancellation",
             "currency": "EUR",
         }
         parsed = parse_definition(definition)

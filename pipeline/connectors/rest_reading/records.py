@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,12 +21,6 @@ from pipeline.connectors.values import LONGEST_IDENTIFIER, read_value
 from warehouse.landing.records import RejectedRecord
 
 ATTRIBUTES = "attributes"
-
-
-@dataclass(frozen=True)
-class _Column:
-    name: str
-    read: Callable[[Any], Any]
 
 
 class RecordMaker:
@@ -50,9 +44,9 @@ class RecordMaker:
         self._where = None if endpoint.where is None else getter(endpoint.where)
         self._refuse = None if endpoint.refuse is None else getter(endpoint.refuse.when)
         self._columns = [
-            _Column(name, self._reader(source)) for name, source in endpoint.fields.items() if source.path is not None
+            (name, self._reader(source)) for name, source in endpoint.fields.items() if source.path is not None
         ]
-        self._attributes = [_Column(name, getter(path)) for name, path in endpoint.attributes.items()]
+        self._attributes = [(name, getter(path)) for name, path in endpoint.attributes.items()]
         self._reading = _reading_of(endpoint, reading)
 
     def wanted(self, records: Sequence[Any]) -> list[Any]:
@@ -89,15 +83,10 @@ class RecordMaker:
             yield {**member, "parent": record} if isinstance(member, dict) else member
 
     def _made(self, record: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        ours: dict[str, Any] = {}
         problems: list[str] = []
-        for column in (*self._columns, *self._attributes):
-            target = ours if column in self._columns else ours.setdefault(ATTRIBUTES, {})
-            try:
-                target[column.name] = column.read(record)
-            except Unreadable as error:
-                target[column.name] = None
-                problems.append(f"{column.name} {error}")
+        ours = _read(self._columns, record, problems)
+        if self._attributes:
+            ours[ATTRIBUTES] = _read(self._attributes, record, problems)
         ours.setdefault(self._entity.key, None)
         return ours, problems
 
@@ -153,6 +142,18 @@ class RecordMaker:
     def _without_others(self, columns: SeenColumns) -> SeenColumns:
         absent = {name: source for name, source in columns.absent.items() if name not in self._described}
         return replace(columns, absent=absent)
+
+
+def _read(columns: Sequence[tuple[str, Getter]], record: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """What stands under each name, None where it cannot be read, which `problems` then tells."""
+    values: dict[str, Any] = {}
+    for name, find in columns:
+        try:
+            values[name] = find(record)
+        except Unreadable as error:
+            values[name] = None
+            problems.append(f"{name} {error}")
+    return values
 
 
 def _reading_of(endpoint: Endpoint, reading: Reading) -> Reading:
