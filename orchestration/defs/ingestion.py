@@ -111,15 +111,24 @@ def sync_crm(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Pull what is new from each company's CRM, several side by side."""
+    from pipeline.loading.progress import told_now_and_then
     from pipeline.loading.sync import LoadResult, sync_company
     from warehouse.clock import Clock
 
     settings = warehouse.settings()
+    progress = told_now_and_then(context.log.info)
     with warehouse.open() as opened:
         local_pools = crm_pools.LocalPools()
 
         def sync(company: Company) -> Sequence[LoadResult]:
-            return sync_company(opened, company, Clock.from_settings(settings), settings, dagster_run_id=context.run_id)
+            return sync_company(
+                opened,
+                company,
+                Clock.from_settings(settings),
+                settings,
+                dagster_run_id=context.run_id,
+                progress=progress,
+            )
 
         def turn(company: Company) -> AbstractContextManager[None]:
             if settings.database_url:

@@ -226,7 +226,7 @@ class Chunk:
     cannot be read. clashing: records that say otherwise than one before them of the same id and updated_at.
     columns: one for each table or page that the chunk was made from. understood: how the source was read, in
     sentences; remarks: what is doubtful about it, such as records in two files. examples: some times, as given and as
-    read.
+    read. expected: how many records the source says this reading has in all, as far as it has said.
     """
 
     accepted: pa.Table
@@ -242,6 +242,7 @@ class Chunk:
     understood: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     examples: tuple[TimeExample, ...] = ()
+    expected: int | None = None
 
 
 @dataclass(frozen=True)

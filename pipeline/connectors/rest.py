@@ -63,6 +63,7 @@ class RestSource:
         session = bounded_session(reach, limit, patience)
         auth = authentication(settings.auth, settings.base_url, session, self._http, resolve)
         self._api = RestApi(settings, session, auth, self._http, limit)
+        self._expected: int | None = None
 
     def read(self, entity: Entity, updated_since: datetime | None, chunk_rows: int) -> Iterator[Chunk]:
         """See `Source.read`.
@@ -71,6 +72,7 @@ class RestSource:
         that is interrupted begins again, and takes what it had as unchanged.
         """
         described = self._entity(entity)
+        self._expected = None
         if self.reads_whole(entity):
             parts = [chunk for endpoint in described.endpoints for chunk in self._chunks(entity, endpoint, None, 0)]
             yield from in_order(entity, parts, chunk_rows)
@@ -146,6 +148,7 @@ class RestSource:
             yield self._told(maker.chunk(gathered), endpoint, is_first=is_first)
 
     def _told(self, chunk: Chunk, endpoint: Endpoint, *, is_first: bool) -> Chunk:
+        chunk = replace(chunk, expected=self._expected)
         if not is_first or endpoint.where is None:
             return chunk
         return replace(chunk, understood=(f"of {endpoint.path} only records where {endpoint.where} are taken.",))
@@ -165,7 +168,10 @@ class RestSource:
 
     def _listed(self, endpoint: Endpoint, since: datetime | None) -> Iterator[tuple[Any, list[Any]]]:
         if endpoint.parent is None:
-            yield from self._api.pages(endpoint, since)
+            for number, (body, records) in enumerate(self._api.pages(endpoint, since)):
+                if number == 0 and endpoint.total is not None:
+                    self._expect(getter(endpoint.total)(body))
+                yield body, records
             return
         id_of = getter(endpoint.parent.id)
         for _, parents in self._api.pages(endpoint.parent, since):
@@ -176,6 +182,11 @@ class RestSource:
                         body,
                         [{**record, "parent": parent} if isinstance(record, dict) else record for record in records],
                     )
+
+    def _expect(self, total: Any) -> None:
+        """Take note of a list's own count, which only the telling of progress rests on."""
+        if isinstance(total, int) and not isinstance(total, bool) and total >= 0:
+            self._expected = (self._expected or 0) + total
 
     def _changed(self, changes: Changes, since: datetime) -> Iterator[list[Any]]:
         """The records that a list of changes names, each once and as it is now."""

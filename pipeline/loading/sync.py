@@ -58,8 +58,9 @@ class LoadResult:
     received is loaded, unchanged and rejected together. ahead: records newer than the company's own clock, left for
     later. late: of loaded, those that earlier loads had passed over. vanished: records that the source no longer
     lists, which got a tombstone. unaccounted: by how many records warehouse and source differ beyond what rejected
-    records explain; None where the source cannot count, or the load failed. remarks: what is doubtful about how the
-    source was read, such as records that stand in two files; as in ops.load_log.
+    records explain; None where the source cannot count, or the load failed. expected: how many are to come in all, as
+    far as the source says. remarks: what is doubtful about how the source was read, such as records that stand in two
+    files; as in ops.load_log.
     """
 
     company: str
@@ -75,6 +76,7 @@ class LoadResult:
     ahead: int = 0
     late: int = 0
     vanished: int = 0
+    expected: int | None = None
     source_live: int | None = None
     source_deleted: int | None = None
     warehouse_live: int | None = None
@@ -227,6 +229,7 @@ class _EntitySync:
             refuse_disorder(self._company, self._entity, newest, given)
             self._remark(load, given.remarks)
             self._ahead += given.ahead
+            self._result = replace(self._result, expected=given.expected or self._result.expected)
             if given.listed is not None:
                 listing.add(given.listed)
             if given.listed is not None and isinstance(source, ListedSource) and source.reads_whole(self._entity):

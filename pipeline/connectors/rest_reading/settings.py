@@ -166,6 +166,7 @@ class Request(BaseModel):
     params: Parameters = Field(default_factory=dict, description="Parameters; {since} and {last} are filled in.")
     body: dict[str, Any] | None = Field(default=None, description="JSON body; {since} and {last} are filled in.")
     records: Expression | None = Field(default=None, description="Where the list is; left out: the answer itself.")
+    total: Expression | None = Field(default=None, description="Of the first page: how many records there are in all.")
     pages: Pages = Field(default_factory=Pages, description="How one page leads to the next.")
     since: Since | None = Field(default=None, description="How to ask for what has changed; left out: all is read.")
 

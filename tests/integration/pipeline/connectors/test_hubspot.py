@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.loading.sync import LoadResult
 from tests.integration.pipeline.connectors.stand_ins.companies import PRESETS, Account, account
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -20,6 +21,12 @@ LATER = timedelta(days=1)
 def hubspot(warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path) -> Iterator[Account]:
     with account(PRESETS["hubspot"], warehouse, add_company, tmp_path) as opened:
         yield opened
+
+
+def test_progress_knows_what_is_left(hubspot: Account) -> None:
+    seen: list[LoadResult] = []
+    hubspot.sync(progress=seen.append)
+    assert [load.expected for load in seen if load.entity == "customers" and load.status == "running"][-1] == 34
 
 
 def test_more_records_than_a_search_gives_all_come(hubspot: Account) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.loading.sync import LoadResult, sync_company
+from pipeline.loading.sync import LoadResult, Progress, sync_company
 from tests.integration.company_folders import put_secret
 from tests.integration.pipeline.connectors.stand_ins import hubspot, salesforce, shopify, stripe, zendesk
 from tests.integration.pipeline.connectors.stand_ins.server import Strict, served
@@ -21,6 +21,7 @@ from warehouse.settings import Settings
 
 AddCompany = Callable[..., Company]
 
+CHUNK_ROWS = 10
 TABLES = {"customers": "customer_id", "tickets": "ticket_id", "payments": "payment_id", "events": "event_id"}
 
 
@@ -107,12 +108,11 @@ class Account:
         return self._companies[slug]
 
     def sync(
-        self, slug: str = "acme", later: timedelta = timedelta(0), chunk_rows: int = 10, limit: float = 0.05
+        self, slug: str = "acme", later: timedelta = timedelta(0), progress: Progress | None = None
     ) -> list[LoadResult]:
         """Sync the company, at a time after the stand-in's now."""
         company, clock = self.company(slug), Clock(self._preset.now + later)
-        settings = self._settings.model_copy(update={"reject_limit": limit})
-        return sync_company(self._warehouse, company, clock, settings, chunk_rows=chunk_rows)
+        return sync_company(self._warehouse, company, clock, self._settings, progress=progress, chunk_rows=CHUNK_ROWS)
 
     def newest(self, entity: str, slug: str = "acme") -> dict[str, dict[str, Any]]:
         """The newest version of each record, by its id."""
