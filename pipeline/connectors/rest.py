@@ -18,7 +18,7 @@ from pipeline.connectors.mapping import in_order
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.rest_reading.asking import RestApi
 from pipeline.connectors.rest_reading.authentication import Resolve, authentication, place_of_key
-from pipeline.connectors.rest_reading.expressions import getter
+from pipeline.connectors.rest_reading.expressions import Getter, getter
 from pipeline.connectors.rest_reading.filling import filled_path
 from pipeline.connectors.rest_reading.looking_up import looked_up
 from pipeline.connectors.rest_reading.records import RecordMaker
@@ -136,14 +136,14 @@ class RestSource:
         maker = RecordMaker(entity, endpoint, self._reading, self._settings.exponents, described)
         gathered: list[Any] = []
         is_first = True
-        for records in self._pages(endpoint, since):
-            try:
+        try:
+            for records in self._pages(endpoint, since, maker.key_of):
                 gathered += maker.wanted(records)
-            except Unreadable as error:
-                self._http.surprise(f"{endpoint.path}: {error}")
-            if len(gathered) >= max(chunk_rows, 1):
-                yield self._told(maker.chunk(gathered), endpoint, is_first=is_first)
-                gathered, is_first = [], False
+                if len(gathered) >= max(chunk_rows, 1):
+                    yield self._told(maker.chunk(gathered), endpoint, is_first=is_first)
+                    gathered, is_first = [], False
+        except Unreadable as error:
+            self._http.surprise(f"{endpoint.path}: {error}")
         if gathered or is_first:
             yield self._told(maker.chunk(gathered), endpoint, is_first=is_first)
 
@@ -153,18 +153,19 @@ class RestSource:
             return chunk
         return replace(chunk, understood=(f"of {endpoint.path} only records where {endpoint.where} are taken.",))
 
-    def _pages(self, endpoint: Endpoint, since: datetime | None) -> Iterator[list[Any]]:
+    def _pages(self, endpoint: Endpoint, since: datetime | None, key_of: Getter) -> Iterator[list[Any]]:
         """The endpoint's records page by page, with what stands elsewhere about them; and what else has changed."""
         changes = endpoint.changes
-        if changes is not None and since is not None:
-            reach = timedelta(days=changes.reach_days)
-            if self._reading.now - since > reach:
-                since = None
-            else:
-                for records in self._changed(changes, since):
-                    yield looked_up(self._api, self._http, endpoint.lookups, None, records)
+        if changes is not None and since is not None and self._reading.now - since > timedelta(days=changes.reach_days):
+            since = None
+        listed: set[str] = set()
         for body, records in self._listed(endpoint, since):
+            if changes is not None and since is not None:
+                listed |= {str(key_of(record)) for record in records}
             yield looked_up(self._api, self._http, endpoint.lookups, body, records)
+        if changes is not None and since is not None:
+            for records in self._changed(changes, since, listed):
+                yield looked_up(self._api, self._http, endpoint.lookups, None, records)
 
     def _listed(self, endpoint: Endpoint, since: datetime | None) -> Iterator[tuple[Any, list[Any]]]:
         if endpoint.parent is None:
@@ -188,13 +189,13 @@ class RestSource:
         if isinstance(total, int) and not isinstance(total, bool) and total >= 0:
             self._expected = (self._expected or 0) + total
 
-    def _changed(self, changes: Changes, since: datetime) -> Iterator[list[Any]]:
-        """The records that a list of changes names, each once and as it is now."""
+    def _changed(self, changes: Changes, since: datetime, listed: set[str]) -> Iterator[list[Any]]:
+        """The records that a list of changes names and that were not listed already, each once and as it is now."""
         id_of = getter(changes.id)
         named: dict[str, None] = {}
         for _, entries in self._api.pages(changes, since):
             named |= dict.fromkeys(str(self._required(id_of(entry), changes.path)) for entry in entries)
-        for record_id in named:
+        for record_id in [name for name in named if name not in listed]:
             yield [self._api.ask("GET", filled_path(changes.record, record_id), changes.record_params, None)]
 
     def _required(self, record_id: object, path: str) -> object:

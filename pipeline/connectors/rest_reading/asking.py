@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 import requests
+from dlt.sources.helpers.rest_client.paginators import BasePaginator
 
 from pipeline.connectors.http_source import HttpSource
 from pipeline.connectors.rest_reading.authentication import FetchedToken
@@ -75,10 +76,18 @@ class RestApi:
                 self._http.surprise(f"{address} says that there is more, and not where")
             has_next = paginator.has_next_page and says_more is not False
             if has_next:
-                paginator.update_request(outgoing)
+                self._go_on(paginator, outgoing)
             yield answer.body, records
             if not has_next:
                 return
+
+    def _go_on(self, paginator: BasePaginator, outgoing: requests.Request) -> None:
+        try:
+            paginator.update_request(outgoing)
+        except (AttributeError, TypeError, ValueError):
+            self._http.surprise(
+                f"a page of {self._settings.base_url} has no address at the place of its next one", hide_cause=True
+            )
 
     def ask(self, method: str, path: str, params: dict[str, Any], body: Any) -> Any:
         """What the API answers to this. Raises ConnectorError."""

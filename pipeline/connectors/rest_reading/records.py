@@ -40,6 +40,9 @@ class RecordMaker:
         self._described = frozenset(described)
         self._endpoint = endpoint
         self._exponents = exponents
+        key = endpoint.fields[entity.key].path
+        self.key_of = getter(key) if key else (lambda _: None)
+        """The id of a record of the source."""
         self._each = None if endpoint.each is None else getter(endpoint.each)
         self._where = None if endpoint.where is None else getter(endpoint.where)
         self._refuse = None if endpoint.refuse is None else getter(endpoint.refuse.when)
@@ -59,7 +62,10 @@ class RecordMaker:
             for record in chosen:
                 if is_true(self._refuse(record)):
                     raise Unreadable(self._endpoint.refuse.because)
-        return list(chosen) if self._where is None else [record for record in chosen if is_true(self._where(record))]
+        if self._where is None:
+            return list(chosen)
+        # What is no object is kept, to be rejected: left out it would not be counted.
+        return [record for record in chosen if not isinstance(record, dict) or is_true(self._where(record))]
 
     def chunk(self, records: Sequence[Any]) -> Chunk:
         """The records checked against the contract; reasons name the endpoint."""
@@ -79,7 +85,10 @@ class RecordMaker:
 
     def _members(self, record: Any) -> Iterator[Any]:
         assert self._each is not None  # noqa: S101 only asked where there is one
-        for member in self._each(record) or []:
+        members = self._each(record)
+        if members is not None and not isinstance(members, list):
+            raise Unreadable(f"{self._endpoint.each} of a record is no list")
+        for member in members or []:
             yield {**member, "parent": record} if isinstance(member, dict) else member
 
     def _made(self, record: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

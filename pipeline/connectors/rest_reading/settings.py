@@ -14,11 +14,20 @@ from pipeline.connectors.mapping import DateFormat, ZoneName, Zones
 from pipeline.connectors.rest_reading.expressions import Expression
 from pipeline.connectors.rest_reading.presets import with_preset
 from warehouse.companies.definition import EntityName
+from warehouse.settings import SECRET_REFERENCES
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 _NOT_A_HEADER = re.compile(r"authorization|cookie|host|(^|[-_])(key|token|secret|password)$", re.IGNORECASE)
 
-Parameters = dict[str, str | int | float | bool]
+
+def _without_references(parameters: dict[str, str | int | float | bool]) -> dict[str, str | int | float | bool]:
+    for name, value in parameters.items():
+        if isinstance(value, str) and value.startswith(SECRET_REFERENCES):
+            raise ValueError(f"{name} is a secret, which only auth sends: an address stands in logs")
+    return parameters
+
+
+Parameters = Annotated[dict[str, str | int | float | bool], AfterValidator(_without_references)]
 
 
 def _plain_address(url: str) -> str:
@@ -326,6 +335,7 @@ class RestSettings(Zones):
         for name in headers:
             if _NOT_A_HEADER.search(name):
                 raise ValueError(f"{name} is set by auth, whose secrets are references")
+        _without_references(dict(headers))
         return headers
 
     @field_validator("entities")

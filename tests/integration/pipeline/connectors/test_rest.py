@@ -18,6 +18,7 @@ from tests.integration.pipeline.connectors.stand_ins.shelf_company import (
     NOW,
     PAGES,
     endpoint,
+    failure,
     filled_shelf,
     ids,
     read,
@@ -205,3 +206,20 @@ def test_what_cannot_be_asked_by_time_is_read_whole_and_in_order(shelf: Shelf) -
     cursors = [chunk.cursor for chunk in chunks]
     assert cursors == sorted(filter(None, cursors))
     assert sorted(ids(chunks)) == ALL
+
+
+def test_what_is_no_object_is_rejected_and_not_passed_over_by_a_condition(shelf: Shelf) -> None:
+    shelf.misbehave = lambda *_: (200, {}, {"items": ["p1", 7, None, record(1, "2025-02-01T00:00:00Z")]})
+    (chunk, _) = read(source(shelf, endpoint(where="id == 'p0001'")))
+    assert (chunk.received, len(chunk.rejected), chunk.accepted.num_rows) == (4, 3, 1)
+
+
+@pytest.mark.parametrize("members", [7, {"id": 1}, "r1"])
+def test_members_that_are_no_list_fail_the_load(shelf: Shelf, members: Any) -> None:
+    shelf.records[3]["refunds"] = members
+    assert "refunds of a record is no list" in str(failure(source(shelf, endpoint(each="refunds"))))
+
+
+def test_a_condition_that_cannot_be_judged_fails_the_load(shelf: Shelf) -> None:
+    error = failure(source(shelf, endpoint(where="contains(tags, 'vip')")))
+    assert "cannot be read by contains(tags, 'vip')" in str(error)

@@ -141,6 +141,12 @@ def test_an_answer_that_nobody_described_is_an_error(shelf: Shelf, answer: Answe
     assert message in str(error)
 
 
+@pytest.mark.parametrize("link", [7, {"href": "/next"}, ["/next"], True])
+def test_a_next_link_that_is_no_address_is_an_error(shelf: Shelf, link: Any) -> None:
+    shelf.misbehave = lambda *_: (200, {}, {"items": [], "next": link})
+    assert isinstance(failure(source(shelf, endpoint("next"))), UnexpectedResponse)
+
+
 def test_a_page_that_says_there_is_more_and_not_where_is_an_error(shelf: Shelf) -> None:
     shelf.misbehave = lambda *_: (200, {}, {"items": [], "has_more": True})
     error = failure(source(shelf, endpoint(pages=PAGES["cursor"] | {"more": "has_more"})))

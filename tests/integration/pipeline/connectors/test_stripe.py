@@ -60,7 +60,7 @@ def test_changes_of_old_objects_come_by_events(stripe: Account) -> None:
     vendor.tell("customer.subscription.updated", {"id": "sub_1", "customer": "cus_0003"}, -0.5)
     vendor.objects["customers"]["cus_0003"]["subscriptions"]["data"][0]["status"] = "past_due"
     vendor.put("disputes", "charge.dispute.closed", -0.5, id="dp_0002", status="lost")
-    vendor.put("charges", None, **charge(70, created=int(vendor.now) - 60))
+    vendor.put("charges", "charge.succeeded", -0.9, **charge(70, created=int(vendor.now) - 60))
     vendor.asked.clear()
     results = {result.entity: result for result in stripe.sync(later=LATER)}
     assert [results[name].error for name in ("customers", "payments")] == [None, None]
@@ -72,6 +72,7 @@ def test_changes_of_old_objects_come_by_events(stripe: Account) -> None:
     assert "dp_0002" in payments
     assert "ch_0070" in payments
     assert len(vendor.asked_for("/v1/charges")) == 1, "not all charges are listed again"
+    assert not vendor.asked_for("/v1/charges/ch_0070"), "what was listed is not fetched once more"
 
 
 def test_events_older_than_thirty_days_are_gone_and_all_is_read_again(stripe: Account) -> None:

@@ -1,6 +1,6 @@
 """HubSpot's CRM as its documentation of 2026-03 describes it: search with its caps, archived lists, associations.
 
-What is not described is refused with 400. A search sees what was put in only when it is indexed, as HubSpot's does.
+What is not described is refused with 400.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Zendesk(Strict):
             case "/api/v2/incremental/tickets/cursor.json":
                 return self._export("tickets", "generated_timestamp", asked)
             case "/api/v2/incremental/organizations.json":
-                return self._export("organizations", "updated_at", asked)
+                return self._by_time(asked)
         return 404, {}, {"error": "InvalidEndpoint", "description": "Not found"}
 
     def _export(self, name: str, by: str, asked: Asked) -> Answer:
@@ -76,9 +76,22 @@ class Zendesk(Strict):
         if asked.params.get("include") == "metric_sets":
             link += "&include=metric_sets"
             side = {"metric_sets": [self.metric_sets[number] for _, number in page if number in self.metric_sets]}
-        pointer = "next_page" if name == "organizations" else "after_url"
         records_given = [getattr(self, name)[number] for _, number in page]
-        return 200, {}, {name: records_given, pointer: link, "end_of_stream": len(page) == len(following), **side}
+        return 200, {}, {name: records_given, "after_url": link, "end_of_stream": len(page) == len(following), **side}
+
+    def _by_time(self, asked: Asked) -> Answer:
+        """Organizations have no cursors: a page begins with the second that the last one ended with."""
+        if asked.params.keys() - {"start_time", "per_page"} or "start_time" not in asked.params:
+            return 400, {}, {"error": {"title": "Invalid attribute", "message": "give start_time"}}
+        self.page_begins()
+        start = int(asked.params["start_time"])
+        records = sorted(self.organizations.values(), key=lambda each: (seconds(each["updated_at"]), each["id"]))
+        following = [each for each in records if seconds(each["updated_at"]) >= start]
+        page = following[: min(int(asked.params.get("per_page", 1000)), self.page_size)]
+        end = seconds(page[-1]["updated_at"]) if page else start
+        link = f"{self.url}{asked.path}?per_page=1000&start_time={end}"
+        is_all = len(page) == len(following)
+        return 200, {}, {"organizations": page, "next_page": link, "end_time": end, "end_of_stream": is_all}
 
     def put_ticket(self, number: int, changed_days_ago: float, /, **content: Any) -> None:
         """Store a ticket, new or changed. Its generated_timestamp is when Zendesk last touched it."""
@@ -111,9 +124,10 @@ def account() -> Zendesk:
             "created_at": at(200), "updated_at": at(50 - number),
         }  # fmt: skip
     zendesk.users[99] = zendesk.users[1] | {"id": 99, "role": "agent"}
-    for number in (901, 902, 903):
+    for number in range(901, 926):
         zendesk.organizations[number] = {
-            "id": number, "name": f"Org {number}", "created_at": at(300), "updated_at": at(200), "deleted_at": None,
+            "id": number, "name": f"Org {number}", "created_at": at(300),
+            "updated_at": at(200 - (number - 900) // 2), "deleted_at": None,
         }  # fmt: skip
     for number in range(1001, 1048):
         zendesk.put_ticket(number, 40 - number % 20)

@@ -44,6 +44,8 @@ def endpoint(settings: dict[str, Any]) -> dict[str, Any]:
         (lambda of: of.update(preset="stripe", variant="contacts"), "no such variant"),
         (lambda of: of.update(headers={"Authorization": "x"}), "is set by auth"),
         (lambda of: of.update(headers={"X-Api-Key": "x"}), "is set by auth"),
+        (lambda of: of.update(headers={"X-Account": "env:KEY"}), "X-Account is a secret, which only auth sends"),
+        (lambda of: endpoint(of).update(params={"who": "file:key"}), "who is a secret, which only auth sends"),
         (lambda of: endpoint(of).update(path="https://evil.org/"), "a path below base_url"),
         (lambda of: endpoint(of).update(path="//evil.org/"), "a path below base_url"),
         (lambda of: endpoint(of).update(path="/../admin"), "a path below base_url"),
@@ -68,6 +70,7 @@ def test_what_is_wrong_is_told_with_its_place(change: Change, message: str) -> N
         RestSettings.model_validate(settings)
     assert message in str(caught.value)
     assert "env:KEY" not in str(caught.value)
+    assert "file:key" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["Plan__c FROM User", "a;b", "a,b", "", "a'b"])
