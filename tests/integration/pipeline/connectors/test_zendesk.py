@@ -33,7 +33,16 @@ def test_a_ticket_with_its_metrics(zendesk: Account) -> None:
 
 def test_agents_are_no_customers(zendesk: Account) -> None:
     zendesk.sync()
-    assert set(zendesk.newest("customers")) == {str(number) for number in range(1, 36)}
+    customers = zendesk.newest("customers")
+    assert {number for number, row in customers.items() if not row["is_deleted"]} == set(map(str, range(1, 36)))
+
+
+def test_who_becomes_an_agent_is_a_customer_no_longer(zendesk: Account) -> None:
+    zendesk.sync()
+    zendesk.vendor.now += LATER
+    zendesk.vendor.users[9] |= {"role": "agent", "updated_at": at(-0.5)}
+    zendesk.sync(later=LATER)
+    assert zendesk.newest("customers")["9"]["is_deleted"]
 
 
 def test_deleted_and_merged_tickets_and_deleted_users_are_deletions(zendesk: Account) -> None:
