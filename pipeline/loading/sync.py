@@ -283,8 +283,8 @@ class _EntitySync:
         unnamed: int,
     ) -> bool:
         """Lay the ids that the source lists beside ours: land what came late, bury what is gone. Whether it was due."""
-        is_whole = load.is_backfill and load.started_from is None
-        has_given_all = source.reads_whole(self._entity) or (is_whole and not difference)
+        is_accounted_for = not difference if difference is not None else load.started_from is None
+        has_given_all = source.reads_whole(self._entity) or (load.is_backfill and is_accounted_for)
         if not has_given_all:
             if not is_comparison_due(read_comparison(self._connection, *self._place), load.known_at, difference):
                 return False
