@@ -122,9 +122,7 @@ def test_text_that_says_more_when_read_by_line_is_not_read_at_once(block: str) -
     assert plain_table(block, ["a", "b"], ",") is None
 
 
-@pytest.mark.parametrize(
-    ("encoding", "bad"), [("utf-8", b"\xff"), ("cp1252", b"\x81")]
-)
+@pytest.mark.parametrize(("encoding", "bad"), [("utf-8", b"\xff"), ("cp1252", b"\x81")])
 def test_the_line_that_is_not_of_the_encoding_is_named_exactly(file: Path, encoding: str, bad: bytes) -> None:
     lines = ["a,b"] + ["1,2"] * 5_000
     before = codecs.encode("\n".join(lines) + "\n", encoding)
