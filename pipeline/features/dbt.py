@@ -36,7 +36,7 @@ def dbt_program() -> str:
 
 
 def dbt_command() -> list[str]:
-    """dbt as this Python runs it, before dbt's own arguments; the folder it runs in changes nothing of what it imports."""
+    """dbt as this Python runs it, before dbt's own arguments; what it imports does not depend on the folder."""
     return [sys.executable, "-P", "-m", quick_dbt.__name__]
 
 
