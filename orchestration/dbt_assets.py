@@ -11,7 +11,7 @@ from dagster_dbt.compat import DBT_PYTHON_VERSION
 
 from orchestration import keys
 from pipeline.features.catalogue import PROJECT_DIRECTORY, target_directory
-from pipeline.features.dbt import dbt_program, hand_over_password, profiles_directory
+from pipeline.features.dbt import dbt_command, hand_over_password, profiles_directory
 from pipeline.features.versions import sql_version
 from warehouse.settings import Settings
 
@@ -124,9 +124,11 @@ class QuickDbt(DbtCliResource):
 
 
 def dbt_resource(settings: Settings) -> DbtCliResource:
-    """dbt as it is installed beside this Python, whether or not the environment is activated."""
+    """dbt as it is installed with this Python, whether or not the environment is activated."""
     hand_over_password(settings)
+    program, *arguments = dbt_command()
     return QuickDbt(
         project_dir=dbt_project(settings),  # type: ignore[arg-type]  # dagster-dbt's own __init__ takes a project
-        dbt_executable=dbt_program(),
+        dbt_executable=program,
+        global_config_flags=arguments,
     )

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from foundation.counting import agreeing, counted
 from foundation.errors import ChurnError
+from foundation.imports import lasting_imports
 from orchestration import dagster_home, partitions, stopping
 from orchestration.company_work import EVERY_COMPANY
 from orchestration.console import TextConsole
@@ -82,10 +83,11 @@ def _run(
 ) -> JobOutcome:
     write_profile(settings, warehouse)
     prepare_manifest(settings)
-    from orchestration.definitions import defs
+    with lasting_imports():
+        from orchestration.definitions import defs
 
+        job = defs().resolve_job_def(job_name)
     is_json = settings.log_format == "json"
-    job = defs().resolve_job_def(job_name)
     run_id = str(uuid.uuid4())
     with dagster_home.instance(settings) as instance:
         partitions.match_registry(instance, active)

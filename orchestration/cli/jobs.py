@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from foundation.imports import lasting_imports
 from orchestration.cli.options import NoWait, OptionalCompany, TaskName
 from orchestration.cli.terminal import CommandFailed, console, open_task, open_warehouse
 
@@ -107,10 +108,11 @@ def run_job(
 
     Waits for another writer, unless ``no_wait``, which raises WarehouseBusy.
     """
-    from orchestration.cli.demo_crm import crm
-    from orchestration.cli.summary import print_summary
-    from orchestration.job_runner import run_job as run_dagster_job
-    from warehouse.one_writer import LONGEST_WAIT, NO_WAIT
+    with lasting_imports():
+        from orchestration.cli.demo_crm import crm
+        from orchestration.cli.summary import print_summary
+        from orchestration.job_runner import run_job as run_dagster_job
+        from warehouse.one_writer import LONGEST_WAIT, NO_WAIT
 
     wait = NO_WAIT if no_wait else LONGEST_WAIT
     with crm(settings, warehouse):

@@ -197,10 +197,9 @@ def _timestamps_at_once(array: pa.Array, time_zone: ZoneInfo) -> pa.Array:
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
         moments = array.cast(utc, safe=False)
     elif _is_text(array.type):
-        try:
-            moments = array.cast(utc)
-        except pa.ArrowInvalid:
-            moments = _assume_zone(array.cast(pa.timestamp("us")), time_zone)
+        # Arrow words an error for each value that lacks an offset, so that all are tried only where one value has one.
+        is_zoned = _casts(array.drop_null().slice(0, 1), utc)
+        moments = array.cast(utc) if is_zoned else _assume_zone(array.cast(pa.timestamp("us")), time_zone)
     else:
         moments = _assume_zone(array.cast(pa.timestamp("us"), safe=False), time_zone)
     if len(moments) > moments.null_count:
@@ -208,6 +207,14 @@ def _timestamps_at_once(array: pa.Array, time_zone: ZoneInfo) -> pa.Array:
         if not EARLIEST <= bounds["min"] <= bounds["max"] < LATEST:
             raise pa.ArrowInvalid("to be read one by one")
     return moments
+
+
+def _casts(array: pa.Array, data_type: pa.DataType) -> bool:
+    try:
+        array.cast(data_type)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _assume_zone(array: pa.Array, time_zone: ZoneInfo) -> pa.Array:

@@ -14,6 +14,7 @@ import orjson
 from foundation.errors import ChurnError
 from foundation.parent import adopt_children
 from foundation.private_files import private_file
+from pipeline.features import quick_dbt
 from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, target_directory
 from pipeline.features.dbt_macros import MacroRefused, call_macro
 from warehouse.connection import Warehouse
@@ -34,6 +35,11 @@ def dbt_program() -> str:
     return str(Path(sys.executable).with_name("dbt"))
 
 
+def dbt_command() -> list[str]:
+    """dbt as this Python runs it, before dbt's own arguments; what it imports does not depend on the folder."""
+    return [sys.executable, "-P", "-m", quick_dbt.__name__]
+
+
 def run_dbt(
     settings: Settings,
     arguments: Sequence[str],
@@ -46,7 +52,7 @@ def run_dbt(
     ``variables`` come on top of the clock's. Raises DbtFailed with what dbt said.
     """
     command = [
-        dbt_program(),
+        *dbt_command(),
         "--no-use-colors",
         *arguments,
         "--quiet",
@@ -60,7 +66,7 @@ def run_dbt(
             command, cwd=PROJECT_DIRECTORY, env=environment, capture_output=True, text=True, check=False
         )
     except OSError as error:
-        raise DbtFailed(f"dbt cannot be run as {dbt_program()}: {error.strerror}. Is it installed?") from error
+        raise DbtFailed(f"dbt cannot be run as {command[0]}: {error.strerror}. Is it installed?") from error
     if done.returncode:
         said = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
         raise DbtFailed(f"`dbt {arguments[0]}` failed: {said}")

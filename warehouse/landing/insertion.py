@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from warehouse.frames import copy_arrow
@@ -20,13 +21,39 @@ from warehouse.relations import Relation
 
 _INCOMING = "incoming_versions"
 
+_IS_KNOWN = """
+select exists (
+    select from {incoming} as given
+    -- A limit, so that each record is looked up in the index, whatever the planner thinks of a table that grows.
+    cross join lateral (
+        select from {raw} as known where known.company_id = %(company_id)s and known.{key} = given.{key} limit 1
+    ) as known
+)
+"""
+
+_INSERT_FIRST = """
+insert into {raw} (company_id, {key}, updated_at, revision, known_at, is_backfill, load_id, {content})
+select
+    %(company_id)s,
+    {key},
+    {first_at},
+    0,
+    case when %(is_backfill)s then least({first_at}, %(known_at)s) else %(known_at)s end,
+    %(is_backfill)s,
+    %(load_id)s,
+    {content}
+from {incoming}
+"""
+"""As _INSERT, of records that are given once and of which nothing is known: there is nothing to compare."""
+
 _INSERT = """
 with given as (
     select
         *,
         lead(true, 1, false) over (partition by {same} order by given_order) as is_followed,
         not lead(true, 1, false) over (partition by {key} order by updated_at, given_order) as is_last
-    from {incoming}
+    from {incoming} as incoming
+    where not ({is_unchanged})
 ),
 compared as (
     select
@@ -124,6 +151,19 @@ select
 from timed
 """
 
+_IS_UNCHANGED = """
+exists (
+    select from (
+        select * from {raw} as known
+        where known.company_id = %(company_id)s and known.{key} = incoming.{key}
+        order by known.updated_at desc, known.revision desc
+        limit 1
+    ) as newest
+    where not newest.is_vanished and {is_in_front} and ({newest_content}) is not distinct from ({incoming_content})
+)
+"""
+"""What most records of a chunk are, where each is given once: it need not be laid beside all the others."""
+
 
 def insert_new_versions(
     database: psycopg.Cursor[Any],
@@ -146,7 +186,7 @@ def insert_new_versions(
     if accepted.num_rows == 0:
         return 0
     content = [name for name in accepted.column_names if name not in (key, "updated_at")]
-    names = {
+    names: dict[str, sql.Composable] = {
         "raw": relation.identifier,
         "incoming": sql.Identifier(_INCOMING),
         "key": sql.Identifier(key),
@@ -155,6 +195,7 @@ def insert_new_versions(
         "known_content": _qualified("known", content),
         "front_content": _qualified("front", content),
         "newest_content": _qualified("newest", content),
+        "incoming_content": _qualified("incoming", content),
     }
     if is_stamped:
         names["same"] = sql.SQL("{}, updated_at").format(names["key"])
@@ -162,10 +203,16 @@ def insert_new_versions(
         names["placed_at"] = sql.SQL(
             "case when is_returned then greatest(updated_at, newest_updated_at) else updated_at end"
         )
+        names["first_at"] = sql.SQL("updated_at")
+        names["is_in_front"] = sql.SQL("newest.updated_at >= incoming.updated_at")
     else:
         names["same"] = names["key"]
         names["same_moment"] = sql.SQL("true")
         names["placed_at"] = sql.SQL("greatest(%(known_at)s, front_updated_at)")
+        names["first_at"] = sql.SQL("%(known_at)s")
+        names["is_in_front"] = sql.SQL("true")
+    are_single = _is_each_given_once(accepted, key)
+    names["is_unchanged"] = sql.SQL(_IS_UNCHANGED).format(**names) if are_single else sql.SQL("false")
     database.execute(
         sql.SQL(
             "create temporary table {} on commit drop as select {}, 0::bigint as given_order from {} with no data"
@@ -174,8 +221,18 @@ def insert_new_versions(
     numbered = accepted.append_column("given_order", pa.array(range(accepted.num_rows), pa.int64()))
     copy_arrow(database, numbered, _INCOMING, json_columns=("attributes",))
     values = {"company_id": company_id, "load_id": load_id, "known_at": known_at, "is_backfill": is_backfill}
-    database.execute(sql.SQL(_INSERT).format(**names), values)
+    is_known = not are_single or _holds(database, sql.SQL(_IS_KNOWN).format(**names), values)
+    database.execute(sql.SQL(_INSERT if is_known else _INSERT_FIRST).format(**names), values)
     return database.rowcount
+
+
+def _is_each_given_once(accepted: pa.Table, key: str) -> bool:
+    return bool(pc.count_distinct(accepted[key]).as_py() == accepted.num_rows)
+
+
+def _holds(database: psycopg.Cursor[Any], question: sql.Composed, values: dict[str, Any]) -> bool:
+    (answer,) = database.execute(question, values).fetchone() or (False,)
+    return bool(answer)
 
 
 def _qualified(relation: str, columns: Sequence[str]) -> sql.Composed:

@@ -248,7 +248,8 @@ class VersionLog:
         newest = sql.SQL(
             "select count(*) filter (where not is_deleted), count(*) filter (where is_deleted and not is_vanished)"
             " from (select distinct on ({key}) is_deleted, is_vanished from {raw} where company_id = %s"
-            " order by {key}, updated_at desc, revision desc) as newest"
+            # The key's order backwards, which its index gives without a sort.
+            " order by {key} desc, updated_at desc, revision desc) as newest"
         ).format(key=self._key, raw=self._relation.identifier)
         standing = sql.SQL(
             "select count(distinct coalesce(rejected.record_id, rejected.payload_hash))"

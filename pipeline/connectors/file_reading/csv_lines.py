@@ -1,4 +1,7 @@
-"""CSV, line by line: every line has as many fields as the first one, or is a stray. Nothing shifts, nothing is lost."""
+"""CSV: every line has as many fields as the first one, or is a stray. Nothing shifts, nothing is lost.
+
+Line by line, but for blocks of lines that can only be read in one way, which are read at once (csv_blocks.py).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.connectors.file_reading.csv_blocks import plain_table
 from pipeline.connectors.file_reading.parts import ROWS_AT_ONCE, Part, named_by_number, text_table
 from pipeline.connectors.file_reading.settings import FileShape
-from pipeline.connectors.file_reading.streams import UnreadableFile, text_lines
+from pipeline.connectors.file_reading.streams import Text, UnreadableFile, open_text
 from pipeline.connectors.json_text import in_quotes, payload_json
 from warehouse.landing.records import RejectedRecord
 
@@ -22,60 +26,83 @@ def read_csv(file: Path, shape: FileShape, *, names_columns: bool = False) -> It
 
     names_columns: a column without a name is called by its number, and not refused where it holds something.
     """
-    records = _Records(file, shape)
-    names = records.names()
-    if names_columns:
-        names = named_by_number(names)
-    columns = [place for place, name in enumerate(names) if name]
-    has_nameless = len(columns) < len(names)
+    with open_text(file, shape.encoding) as text:
+        records = _Records(text, shape)
+        names = records.names()
+        if names_columns:
+            names = named_by_number(names)
+        has_parts = False
+        for part in _parts(file, text, records, names, shape):
+            yield part
+            has_parts = True
+        if not has_parts:
+            yield _part(file, names, [], [])
+
+
+def _parts(file: Path, text: Text, records: _Records, names: list[str], shape: FileShape) -> Iterator[Part]:
+    is_regular = all(names) and not shape.trailing_delimiter
+    has_records = False
+    while block := text.block():
+        table = plain_table(block, names, shape.delimiter) if is_regular else None
+        if table is None:
+            text.put_back(block)
+            for good, strays in _line_by_line(file, records, names, shape):
+                if not has_records:
+                    _refuse_strays_alone(good, strays, shape)
+                yield _part(file, names, good, strays)
+                has_records = True
+        else:
+            records.pass_over(block)
+            for start in range(0, table.num_rows, ROWS_AT_ONCE):
+                yield Part(file.name, table.slice(start, ROWS_AT_ONCE))
+                has_records = True
+
+
+def _line_by_line(
+    file: Path, records: _Records, names: list[str], shape: FileShape
+) -> Iterator[tuple[list[list[str]], list[RejectedRecord]]]:
+    """What is put back: lines of as many fields as there are names, and the others."""
     good: list[list[str]] = []
     strays: list[RejectedRecord] = []
-    is_first = True
-    for line, fields in records:
+    for line, fields in records.put_back():
         if len(fields) != len(names):
             reason = f"line {line} of {file.name} has {len(fields)} fields, the first line {len(names)}"
             strays.append(RejectedRecord(None, reason, payload_json(shape.delimiter.join(fields))))
         else:
-            if has_nameless:
-                _refuse_nameless(fields, names, line)
+            _refuse_nameless(fields, names, line)
             good.append(fields)
         if len(good) + len(strays) >= ROWS_AT_ONCE:
-            yield _part(file, names, columns, good, strays, shape)
-            good, strays, is_first = [], [], False
-    if is_first or good or strays:
-        yield _part(file, names, columns, good, strays, shape)
+            yield good, strays
+            good, strays = [], []
+    if good or strays:
+        yield good, strays
 
 
-def _part(
-    file: Path,
-    names: list[str],
-    columns: list[int],
-    good: list[list[str]],
-    strays: list[RejectedRecord],
-    shape: FileShape,
-) -> Part:
+def _refuse_strays_alone(good: list[list[str]], strays: list[RejectedRecord], shape: FileShape) -> None:
     if strays and not good:
         ended = all(json.loads(stray.payload).endswith(shape.delimiter) for stray in strays)
         setting = "trailing_delimiter: true" if ended and not shape.trailing_delimiter else None
         raise UnreadableFile(f"no line has as many fields as the first: {strays[0].reason}", setting)
-    if len(columns) < len(names):
-        good = [[fields[place] for place in columns] for fields in good]
-        names = [names[place] for place in columns]
-    return Part(file.name, text_table(names, good), tuple(strays))
+
+
+def _part(file: Path, names: list[str], good: list[list[str]], strays: list[RejectedRecord]) -> Part:
+    columns = {name: [fields[place] for fields in good] for place, name in enumerate(names) if name}
+    return Part(file.name, text_table(columns), tuple(strays))
 
 
 def _refuse_nameless(fields: list[str], names: list[str], line: int) -> None:
-    if any(value and not name for value, name in zip(fields, names, strict=True)):
+    if not all(names) and any(value and not name for value, name in zip(fields, names, strict=True)):
         raise UnreadableFile(f"line {line} has a value in a column to which the first line gives no name")
 
 
 class _Records:
     """The file's records as lists of fields, each with the number of the line it begins on."""
 
-    def __init__(self, file: Path, shape: FileShape) -> None:
+    def __init__(self, text: Text, shape: FileShape) -> None:
         self._shape = shape
         self._skipped = 0
-        self._lines = text_lines(file, shape.encoding)
+        self._text = text
+        self._lines = text.lines()
         self._reader = csv.reader(self._without_delimiter_line(), delimiter=shape.delimiter, strict=True)
         self._names: list[str] = []
 
@@ -95,6 +122,19 @@ class _Records:
         if repeated:
             raise UnreadableFile(f"its first line names {', '.join(map(in_quotes, repeated))} twice")
         return self._names
+
+    def put_back(self) -> Iterator[tuple[int, list[str]]]:
+        """The records of the block that was put back; the last one may end after it."""
+        for record in self:
+            yield record
+            if not self._text.has_pending:
+                return
+
+    def pass_over(self, block: str) -> None:
+        """Count the lines of a block that was read otherwise."""
+        lines = block.count("\n") + (not block.endswith("\n"))
+        self._skipped += lines
+        self._text.count(lines)
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         begins = self._reader.line_num + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -70,11 +70,10 @@ def named_by_number(names: Sequence[str | None]) -> list[str]:
     return [name or f"column {place}" for place, name in enumerate(names, 1)]
 
 
-def text_table(names: list[str], rows: Iterable[list[str]]) -> pa.Table:
-    """Rows of text as a table; empty fields are missing."""
-    columns = list(zip(*rows, strict=True)) or [()] * len(names)
-    arrays = []
-    for column in columns:
-        array = pa.array(column, pa.string())
-        arrays.append(pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array))
-    return pa.table(arrays, names=names)
+def text_table(columns: Mapping[str, Sequence[str]]) -> pa.Table:
+    """Columns of text as a table; empty fields are missing."""
+    arrays = {}
+    for name, texts in columns.items():
+        array = pa.array(texts, pa.string())
+        arrays[name] = pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
+    return pa.table(arrays)

@@ -7,7 +7,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +23,9 @@ FREE_BYTES = 64 * MIB
 
 LARGEST_UNPACKED = 8 * 1024 * MIB
 LONGEST_LINE = 16 * MIB
+
+BLOCK_LETTERS = 4 * MIB
+"""How much text is looked at together: some ten thousand lines."""
 
 _CELL_IN_ERROR = re.compile(rb'<c [^<>]{0,100}\bt="e"')
 _CELL_NEVER_CALCULATED = re.compile(
@@ -87,33 +90,81 @@ def open_bytes(file: Path) -> Iterator[IO[bytes]]:
             yield stored
 
 
-def text_lines(file: Path, encoding: str) -> Iterator[str]:
-    """The file's lines with their ends, without a byte order mark. Raises UnreadableFile.
+class Text:
+    """A text file that is read on, by line or by many lines at once. Line ends stay; byte order marks of lines go.
 
     A file that was put together from several has a mark inside, too.
     """
-    with open_bytes(file) as content, io.TextIOWrapper(content, encoding, newline="") as text:
-        number = 0
-        try:
-            while line := text.readline(LONGEST_LINE):
-                number += 1
-                _refuse_endless(line.endswith(("\n", "\r")), len(line), number)
-                yield line.removeprefix(BYTE_ORDER_MARK)
-        except UnicodeError:
-            line_number = _undecodable_line(file, encoding) or number + 1
-            raise UnreadableFile(f"line {line_number} is not {encoding}") from None
+
+    def __init__(self, file: Path, encoding: str, text: IO[str]) -> None:
+        self._file = file
+        self._encoding = encoding
+        self._text = text
+        self._pending: IO[str] = io.StringIO()
+        self._pending_size = 0
+        self._number = 0
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether lines of a block that was put back were not read since."""
+        return self._pending.tell() < self._pending_size
+
+    def lines(self) -> Iterator[str]:
+        """Line by line, first those of a block that was put back. Raises UnreadableFile."""
+        while line := (self._pending if self.has_pending else self._text).readline(LONGEST_LINE):
+            self._number += 1
+            _refuse_endless(line.endswith(("\n", "\r")), len(line), self._number)
+            yield line.removeprefix(BYTE_ORDER_MARK)
+
+    def block(self) -> str:
+        """Some whole lines, as they stand; empty at the end of the file."""
+        block = self._text.read(BLOCK_LETTERS)
+        return block + self._text.readline(LONGEST_LINE) if block else ""
+
+    def put_back(self, block: str) -> None:
+        """Have `lines` go on with this block."""
+        self._pending, self._pending_size = io.StringIO(block, newline=""), len(block)
+
+    def count(self, lines: int) -> None:
+        """Count lines of a block that are not put back."""
+        self._number += lines
+
+    def line_not_decoded(self) -> int:
+        """The number of the line at which the file is not of its encoding."""
+        if "16" in self._encoding or "32" in self._encoding:
+            # Their lines cannot be told before they are decoded.
+            return _decodable_lines(self._file, self._encoding) + 1
+        for number, line in enumerate(byte_lines(self._file), 1):
+            try:
+                line.decode(self._encoding)
+            except UnicodeError:
+                return number
+        return self._number + 1
 
 
-def _undecodable_line(file: Path, encoding: str) -> int | None:
-    """The number of the line that is not of this encoding; None where lines cannot be told before they are decoded."""
-    if "16" in encoding or "32" in encoding:
-        return None
-    for number, line in enumerate(byte_lines(file), 1):
+@contextmanager
+def open_text(file: Path, encoding: str) -> Iterator[Text]:
+    """The file as text. Raises UnreadableFile where it is not of this encoding."""
+    with open_bytes(file) as content, io.TextIOWrapper(content, encoding, newline="") as wrapper:
+        text = Text(file, encoding, wrapper)
         try:
-            line.decode(encoding)
+            yield text
         except UnicodeError:
-            return number
-    return None
+            raise UnreadableFile(f"line {text.line_not_decoded()} is not {encoding}") from None
+
+
+def text_lines(file: Path, encoding: str) -> Iterator[str]:
+    """The file's lines with their ends, without byte order marks. Raises UnreadableFile."""
+    with open_text(file, encoding) as text:
+        yield from text.lines()
+
+
+def _decodable_lines(file: Path, encoding: str) -> int:
+    number = 0
+    with open_bytes(file) as content, io.TextIOWrapper(content, encoding, newline="") as text, suppress(UnicodeError):
+        while text.readline(LONGEST_LINE):
+            number += 1
+    return number
 
 
 def byte_lines(file: Path) -> Iterator[bytes]:

@@ -280,7 +280,7 @@ def take_away(engine: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv("PATH", "/nowhere")
             monkeypatch.setattr(binaries, "folder", lambda: home.path / "nowhere")
         case "dbt":
-            monkeypatch.setattr(dbt, "dbt_program", lambda: "/nowhere/dbt")
+            monkeypatch.setattr(dbt, "dbt_command", lambda: ["/nowhere/dbt"])
             (home.path / "dbt" / "target" / "manifest.json").unlink()
         case "MLflow":
             address = f"postgresql+psycopg://churn:hidden-word@{NOWHERE}/churn"
