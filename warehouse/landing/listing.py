@@ -36,9 +36,7 @@ class TooManyVanished(VersionLogError):
             f"{entity}: the source no longer lists {gone:,} of {counted(live, 'record')}."
             " That is likelier a part of an export than so many deletions: nothing was deleted."
         )
-        self.advice = (
-            f"Mend the source, or say that they are gone: `churn company accept SLUG {entity} --deletions`."
-        )
+        self.advice = f"Mend the source, or say that they are gone: `churn company accept SLUG {entity} --deletions`."
 
 
 @dataclass(frozen=True)
