@@ -88,7 +88,8 @@ class SqlDatabase:
         try:
             self._url = sa.make_url(url)
             self._engine = sa.create_engine(self._url, connect_args=_connect_args(self._url))
-            fence_in(self._engine, operators)
+            self._limit = limit or TimeLimit(company, f"database {settings.url}")
+            fence_in(self._engine, operators, self._limit)
             if self._url.get_backend_name() == "postgresql":
                 sa.event.listen(self._engine, "connect", _speak_plainly)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError):
@@ -100,7 +101,6 @@ class SqlDatabase:
             ) from None
         self._source = f"database {self._url.set(username=None, password=None, query={})}"
         self._line = Line()
-        self._limit = limit or TimeLimit(company, self._source)
         self._limit.holds_for(self._line)
         sa.event.listen(self._engine, "connect", self._hold)
 

@@ -6,6 +6,7 @@ that are then connected: libpq is given them, and the sockets of drivers in Pyth
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import sqlalchemy as sa
 
 from pipeline.connectors.errors import AccessDenied
 from pipeline.connectors.registry import Access
+from pipeline.connectors.time_limit import TimeLimit
 from pipeline.reach import OutOfReach, Reach
 from warehouse.own_server import DEFAULT_PORT, is_own_place, is_own_server
 from warehouse.settings import Settings
 
 _OWN = "that is the warehouse's own Postgres, which holds every company's records"
 _SOCKET = "its address names no host, or a socket of this machine, which is not on the internet"
+LARGEST_VALUE = 16 * 2**20
+_STEPS_BETWEEN_LOOKS = 100_000
 _LIBPQ = {"psycopg", "psycopg2"}
 
 
@@ -49,10 +53,21 @@ def refuse_place_of_others(access: Access, reference: str, address: str) -> None
         )
 
 
-def fence_in(engine: sa.Engine, settings: Settings) -> None:
-    """From here on each connection of the engine leads where a source may be, or raises OutOfReach."""
+def fence_in(engine: sa.Engine, settings: Settings, limit: TimeLimit) -> None:
+    """From here on each connection of the engine leads where a source may be, or raises OutOfReach.
+
+    SQLite calculates in this process, and its file may hold views: a query ends with the load's time, and no value is
+    larger than LARGEST_VALUE bytes.
+    """
     if engine.dialect.name != "sqlite":
         sa.event.listen(engine, "do_connect", _Fence(engine.url, settings).connect)
+        return
+
+    def bound(connection: sqlite3.Connection, _: object) -> None:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+        connection.set_progress_handler(lambda: limit.seconds_left <= 0, _STEPS_BETWEEN_LOOKS)
+
+    sa.event.listen(engine, "connect", bound)
 
 
 class _Fence:

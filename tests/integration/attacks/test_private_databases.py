@@ -18,6 +18,7 @@ from pipeline.connectors.contract import ENTITIES
 from pipeline.connectors.errors import AccessDenied, SourceUnreachable
 from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.sql_places import fence_in
+from pipeline.connectors.time_limit import TimeLimit
 from pipeline.connectors.validation import Reading
 from pipeline.reach import OutOfReach
 from tests.integration.conftest import TestServer
@@ -124,7 +125,7 @@ def test_a_driver_with_sockets_of_its_own_is_watched_while_it_connects(
         driver = SimpleNamespace(
             driver="in_python", connect=lambda **named: socket.create_connection((named["host"], port))
         )
-        fence_in(engine, allowing(tmp_path, "127.0.0.2"))
+        fence_in(engine, allowing(tmp_path, "127.0.0.2"), TimeLimit("acme", "database"))
         rebound(monkeypatch, "127.0.0.2", "127.0.0.1")
         (connect,) = engine.dialect.dispatch.do_connect
         with pytest.raises(OutOfReach, match=r"127\.0\.0\.1"):
