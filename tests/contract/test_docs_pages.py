@@ -68,6 +68,17 @@ def test_the_charts_values_name_our_module_our_image_and_the_settings_that_exist
     assert values["dagsterDaemon"]["runRetries"]["enabled"]
 
 
+def test_each_promise_of_security_names_tests_that_exist() -> None:
+    page = (DOCS / "security.md").read_text()
+    named = set(re.findall(r"`([\w/]*test_\w+\.py)`", page))
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in there)} == set()
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    assert [section.splitlines()[0] for section in sections if not re.search(r"test_\w+\.py`", section)] == []
+    attacks = {path.name for path in (ROOT / "tests" / "integration" / "attacks").glob("test_*.py")}
+    assert attacks - {Path(name).name for name in named} == set()
+
+
 def test_under_the_chart_dagsters_storage_speaks_the_driver_that_it_is_written_for() -> None:
     """With psycopg its NOTIFY is a syntax error, and no run begins."""
     values = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())
