@@ -33,6 +33,11 @@ class ChurnError(Exception):
             return f"{message}\n{self._advice()}"
         return f"{message}{'' if message.endswith(('.', '!', '?', ':')) else '.'} {self._advice()}".strip()
 
+    def told_of(self, company: str) -> str:
+        """As `str`, where it is told beside the company's name: its slug stands in the advice, and not before it."""
+        self.company = self.company or company
+        return str(self).removeprefix(f"{company}: ")
+
     def _advice(self) -> str:
         return self.advice.replace(_ANY_COMPANY, self.company or _ANY_COMPANY)
 

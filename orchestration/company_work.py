@@ -228,8 +228,7 @@ def _error_message(error: Exception, company: Company) -> str:
     if not isinstance(error, ChurnError):
         full = full_disk(error, load_settings())
         return str(full) if full else f"{type(error).__name__}: {error}"
-    error.company = error.company or company.slug
-    return str(error).removeprefix(f"{company.slug}: ")
+    return error.told_of(company.slug)
 
 
 def describe_run(companies: int, seconds: float, totals: Mapping[str, int], failed: Collection[str]) -> str:

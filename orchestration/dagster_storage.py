@@ -7,6 +7,7 @@ So dagster.yaml holds no address: each process takes it from its own environment
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import Any
 
 import sqlalchemy as sa
@@ -44,7 +45,32 @@ class WarehouseStorage(DagsterPostgresStorage):
         parts: list[Any] = [storage.run_storage, storage.event_log_storage, storage.schedule_storage]
         for part in parts:
             sa.event.listen(part._engine, "do_connect", _connect_patiently)
+            _keep_webservers_connections_alive(part)
         return storage
+
+
+def _keep_webservers_connections_alive(part: Any) -> None:
+    """The webserver holds its connections in an engine that it makes later; after a restart of Postgres each is dead.
+
+    Whoever launched a run then left one that never began.
+    """
+    make_engine = part.optimize_for_webserver
+
+    def make_engine_and_watch_it(*arguments: Any, **named: Any) -> None:
+        make_engine(*arguments, **named)
+        sa.event.listen(part._engine, "do_connect", _connect_patiently)
+        sa.event.listen(part._engine, "checkout", _refuse_dead_connection)
+
+    part.optimize_for_webserver = make_engine_and_watch_it
+
+
+def _refuse_dead_connection(connection: Any, _record: object, _proxy: object) -> None:
+    """SQLAlchemy's pool takes a new one, then."""
+    with closing(connection.cursor()) as cursor:
+        try:
+            cursor.execute("select 1")
+        except Exception as error:
+            raise sa.exc.DisconnectionError from error
 
 
 def _connect_patiently(dialect: Any, _record: object, arguments: Any, named: Any) -> Any:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -25,6 +26,8 @@ _BY_FORCE = (
     f"\nEnded by force, {LONGEST_SECONDS:g} s after the request to stop. What was under way is undone, and what was"
     " finished stands; the same command goes on from there.\n"
 )
+_TO_BE_HEARD_SECONDS = 0.05
+"""Threads need their turn."""
 _heard: list[int] = []
 
 
@@ -57,7 +60,8 @@ def ends_in_time(*signals: signal.Signals) -> Iterator[None]:
     before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(hears, set(signals)), daemon=True).start()
     try:
-        yield
+        with _asked_again_where_unheard():
+            yield
     finally:
         signal.set_wakeup_fd(before)
         tells.close()
@@ -70,15 +74,40 @@ def end(number: int) -> NoReturn:
     os._exit(128 + number)
 
 
+@contextmanager
+def _asked_again_where_unheard() -> Iterator[None]:
+    """A handler raises wherever the main thread is; in a destructor or a callback of C, Python drops what is raised."""
+    before = sys.unraisablehook
+
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        number = None if issubclass(dropped.exc_type, Exception) else _signal_behind(dropped.exc_type)
+        if number is None:
+            before(dropped)
+        else:
+            # Later, and from elsewhere: what is raised in here is dropped, too.
+            threading.Timer(_TO_BE_HEARD_SECONDS, os.kill, [os.getpid(), number]).start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _signal_behind(raised: type[BaseException]) -> int | None:
+    """The signal whose handler raised this, if one did."""
+    time.sleep(_TO_BE_HEARD_SECONDS)
+    return request() or (signal.SIGINT if raised is KeyboardInterrupt else None)
+
+
 def _listen(hears: socket.socket, signals: set[signal.Signals]) -> None:
     with hears:
         while heard := hears.recv(1):
-            if heard[0] in signals:
+            if heard[0] in signals and not _heard:
                 _heard.append(heard[0])
                 timer = threading.Timer(LONGEST_SECONDS, _end, [heard[0]])
                 timer.daemon = True
                 timer.start()
-                return
 
 
 def _end(number: int) -> None:

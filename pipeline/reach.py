@@ -1,18 +1,20 @@
 """Which addresses a company may have us reach: the internet, and of the operator's own network what they allow.
 
-Whoever writes a company's file names its CRM, and gives the operator the address of its channels. Without a rule they
-could have the warehouse ask the machine itself, its neighbours, or the cloud's description of it (169.254.169.254).
-A database's address is a secret, which only the operator puts: there this rule is not asked for.
+Whoever writes a company's file names its CRM, and gives the operator the address of its database and its channels.
+Without a rule they could have the warehouse ask the machine itself, its neighbours, or the cloud's description of it
+(169.254.169.254). A proxy of the operator's (HTTPS_PROXY) may be anywhere; what it is asked for is looked at as far as
+its name means something here.
 """
 
 from __future__ import annotations
 
 import errno
 import ipaddress
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -27,6 +29,7 @@ from urllib3.poolmanager import PoolManager
 from foundation.errors import ChurnError
 from warehouse.settings import Settings
 
+_ASKED_OF_A_PROXY = re.compile(rb"(?:CONNECT |[A-Z]+ https?://)([^/\s]+)\S* HTTP/1\.[01]\r?\n")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -50,12 +53,17 @@ class Reach:
             self._refuse(address, port, f"{host} is at {address}")
         return addresses
 
+    def refuse_behind_proxy(self, host: str, port: int) -> None:
+        """Raises OutOfReach for a host that a proxy is to ask. A name that is unknown here is the proxy's to judge."""
+        with suppress(socket.gaierror):
+            self.addresses(host, port)
+
     @contextmanager
     def fence(self) -> Iterator[list[str]]:
         """Meanwhile what this context connects to, by Python's sockets in whichever library, is looked at.
 
         A connection elsewhere fails before it is made, as one that the system forbids; yields the list of what was
-        refused, in words. A proxy of the operator's (HTTPS_PROXY) may be reached. What C connects is not seen.
+        refused, in words. What C connects is not seen.
         """
         _install_guard()
         refusals: list[str] = []
@@ -90,18 +98,29 @@ class Reach:
     def manager(self, connected: Callable[[socket.socket], None], **settings: Any) -> PoolManager:
         """urllib3's pools of connections, none of which leads elsewhere; ``connected`` is told of each new one."""
         manager = PoolManager(**settings)
-        manager.pool_classes_by_scheme = {
-            scheme: _pool_class(pool, connection, self, connected)
-            for scheme, pool, connection in (
-                ("http", HTTPConnectionPool, HTTPConnection),
-                ("https", HTTPSConnectionPool, HTTPSConnection),
-            )
-        }
+        tell_of_connections(manager, connected, self.addresses)
         return manager
+
+
+def tell_of_connections(
+    manager: PoolManager,
+    connected: Callable[[socket.socket], None],
+    addresses: Callable[[str, int], list[str]] = lambda host, _: [host],
+) -> None:
+    """The pools tell of each new connection, which they make to the addresses of a host and its port."""
+    manager.pool_classes_by_scheme = {
+        scheme: _pool_class(pool, connection, addresses, connected)
+        for scheme, pool, connection in (
+            ("http", HTTPConnectionPool, HTTPConnection),
+            ("https", HTTPSConnectionPool, HTTPSConnection),
+        )
+    }
 
 
 _fence: ContextVar[tuple[Reach, list[str]] | None] = ContextVar("_fence", default=None)
 _CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+_ASKING = "http.client.send"
+_HTTP_PORT = 80
 
 
 @cache
@@ -111,7 +130,7 @@ def _install_guard() -> None:
 
 
 def _guard(event: str, arguments: tuple[Any, ...]) -> None:
-    if event not in _CONNECTING:
+    if event not in _CONNECTING and event != _ASKING:
         return
     fence = _fence.get()
     # A socket that is connected sends to nobody in particular.
@@ -119,11 +138,22 @@ def _guard(event: str, arguments: tuple[Any, ...]) -> None:
         return
     reach, refusals = fence
     try:
-        reach.refuse_place(arguments[1])
+        if event == _ASKING:
+            _refuse_asked_of_proxy(reach, arguments[1])
+        else:
+            reach.refuse_place(arguments[1])
     except OutOfReach as error:
         refusals.append(error.message)
         # Libraries close their socket after an OSError, and after no other.
         raise PermissionError(errno.EACCES, error.message) from None
+
+
+def _refuse_asked_of_proxy(reach: Reach, sent: object) -> None:
+    """`sent` is what an HTTP client sends: a request that names a whole address is one to a proxy."""
+    asked = _ASKED_OF_A_PROXY.match(sent) if isinstance(sent, bytes | bytearray) else None
+    if asked:
+        place = urlsplit(f"//{asked[1].decode('latin-1')}")
+        reach.refuse_behind_proxy(place.hostname or "", place.port or _HTTP_PORT)
 
 
 def _proxies() -> set[tuple[str, int]]:
@@ -137,7 +167,10 @@ def _proxies() -> set[tuple[str, int]]:
 
 
 def _pool_class(
-    pool: type[Any], connection: type[Any], reach: Reach, connected: Callable[[socket.socket], None]
+    pool: type[Any],
+    connection: type[Any],
+    addresses_of: Callable[[str, int], Sequence[str]],
+    connected: Callable[[socket.socket], None],
 ) -> type[Any]:
     class Guarded(connection):  # type: ignore[misc]
         """Connects to the address that was looked at, whatever the host's name leads to a moment later."""
@@ -152,7 +185,7 @@ def _pool_class(
         def _connect(self) -> Any:
             name: str = self._dns_host
             try:
-                addresses: Sequence[str] = reach.addresses(name, self.port)
+                addresses = addresses_of(name, self.port)
             except socket.gaierror as error:
                 raise NameResolutionError(name, self, error) from error
             try:

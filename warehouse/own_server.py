@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from warehouse.embedded.server import EmbeddedServer
 from warehouse.settings import Settings
 
-_DEFAULT_PORT = 5432
+DEFAULT_PORT = 5432
 
 
 def is_own_server(url: URL, settings: Settings) -> bool:
@@ -22,6 +22,12 @@ def is_own_server(url: URL, settings: Settings) -> bool:
         return False
     ours = _own_address(settings)
     return ours is not None and bool(_places(ours) & _places(_as_libpq(url)))
+
+
+def is_own_place(ip: str, port: int, settings: Settings) -> bool:
+    """Whether the server of these settings answers at this address and port."""
+    ours = _own_address(settings)
+    return ours is not None and any((address, port) in _places(ours) for address in _ips(ip))
 
 
 def _own_address(settings: Settings) -> str | None:
@@ -44,7 +50,7 @@ def _places(address: str) -> set[tuple[str, int]]:
     except psycopg.Error:
         return set()
     hosts = str(parts.get("hostaddr") or parts.get("host") or "localhost").split(",")
-    ports = [int(port or _DEFAULT_PORT) for port in str(parts.get("port") or _DEFAULT_PORT).split(",")]
+    ports = [int(port or DEFAULT_PORT) for port in str(parts.get("port") or DEFAULT_PORT).split(",")]
     ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
     return {(ip, port) for host, port in zip(hosts, ports, strict=True) for ip in _ips(host)}
 

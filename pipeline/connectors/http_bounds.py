@@ -5,13 +5,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 from urllib3 import exceptions as causes
+from urllib3.connection import port_by_scheme
+from urllib3.poolmanager import ProxyManager
 
 from pipeline.connectors.time_limit import Line, TimeLimit
-from pipeline.reach import Reach
+from pipeline.reach import Reach, tell_of_connections
 
 MIB = 2**20
 LARGEST_ANSWER = 64 * MIB
@@ -29,7 +33,7 @@ class AnswerTooLarge(requests.RequestException):
 class BoundedAdapter(HTTPAdapter):
     """Reads each answer as it is sent and unpacks it piece by piece, up to LARGEST_ANSWER, from within a reach.
 
-    One request at a time, for as long as the limit lets it.
+    One request at a time, for as long as the limit lets it, through the operator's proxy where there is one.
     """
 
     def __init__(self, reach: Reach, limit: TimeLimit) -> None:
@@ -43,6 +47,23 @@ class BoundedAdapter(HTTPAdapter):
         self.poolmanager = self._reach.manager(
             self._line.hold, num_pools=connections, maxsize=maxsize, block=block, **settings
         )
+
+    def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
+        """See `HTTPAdapter.proxy_manager_for`; the line to a proxy is cut in time as any other is."""
+        is_new = proxy not in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **settings)
+        if is_new and isinstance(manager, ProxyManager):
+            tell_of_connections(manager, self._line.hold)
+        return manager
+
+    def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
+        """See `HTTPAdapter.get_connection_with_tls_context`. Raises OutOfReach for what no proxy is to be asked for."""
+        url = str(request.url)
+        if select_proxy(url, kwargs.get("proxies")):
+            target = urlsplit(url)
+            port = target.port or port_by_scheme[target.scheme]
+            self._reach.refuse_behind_proxy(target.hostname or "", port)
+        return super().get_connection_with_tls_context(request, *args, **kwargs)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """See `HTTPAdapter.send`; the answer's content is read. Raises AnswerTooLarge, and SourceTooSlow."""

@@ -17,6 +17,7 @@ from pydantic import Field
 from pipeline.connectors.columns import convert, plain_column
 from pipeline.connectors.contract import Chunk, Entity, FieldKind, Totals
 from pipeline.connectors.errors import (
+    AccessDenied,
     MappingError,
     SourceNotFound,
     SourceUnreachable,
@@ -29,11 +30,13 @@ from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
 from pipeline.connectors.mapping import ColumnMapping, Zones, in_order
 from pipeline.connectors.registry import Access, Connector
 from pipeline.connectors.sql_columns import as_text, is_one_of, undeclared_texts, with_whole_ids
-from pipeline.connectors.sql_places import refuse_place_of_others
+from pipeline.connectors.sql_places import fence_in, refuse_place_of_others
 from pipeline.connectors.time_limit import Line, TimeLimit
 from pipeline.connectors.validation import Reading, validate_table
 from pipeline.connectors.values import JsonKind, read_value
+from pipeline.reach import OutOfReach
 from warehouse.redaction import forms_of, without_secrets
+from warehouse.settings import Settings
 
 ISO_TEXT_DIALECTS = {"sqlite", "postgresql"}
 """Databases in which the text of every value is unambiguous. There each value is fetched as text, so
@@ -65,9 +68,18 @@ class SqlDatabase:
     """Reads one company's records from a SQL database."""
 
     def __init__(
-        self, company: str, settings: SqlSettings, url: str, reading: Reading, limit: TimeLimit | None = None
+        self,
+        company: str,
+        settings: SqlSettings,
+        url: str,
+        reading: Reading,
+        operators: Settings,
+        limit: TimeLimit | None = None,
     ) -> None:
-        """`company` is the slug, for messages; `url` the address itself, whose password is never shown."""
+        """`company` is the slug, for messages; `url` the address itself, whose password is never shown.
+
+        `operators` say where it may lead.
+        """
         self._company = company
         self._settings = settings
         self._reading = reading
@@ -76,6 +88,8 @@ class SqlDatabase:
         try:
             self._url = sa.make_url(url)
             self._engine = sa.create_engine(self._url, connect_args=_connect_args(self._url))
+            self._limit = limit or TimeLimit(company, f"database {settings.url}")
+            fence_in(self._engine, operators, self._limit)
             if self._url.get_backend_name() == "postgresql":
                 sa.event.listen(self._engine, "connect", _speak_plainly)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError):
@@ -87,7 +101,6 @@ class SqlDatabase:
             ) from None
         self._source = f"database {self._url.set(username=None, password=None, query={})}"
         self._line = Line()
-        self._limit = limit or TimeLimit(company, self._source)
         self._limit.holds_for(self._line)
         sa.event.listen(self._engine, "connect", self._hold)
 
@@ -306,7 +319,14 @@ class SqlDatabase:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.OperationalError as error:
+        except OutOfReach as error:
+            raise AccessDenied(
+                self._company,
+                self._source,
+                f"{error}.",
+                "Where that is right, the operator allows it by CHURN_PRIVATE_SOURCES.",
+            ) from None
+        except (sa.exc.OperationalError, OSError) as error:
             self._limit.check()
             raise SourceUnreachable(
                 self._company,
@@ -371,7 +391,7 @@ def _listed(names: list[str], most: int = 30) -> str:
 def _open(settings: SqlSettings, access: Access) -> SqlDatabase:
     address = access.secret(settings.url)
     refuse_place_of_others(access, settings.url, address)
-    return SqlDatabase(access.company, settings, address, settings.zoned(access.reading), access.limit)
+    return SqlDatabase(access.company, settings, address, settings.zoned(access.reading), access.settings, access.limit)
 
 
 CONNECTOR = Connector(SqlSettings, _open)

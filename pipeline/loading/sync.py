@@ -175,7 +175,7 @@ class _EntitySync:
                 self._load(chunk_rows)
         except WarehouseError as error:
             # Without the lock there is no load to close.
-            self._finish("failed", error=str(error))
+            self._finish("failed", error=error.told_of(self._company.slug))
         return self._result
 
     def _load(self, chunk_rows: int) -> None:
@@ -336,7 +336,7 @@ class _EntitySync:
         try:
             yield
         except (ConnectorError, WarehouseError) as error:
-            self._fail(load, str(error), rewind=isinstance(error, OutOfOrder))
+            self._fail(load, error.told_of(self._company.slug), rewind=isinstance(error, OutOfOrder))
         except Exception as error:  # noqa: BLE001  (logged below, without secrets)
             if told := full_disk(error, self._settings):
                 self._fail(load, str(told))

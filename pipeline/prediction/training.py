@@ -255,7 +255,7 @@ class Trainer:
         try:
             champion = self._registry.champion(name)
         except (ModelFilesMissing, ArtefactError) as error:
-            return None, f"the champion can no longer be read: {error}"
+            return None, f"the champion can no longer be read: {error.message}"
         return (champion[0] if champion else None), None
 
     def _budget(self, name: str, search: Search | None) -> SearchBudget | None:

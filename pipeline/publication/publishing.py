@@ -54,7 +54,8 @@ def run_gates(warehouse: Warehouse, settings: Settings, task: TaskRelations) -> 
                 continue
         except (ChurnError, psycopg.Error) as error:
             # Whoever cannot be judged is held back, and the next one is judged.
-            verdicts.failed[company.slug] = f"it cannot be judged: {error}"
+            told = error.told_of(company.slug) if isinstance(error, ChurnError) else error
+            verdicts.failed[company.slug] = f"it cannot be judged: {told}"
             continue
         failed = [check.detail for check in checks if not check.passed]
         if failed:

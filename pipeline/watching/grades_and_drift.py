@@ -178,7 +178,7 @@ def measure_company(
     try:
         drift = _measure(warehouse, binding, model, company, version, now)
     except (FeaturesNotBuilt, FeatureVersionError) as error:
-        return Measured("not_measured", str(error))
+        return Measured("not_measured", error.told_of(company.slug))
     if drift is None:
         return Measured("not_measured", "it has no labelled rows that its champion could have learned from")
     with warehouse.connect(Role.ml) as conn:

@@ -288,8 +288,8 @@ def test_dagsters_home_is_where_the_code_writes_its_configuration() -> None:
 def test_the_image_runs_as_an_ordinary_user_with_hashes_checked() -> None:
     instructions = dockerfile()
     users = [line for line in instructions if line.startswith("USER ")]
-    assert users == ["USER churn"]
-    assert instructions.index("USER churn") < next(
+    assert users == ["USER 10001:10001"]
+    assert instructions.index(users[0]) < next(
         number for number, line in enumerate(instructions) if line.startswith("CMD ")
     )
     assert any("--require-hashes" in line and "requirements.lock" in line for line in instructions)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import make_url
 
+from orchestration.health import CODE_SERVER
 from orchestration.job_runner import REPOSITORY_LABEL
 from pipeline.integrations.notifications.alerts import KINDS
 from scripts.data_dictionary import PAGE, dictionary
@@ -64,6 +66,56 @@ def test_the_charts_values_name_our_module_our_image_and_the_settings_that_exist
     assert values["runLauncher"]["type"] == "K8sRunLauncher"
     assert values["dagsterDaemon"]["runMonitoring"]["enabled"]
     assert values["dagsterDaemon"]["runRetries"]["enabled"]
+
+
+def test_each_promise_of_security_names_tests_that_exist() -> None:
+    page = (DOCS / "security.md").read_text()
+    named = set(re.findall(r"`([\w/]*test_\w+\.py)`", page))
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in there)} == set()
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    assert [section.splitlines()[0] for section in sections if not re.search(r"test_\w+\.py`", section)] == []
+    attacks = {path.name for path in (ROOT / "tests" / "integration" / "attacks").glob("test_*.py")}
+    assert attacks - {Path(name).name for name in named} == set()
+
+
+def test_under_the_chart_dagsters_storage_speaks_the_driver_that_it_is_written_for() -> None:
+    """With psycopg its NOTIFY is a syntax error, and no run begins."""
+    values = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())
+    assert make_url(f"{values['postgresql']['postgresqlScheme']}://").get_driver_name() == "psycopg2"
+
+
+def test_under_the_chart_runs_are_the_user_that_the_code_server_is_and_checks_are_cheap() -> None:
+    values = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    run = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]["podSpecConfig"]
+    assert run["securityContext"] == deployment["podSecurityContext"]
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
+    user = deployment["podSecurityContext"]
+    assert f"USER {user['runAsUser']}:{user['runAsGroup']}" in dockerfile
+    probe = deployment["readinessProbe"]
+    assert probe["exec"]["command"] == ["python", "-m", "orchestration.health", "code-server"]
+    assert "enabled" not in probe
+    assert CODE_SERVER.endswith(f":{deployment['port']}")
+    # The chart would put it into the pod of each run, which would never end.
+    assert "sidecarContainers" not in deployment
+
+
+def test_the_metrics_of_kubernetes_are_those_of_the_stack() -> None:
+    values = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    metrics, service = yaml.safe_load_all((ROOT / "docker" / "kubernetes-metrics.yaml").read_text())
+    pod = metrics["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["metrics"]
+    assert container["args"] == compose["command"]
+    assert container["readinessProbe"]["exec"]["command"] == compose["healthcheck"]["test"][1:]
+    assert container["image"] == f"{deployment['image']['repository']}:{deployment['image']['tag']}"
+    assert pod["volumes"] == deployment["volumes"]
+    assert container["volumeMounts"] == deployment["volumeMounts"]
+    assert pod["securityContext"] == deployment["podSecurityContext"]
+    assert all(variable in deployment["env"] for variable in container["env"])
+    assert service["spec"]["selector"] == metrics["spec"]["template"]["metadata"]["labels"]
 
 
 def test_under_the_chart_the_code_location_is_called_as_everywhere_and_its_secret_is_made_once() -> None:

@@ -60,7 +60,7 @@ def restore_backup(settings: Settings, warehouse: Warehouse, path: Path, contrac
     manifest = read_manifest(path)
     _refuse_full_home(settings)
     with warehouse.connect() as connection:
-        _refuse_full_database(connection, warehouse)
+        _refuse_full_database(connection, warehouse, path)
         _refuse_unfit(connection, manifest, path)
     with warehouse.connect() as connection:
         _make_roles(connection, manifest)
@@ -101,7 +101,7 @@ def _refuse_full_home(settings: Settings) -> None:
             )
 
 
-def _refuse_full_database(connection: psycopg.Connection[Any], warehouse: Warehouse) -> None:
+def _refuse_full_database(connection: psycopg.Connection[Any], warehouse: Warehouse, path: Path) -> None:
     rows = connection.execute(
         "select nspname, count(*) from pg_class inner join pg_namespace on pg_namespace.oid = relnamespace"
         " where relkind in ('r', 'p', 'v', 'm') and nspname <> 'information_schema' and nspname not like 'pg\\_%'"
@@ -111,7 +111,7 @@ def _refuse_full_database(connection: psycopg.Connection[Any], warehouse: Wareho
         tables = ", ".join(f"{schema} ({count})" for schema, count in rows)
         raise RestoreRefused(
             f"The warehouse at {warehouse.place} is not empty; it has tables and views in {tables}. Restore into an "
-            "empty database; on the embedded Postgres, into a new home: CHURN_HOME=... churn restore FILE."
+            f"empty database; on the embedded Postgres, into a new home: CHURN_HOME=... churn restore {path}."
         )
 
 

@@ -30,6 +30,14 @@ _LISTED = "listed_records"
 class TooManyVanished(VersionLogError):
     """So much of what the warehouse holds is no longer listed that somebody has to say that this is right."""
 
+    def __init__(self, entity: str, gone: int, live: int) -> None:
+        """`gone` of `live` records of the entity are no longer listed."""
+        super().__init__(
+            f"{entity}: the source no longer lists {gone:,} of {counted(live, 'record')}."
+            " That is likelier a part of an export than so many deletions: nothing was deleted."
+        )
+        self.advice = f"Mend the source, or say that they are gone: `churn company accept SLUG {entity} --deletions`."
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -145,12 +153,7 @@ class Listing:
             values,
         )
         if not believable and not accepted:
-            raise TooManyVanished(
-                f"{self._entity}: the source no longer lists {gone:,} of "
-                f"{counted(live, 'record')}."
-                " That is likelier a part of an export than so many deletions: nothing was deleted. Mend the source, or"
-                f" say that they are gone: churn company accept SLUG {self._entity} --deletions."
-            )
+            raise TooManyVanished(self._entity, gone, live)
 
     def _number(self, query: str, values: dict[str, Any]) -> int:
         statement = sql.SQL(query).format(**self._names)

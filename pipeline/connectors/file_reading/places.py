@@ -13,6 +13,8 @@ from warehouse.settings import Settings
 
 _MEND = "Mend connector_settings.directory or the path, or put the file there."
 _NAMES_TOLD = 20
+MOST_OF_ANY_DEPTH = 2
+"""Each `**` goes through all folders again for every folder that the one before it found."""
 
 
 class Folder:
@@ -48,8 +50,13 @@ class Folder:
     def files(self, path: str) -> list[Path]:
         """The files that a path or pattern means, sorted by name: 2 before 10, whether or not it is written 02.
 
-        Raises SourceNotFound where there is none, and AccessDenied where one lies outside the folder.
+        Raises SourceNotFound where there is none, AccessDenied where one lies outside the folder, and MappingError
+        where looking for them could take for ever.
         """
+        if Path(path).parts.count("**") > MOST_OF_ANY_DEPTH:
+            raise MappingError(
+                self._company, self.source(path), f"a path may say ** {MOST_OF_ANY_DEPTH} times at most.", _MEND
+            )
         pattern = path if Path(path).is_absolute() else str(Path(glob.escape(str(self.path))) / path)
         matches = sorted(map(Path, glob.glob(pattern, recursive=True)), key=_in_order)
         files = [self._inside(match, path) for match in matches if not match.is_dir()]

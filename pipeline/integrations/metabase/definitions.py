@@ -9,6 +9,7 @@ in `scopes.py`. No HTTP here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -40,6 +41,7 @@ FilterType = Literal[
 Role = Literal["admin", "manager", "viewer"]
 Audience = Literal["company", "internal"]
 COMPANY = "{company}"
+_OWN_ADDRESS = re.compile(r"https?://[^/{}\s]+(/|$)")
 EntityId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{21}$")]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -273,6 +275,8 @@ class ClickBehavior(Definition):
         filled = {name for name, value in given.items() if value}
         if filled != wanted[kind]:
             raise ValueError(f"a click behaviour of kind {kind} takes exactly {', '.join(sorted(wanted[kind]))}")
+        if self.link_template and not _OWN_ADDRESS.match(self.link_template):
+            raise ValueError("linkTemplate begins with an address of ours, such as https://crm.example.com/")
         return self
 
 

@@ -172,9 +172,16 @@ def tag_essence(tag: Mapping[str, Any]) -> Body:
 
 
 def canonical(value: Any) -> Any:
-    """Settings without nulls and with the JSON-text keys of `column_settings` written one way."""
+    """Settings without nulls and with the JSON-text keys of `column_settings` written one way.
+
+    The null of `view_as` stays: it is a choice.
+    """
     if isinstance(value, Mapping):
-        return {canonical_key(key): canonical(inner) for key, inner in value.items() if inner is not None}
+        return {
+            canonical_key(key): canonical(inner)
+            for key, inner in value.items()
+            if inner is not None or key == "view_as"
+        }
     if isinstance(value, list):
         return [canonical(inner) for inner in value]
     return {} if value is None else value

@@ -6,6 +6,7 @@ A company's copy has no company filter, its own currency, and cards with an iden
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import string
 from collections import Counter
@@ -23,6 +24,8 @@ from pipeline.integrations.metabase.definitions import (
     Role,
     ScopeDefinition,
 )
+from pipeline.integrations.metabase.visualization import column_of_key, columns_named
+from pipeline.integrations.plain_text import plain
 
 ROOT = "churn"
 """The reference of the collection that holds all of ours; every other reference begins with it."""
@@ -46,6 +49,11 @@ class CompanyFacts:
     addresses: tuple[str, ...] = ()
     has_weekly_report: bool = False
 
+    @property
+    def plain_name(self) -> str:
+        """The name as text: Metabase takes descriptions for Markdown, and who writes a company's file chose it."""
+        return plain(self.name) or self.slug
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -65,7 +73,7 @@ class Scope:
     @property
     def reader(self) -> str:
         """Who reads: the company's name, or `all companies`."""
-        return "all companies" if self.company is None else self.company.name
+        return "all companies" if self.company is None else self.company.plain_name
 
     @property
     def distinct_name(self) -> str:
@@ -74,11 +82,11 @@ class Scope:
 
     def labelled(self, name: str) -> str:
         """The name of a thing, with the company that it is of before it."""
-        return name if self.company is None else f"{self.company.name}: {name}"
+        return name if self.company is None else f"{self.company.plain_name}: {name}"
 
     def worded(self, text: str) -> str:
         """The text with the company's name in place of {company}."""
-        return text if self.company is None else text.replace(COMPANY, self.company.name)
+        return text if self.company is None else text.replace(COMPANY, self.company.plain_name)
 
     def collection(self, definitions: Definitions) -> CollectionDefinition:
         """The collection of its dashboards."""
@@ -127,8 +135,8 @@ class Scope:
 
 def scopes_of(companies: Sequence[CompanyFacts]) -> list[Scope]:
     """All scopes: those who look after all companies first."""
-    uses = Counter(company.name for company in companies)
-    return [Scope(), *(Scope(company, has_namesake=uses[company.name] > 1) for company in companies)]
+    uses = Counter(company.plain_name for company in companies)
+    return [Scope(), *(Scope(company, has_namesake=uses[company.plain_name] > 1) for company in companies)]
 
 
 def tailored_dashboards(definitions: Definitions, scope: Scope) -> list[DashboardDefinition]:
@@ -158,6 +166,7 @@ def tailored(dashboard: DashboardDefinition, scope: Scope) -> DashboardDefinitio
 def tailored_card(card: CardDefinition, scope: Scope) -> CardDefinition:
     """One card as the scope gets it."""
     settings = with_currency(card.visualization_settings, scope.company.currency if scope.company else None)
+    settings = with_text_as_text(settings)
     if card.alert is not None and ("admin" in card.alert.roles) != (scope.company is None):
         card = card.model_copy(update={"alert": None})
     if scope.company is None:
@@ -219,6 +228,19 @@ def with_currency(settings: dict[str, Any], currency: str | None) -> dict[str, A
         else:
             columns[key] = column | {"currency": currency, "currency_in_header": False}
     return changed | ({"column_settings": columns} if columns else {})
+
+
+def with_text_as_text(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings by which no column shows a link: left to itself, Metabase makes one of each text that is an address.
+
+    Customers choose such texts, and their names stand among them.
+    """
+    columns = dict(settings.get("column_settings", {}))
+    named = {column_of_key(key): key for key in columns}
+    for column in columns_named(settings):
+        key = named.get(column) or json.dumps(["name", column], separators=(",", ":"))
+        columns[key] = columns.get(key, {}) | {"view_as": None}
+    return settings | ({"column_settings": columns} if columns else {})
 
 
 def subscribers(scope: Scope, dashboard: DashboardDefinition, operators: Sequence[str]) -> Sequence[str]:

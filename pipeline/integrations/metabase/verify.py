@@ -89,7 +89,7 @@ def verify_dashboards(
         mails = read_deliveries(client)
         eyes = Eyes(client, access, sleep, stack)
         for scope in scopes:
-            reader = "All companies" if scope.company is None else scope.company.name
+            reader = "All companies" if scope.company is None else scope.reader
             group = list(scope.groups(definitions).values())[-1]
             database = present.databases.get(scope.database_name(definitions))
             if (

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pipeline.integrations.notifications.errors import WrongAddress
-from pipeline.integrations.notifications.plain_text import without_mentions
+from pipeline.integrations.plain_text import without_mentions
 from pipeline.reach import Reach
 from warehouse.errors import SecretNotFound
 from warehouse.logs.notifications import Outcome

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 
 from foundation.counting import counted
 from pipeline.integrations.notifications.alerts import Alert, CustomerAtRisk
-from pipeline.integrations.notifications.plain_text import plain
+from pipeline.integrations.plain_text import plain
 from pipeline.prediction.tasks import CONTRACTS, task_named
 from warehouse.clock import Clock
 from warehouse.companies.definition import AlertName, Company

@@ -11,8 +11,8 @@ from typing import Any
 
 from pipeline.integrations.notifications.alerts import KINDS, Alert, AlertKind, CustomerAtRisk
 from pipeline.integrations.notifications.channels import Content
-from pipeline.integrations.notifications.plain_text import plain
 from pipeline.integrations.notifications.weekly import WeeklyFigures
+from pipeline.integrations.plain_text import plain
 from warehouse.companies.definition import Company
 
 

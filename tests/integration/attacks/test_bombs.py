@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import sqlite3
 import time
 import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -26,9 +27,12 @@ from orchestration.cli.bounded_yaml import DEEPEST, parse_yaml, read_yaml
 from orchestration.cli.company_file import read_assignment, read_companies
 from orchestration.cli.terminal import CommandFailed
 from pipeline.connectors.contract import CUSTOMERS
-from pipeline.connectors.errors import UnexpectedResponse
+from pipeline.connectors.errors import ConnectorError, MappingError, SourceTooSlow, UnexpectedResponse
+from pipeline.connectors.file_reading.places import Folder
 from pipeline.connectors.habari_api import HabariApi, HabariSettings
 from pipeline.connectors.http_source import Patience
+from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
+from pipeline.connectors.time_limit import TimeLimit
 from pipeline.connectors.validation import Reading
 from pipeline.reach import Reach
 from tests.integration.pipeline.connectors.export_files import Export
@@ -204,3 +208,42 @@ def test_what_is_within_bounds_is_read_as_it_was(content: object) -> None:
     if "&id" in text or text.count("- - ") > DEEPEST:
         return
     assert parse_yaml(text) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("path", ["**/" * 9 + "*.csv", "a/**/b/**/c/**/*.csv"])
+def test_a_path_of_any_depth_many_times_over_is_refused_at_once(path: str, tmp_path: Path) -> None:
+    deep = tmp_path.joinpath("imports", "acme", *(f"folder{number}" for number in range(14)))
+    deep.mkdir(parents=True)
+    (deep / "customers.csv").write_text("own")
+    folder = Folder("acme", None, Settings(home=tmp_path))
+    with pytest.raises(MappingError, match=r"\*\* 2 times at most"):
+        folder.files(path)
+    assert folder.files("**/folder13/**/*.csv") == [deep / "customers.csv"]
+
+
+def read_sqlite(tmp_path: Path, view: str, limit: TimeLimit) -> None:
+    file = tmp_path / "crm.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(f"create view customers as {view}")
+    settings = SqlSettings.model_validate({"url": "file:url", "tables": {"customers": {"table": "customers"}}})
+    with closing(SqlDatabase("acme", settings, f"sqlite:///{file}", READING, Settings(), limit)) as source:
+        list(source.read(CUSTOMERS, None, 10))
+
+
+def test_a_view_in_a_file_of_sqlite_that_never_ends_is_cut_in_time(tmp_path: Path) -> None:
+    endless = "with recursive line(n) as (select 1 union all select n + 1 from line)"
+    view = f"{endless} select count(*) as customer_id, '2025-01-01' as created_at from line"
+    limit = TimeLimit("acme", "database", load=1)
+    begun = time.monotonic()
+    with pytest.raises(SourceTooSlow, match="this load took longer than 1 s"), limit.one_load():
+        read_sqlite(tmp_path, view, limit)
+    assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize(
+    "value", ["hex(zeroblob(800000000))", "replace(hex(zeroblob(4000000)), '0', '" + 32 * "x" + "')"]
+)
+def test_a_view_in_a_file_of_sqlite_makes_no_value_without_measure(value: str, tmp_path: Path) -> None:
+    view = f"select 'c1' as customer_id, '2025-01-01' as created_at, {value} as note"
+    with little_memory(), pytest.raises(ConnectorError, match="too big"):
+        read_sqlite(tmp_path, view, TimeLimit("acme", "database"))

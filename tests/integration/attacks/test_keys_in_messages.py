@@ -76,7 +76,7 @@ def test_a_driver_that_says_the_password_at_any_place_tells_nobody(offset: int) 
     password = "hunter2-hunter3-hunter4-hunter5"
     url = f"postgresql+psycopg://reader:{password}@127.0.0.1:1/crm"
     settings = SqlSettings.model_validate({"url": "file:url", "tables": {}})
-    source = SqlDatabase("acme", settings, url, READING)
+    source = SqlDatabase("acme", settings, url, READING, Settings())
     said = source._reason(ValueError("x" * offset + password + " refused"))
     source.close()
     assert longest_part(said, password) < SHORTEST_PART

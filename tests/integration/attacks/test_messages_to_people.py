@@ -26,7 +26,7 @@ from pipeline.integrations.notifications.alerts import Alert
 from pipeline.integrations.notifications.channels import Content, Delivery, Recipient
 from pipeline.integrations.notifications.errors import WrongAddress
 from pipeline.integrations.notifications.facts import customer_at_risk
-from pipeline.integrations.notifications.plain_text import plain, without_mentions
+from pipeline.integrations.plain_text import plain, without_mentions
 from pipeline.reach import Reach
 from warehouse.companies.definition import Company
 from warehouse.settings import Settings

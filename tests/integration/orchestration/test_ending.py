@@ -69,6 +69,58 @@ with ends_in_time(signal.SIGTERM):
 """
 
 
+IN_A_DESTRUCTOR = """
+import signal, sys, time, weakref
+from orchestration.stopping import ends_in_time
+
+class Stop(BaseException):
+    "As Dagster's own is."
+
+def stop(*_):
+    raise Stop
+
+signal.signal(signal.SIGTERM, stop)
+
+class Slow:
+    def __del__(self):
+        print("ready", flush=True)
+        time.sleep(60)
+
+def slowly(_):
+    print("ready", flush=True)
+    time.sleep(60)
+
+class Plain:
+    pass
+
+with ends_in_time(signal.SIGTERM):
+    try:
+        if {is_callback}:
+            kept = weakref.ref(plain := Plain(), slowly)
+            del plain
+        else:
+            Slow()
+        while True:
+            time.sleep(0.05)
+    except Stop:
+        print("stopped in order", flush=True)
+"""
+
+
+@pytest.mark.parametrize("is_callback", [False, True])
+def test_a_request_that_falls_into_a_destructor_is_heard(is_callback: bool) -> None:
+    with script(IN_A_DESTRUCTOR.replace("{is_callback}", str(is_callback))) as process:
+        time.sleep(0.3)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+        assert time.monotonic() - begun < LONGEST_SECONDS - 1
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read() == "stopped in order\n"
+        assert process.stderr.read() == ""
+
+
 def test_a_step_that_does_not_come_back_from_c_ends_before_docker_kills() -> None:
     with script(DEAF) as process:
         time.sleep(0.3)

@@ -43,11 +43,30 @@ def test_an_error_names_the_company_that_was_worked_on_and_advises_for_it() -> N
         raise Broken("the model is gone")
 
 
+def test_beside_the_name_of_the_company_the_advice_alone_names_it() -> None:
+    assert Broken("the model is gone").told_of("acme") == "the model is gone. `churn mend --company acme` mends it."
+    with pytest.raises(Broken) as caught, about("acme"):
+        raise Broken("the model is gone")
+    assert caught.value.told_of("acme") == "the model is gone. `churn mend --company acme` mends it."
+
+
 def test_a_company_that_the_message_names_is_not_named_twice_and_the_innermost_stays() -> None:
     with pytest.raises(Broken, match=r"^The model of acme is gone. `churn mend --company acme`"), about("acme"):
         raise Broken("The model of acme is gone.")
     with pytest.raises(Plain, match=r"^acme: gone$"), about("other"), about("acme"):
         raise Plain("gone")
+
+
+def test_the_company_stands_in_advice_where_it_is_filled_in_and_in_no_message() -> None:
+    """At the terminal's door nobody may have named one yet: there SLUG is a word of the command's usage."""
+    unfilled = [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for package in ("foundation", "ml_assets", "pipeline", "warehouse")
+        for file in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and any("SLUG" in ast.unparse(argument) for argument in node.args)
+    ]
+    assert unfilled == []
 
 
 def test_only_the_root_and_values_that_cannot_be_read_derive_from_pythons_own_errors() -> None:

@@ -77,7 +77,9 @@ def from_sql_database(folder: Path) -> Iterator[Source]:
         connection.exec_driver_sql("insert into usage values (?, ?, ?, ?, ?, ?, ?, ?)", list(ROWS))
     engine.dispose()
     tables = {"events": {"table": "usage", "columns": COLUMNS}}
-    source = SqlDatabase("acme", SqlSettings.model_validate({"url": "env:URL", "tables": tables}), url, READING)
+    source = SqlDatabase(
+        "acme", SqlSettings.model_validate({"url": "env:URL", "tables": tables}), url, READING, Settings()
+    )
     yield source
     source.close()
 

@@ -157,7 +157,7 @@ def test_a_database_that_lets_nobody_in_is_given_up(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("pipeline.connectors.sql_database.CONNECT_SECONDS", 2)
     with server(say_nothing) as port:
         settings = SqlSettings(url="env:URL", tables={"payments": {"table": "payments"}})
-        source = SqlDatabase("acme", settings, f"postgresql+psycopg://u:p@127.0.0.1:{port}/crm", READING)
+        source = SqlDatabase("acme", settings, f"postgresql+psycopg://u:p@127.0.0.1:{port}/crm", READING, Settings())
         begun = time.monotonic()
         with pytest.raises(SourceUnreachable, match="timeout"):
             list(source.read(ENTITIES["payments"], None, 10))
@@ -175,7 +175,7 @@ def test_a_query_that_does_not_end_is_cut_with_its_load_and_the_next_load_reads_
         )
     limit = TimeLimit("acme", "connector sql_database", load=1)
     settings = SqlSettings(url="env:URL", tables={"customers": {"table": "customers_slowly"}})
-    source = SqlDatabase("acme", settings, warehouse.url(), READING, limit)
+    source = SqlDatabase("acme", settings, warehouse.url(), READING, Settings(), limit)
     begun = time.monotonic()
     with pytest.raises(SourceTooSlow, match="this load took longer than 1 s"), limit.one_load():
         list(source.read(ENTITIES["customers"], None, 10))

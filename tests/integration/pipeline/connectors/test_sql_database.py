@@ -18,6 +18,7 @@ from pipeline.connectors.errors import ConnectorError, MappingError, SourceNotFo
 from pipeline.connectors.sql_database import SqlDatabase, SqlSettings
 from pipeline.connectors.validation import Reading
 from warehouse.connection import Warehouse
+from warehouse.settings import Settings
 
 READING = Reading(ZoneInfo("Europe/Berlin"), datetime(2025, 6, 1, tzinfo=UTC))
 COLUMNS = {
@@ -41,7 +42,7 @@ def source() -> Iterator[MakeSource]:
         def make(url: str, reading: Reading = READING, **mapping: Any) -> SqlDatabase:
             mapping = {"table": "bills", "columns": COLUMNS, "constants": {"kind": "charge"}} | mapping
             settings = SqlSettings.model_validate({"url": "env:CRM_URL", "tables": {"payments": mapping}})
-            return opened.enter_context(closing(SqlDatabase("acme", settings, url, reading)))
+            return opened.enter_context(closing(SqlDatabase("acme", settings, url, reading, Settings())))
 
         yield make
 

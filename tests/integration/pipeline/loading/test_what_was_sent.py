@@ -250,7 +250,7 @@ def test_half_of_a_large_file_is_no_deletion_until_somebody_says_so(drop: Callab
     refused = shop.sync(1)
     assert refused.status == "failed"
     assert "no longer lists 50 of 100 records" in (refused.error or "")
-    assert "churn company accept" in (refused.error or "")
+    assert f"`churn company accept {shop.company.slug} customers --deletions`" in (refused.error or "")
     assert not any(row[2] for row in shop.newest().values())
     assert "goes on" in churn("company", "accept", shop.company.slug, "customers", "--deletions").output
     assert shop.sync(2).vanished == 50
