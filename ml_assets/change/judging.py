@@ -160,7 +160,7 @@ def _suspicions(after: pd.DataFrame, change: FeatureChange, rows: Rows, task: Pr
     folds = grouped_folds(rows.outcomes, rows.entities, FOLDS)
 
     def suspected(frame: pd.DataFrame, features: Sequence[Feature]) -> list[Suspicion]:
-        words = {"outcome_name": task.name, "happened": "the outcome came", "otherwise": "it did not come"}
+        words = {"outcome_name": task.name, "happened": "the outcome came", "otherwise": "the outcome did not come"}
         return find_leaks(frame, features, rows.outcomes, folds, **words)
 
     new = {feature.name for feature in change.new}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import numpy as np
 import orjson
@@ -13,12 +12,17 @@ import pandas as pd
 
 from ml_assets.change.judging import features_with, features_without
 from ml_assets.change.rows import FeatureChange, SameRows
+from ml_assets.estimators.candidates import fit_candidate
+from ml_assets.frames import feature_version_of
+from ml_assets.model.calibrate import levelled
+from ml_assets.model.level import measure_level
 from ml_assets.model.trained import Scores, TrainedModel
 from ml_assets.scoring.moves import largest_changes
 from ml_assets.scoring.rows import build_score_rows, risk_levels
-from ml_assets.task import ENTITY_ID, Feature, PredictionTask, Rung
+from ml_assets.task import ENTITY_ID, Feature, PredictionTask
+from ml_assets.training.last_fit import learn_from
+from ml_assets.training.lessons import read_rows
 from ml_assets.training.recipe import Recipe
-from ml_assets.training.train import train
 
 MOST_MOVED = 10
 _REASONS = 3
@@ -31,6 +35,7 @@ class Move:
     `feature` is the one whose part differs most. `reasons` are the first of the score with the change, in words.
     """
 
+    company_id: int
     entity_id: str
     before: float
     after: float
@@ -45,14 +50,13 @@ class Moves:
     """The newest date's scores with a change and without.
 
     `levels` counts entities by (level before, level after). `weights` is each feature's share of the mean size of all
-    parts with the change. `candidates` are the kinds of model that would publish, without the change and with it.
+    parts with the change, the largest first.
     """
 
     entities: int
     levels: Mapping[tuple[str, str], int]
     most_moved: tuple[Move, ...]
     weights: Mapping[str, float]
-    candidates: tuple[str, str]
 
     @property
     def changed_levels(self) -> int:
@@ -65,33 +69,16 @@ def find_moves(
     newest: SameRows,
     change: FeatureChange,
     recipe: Recipe,
+    champion: TrainedModel,
     task: PredictionTask,
-    *,
-    horizon_days: int,
-    trained_at: datetime,
-    rung: Rung,
-    threads: int = 2,
 ) -> Moves:
-    """Train by the recipe on all labelled rows, with the change and without, and score the newest date by both.
+    """Fit the recipe on all labelled rows, with the change and without, and score the newest date by both.
 
-    Raises a FrameError for frames that cannot be used.
+    Slope and grounds are the champion's, the level is that of the rows. Raises a FrameError for frames that cannot be
+    used.
     """
-
-    def model_of(frame: pd.DataFrame, features: Sequence[Feature]) -> TrainedModel:
-        settled = replace(recipe, features=tuple(feature.name for feature in features))
-        return train(
-            frame,
-            features,
-            task,
-            horizon_days=horizon_days,
-            trained_at=trained_at,
-            threads=threads,
-            rung=rung,
-            recipe=settled,
-        ).model
-
-    before = model_of(labelled.before, features_without(change, recipe))
-    after = model_of(labelled.after, features_with(change, recipe))
+    before = _fitted(labelled.before, features_without(change, recipe), recipe, champion, task)
+    after = _fitted(labelled.after, features_with(change, recipe), recipe, champion, task)
     scores = before.score(newest.before), after.score(newest.after)
     levels = [
         risk_levels(each.probability, model.facts.base_rate, task.risk)
@@ -103,7 +90,32 @@ def find_moves(
         levels=dict(counts.most_common()),
         most_moved=_most_moved(scores, levels, after, newest.after, task),
         weights=_weights(scores[1]),
-        candidates=(before.estimator.kind, after.estimator.kind),
+    )
+
+
+def _fitted(
+    frame: pd.DataFrame, features: Sequence[Feature], recipe: Recipe, champion: TrainedModel, task: PredictionTask
+) -> TrainedModel:
+    """The candidate as a training's last fit leaves it (see `training.last_fit`), with these features."""
+    facts = champion.facts
+    rows = read_rows(frame, task)
+    lesson = learn_from(rows, features, None, facts.seed, facts.threads)
+    estimator = fit_candidate(recipe.candidate, lesson.fit_rows, recipe.settings)
+    line, level = champion.calibrator, None
+    if champion.level is not None:
+        margins = estimator.margins(lesson.matrix)
+        if champion.level.is_applied:
+            line = levelled(line, margins, rows.outcomes)
+        level = measure_level(margins, rows.outcomes, rows.dates, line, facts.horizon_days)
+        level = replace(level, is_applied=champion.level.is_applied)
+    return replace(
+        champion,
+        estimator=estimator,
+        calibrator=line,
+        encoder=lesson.encoder,
+        facts=replace(facts, base_rate=float(rows.outcomes.mean()), feature_version=feature_version_of(frame)),
+        level=level,
+        further=None,
     )
 
 
@@ -140,6 +152,7 @@ def _most_moved(
     rows = build_score_rows(after, frame.iloc[order], task, model_version="with the change")
     return tuple(
         Move(
+            company_id=int(frame["company_id"].iloc[place]),
             entity_id=str(frame[ENTITY_ID].iloc[place]),
             before=float(scores[0].probability[place]),
             after=float(scores[1].probability[place]),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 dev_app = typer.Typer(help="A place of your own to change SQL in, and what a change does.", no_args_is_help=True)
 
 PlaceName = Annotated[str | None, typer.Option("--name", help="Name of the place; your user name if left out.")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for a program.")]
 
 
 @dev_app.command("start")
@@ -68,8 +70,8 @@ def build(
 def diff(
     models: Annotated[list[str] | None, typer.Argument(help="Models that you built; all of them if left out.")] = None,
     name: PlaceName = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for a program.")] = False,
+    markdown: AsMarkdown = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what you built beside production's: rows, columns, examples, contracts, and who reads it."""
     from pipeline.development import building
@@ -81,14 +83,25 @@ def diff(
         own = _own(place, models)
         manifest = building.manifest_of(settings)
         differences = find_differences(warehouse, place, own, manifest, building.compiled_directory(settings))
-    if as_json:
-        typer.echo(to_json(differences))
-    elif markdown or not console.is_terminal:
-        typer.echo(to_markdown(differences))
-    else:
-        from rich.markdown import Markdown
+    _print(to_json(differences) if as_json else to_markdown(differences), as_it_is=as_json or markdown)
 
-        console.print(Markdown(to_markdown(differences)))
+
+@dev_app.command("train")
+def train(
+    task: Annotated[str, typer.Option("--task", help="The task whose models are compared.")] = "churn",
+    name: PlaceName = None,
+    markdown: AsMarkdown = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what you built does to predictions: the champion's settings, with your features and with production's."""
+    from pipeline.development.training import ChangeTrainer
+    from pipeline.development.training_text import training_json, training_markdown
+    from pipeline.prediction.tasks import task_named
+
+    binding = task_named(task)
+    with open_warehouse() as (settings, warehouse):
+        compared = ChangeTrainer(settings, warehouse, _place(warehouse, name), binding).compare()
+    _print(training_json(compared) if as_json else training_markdown(compared), as_it_is=as_json or markdown)
 
 
 @dev_app.command("revert")
@@ -156,6 +169,16 @@ def drop(
             raise CommandFailed("Nothing was dropped.")
         places.drop(settings, warehouse, name)
     console.print(f"{name} is gone.")
+
+
+def _print(text: str, *, as_it_is: bool) -> None:
+    """Markdown drawn for a terminal; as it is where a program or a file is to have it."""
+    if as_it_is or not console.is_terminal:
+        typer.echo(text)
+        return
+    from rich.markdown import Markdown
+
+    console.print(Markdown(text))
 
 
 def _place(warehouse: Warehouse, name: str | None) -> Developer:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -62,10 +64,27 @@ def build_command(settings: Settings, place: Developer) -> str:
     return f"dbt build --target {place.login} --select {CHANGED} --defer --state {state_directory(settings)}"
 
 
-def manifest_of(settings: Settings) -> dict[str, object]:
+def development_manifest(settings: Settings) -> Path:
+    """Where dbt's manifest of the last command in a place stands."""
+    return _target(settings) / "manifest.json"
+
+
+def manifest_of(settings: Settings) -> dict[str, Any]:
     """dbt's manifest of the last command in a place."""
-    loaded: dict[str, object] = orjson.loads((_target(settings) / "manifest.json").read_bytes())
+    loaded: dict[str, Any] = orjson.loads(development_manifest(settings).read_bytes())
     return loaded
+
+
+def edited_since_parsed(manifest: Mapping[str, Any]) -> list[str]:
+    """The files of models and their YAML that were written since dbt read the project, from the project's folder."""
+    read_at = datetime.fromisoformat(manifest["metadata"]["generated_at"]).timestamp()
+    files = {str(node["original_file_path"]) for node in manifest["nodes"].values()}
+    files |= {str(macro["original_file_path"]) for macro in manifest["macros"].values()}
+    files |= {
+        str(node["patch_path"]).partition("://")[2] for node in manifest["nodes"].values() if node.get("patch_path")
+    }
+    paths = {file: PROJECT_DIRECTORY / file for file in files}
+    return sorted(file for file, path in paths.items() if path.exists() and path.stat().st_mtime > read_at)
 
 
 def compiled_directory(settings: Settings) -> Path:

@@ -19,11 +19,14 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from foundation.counting import agreeing
 from pipeline.features.catalogue import meta_of
 
 KNOWS_BY_DATE = "knows_by_date"
 _KEYS = frozenset({"company_id", "customer_id", "as_of_date"})
 _FINDS_ROWS = (exp.EQ, exp.Select, exp.Alias)
+_ALL = "*"
+"""In place of names: every column of a query that took them all over from the relation."""
 _SETTINGS = "ops"
 """The source of what companies say of themselves, which is no record of theirs."""
 
@@ -36,11 +39,9 @@ class Peek:
     features: tuple[str, ...]
     relation: str
 
-    @property
-    def reason(self) -> str:
-        """Why they may look ahead, in words that go on from their names."""
-        verb = "rest" if len(self.features) > 1 else "rests"
-        return f"{verb} on {self.relation}, which shows what became known later, too"
+    def reason_of(self, number: int) -> str:
+        """Why so many of them may look ahead, in words that go on from their names."""
+        return f"{agreeing(number, 'rest')} on {self.relation}, which shows what became known later, too"
 
 
 def find_peeks(manifest: Mapping[str, Any], compiled: Path) -> list[Peek]:
@@ -106,14 +107,15 @@ def _peeks_of(
             columns = columns_that_read(file.read_text(), name)
         except (OSError, SqlglotError):
             columns = set(features)
-        resting = tuple(feature for feature in features if feature in columns)
+        resting = tuple(feature for feature in features if feature in columns or _ALL in columns)
         yield Peek(str(node["name"]), resting or tuple(features), str(relation["name"]))
 
 
 def columns_that_read(query: str, relation: str) -> set[str]:
     """The columns of a compiled query that rest on anything of a relation but its keys.
 
-    A condition on it counts for every column of the query that it stands in. Raises SqlglotError.
+    A condition on it counts for every column of the query that it stands in. "*" stands for columns whose names the
+    query does not say. Raises SqlglotError.
     """
     resting: dict[int, set[str] | None] = {}
     last: set[str] | None = None
@@ -172,17 +174,19 @@ class _Reads:
                 if node.table in {*self.aliases, *self.inherited} and not isinstance(node.parent, _FINDS_ROWS):
                     return True
                 continue
-            if node.table in self.aliases or node.name in self.inherited.get(node.table, ()):
+            if node.table in self.aliases or {node.name, _ALL} & self.inherited.get(node.table, set()):
                 return True
-            if not node.table and (node.name in names or (self.aliases and self.sources == 1)):
+            is_all = self.sources == 1 and (self.aliases or _ALL in names)
+            if not node.table and (node.name in names or is_all):
                 return True
         return False
 
     def names_of_star(self, projection: exp.Expr) -> set[str]:
-        """What a star brings of what rests on the relation; of the relation itself the names are not known."""
+        """What a star brings of what rests on the relation; all of it where it is the relation's own."""
         table = projection.table if isinstance(projection, exp.Column) else ""
         brought = [names for alias, names in self.inherited.items() if table in ("", alias)]
-        return set().union(*brought)
+        is_own = any(table in ("", alias) for alias in self.aliases)
+        return set().union(*brought, {_ALL} if is_own else ())
 
 
 def _reads(scope: Scope, relation: str, resting: Mapping[int, set[str] | None]) -> _Reads | None:

@@ -63,6 +63,13 @@ def _marts_of(models: Mapping[str, Any], matrix: str) -> set[str]:
     return {mart for name in named for mart in _marts_of(models, name)} or {matrix}
 
 
+def matrices_below(manifest: Mapping[str, Any], matrix: str) -> list[str]:
+    """dbt's ids of the matrices that a task's matrix takes its features from, whose versions its rows carry."""
+    models = {str(node["name"]): node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+    named = (models[matrix]["config"].get("meta") or {}).get("features_from") or []
+    return [str(models[name]["unique_id"]) for name in named]
+
+
 def built_features(warehouse: Warehouse, matrix: Relation, features: Sequence[Feature]) -> list[Feature]:
     """Those of the features that a matrix has; dbt may not yet have built one that was added."""
     with warehouse.connect() as conn:

@@ -119,6 +119,7 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "dev start": {"warehouse": ("--name", "anna")},
     "dev build": {"warehouse": ("--name", "anna")},
     "dev diff": {"warehouse": ("--name", "anna")},
+    "dev train": {"warehouse": ("--name", "anna")},
     "dev revert": {"warehouse": ("--all", "--name", "anna")},
     "dev list": {"warehouse": ()},
     "dev drop": {"warehouse": ("anna", "--yes")},

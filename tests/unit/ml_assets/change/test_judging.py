@@ -15,6 +15,7 @@ from ml_assets.change.rows import FeatureChange, SameRows, find_change, same_row
 from ml_assets.errors import FrameError, LabelError
 from ml_assets.task import Feature
 from ml_assets.training.recipe import Recipe
+from ml_assets.training.train import train
 from tests.unit.ml_assets.ml_world import CHURN, FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 
 WORLD = simulate(900, 16, rate=0.06)
@@ -161,9 +162,10 @@ def test_whom_a_change_moves_is_told_with_reasons_that_name_the_new_column() -> 
     change = find_change(same, OLD, FEATURES)
     newest = WORLD["as_of_date"].max()
     day = same_rows(before[before["as_of_date"] == newest], WORLD[WORLD["as_of_date"] == newest])
-    moves = find_moves(
-        same, day, change, RECIPE, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT, rung="own_model", threads=1
-    )
+    champion = train(
+        before, OLD, CHURN, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT, threads=1, recipe=RECIPE
+    ).model
+    moves = find_moves(same, day, change, RECIPE, champion, CHURN)
     assert moves.entities == len(day.after)
     assert sum(moves.levels.values()) == moves.entities
     assert 0 < moves.changed_levels < moves.entities

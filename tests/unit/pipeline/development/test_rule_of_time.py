@@ -45,6 +45,15 @@ from pipeline.development.rule_of_time import columns_that_read, find_peeks, mod
             {"seats", "plan"},
         ),
         ("select seats from known", set()),
+        (
+            "with later as (select * from stg), figures as (select known.*, later.cancelled_at from known"
+            " left join later on known.customer_id = later.customer_id),"
+            " wider as (select *, cancelled_at - now() as leaves_in, seats * 2 as twice from figures)"
+            " select customer_id, leaves_in, twice, row_number() over (order by leaves_in) as place from wider",
+            {"leaves_in", "place"},
+        ),
+        ("with later as (select * from stg) select cancelled_at from later", {"cancelled_at"}),
+        ("select * from stg", {"*"}),
         ("select k.seats from known k join stg on stg.customer_id = k.customer_id", set()),
         (
             "with both_kinds as (select customer_id, amount from known union all select customer_id, amount from stg)"
