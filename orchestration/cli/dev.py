@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestration.cli.options import Yes
-from orchestration.cli.terminal import CommandFailed, console, open_warehouse
+from orchestration.cli.terminal import CommandFailed, console, open_warehouse, writing
 
 if TYPE_CHECKING:
     from warehouse.connection import Warehouse
@@ -66,6 +67,22 @@ def build(
     )
 
 
+@dev_app.command("check")
+def check(name: PlaceName = None) -> None:
+    """Look at what you changed before it is built: features' words, contracts, the rule of time, style."""
+    from pipeline.development.checking import check_change
+    from pipeline.development.checking_text import summary
+
+    with open_warehouse() as (settings, warehouse):
+        checked = check_change(settings, warehouse, _place(warehouse, name))
+    console.print(escape(summary(checked)), soft_wrap=True)
+    for finding in checked.findings:
+        colour = "red" if finding.kind == "fault" else "yellow"
+        console.print(f"[{colour}]{escape(finding.about)}[/{colour}]: {escape(finding.text)}", soft_wrap=True)
+    if checked.has_faults:
+        raise typer.Exit(1)
+
+
 @dev_app.command("diff")
 def diff(
     models: Annotated[list[str] | None, typer.Argument(help="Models that you built; all of them if left out.")] = None,
@@ -102,6 +119,30 @@ def train(
     with open_warehouse() as (settings, warehouse):
         compared = ChangeTrainer(settings, warehouse, _place(warehouse, name), binding).compare()
     _print(training_json(compared) if as_json else training_markdown(compared), as_it_is=as_json or markdown)
+
+
+@dev_app.command("report")
+def report(
+    output: Annotated[
+        Path | None, typer.Option(help="File to write, HTML or, by its name, .md; dev-<place>.html if left out.")
+    ] = None,
+    task: Annotated[str, typer.Option("--task", help="The task whose models are compared.")] = "churn",
+    name: PlaceName = None,
+) -> None:
+    """Write what `check`, `diff` and `train` say of your place as one page."""
+    from pipeline.development.report import make_change_report, write_change_report
+    from pipeline.prediction.tasks import task_named
+
+    binding = task_named(task)
+    with open_warehouse() as (settings, warehouse):
+        place = _place(warehouse, name)
+        file = output or Path(f"dev-{place.name}.html")
+        with writing(file):
+            made = make_change_report(settings, warehouse, place, binding)
+            write_change_report(made, file)
+    for sentence in made.verdicts:
+        console.print(escape(sentence), soft_wrap=True)
+    console.print(f"The report is {escape(str(file))}.")
 
 
 @dev_app.command("revert")

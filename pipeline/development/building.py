@@ -16,7 +16,7 @@ from foundation.parent import adopt_children
 from foundation.private_files import private_file
 from pipeline.development.places import development_directory
 from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path
-from pipeline.features.dbt import dbt_environment, dbt_program, dbt_vars, vars_argument
+from pipeline.features.dbt import DbtFailed, dbt_environment, dbt_program, dbt_vars, vars_argument
 from warehouse.developers import Developer
 from warehouse.settings import Settings
 
@@ -59,6 +59,22 @@ def build(settings: Settings, place: Developer, selection: Sequence[str]) -> Non
         raise BuildFailed(f"dbt could not build all of {', '.join(selected)}; production was not touched.")
 
 
+def compile_models(settings: Settings, place: Developer, selection: Sequence[str]) -> None:
+    """Compile the models that are selected, as they would be built in a place, and build nothing.
+
+    Raises NoState, and DbtFailed with what dbt said.
+    """
+    adopt_children()
+    arguments = ["--no-use-colors", "--quiet", "compile", "--select", *selection]
+    command = _command(settings, place, arguments)
+    done = subprocess.run(  # noqa: S603 - our own program and arguments
+        command, cwd=PROJECT_DIRECTORY, env=place_environment(settings), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
+        raise DbtFailed(f"dbt cannot compile it: {said}")
+
+
 def build_command(settings: Settings, place: Developer) -> str:
     """The same by hand, in the project's folder."""
     return f"dbt build --target {place.login} --select {CHANGED} --defer --state {state_directory(settings)}"
@@ -99,7 +115,7 @@ def _target(settings: Settings) -> Path:
 def _run(settings: Settings, place: Developer, arguments: Sequence[str]) -> int:
     adopt_children()
     return subprocess.run(  # noqa: S603 - our own program and arguments
-        _command(settings, place, arguments), cwd=PROJECT_DIRECTORY, env=_environment(settings), check=False
+        _command(settings, place, arguments), cwd=PROJECT_DIRECTORY, env=place_environment(settings), check=False
     ).returncode
 
 
@@ -111,10 +127,12 @@ def _command(settings: Settings, place: Developer, arguments: Sequence[str]) -> 
         dbt_program(),
         *arguments,
         *("--target", place.login, "--state", str(state)),
-        *(["--defer"] if arguments[0] == "build" else []),
+        "--defer",
         *vars_argument(dbt_vars(settings)),
     ]
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    return dbt_environment(development_directory(settings), _target(settings))
+def place_environment(settings: Settings, target: str = "target") -> dict[str, str]:
+    """What dbt, or a program that calls it, needs to work in a place; it writes to the folder of this name."""
+    folder = development_directory(settings)
+    return dbt_environment(folder, folder / target)

@@ -8,7 +8,7 @@ is proved on rows, by `churn features prove`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,10 +44,11 @@ class Peek:
         return f"{agreeing(number, 'rest')} on {self.relation}, which shows what became known later, too"
 
 
-def find_peeks(manifest: Mapping[str, Any], compiled: Path) -> list[Peek]:
+def find_peeks(manifest: Mapping[str, Any], *compiled: Path) -> list[Peek]:
     """The features that may look ahead, by mart and by what they read.
 
-    ``compiled`` is where dbt keeps compiled SQL; a mart without it counts as a whole.
+    ``compiled`` are folders in which dbt keeps compiled SQL, the first of which counts; a mart in none of them counts
+    as a whole.
     """
     nodes = {**manifest["nodes"], **manifest["sources"]}
     showing_all = _relations_of_any_date(nodes)
@@ -92,7 +93,7 @@ def _features_of(node: Mapping[str, Any]) -> list[str]:
 
 
 def _peeks_of(
-    nodes: Mapping[str, Mapping[str, Any]], mart: str, showing_all: Set[str], compiled: Path
+    nodes: Mapping[str, Mapping[str, Any]], mart: str, showing_all: Set[str], compiled: Sequence[Path]
 ) -> Iterator[Peek]:
     node = nodes[mart]
     features = _features_of(node)
@@ -103,12 +104,20 @@ def _peeks_of(
         relation = nodes[parent]
         name = str(relation.get("identifier") or relation.get("alias") or relation["name"])
         try:
-            file = compiled / str(node["package_name"]) / str(node["original_file_path"])
-            columns = columns_that_read(file.read_text(), name)
+            columns = columns_that_read(_compiled_sql(node, compiled), name)
         except (OSError, SqlglotError):
             columns = set(features)
         resting = tuple(feature for feature in features if feature in columns or _ALL in columns)
         yield Peek(str(node["name"]), resting or tuple(features), str(relation["name"]))
+
+
+def _compiled_sql(node: Mapping[str, Any], compiled: Sequence[Path]) -> str:
+    """Raises FileNotFoundError where dbt has not compiled the model."""
+    path = Path(str(node["package_name"])) / str(node["original_file_path"])
+    for folder in compiled:
+        if (folder / path).exists():
+            return (folder / path).read_text()
+    raise FileNotFoundError(path)
 
 
 def columns_that_read(query: str, relation: str) -> set[str]:

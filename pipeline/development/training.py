@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
+import orjson
 import pandas as pd
 from psycopg import sql
 
@@ -29,7 +31,13 @@ from pipeline.development.building import (
     state_directory,
 )
 from pipeline.development.rule_of_time import Peek, find_peeks
-from pipeline.features.catalogue import built_features, features_of_attributes, matrices_below, read_features
+from pipeline.features.catalogue import (
+    built_features,
+    deprecated_features,
+    features_of_attributes,
+    matrices_below,
+    read_features,
+)
 from pipeline.features.versions import sql_version
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.tasks import TaskBinding
@@ -103,6 +111,10 @@ class ChangeTrainer:
         self._refuse_what_was_not_built()
         kept = state_directory(settings) / "manifest.json"
         self._before = built_features(warehouse, relations.matrix, read_features(kept, relations.matrix))
+        self._deprecated = (
+            deprecated_features(orjson.loads(kept.read_bytes())),
+            deprecated_features(manifest_of(settings)),
+        )
         manifest = manifest_of(settings)
         self._after = read_features(development_manifest(settings), relations.matrix)
         self._refuse_other_sql(manifest)
@@ -210,7 +222,12 @@ class ChangeTrainer:
 
     def _features(self, model: TrainedModel, company: Company) -> tuple[list[Feature], list[Feature]]:
         own = features_of_attributes(_attributes(model, company))
-        return [*self._before, *own], [*self._after, *own]
+        today = self._clock.for_company(company).date()
+        before, after = (
+            [feature for feature in features if deprecated.get(feature.name, date.max) > today]
+            for features, deprecated in zip((self._before, self._after), self._deprecated, strict=True)
+        )
+        return [*before, *own], [*after, *own]
 
     def _learned_from(self, companies: Sequence[Company], model: TrainedModel) -> Sequence[Company]:
         """Whose rows the model learns from, as far as the place shows them."""

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,26 @@ def read_features(manifest: Path, matrix: Relation) -> list[Feature]:
     if not features_described:
         raise FeatureCatalogueError(f"No column of the marts of {matrix} carries meta.feature.")
     return list({feature.name: feature for feature in features_described}.values())
+
+
+def all_features(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What the YAML says of every feature of every mart, by name."""
+    return {
+        str(name): meta_of(column)["feature"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+        for name, column in node["columns"].items()
+        if meta_of(column).get("feature")
+    }
+
+
+def deprecated_features(manifest: Mapping[str, Any]) -> dict[str, date]:
+    """The features that are on their way out, and since when: built and watched, and left out of trainings."""
+    return {
+        name: date.fromisoformat(str(feature["deprecated_on"]))
+        for name, feature in all_features(manifest).items()
+        if feature.get("deprecated_on")
+    }
 
 
 def _marts_of(models: Mapping[str, Any], matrix: str) -> set[str]:
