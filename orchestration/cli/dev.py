@@ -13,6 +13,8 @@ from orchestration.cli.options import Yes
 from orchestration.cli.terminal import CommandFailed, console, open_warehouse, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from warehouse.connection import Warehouse
     from warehouse.developers import Developer
 
@@ -169,7 +171,6 @@ def revert(
 def list_places() -> None:
     """The places that there are, whom they show, and what was built in them."""
     from warehouse import developers
-    from warehouse.clock import Clock
 
     with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
         places = developers.list_places(conn)
@@ -187,10 +188,7 @@ def list_places() -> None:
             f"{place.used_at:%Y-%m-%d}",
         )
     console.print(table)
-    for place in developers.unused(places, Clock().now()):
-        console.print(
-            f"[yellow]{place.name} was not used since {place.used_at:%Y-%m-%d}: `churn dev drop {place.name}`.[/yellow]"
-        )
+    print_unused(places)
 
 
 @dev_app.command("drop")
@@ -210,6 +208,18 @@ def drop(
             raise CommandFailed("Nothing was dropped.")
         places.drop(settings, warehouse, name)
     console.print(f"{name} is gone.")
+
+
+def print_unused(places: Sequence[Developer]) -> None:
+    """Tell of places that nobody has built in for long, and how they go."""
+    from warehouse.clock import Clock
+    from warehouse.developers import unused
+
+    for place in unused(places, Clock().now()):
+        since = f"{place.used_at:%Y-%m-%d}"
+        console.print(
+            f"[yellow]The place {place.name} was not used since {since}: `churn dev drop {place.name}`.[/yellow]"
+        )
 
 
 def _print(text: str, *, as_it_is: bool) -> None:
