@@ -27,6 +27,8 @@ _KEYS = frozenset({"company_id", "customer_id", "as_of_date"})
 _FINDS_ROWS = (exp.EQ, exp.Select, exp.Alias)
 _ALL = "*"
 """In place of names: every column of a query that took them all over from the relation."""
+_ROWS = "#"
+"""Beside names: which rows the query has rests on the relation, other than by a left join."""
 _SETTINGS = "ops"
 """The source of what companies say of themselves, which is no record of theirs."""
 
@@ -130,7 +132,7 @@ def columns_that_read(query: str, relation: str) -> set[str]:
     last: set[str] | None = None
     for scope in traverse_scope(sqlglot.parse_one(query, dialect="postgres")):
         last = resting[id(scope)] = _resting(scope, relation, resting)
-    return last or set()
+    return (last or set()) - {_ROWS}
 
 
 def _resting(scope: Scope, relation: str, resting: Mapping[int, set[str] | None]) -> set[str] | None:
@@ -149,7 +151,7 @@ def _resting(scope: Scope, relation: str, resting: Mapping[int, set[str] | None]
             touched |= reads.names_of_star(projection)
         elif is_conditional or reads.touches(projection):
             touched.add(projection.alias_or_name)
-    return touched - _KEYS
+    return (touched - _KEYS) | ({_ROWS} if is_conditional or reads.has_rows else set())
 
 
 def _conditions(select: exp.Select) -> list[exp.Expr]:
@@ -163,18 +165,22 @@ class _Reads:
     """What one query reads of a relation: aliases of it, and of queries with the columns that rest on it.
 
     `subqueries` are those that stand in an expression and read it; `sources` counts what the query reads in all.
+    `has_rows`: which rows there are, and so a count of them, rests on it.
     """
 
     aliases: frozenset[str]
     inherited: Mapping[str, set[str]]
     subqueries: tuple[exp.Expr, ...]
     sources: int
+    has_rows: bool
 
     def touches(self, expression: exp.Expr) -> bool:
         """Whether an expression reads the relation, other than by its keys; a count of rows does."""
         names: set[str] = set().union(*self.inherited.values())
         for node in expression.walk():
-            if isinstance(node, exp.Star) or any(node is subquery for subquery in self.subqueries):
+            if any(node is subquery for subquery in self.subqueries):
+                return True
+            if isinstance(node, exp.Star) and self.has_rows:
                 return True
             if not isinstance(node, exp.Column):
                 continue
@@ -195,7 +201,7 @@ class _Reads:
         table = projection.table if isinstance(projection, exp.Column) else ""
         brought = [names for alias, names in self.inherited.items() if table in ("", alias)]
         is_own = any(table in ("", alias) for alias in self.aliases)
-        return set().union(*brought, {_ALL} if is_own else ())
+        return set().union(*brought, {_ALL} if is_own else ()) - {_ROWS}
 
 
 def _reads(scope: Scope, relation: str, resting: Mapping[int, set[str] | None]) -> _Reads | None:
@@ -209,4 +215,7 @@ def _reads(scope: Scope, relation: str, resting: Mapping[int, set[str] | None]) 
     subqueries = tuple(each.expression for each in scope.subquery_scopes if resting.get(id(each)) is not None)
     if not (aliases or inherited or subqueries):
         return None
-    return _Reads(frozenset(aliases), inherited, subqueries, len(sources))
+    brought_along = {join.alias_or_name for join in scope.expression.args.get("joins") or [] if join.side == "LEFT"}
+    row_makers = aliases | {alias for alias, columns in inherited.items() if _ROWS in columns}
+    has_rows = bool(row_makers - brought_along)
+    return _Reads(frozenset(aliases), inherited, subqueries, len(sources), has_rows)

@@ -44,6 +44,19 @@ from pipeline.development.rule_of_time import columns_that_read, find_peeks, mod
             " and stg.cancelled_at is null)",
             {"seats", "plan"},
         ),
+        (
+            "with figures as (select known.*, f.* from known left join lateral (select count(*) as tickets,"
+            " (select min(stg.gone_at) from stg where stg.customer_id = known.customer_id) as leaves_at"
+            " from tickets where tickets.customer_id = known.customer_id) as f on true)"
+            " select seats, tickets, leaves_at, count(*) over (partition by plan) as peers from figures",
+            {"leaves_at"},
+        ),
+        (
+            "with later as (select * from stg), figures as (select known.*, later.gone_at from known"
+            " inner join later on known.customer_id = later.customer_id)"
+            " select seats, count(*) over (partition by plan) as peers from figures",
+            {"peers"},
+        ),
         ("select seats from known", set()),
         (
             "with later as (select * from stg), figures as (select known.*, later.cancelled_at from known"
