@@ -190,9 +190,7 @@ def _models_in_need(
     newly = deprecated_features(manifest).keys() - deprecated_features(state).keys()
     for binding in TASKS:
         if (feature := binding.task.rule_feature) in (before - after) | newly:
-            yield Finding(
-                "fault", feature, f"the rule of {binding.name} reads it, and cannot do without"
-            )
+            yield Finding("fault", feature, f"the rule of {binding.name} reads it, and cannot do without")
     leaving = (before - after) | newly
     for feature, champions in champions_that_read(warehouse, ModelRegistry(warehouse, settings.home), leaving).items():
         if champions:

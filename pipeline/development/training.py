@@ -47,7 +47,7 @@ from warehouse.companies.definition import Company, CustomAttribute
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.developers import Developer
-from warehouse.prediction.feature_store import attribute_feature, labelled_rows, rows_at
+from warehouse.prediction.feature_store import FeaturesNotBuilt, attribute_feature, labelled_rows, rows_at
 from warehouse.prediction.model_log import chosen_model
 from warehouse.relations import Relation
 from warehouse.settings import Settings
@@ -203,7 +203,8 @@ class ChangeTrainer:
         moves = None
         if judgement.folds is not None and not change.is_empty and model.rung != "rule":
             newest = self._newest_rows(companies, change, model)
-            moves = find_moves(same, newest, change, recipe, model, self._binding.task)
+            if newest is not None:
+                moves = find_moves(same, newest, change, recipe, model, self._binding.task)
         new = {feature.name for feature in change.new}
         return ChangedModel(
             model=name,
@@ -248,18 +249,39 @@ class ChangeTrainer:
         )
         return same_rows(before, after)
 
-    def _newest_rows(self, companies: Sequence[Company], change: FeatureChange, model: TrainedModel) -> SameRows:
-        """The rows of each company's scoring date."""
-        frames: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
+    def _newest_rows(self, companies: Sequence[Company], change: FeatureChange, model: TrainedModel) -> SameRows | None:
+        """The rows of each company's scoring date; None where there is nobody to ask about at all."""
+        befores, afters, missing = [], [], []
         for company in companies:
-            attributes, day = _attributes(model, company), self._clock.for_company(company).date()
-            for kept, features, matrix in zip(frames, (change.before, change.after), (None, self._matrix), strict=True):
-                names, relations = _in_matrix(features, attributes), self._binding.relations
-                rows = rows_at(
-                    self._warehouse, relations, company.company_id, day, names, attributes, matrix=matrix, role=None
-                )
-                kept.append(rows.to_pandas())
-        return same_rows(*(pd.concat(kept, ignore_index=True) for kept in frames))
+            before = self._rows_at(company, change.before, model, None)
+            if before.empty:
+                continue
+            after = self._rows_at(company, change.after, model, self._matrix)
+            missing += [company.slug] if after.empty else []
+            befores.append(before)
+            afters.append(after)
+        if missing:
+            raise ChangeNotJudged(
+                f"The place {self._developer.name} was built before the newest date of {', '.join(missing)}. "
+                "`churn dev build` builds it."
+            )
+        if not befores:
+            return None
+        return same_rows(pd.concat(befores, ignore_index=True), pd.concat(afters, ignore_index=True))
+
+    def _rows_at(
+        self, company: Company, features: Sequence[Feature], model: TrainedModel, matrix: Relation | None
+    ) -> pd.DataFrame:
+        """The company's rows of its scoring date, none where they are not there."""
+        attributes, day = _attributes(model, company), self._clock.for_company(company).date()
+        names, relations = _in_matrix(features, attributes), self._binding.relations
+        try:
+            rows: pd.DataFrame = rows_at(
+                self._warehouse, relations, company.company_id, day, names, attributes, matrix=matrix, role=None
+            ).to_pandas()
+        except FeaturesNotBuilt:
+            return pd.DataFrame()
+        return rows
 
     def _refuse_other_outcomes(self, companies: Sequence[Company]) -> None:
         """Two models that were asked different questions cannot be compared."""
@@ -271,7 +293,8 @@ class ChangeTrainer:
             "select count(*) from {labels} as before inner join {own} as after"
             " on before.company_id = after.company_id and before.{entity} = after.{entity}"
             " and before.as_of_date = after.as_of_date"
-            " where before.company_id = any(%s) and before.{label} is distinct from after.{label}"
+            " where before.company_id = any(%s) and before.is_mature and after.is_mature"
+            " and before.{label} is distinct from after.{label}"
         ).format(
             labels=relations.labels.identifier,
             own=own.identifier,

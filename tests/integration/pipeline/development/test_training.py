@@ -204,6 +204,21 @@ def test_what_a_place_does_not_hold_is_asked_for(place: Place) -> None:
         place.compare()
 
 
+def test_a_place_that_was_built_before_the_newest_date_is_to_be_built_again(place: Place) -> None:
+    place.build(world(place), "noise")
+    with place.warehouse.connect() as connection:
+        connection.execute(
+            f"delete from dev_{NAME}_features.churn_feature_matrix where as_of_date = %s".encode(), [NOW.date()]
+        )
+    with pytest.raises(ChangeNotJudged, match="was built before the newest date of acme"):
+        place.compare()
+    with place.warehouse.connect() as connection:
+        connection.execute("delete from features.churn_feature_matrix where as_of_date = %s", [NOW.date()])
+    nobody = place.compared()
+    assert nobody.moves is None
+    assert nobody.judgement.verdict == "no_difference"
+
+
 def test_another_meaning_of_the_outcome_is_no_change_of_features(place: Place) -> None:
     place.build(world(place), "noise")
     with place.warehouse.connect() as connection:
