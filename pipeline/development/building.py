@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +91,32 @@ def manifest_of(settings: Settings) -> dict[str, Any]:
     return loaded
 
 
-def edited_since_parsed(manifest: Mapping[str, Any]) -> list[str]:
-    """The files of models and their YAML that were written since dbt read the project, from the project's folder."""
-    read_at = datetime.fromisoformat(manifest["metadata"]["generated_at"]).timestamp()
-    files = {str(node["original_file_path"]) for node in manifest["nodes"].values()}
-    files |= {str(macro["original_file_path"]) for macro in manifest["macros"].values()}
-    files |= {
-        str(node["patch_path"]).partition("://")[2] for node in manifest["nodes"].values() if node.get("patch_path")
+def edited_since(settings: Settings, manifest: Mapping[str, Any]) -> list[str]:
+    """The files that say otherwise than dbt read them for a place's manifest, from the project's folder.
+
+    Models by their text; YAML and macros by when they were written, for the manifest has no text of theirs to compare.
+    """
+    # Not by the manifest's own time: where dbt reads what changed alone, that is of the first time it read the project.
+    written_at = development_manifest(settings).stat().st_mtime
+    models = {
+        str(node["original_file_path"]): str(node["checksum"]["checksum"])
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
     }
-    paths = {file: PROJECT_DIRECTORY / file for file in files}
-    return sorted(file for file, path in paths.items() if path.exists() and path.stat().st_mtime > read_at)
+    others = {str(macro["original_file_path"]) for macro in manifest["macros"].values()}
+    others |= {str(node.get("patch_path") or "").partition("://")[2] for node in manifest["nodes"].values()}
+    edited = {file for file, checksum in models.items() if checksum_of(PROJECT_DIRECTORY / file) != checksum}
+    edited |= {file for file in others if _written_since(PROJECT_DIRECTORY / file, written_at)}
+    return sorted(edited)
+
+
+def checksum_of(file: Path) -> str | None:
+    """A model's, as dbt makes it: of the text without white space around it. None where the file is gone."""
+    return hashlib.sha256(file.read_text().strip().encode()).hexdigest() if file.exists() else None
+
+
+def _written_since(file: Path, moment: float) -> bool:
+    return file.is_file() and file.stat().st_mtime > moment
 
 
 def compiled_directory(settings: Settings) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from foundation.counting import agreeing
 from pipeline.data_files import is_checkout
 from pipeline.development.building import (
     CHANGED,
+    checksum_of,
     compile_models,
     compiled_directory,
     manifest_of,
@@ -97,12 +97,7 @@ def edited_files(state: Mapping[str, Any], project: Path) -> list[Path]:
         if node["resource_type"] == "model"
     }
     files = sorted((project / "models").rglob("*.sql"))
-    return [file for file in files if built.get(str(file.relative_to(project))) != _checksum(file)]
-
-
-def _checksum(file: Path) -> str:
-    """As dbt makes it: of the text without white space around it."""
-    return hashlib.sha256(file.read_text().strip().encode()).hexdigest()
+    return [file for file in files if built.get(str(file.relative_to(project))) != checksum_of(file)]
 
 
 def _compiled_last(settings: Settings, manifest: Mapping[str, Any]) -> list[str]:

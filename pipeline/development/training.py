@@ -26,7 +26,7 @@ from ml_assets.training.recipe import Recipe
 from pipeline.development.building import (
     compiled_directory,
     development_manifest,
-    edited_since_parsed,
+    edited_since,
     manifest_of,
     state_directory,
 )
@@ -117,7 +117,7 @@ class ChangeTrainer:
         )
         manifest = manifest_of(settings)
         self._after = read_features(development_manifest(settings), relations.matrix)
-        self._refuse_other_sql(manifest)
+        self._refuse_other_sql(manifest, edited_since(settings, manifest))
         self._peeks = find_peeks(manifest, compiled_directory(settings))
 
     def compare(self) -> list[ChangedModel | NotCompared]:
@@ -156,16 +156,18 @@ class ChangeTrainer:
                 "read. `churn dev build` builds what you changed and what hangs on it."
             )
 
-    def _refuse_other_sql(self, manifest: Mapping[str, Any]) -> None:
+    def _refuse_other_sql(self, manifest: Mapping[str, Any], edited: Sequence[str]) -> None:
         """What was built must be what the project says: all of its features, made by its SQL of now."""
         query = sql.SQL("select distinct split_part(matrix_version, '.', 1) from {}").format(self._matrix.identifier)
         with self._warehouse.connect() as conn:
             built = {version for (version,) in conn.execute(query).fetchall()}
         wanted = {sql_version(manifest, unique_id) for unique_id in matrices_below(manifest, self._matrix.name)}
         columns = {feature.name for feature in built_features(self._warehouse, self._matrix, self._after)}
-        if edited_since_parsed(manifest) or built != wanted or columns != {feature.name for feature in self._after}:
+        if edited or built != wanted or columns != {feature.name for feature in self._after}:
+            since = f" (edited since: {', '.join(edited)})" if edited else ""
             raise ChangeNotJudged(
-                f"What {self._developer.name} has built is not what the project says now. `churn dev build` builds it."
+                f"What {self._developer.name} has built is not what the project says now{since}. `churn dev build` "
+                "builds it."
             )
 
     def _compare(self, name: str, companies: Sequence[Company]) -> ChangedModel | NotCompared:
