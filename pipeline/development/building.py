@@ -53,10 +53,12 @@ def build(settings: Settings, place: Developer, selection: Sequence[str]) -> Non
 
     Raises NoState and BuildFailed.
     """
-    selected = [*selection] or [CHANGED]
+    selected = [*selection] or to_build(place)
     done = _run(settings, place, ["build", "--select", *selected])
     if done:
-        raise BuildFailed(f"dbt could not build all of {', '.join(selected)}; production was not touched.")
+        raise BuildFailed(
+            f"dbt could not build all of {', '.join(selection or [CHANGED])}; production was not touched."
+        )
 
 
 def compile_models(settings: Settings, place: Developer, selection: Sequence[str]) -> None:
@@ -73,6 +75,11 @@ def compile_models(settings: Settings, place: Developer, selection: Sequence[str
     if done.returncode:
         said = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
         raise DbtFailed(f"dbt cannot compile it: {said}")
+
+
+def to_build(place: Developer) -> list[str]:
+    """What differs from production, and what the place has built before: an edit may have been taken back."""
+    return [CHANGED, *(relation.partition(".")[2] for relation in place.own_relations)]
 
 
 def build_command(settings: Settings, place: Developer) -> str:

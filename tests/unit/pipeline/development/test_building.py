@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import orjson
 import pytest
 
 from pipeline.development import building
-from pipeline.development.building import checksum_of, development_manifest, edited_since
+from pipeline.development.building import checksum_of, development_manifest, edited_since, to_build
+from warehouse.developers import Developer
 from warehouse.settings import Settings
 
 FILES = {
@@ -70,3 +72,9 @@ def test_a_model_that_is_gone_or_was_edited_while_dbt_ran_is_named(settings: Set
     assert edited_since(settings, read) == ["models/a.sql"]
     model.unlink()
     assert edited_since(settings, read) == ["models/a.sql"]
+
+
+def test_what_was_built_of_an_edit_that_was_taken_back_is_built_again() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    place = Developer("anna", None, None, ("features.ticket_features", "analytics.score_moves"), now, now)
+    assert to_build(place) == ["state:modified+", "ticket_features", "score_moves"]
