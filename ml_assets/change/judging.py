@@ -160,8 +160,8 @@ def _suspicions(after: pd.DataFrame, change: FeatureChange, rows: Rows, task: Pr
     folds = grouped_folds(rows.outcomes, rows.entities, FOLDS)
 
     def suspected(frame: pd.DataFrame, features: Sequence[Feature]) -> list[Suspicion]:
-        words = {"outcome_name": task.name, "happened": "the outcome came", "otherwise": "the outcome did not come"}
-        return find_leaks(frame, features, rows.outcomes, folds, **words)
+        wording = {"outcome_name": task.name, "happened": "the outcome came", "otherwise": "the outcome did not come"}
+        return find_leaks(frame, features, rows.outcomes, folds, **wording)
 
     new = {feature.name for feature in change.new}
     before = suspected(rows.frame, change.before) if change.altered else []

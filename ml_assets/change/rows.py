@@ -54,10 +54,10 @@ def same_rows(before: pd.DataFrame, after: pd.DataFrame) -> SameRows:
     places = [pd.MultiIndex.from_frame(frame[KEYS]) for frame in keyed]
     if any(place.has_duplicates for place in places):
         raise FrameError("a row's key stands twice: rows before and after a change cannot be told apart")
-    found = places[1].get_indexer(places[0])
-    both = found >= 0
+    positions = places[1].get_indexer(places[0])
+    both = positions >= 0
     kept_before = before[both].reset_index(drop=True)
-    kept_after = after.iloc[found[both]].reset_index(drop=True)
+    kept_after = after.iloc[positions[both]].reset_index(drop=True)
     if OUTCOME in kept_before.columns:
         kept_after[OUTCOME] = kept_before[OUTCOME].to_numpy()
     return SameRows(kept_before, kept_after, int((~both).sum()), len(after) - int(both.sum()))

@@ -123,11 +123,10 @@ class ChangeTrainer:
     def compare(self) -> list[ChangedModel | NotCompared]:
         """Each model of the companies that the place shows, the pooled one once; and who has none to compare."""
         with self._warehouse.connect() as conn:
-            shown = self._developer.companies
             companies = [
                 company
                 for company in list_companies(conn)
-                if self._binding.name in company.tasks and (shown is None or company.slug in shown)
+                if self._binding.name in company.tasks and self._shows(company)
             ]
             names = {company.slug: chosen_model(conn, company.company_id, self._binding.name) for company in companies}
         compared: list[ChangedModel | NotCompared] = []
@@ -236,8 +235,11 @@ class ChangeTrainer:
         """Whose rows the model learns from, as far as the place shows them."""
         if model.rung != "pooled_model":
             return companies
-        shown = self._developer.companies
-        return [other for other in self._trainer.sharing(companies[0]) if shown is None or other.slug in shown]
+        return [other for other in self._trainer.sharing(companies[0]) if self._shows(other)]
+
+    def _shows(self, company: Company) -> bool:
+        visible = self._developer.companies
+        return visible is None or company.slug in visible
 
     def _labelled_rows(
         self, companies: Sequence[Company], sides: tuple[Sequence[Feature], Sequence[Feature]], model: TrainedModel

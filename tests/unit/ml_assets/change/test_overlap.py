@@ -41,10 +41,10 @@ def test_two_categories_go_together_as_cramer_says() -> None:
 
 
 def test_the_closest_comes_first_and_a_column_without_values_tells_nothing() -> None:
-    found = associations(FRAME, NUMBER, [EMPTY, PLAN, OTHER])
-    assert next(iter(found)) == "other"
-    assert found["empty"] == 0.0
-    assert found["plan"] < 0.2
+    closeness = associations(FRAME, NUMBER, [EMPTY, PLAN, OTHER])
+    assert next(iter(closeness)) == "other"
+    assert closeness["empty"] == 0.0
+    assert closeness["plan"] < 0.2
 
 
 def test_a_column_that_others_give_together_is_explained_by_them() -> None:
