@@ -18,6 +18,15 @@ RESAMPLED = ("auc", "average_precision", "log_loss", "brier", "calibration_error
 Metrics = dict[str, float | None]
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A measure of one set of probabilities less that of another on the same rows, and its 95 percent interval."""
+
+    value: float
+    low: float
+    high: float
+
+
 def evaluate(probabilities: FloatArray, outcomes: FloatArray) -> Metrics:
     """AUC, average precision, log loss, Brier score, calibration error, lift in the top decile, and counts.
 
@@ -89,16 +98,55 @@ def metric_intervals(
     names = [f"{metric}_{end}" for end in ("low", "high") for metric in RESAMPLED]
     if len(outcomes) == 0:
         return dict.fromkeys(names)
-    member = members(entities)
-    ranking, sums = _Ranking.of(probabilities, outcomes, member), _sums_by_entity(probabilities, outcomes, member)
-    draws = entity_draws(member, seed, rounds)
-    measured = np.array([(*ranking.measures(drawn), *_means(drawn @ sums)) for drawn in draws])
+    measured = _resampled(probabilities, outcomes, members(entities), seed, rounds)
     if not 0 < outcomes.sum() < len(outcomes):
         measured[:, RESAMPLED.index("log_loss")] = np.nan
+    return {
+        name: None if np.isnan(end) else float(end) for name, end in zip(names, _ends(measured).ravel(), strict=True)
+    }
+
+
+def paired_differences(
+    ours: FloatArray,
+    theirs: FloatArray,
+    outcomes: FloatArray,
+    entities: np.ndarray[Any, Any],
+    *,
+    seed: int,
+    rounds: int = ROUNDS,
+) -> dict[str, Difference]:
+    """Of each of RESAMPLED that both have: ours less theirs on the same rows, with its 95 percent interval.
+
+    All arrays have shape (rows,). Entities are drawn again, the same for both, so that what makes rows easy or hard
+    falls out of the difference.
+    """
+    member = members(entities)
+    drawn = [_resampled(each, outcomes, member, seed, rounds) for each in (ours, theirs)]
+    measured = [evaluate(each, outcomes) for each in (ours, theirs)]
+    lows, highs = _ends(drawn[0] - drawn[1])
+    differences = {}
+    for name, low, high in zip(RESAMPLED, lows, highs, strict=True):
+        mine, other = (figures[name] for figures in measured)
+        if mine is not None and other is not None and np.isfinite(low):
+            differences[name] = Difference(mine - other, float(low), float(high))
+    return differences
+
+
+def _resampled(
+    probabilities: FloatArray, outcomes: FloatArray, member: np.ndarray, seed: int, rounds: int
+) -> FloatArray:
+    """RESAMPLED of each round's draw of entities, shape (rounds, measures)."""
+    ranking, sums = _Ranking.of(probabilities, outcomes, member), _sums_by_entity(probabilities, outcomes, member)
+    draws = entity_draws(member, seed, rounds)
+    return np.array([(*ranking.measures(drawn), *_means(drawn @ sums)) for drawn in draws])
+
+
+def _ends(measured: FloatArray) -> FloatArray:
+    """The ends of the 95 percent interval of each column, shape (2, columns); NaN where no round has a number."""
     known = np.isfinite(measured).any(axis=0)
-    ends = np.full((2, len(RESAMPLED)), np.nan)
+    ends = np.full((2, measured.shape[1]), np.nan)
     ends[:, known] = np.nanquantile(measured[:, known], [0.025, 0.975], axis=0)
-    return {name: None if np.isnan(end) else float(end) for name, end in zip(names, ends.ravel(), strict=True)}
+    return ends
 
 
 def _sums_by_entity(probabilities: FloatArray, outcomes: FloatArray, member: np.ndarray) -> FloatArray:

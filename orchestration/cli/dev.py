@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,15 +10,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestration.cli.options import Yes
-from orchestration.cli.terminal import CommandFailed, console, open_warehouse
+from orchestration.cli.terminal import CommandFailed, console, open_warehouse, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from warehouse.connection import Warehouse
     from warehouse.developers import Developer
 
 dev_app = typer.Typer(help="A place of your own to change SQL in, and what a change does.", no_args_is_help=True)
 
 PlaceName = Annotated[str | None, typer.Option("--name", help="Name of the place; your user name if left out.")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for a program.")]
 
 
 @dev_app.command("start")
@@ -64,12 +69,28 @@ def build(
     )
 
 
+@dev_app.command("check")
+def check(name: PlaceName = None) -> None:
+    """Look at what you changed before it is built: features' words, contracts, the rule of time, style."""
+    from pipeline.development.checking import check_change
+    from pipeline.development.checking_text import summary
+
+    with open_warehouse() as (settings, warehouse):
+        checked = check_change(settings, warehouse, _place(warehouse, name))
+    console.print(escape(summary(checked)), soft_wrap=True)
+    for finding in checked.findings:
+        colour = "red" if finding.kind == "fault" else "yellow"
+        console.print(f"[{colour}]{escape(finding.about)}[/{colour}]: {escape(finding.text)}", soft_wrap=True)
+    if checked.has_faults:
+        raise typer.Exit(1)
+
+
 @dev_app.command("diff")
 def diff(
     models: Annotated[list[str] | None, typer.Argument(help="Models that you built; all of them if left out.")] = None,
     name: PlaceName = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for a program.")] = False,
+    markdown: AsMarkdown = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what you built beside production's: rows, columns, examples, contracts, and who reads it."""
     from pipeline.development import building
@@ -81,14 +102,49 @@ def diff(
         own = _own(place, models)
         manifest = building.manifest_of(settings)
         differences = find_differences(warehouse, place, own, manifest, building.compiled_directory(settings))
-    if as_json:
-        typer.echo(to_json(differences))
-    elif markdown or not console.is_terminal:
-        typer.echo(to_markdown(differences))
-    else:
-        from rich.markdown import Markdown
+    _print(to_json(differences) if as_json else to_markdown(differences), as_it_is=as_json or markdown)
 
-        console.print(Markdown(to_markdown(differences)))
+
+@dev_app.command("train")
+def train(
+    task: Annotated[str, typer.Option("--task", help="The task whose models are compared.")] = "churn",
+    name: PlaceName = None,
+    markdown: AsMarkdown = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what you built does to predictions: the champion's settings, with your features and with production's."""
+    from pipeline.development.training import ChangeTrainer
+    from pipeline.development.training_text import training_json, training_markdown
+    from pipeline.prediction.tasks import task_named
+
+    binding = task_named(task)
+    with open_warehouse() as (settings, warehouse):
+        compared = ChangeTrainer(settings, warehouse, _place(warehouse, name), binding).compare()
+    _print(training_json(compared) if as_json else training_markdown(compared), as_it_is=as_json or markdown)
+
+
+@dev_app.command("report")
+def report(
+    output: Annotated[
+        Path | None, typer.Option(help="File to write, HTML or, by its name, .md; dev-<place>.html if left out.")
+    ] = None,
+    task: Annotated[str, typer.Option("--task", help="The task whose models are compared.")] = "churn",
+    name: PlaceName = None,
+) -> None:
+    """Write what `check`, `diff` and `train` say of your place as one page."""
+    from pipeline.development.report import make_change_report, write_change_report
+    from pipeline.prediction.tasks import task_named
+
+    binding = task_named(task)
+    with open_warehouse() as (settings, warehouse):
+        place = _place(warehouse, name)
+        file = output or Path(f"dev-{place.name}.html")
+        with writing(file):
+            made = make_change_report(settings, warehouse, place, binding)
+            write_change_report(made, file)
+    for sentence in made.verdicts:
+        console.print(escape(sentence), soft_wrap=True)
+    console.print(f"The report is {escape(str(file))}.")
 
 
 @dev_app.command("revert")
@@ -115,7 +171,6 @@ def revert(
 def list_places() -> None:
     """The places that there are, whom they show, and what was built in them."""
     from warehouse import developers
-    from warehouse.clock import Clock
 
     with open_warehouse() as (_, warehouse), warehouse.connect() as conn:
         places = developers.list_places(conn)
@@ -133,10 +188,7 @@ def list_places() -> None:
             f"{place.used_at:%Y-%m-%d}",
         )
     console.print(table)
-    for place in developers.unused(places, Clock().now()):
-        console.print(
-            f"[yellow]{place.name} was not used since {place.used_at:%Y-%m-%d}: `churn dev drop {place.name}`.[/yellow]"
-        )
+    print_unused(places)
 
 
 @dev_app.command("drop")
@@ -156,6 +208,28 @@ def drop(
             raise CommandFailed("Nothing was dropped.")
         places.drop(settings, warehouse, name)
     console.print(f"{name} is gone.")
+
+
+def print_unused(places: Sequence[Developer]) -> None:
+    """Tell of places that nobody has built in for long, and how they go."""
+    from warehouse.clock import Clock
+    from warehouse.developers import unused
+
+    for place in unused(places, Clock().now()):
+        since = f"{place.used_at:%Y-%m-%d}"
+        console.print(
+            f"[yellow]The place {place.name} was not used since {since}: `churn dev drop {place.name}`.[/yellow]"
+        )
+
+
+def _print(text: str, *, as_it_is: bool) -> None:
+    """Markdown drawn for a terminal; as it is where a program or a file is to have it."""
+    if as_it_is or not console.is_terminal:
+        typer.echo(text)
+        return
+    from rich.markdown import Markdown
+
+    console.print(Markdown(text))
 
 
 def _place(warehouse: Warehouse, name: str | None) -> Developer:

@@ -49,6 +49,7 @@ def features(
         with warehouse.connect() as conn:
             rows = read_catalogue(conn, chosen.company_id if chosen else None)
         weights = _weights(settings, warehouse, binding, chosen) if chosen else {}
+        retiring = _retiring(settings, warehouse, manifest)
     # What is read by a program or in a file is not folded.
     output = console if console.is_terminal else TextConsole(width=1000)
     output.print(_table(rows, weights, manifest, with_weights=company is not None))
@@ -57,6 +58,8 @@ def features(
         "contributions\n(mean of their size) to the champion's scores of the newest date. Proof: a past date rebuilt "
         "from today's raw data.[/dim]"
     )
+    for sentence in retiring:
+        console.print(f"[yellow]{escape(sentence)}[/yellow]", soft_wrap=True)
 
 
 @features_app.command("prove")
@@ -121,6 +124,21 @@ def impact(
             console.print(f"  {escape(item)}")
     for note in impact.notes:
         console.print(f"\n[yellow]{escape(note)}[/yellow]")
+
+
+def _retiring(settings: Settings, warehouse: Warehouse, manifest: dict[str, Any]) -> list[str]:
+    """Each feature that is deprecated, since when, and the champions that still read it, in a sentence."""
+    from pipeline.features.catalogue import deprecated_features
+    from pipeline.prediction.registry import ModelRegistry
+    from pipeline.prediction.retiring import champions_that_read
+
+    deprecated = deprecated_features(manifest)
+    reading = champions_that_read(warehouse, ModelRegistry(warehouse, settings.home), deprecated)
+    return [
+        f"{feature} is deprecated on {day}: from then on trainings leave it out. "
+        + (f"Still read by {', '.join(reading[feature])}." if reading[feature] else "No champion reads it.")
+        for feature, day in sorted(deprecated.items())
+    ]
 
 
 def _table(

@@ -51,8 +51,10 @@ def down(
 
 def status() -> None:
     """Whether the warehouse runs, and each company's last load, training and published scores."""
+    from orchestration.cli.dev import print_unused
     from orchestration.cli.summary import print_disk, print_status
     from warehouse.connection import Warehouse
+    from warehouse.developers import developers_schemas, list_places
     from warehouse.embedded.server import EmbeddedServer
 
     settings = read_settings()
@@ -70,6 +72,8 @@ def status() -> None:
             return
         with warehouse.connect() as conn:
             print_status(conn, console)
+            # An earlier release's warehouse has no places.
+            print_unused(list_places(conn) if developers_schemas(conn) else [])
 
 
 def migrate() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -14,7 +16,7 @@ from foundation.parent import adopt_children
 from foundation.private_files import private_file
 from pipeline.development.places import development_directory
 from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path
-from pipeline.features.dbt import dbt_environment, dbt_program, dbt_vars, vars_argument
+from pipeline.features.dbt import DbtFailed, dbt_environment, dbt_program, dbt_vars, vars_argument
 from warehouse.developers import Developer
 from warehouse.settings import Settings
 
@@ -51,10 +53,33 @@ def build(settings: Settings, place: Developer, selection: Sequence[str]) -> Non
 
     Raises NoState and BuildFailed.
     """
-    selected = [*selection] or [CHANGED]
+    selected = [*selection] or to_build(place)
     done = _run(settings, place, ["build", "--select", *selected])
     if done:
-        raise BuildFailed(f"dbt could not build all of {', '.join(selected)}; production was not touched.")
+        raise BuildFailed(
+            f"dbt could not build all of {', '.join(selection or [CHANGED])}; production was not touched."
+        )
+
+
+def compile_models(settings: Settings, place: Developer, selection: Sequence[str]) -> None:
+    """Compile the models that are selected, as they would be built in a place, and build nothing.
+
+    Raises NoState, and DbtFailed with what dbt said.
+    """
+    adopt_children()
+    arguments = ["--no-use-colors", "--quiet", "compile", "--select", *selection]
+    command = _command(settings, place, arguments)
+    done = subprocess.run(  # noqa: S603 - our own program and arguments
+        command, cwd=PROJECT_DIRECTORY, env=place_environment(settings), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
+        raise DbtFailed(f"dbt cannot compile it: {said}")
+
+
+def to_build(place: Developer) -> list[str]:
+    """What differs from production, and what the place has built before: an edit may have been taken back."""
+    return [CHANGED, *(relation.partition(".")[2] for relation in place.own_relations)]
 
 
 def build_command(settings: Settings, place: Developer) -> str:
@@ -62,10 +87,43 @@ def build_command(settings: Settings, place: Developer) -> str:
     return f"dbt build --target {place.login} --select {CHANGED} --defer --state {state_directory(settings)}"
 
 
-def manifest_of(settings: Settings) -> dict[str, object]:
+def development_manifest(settings: Settings) -> Path:
+    """Where dbt's manifest of the last command in a place stands."""
+    return _target(settings) / "manifest.json"
+
+
+def manifest_of(settings: Settings) -> dict[str, Any]:
     """dbt's manifest of the last command in a place."""
-    loaded: dict[str, object] = orjson.loads((_target(settings) / "manifest.json").read_bytes())
+    loaded: dict[str, Any] = orjson.loads(development_manifest(settings).read_bytes())
     return loaded
+
+
+def edited_since(settings: Settings, manifest: Mapping[str, Any]) -> list[str]:
+    """The files that say otherwise than dbt read them for a place's manifest, from the project's folder.
+
+    Models by their text; YAML and macros by when they were written, for the manifest has no text of theirs to compare.
+    """
+    # Not by the manifest's own time: where dbt reads what changed alone, that is of the first time it read the project.
+    written_at = development_manifest(settings).stat().st_mtime
+    models = {
+        str(node["original_file_path"]): str(node["checksum"]["checksum"])
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+    }
+    others = {str(macro["original_file_path"]) for macro in manifest["macros"].values()}
+    others |= {str(node.get("patch_path") or "").partition("://")[2] for node in manifest["nodes"].values()}
+    edited = {file for file, checksum in models.items() if checksum_of(PROJECT_DIRECTORY / file) != checksum}
+    edited |= {file for file in others if _written_since(PROJECT_DIRECTORY / file, written_at)}
+    return sorted(edited)
+
+
+def checksum_of(file: Path) -> str | None:
+    """A model's, as dbt makes it: of the text without white space around it. None where the file is gone."""
+    return hashlib.sha256(file.read_text().strip().encode()).hexdigest() if file.exists() else None
+
+
+def _written_since(file: Path, moment: float) -> bool:
+    return file.is_file() and file.stat().st_mtime > moment
 
 
 def compiled_directory(settings: Settings) -> Path:
@@ -80,7 +138,7 @@ def _target(settings: Settings) -> Path:
 def _run(settings: Settings, place: Developer, arguments: Sequence[str]) -> int:
     adopt_children()
     return subprocess.run(  # noqa: S603 - our own program and arguments
-        _command(settings, place, arguments), cwd=PROJECT_DIRECTORY, env=_environment(settings), check=False
+        _command(settings, place, arguments), cwd=PROJECT_DIRECTORY, env=place_environment(settings), check=False
     ).returncode
 
 
@@ -92,10 +150,12 @@ def _command(settings: Settings, place: Developer, arguments: Sequence[str]) -> 
         dbt_program(),
         *arguments,
         *("--target", place.login, "--state", str(state)),
-        *(["--defer"] if arguments[0] == "build" else []),
+        "--defer",
         *vars_argument(dbt_vars(settings)),
     ]
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    return dbt_environment(development_directory(settings), _target(settings))
+def place_environment(settings: Settings, target: str = "target") -> dict[str, str]:
+    """What dbt, or a program that calls it, needs to work in a place; it writes to the folder of this name."""
+    folder = development_directory(settings)
+    return dbt_environment(folder, folder / target)

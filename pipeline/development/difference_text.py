@@ -9,6 +9,7 @@ import orjson
 
 from foundation.counting import counted, plural
 from pipeline.development.differences import ColumnDifference, Difference
+from pipeline.development.markdown import cell
 from warehouse.row_differences import Values
 
 _READERS = {
@@ -84,7 +85,7 @@ def _column(column: ColumnDifference, total: int) -> str:
 def _values(values: Values) -> str:
     if values.quantiles:
         return " · ".join(values.quantiles)
-    return _cell(", ".join(f"{text} ({number:,})" for text, number in values.commonest)) or "–"
+    return cell(", ".join(f"{text} ({number:,})" for text, number in values.commonest)) or "–"
 
 
 def _examples(difference: Difference) -> Iterator[str]:
@@ -95,7 +96,7 @@ def _examples(difference: Difference) -> Iterator[str]:
     yield "|" + "---|" * (len(difference.key) + 1)
     for example in difference.examples:
         changes = "; ".join(f"{name}: {old} → {new}" for name, (old, new) in example.changes.items())
-        yield f"| {' | '.join(_cell(str(value)) for value in example.key.values())} | {_cell(changes)} |"
+        yield f"| {' | '.join(cell(str(value)) for value in example.key.values())} | {cell(changes)} |"
 
 
 def _readers(difference: Difference) -> Iterator[str]:
@@ -104,8 +105,3 @@ def _readers(difference: Difference) -> Iterator[str]:
         names = getattr(difference.readers, kind)
         if names:
             yield f"{title}: {', '.join(names)}.  "
-
-
-def _cell(text: str) -> str:
-    """What a company wrote stands in one cell of the table, and is nothing but text."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,39 @@ def read_features(manifest: Path, matrix: Relation) -> list[Feature]:
     return list({feature.name: feature for feature in features_described}.values())
 
 
+def all_features(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What the YAML says of every feature of every mart, by name."""
+    return {
+        str(name): meta_of(column)["feature"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+        for name, column in node["columns"].items()
+        if meta_of(column).get("feature")
+    }
+
+
+def deprecated_features(manifest: Mapping[str, Any]) -> dict[str, date]:
+    """The features that are on their way out, and since when: built and watched, and left out of trainings."""
+    return {
+        name: date.fromisoformat(str(feature["deprecated_on"]))
+        for name, feature in all_features(manifest).items()
+        if feature.get("deprecated_on")
+    }
+
+
 def _marts_of(models: Mapping[str, Any], matrix: str) -> set[str]:
     """The marts behind a matrix: those that it names in ``meta.features_from``, or those of a matrix that it names."""
     if matrix not in models:
         raise FeatureCatalogueError(f"The dbt project has no model {matrix}: see docs/tasks.md.")
     named = (models[matrix]["config"].get("meta") or {}).get("features_from") or []
     return {mart for name in named for mart in _marts_of(models, name)} or {matrix}
+
+
+def matrices_below(manifest: Mapping[str, Any], matrix: str) -> list[str]:
+    """dbt's ids of the matrices that a task's matrix takes its features from, whose versions its rows carry."""
+    models = {str(node["name"]): node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+    named = (models[matrix]["config"].get("meta") or {}).get("features_from") or []
+    return [str(models[name]["unique_id"]) for name in named]
 
 
 def built_features(warehouse: Warehouse, matrix: Relation, features: Sequence[Feature]) -> list[Feature]:

@@ -5,6 +5,7 @@ Which rung of the ladder a company stands on and what is due are decided here; h
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, Literal, Self
 
 import orjson
@@ -26,7 +27,13 @@ from ml_assets.training.ladder import (
 )
 from ml_assets.training.search import SearchBudget
 from ml_assets.training.train import TrainingResult, repeat, train, train_rule
-from pipeline.features.catalogue import built_features, features_of_attributes, manifest_path, read_features
+from pipeline.features.catalogue import (
+    built_features,
+    deprecated_features,
+    features_of_attributes,
+    manifest_path,
+    read_features,
+)
 from pipeline.prediction.registry import ModelFilesMissing, ModelRegistry, RegisteredModel
 from pipeline.prediction.tasks import TaskBinding
 from warehouse.clock import Clock
@@ -85,7 +92,9 @@ class Trainer:
         features: Sequence[Feature],
         clock: Clock,
         threads: int,
+        deprecated: Mapping[str, date] | None = None,
     ) -> None:
+        """`deprecated` says since when a feature is no longer learned; models that did learn it go on to read it."""
         self._binding = binding
         self._task = binding.task
         self._warehouse = warehouse
@@ -93,15 +102,17 @@ class Trainer:
         self._clock = clock
         self._threads = threads
         self._features = built_features(warehouse, binding.relations.matrix, features)
+        self._deprecated = deprecated or {}
         self._pools: dict[str, tuple[TrainingResult, RegisteredModel]] = {}
 
     @classmethod
     def from_settings(cls, binding: TaskBinding, warehouse: Warehouse, settings: Settings) -> Self:
         """A trainer of the features that the settings' manifest describes."""
         features = read_features(manifest_path(settings), binding.relations.matrix)
+        deprecated = deprecated_features(orjson.loads(manifest_path(settings).read_bytes()))
         registry = ModelRegistry(warehouse, settings.home)
         clock = Clock.from_settings(settings)
-        return cls(binding.with_ladder(settings), warehouse, registry, features, clock, settings.threads)
+        return cls(binding.with_ladder(settings), warehouse, registry, features, clock, settings.threads, deprecated)
 
     def train(
         self, company: Company, retrain: Retrain, cause: Cause | None = None, search: Search | None = None
@@ -132,7 +143,13 @@ class Trainer:
     def rows_to_learn_from(self, company: Company) -> tuple[pd.DataFrame, list[Feature]]:
         """The company's labelled rows, with the days to each outcome and those that are known, and their features."""
         frame = self._with_times(self._labelled([company], self._names, company.custom_attributes), [company])
-        return frame, [*self._features, *features_of_attributes(company.custom_attributes)]
+        return frame, [*self.learned(company), *features_of_attributes(company.custom_attributes)]
+
+    def learned(self, company: Company) -> list[Feature]:
+        """The features that a training of today may read, by the company's clock; always the rule's own."""
+        today = self._clock.for_company(company).date()
+        gone = {name for name, day in self._deprecated.items() if day <= today} - {self._task.rule_feature}
+        return [feature for feature in self._features if feature.name not in gone]
 
     @property
     def _names(self) -> list[str]:
@@ -196,7 +213,7 @@ class Trainer:
         if name not in self._pools:
             pool = self._with_times(self._labelled(sharing, self._names), sharing)
             assert_pool_allowed(pool, [other.company_id for other in sharing])
-            self._pools[name] = self._train_and_register(name, pool, self._features, company, decision, search)
+            self._pools[name] = self._train_and_register(name, pool, self.learned(company), company, decision, search)
         return self._pools[name]
 
     def _train_and_register(

@@ -99,15 +99,17 @@ def labelled_rows(
     company_ids: Sequence[int],
     features: Sequence[str],
     attributes: Sequence[CustomAttribute] = (),
+    matrix: Relation | None = None,
 ) -> pa.Table:
     """Rows whose label is mature: outcome, company_id, entity_id, as_of_date, feature_version, then ``features`` and
     ``attributes``. A number out of bounds is null.
 
     Only dates of the monthly grid count: a daily scoring date would weigh recent days more than others.
-    Rows are ordered by company, date and entity, so that a training can be repeated.
+    Rows are ordered by company, date and entity, so that a training can be repeated. ``matrix`` may be a developer's,
+    which only the owner may read; the labels are production's.
     """
-    query = matrix_query(_LABELLED, task, task.matrix, features, attributes, companies=list(company_ids))
-    return within_bounds(read_arrow(warehouse, query, role=Role.ml))
+    query = matrix_query(_LABELLED, task, matrix or task.matrix, features, attributes, companies=list(company_ids))
+    return within_bounds(read_arrow(warehouse, query, role=Role.ml if matrix is None else None))
 
 
 def outcomes_after(
@@ -137,10 +139,12 @@ def rows_at(
     attributes: Sequence[CustomAttribute] = (),
     entities: tuple[str, str] | None = None,
     matrix: Relation | None = None,
+    role: Role | None = Role.ml,
 ) -> pa.Table:
     """Whom the task may be asked about, of one company at one date: company_id, entity_id, as_of_date,
     feature_version, then ``features`` and ``attributes``; or those from the first of ``entities`` to the last.
-    ``matrix`` may be one that was built beside the stored one. A number out of bounds is null.
+    ``matrix`` may be one that was built beside the stored one; without a ``role`` the owner reads it. A number out of
+    bounds is null.
 
     Raises FeaturesNotBuilt when the matrix has no such row.
     """
@@ -148,7 +152,7 @@ def rows_at(
     query = matrix_query(
         _AT, task, matrix or task.matrix, features, attributes, company=company_id, date=as_of_date, entities=chosen
     )
-    rows = read_arrow(warehouse, query, role=Role.ml)
+    rows = read_arrow(warehouse, query, role=role)
     if rows.num_rows == 0:
         raise _not_built(warehouse, task, company_id, as_of_date, entities)
     return within_bounds(rows)

@@ -1,5 +1,5 @@
 {#- What `meta.feature` may say, held against `feature_words` of dbt_project.yml. A feature says all of label, unit,
-    family, kind and basis and nothing else. What is not known ends the build: a mistyped basis would take the guard
+    family, kind and basis, deprecated_on where it is on its way out, and nothing else. What is not known ends the build: a mistyped basis would take the guard
     away that keeps later knowledge from the past, a mistyped key would drop what it says. -#}
 
 
@@ -40,7 +40,7 @@
 {% macro complaints_about(meta, is_of_a_mart) %}
     {% set complaints = [] %}
     {% set words = var('feature_words') %}
-    {% set keys = ['label'] + words.keys() | list %}
+    {% set keys = ['label'] + words.keys() | list + ['deprecated_on'] %}
     {% for key in meta if is_of_a_mart and key != 'feature' %}
         {% do complaints.append("meta has '" ~ key ~ "'; a mart's columns have: feature") %}
     {% endfor %}
@@ -52,6 +52,9 @@
             {% for key in feature if key not in keys %}
                 {% do complaints.append("'" ~ key ~ "' is no key; use " ~ keys | join(', ')) %}
             {% endfor %}
+            {% if 'deprecated_on' in feature and not is_date(feature.deprecated_on | string) %}
+                {% do complaints.append("deprecated_on is '" ~ feature.deprecated_on ~ "'; write a date as 2026-03-01") %}
+            {% endif %}
             {% if feature.get('label') is not string or not feature.label | trim %}
                 {% do complaints.append('label is missing: what business readers call the feature') %}
             {% endif %}
@@ -67,4 +70,16 @@
         {% endif %}
     {% endif %}
     {% do return(complaints) %}
+{% endmacro %}
+
+
+{#- Whether a text is a date as YAML and SQL write it.
+
+        {% if not is_date('2026-03-01') %} -#}
+{% macro is_date(text) %}
+    {% set parts = text.split('-') %}
+    {% do return(
+        parts | map('length') | list == [4, 2, 2] and parts | join | list | reject('in', '0123456789') | list == []
+        and 1 <= parts[1] | int <= 12 and 1 <= parts[2] | int <= 31
+    ) %}
 {% endmacro %}

@@ -147,7 +147,7 @@ class Replayer:
         if sharing:
             shared = self._past(sharing, names)
             pool = replace(shared, labels_since={**shared.labels_since, **since})
-        features = [*self._features, *features_of_attributes(company.custom_attributes)]
+        features = [*self._trainer.learned(company), *features_of_attributes(company.custom_attributes)]
         consenting = [other.company_id for other in sharing if other.allows_small_pool]
         return History(company, features, own, pool, consenting)
 
@@ -203,7 +203,7 @@ class Replayer:
         is_pooled = decision.rung == "pooled_model" and history.pool is not None
         return train(
             history.pool.as_known(month) if is_pooled and history.pool else history.own.as_known(month),
-            self._features if is_pooled else history.features,
+            self._trainer.learned(history.company) if is_pooled else history.features,
             self._task,
             horizon_days=horizon_days,
             trained_at=trained_at,

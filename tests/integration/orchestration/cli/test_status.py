@@ -16,6 +16,7 @@ from orchestration.cli.main import app
 from tests.integration.conftest import Churn
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
+from warehouse.developers import drop_place, make_place
 
 HEAVY = {"alembic", "dagster", "dbt", "mlflow", "numpy", "pandas", "pyarrow", "sklearn", "xgboost"}
 
@@ -44,6 +45,22 @@ def test_a_warehouse_that_was_never_prepared_is_told_as_such(
 def test_each_company_is_listed(churn: Churn, add_company: Callable[..., Company]) -> None:
     add_company("acme")
     assert "acme" in churn("status").output
+
+
+def test_a_place_that_nobody_uses_is_told_of_with_the_command_that_drops_it(warehouse: Warehouse, churn: Churn) -> None:
+    with warehouse.connect() as connection:
+        for name in ("statusold", "statusnew"):
+            make_place(connection, name, None, None)
+        connection.execute("update ops.developers set used_at = now() - interval '31 days' where name = 'statusold'")
+    try:
+        said = " ".join(churn("status").output.split())
+    finally:
+        with warehouse.connect() as connection:
+            for name in ("statusold", "statusnew"):
+                drop_place(connection, name)
+    assert "The place statusold was not used since" in said
+    assert "`churn dev drop statusold`" in said
+    assert "statusnew" not in said
 
 
 def test_it_reads_the_warehouse_without_what_only_work_needs(warehouse: Warehouse, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from foundation.model_version import ModelVersion
 from ml_assets.errors import FeatureVersionError, TrainingChangedError
 from ml_assets.task import LadderThresholds
 from pipeline.prediction.registry import ModelRegistry
+from pipeline.prediction.retiring import champions_that_read
 from pipeline.prediction.shadow import ShadowScorer
 from pipeline.prediction.training import Trainer
 from tests.integration.pipeline.prediction.two_features import CHURN, FEATURES, NOW, scorer_of, trainer_of
@@ -53,6 +54,29 @@ def test_a_company_climbs_the_ladder_by_the_evidence_that_the_settings_ask_for(
     assert "1 customer with the outcome and 5 without carry an own model" in trained.reason
     # Two dates cannot be split, whatever the settings ask for: what publishes is said, and why.
     assert (trained.rung, ", but " in trained.reason) == ("rule", True)
+
+
+def test_a_deprecated_feature_is_left_out_from_its_day_on_and_models_of_before_go_on_to_read_it(
+    warehouse: Warehouse, company: Company, tmp_path: Path
+) -> None:
+    registry, day = ModelRegistry(warehouse, tmp_path), NOW.date()
+
+    def learned(deprecated: dict[str, date]) -> set[str]:
+        trainer = Trainer(CHURN, warehouse, registry, FEATURES, Clock(None), 1, deprecated)
+        trainer.train(company, "always")
+        champion = registry.champion("churn-acme")
+        assert champion is not None
+        return {feature.name for feature in champion[0].encoder.features}
+
+    both = {feature.name for feature in FEATURES}
+    assert learned({"revenue_90d": day + timedelta(days=1)}) >= both
+    assert champions_that_read(warehouse, registry, ["revenue_90d"]) == {"revenue_90d": ["churn-acme v1"]}
+    # The rule's own feature cannot go as long as the rule reads it.
+    assert learned(dict.fromkeys(both, day)) & both == {CHURN.task.rule_feature}
+    assert champions_that_read(warehouse, registry, ["revenue_90d"]) == {"revenue_90d": []}
+    later = Trainer(CHURN, warehouse, registry, FEATURES, Clock(None), 1, {"revenue_90d": day})
+    assert later.repeat(company, ModelVersion("churn-acme", 1)) == 0
+    assert scorer_of(warehouse, tmp_path).stage(company).model_version == "churn-acme v2"
 
 
 def test_a_changed_feature_version_is_trained_again_before_it_is_scored(
