@@ -36,6 +36,7 @@ def report_of(
             probabilities,
             rows.outcomes[test],
             rows.entities[test],
+            rows.dates[test],
             segments_of(rows.frame, task, test),
             parts * chosen.calibrator.slope,
             lessons.last.encoder.features,
@@ -76,6 +77,6 @@ def _judge_shallower(
         "log_loss_lost": loss,
         "log_loss_lost_low": low,
         "log_loss_lost_high": high,
-        "auc": evaluate(other, rows.outcomes[test])["auc"],
+        "auc": evaluate(other, rows.outcomes[test], rows.dates[test])["auc"],
         "reason_cost": estimator.reason_cost(),
     }
