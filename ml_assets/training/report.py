@@ -30,7 +30,8 @@ def report_of(
     test = rows.of(split, "test")
     some = np.flatnonzero(test)[:: max(1, int(test.sum()) // _DRIVER_ROWS)][:_DRIVER_ROWS]
     parts, _ = chosen.estimator.parts(lessons.last.matrix[some])
-    probabilities = chosen.test_probabilities
+    probabilities, last = chosen.test_probabilities, lessons.last
+    log_odds = chosen.calibrator.log_odds(chosen.estimator.margins(last.matrix[last.learned]))
     return {
         **describe_model(
             probabilities,
@@ -46,7 +47,7 @@ def report_of(
         "reason_cost": chosen.estimator.reason_cost(),
         "shallower": _judge_shallower(chosen, probabilities, rows, lessons, split),
         "horizons": judge_curve(
-            learn_curve(lessons.last, rows, task, lessons.horizon_days),
+            learn_curve(last, log_odds, rows, task, lessons.horizon_days),
             chosen.test_log_odds,
             lessons.last,
             rows,
