@@ -4,7 +4,7 @@
 
 The files are RavenStack's (docs/online-retail.md says where they come from), but for when its accounts leave. In the
 files as they are that is the latest of an account's churn events, which lie anywhere between signup and the files' end:
-who signed up late must leave soon, and everybody sooner towards the end, so that age is a true signal. Here each
+who signed up late must leave soon, and everybody sooner towards the end, which tells something. Here each
 account leaves some days after its signup that are drawn from an exponential distribution: whatever its age, its plan
 or the date, it leaves as likely as any other.
 """
