@@ -4,9 +4,10 @@
 
 HOME, by default BENCH_DEMO_HOME, is that of a finished `churn demo run`, or of any warehouse whose companies were
 trained. For each company and task, from several past dates on: everything is learned from what was known on that date,
-and judged on what came of the entities of that date and the two after it, within each horizon. Three ways:
+and judged on what came of the entities of that date and the two after it, within each horizon. Four ways:
 
     curve    what publishes: the task's model, and how its risk comes over the days (`ml_assets/model/curve.py`)
+    plain    the same without the lines by which each day is calibrated
     each     a model of the task for each horizon by itself, its labels those of that horizon
     hazard   one LightGBM on a row per entity, date and step, the step among the features
 
@@ -21,6 +22,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import lightgbm
@@ -29,6 +31,7 @@ import pandas as pd
 
 from ml_assets.frames import DateArray, FeatureEncoder, FloatArray, as_of_dates
 from ml_assets.judging.evaluate import calibration_error, log_losses_of
+from ml_assets.model.curve import HorizonCurve
 from ml_assets.model.trained import TrainedModel
 from ml_assets.task import OBSERVED_DAYS, OUTCOME, OUTCOME_DAYS, Feature, PredictionTask
 from ml_assets.training.train import train
@@ -45,7 +48,7 @@ SMALLEST = 1e-4
 TRAINED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     """One company's rows of one task, with the days to each outcome and those that are known."""
 
@@ -99,10 +102,19 @@ def origins_of(world: World, count: int) -> list[np.datetime64]:
 def by_curve(world: World, origin: np.datetime64, judged: pd.DataFrame) -> dict[int, FloatArray]:
     """The published probability at each horizon of the curve."""
     model = _train(world, origin, world.horizon_days)
+    return _by_curve_of(model, model.curve, judged)
+
+
+def by_plain(world: World, origin: np.datetime64, judged: pd.DataFrame) -> dict[int, FloatArray]:
+    """The same without the lines of the days."""
+    model = _train(world, origin, world.horizon_days)
+    return _by_curve_of(model, replace(model.curve, lines={}), judged)
+
+
+def _by_curve_of(model: TrainedModel, curve: HorizonCurve, judged: pd.DataFrame) -> dict[int, FloatArray]:
     scores = model.score(judged, explain=False)
     assert scores.shares is not None
-    curve = model.curve.probabilities(scores.log_odds, scores.shares)
-    return dict(zip(model.curve.days, curve.T, strict=True))
+    return dict(zip(curve.days, curve.probabilities(scores.log_odds, scores.shares).T, strict=True))
 
 
 def by_each(world: World, origin: np.datetime64, judged: pd.DataFrame) -> dict[int, FloatArray]:
@@ -139,7 +151,7 @@ def by_hazard(world: World, origin: np.datetime64, judged: pd.DataFrame) -> dict
     return said
 
 
-WAYS = {"curve": by_curve, "each": by_each, "hazard": by_hazard}
+WAYS = {"curve": by_curve, "plain": by_plain, "each": by_each, "hazard": by_hazard}
 
 
 def judge(world: World, origin: np.datetime64) -> Iterator[dict[str, object]]:
@@ -176,6 +188,7 @@ def _falls(probabilities: dict[int, FloatArray]) -> float:
     return float((np.diff(curve, axis=1) < -1e-9).any(axis=1).mean())
 
 
+@cache
 def _train(world: World, origin: np.datetime64, horizon_days: int) -> TrainedModel:
     known = world.known_at(origin, horizon_days)
     return train(known, world.features, world.task, horizon_days=horizon_days, trained_at=TRAINED_AT).model

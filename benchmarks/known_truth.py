@@ -5,12 +5,11 @@
 The demo's simulator knows each customer's true probability of churn and what made it. Rows: the demo's customers at the
 dates that the champion has not learned from. Twice each AUC: by what happened, and as expected over all that might
 have happened by the true probabilities, which has no luck of the draw in it. BENCH_DEMO_HOME names the home of a
-finished `churn demo run` to judge; without it one is run. The negative control needs the data of docs/online-retail.md.
+finished `churn demo run` to judge; without it one is run.
 """
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,7 +50,6 @@ from warehouse.settings import Settings
 ROOT = Path(__file__).parents[1]
 CHURN_COMMAND = Path(sys.executable).with_name("churn")
 CHURN = task_named("churn")
-RAVENSTACK = ROOT.parent / "shared" / "data" / "ravenstack"
 SAAS, GAP_TO_CLOSE = "brightdesk", 0.90
 LARGEST_ERROR, ROWS_FOR_ERROR = 0.02, 5_000
 FEWEST_OUTCOMES = 30
@@ -106,7 +104,7 @@ class Judged:
 
 
 def main() -> None:
-    """Judge the demo's companies and the negative control; exits 1 where a promise is not kept."""
+    """Judge the demo's companies; exits 1 where a promise is not kept."""
     with demo_home() as home, Warehouse.open(Settings(home=home)) as warehouse:
         registry = ModelRegistry(warehouse, home)
         with warehouse.connect() as conn:
@@ -115,7 +113,6 @@ def main() -> None:
     kept = _print_ranking(judged)
     kept += _print_calibration(judged)
     _print_drivers(judged)
-    kept += _negative_control()
     if not all(kept):
         raise SystemExit(1)
 
@@ -338,32 +335,6 @@ def _print_drivers(judged: list[Judged]) -> None:
         if total:
             line = f"{total:>7,} {named:>7,} {named / total:>7.0%} {chance / total:>10.0%}"
             print(f"{judgement.company:<12} {'all':<18} {line}")
-
-
-def _negative_control() -> list[bool]:
-    """A company whose data carry no signal: nobody may find one."""
-    print("Negative control: ravenstack, whose data carry no signal")
-    if not RAVENSTACK.is_dir():
-        print(f"    skipped: there is no {RAVENSTACK.name} among the data (docs/online-retail.md says where)")
-        return []
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "home"
-        shutil.copytree(RAVENSTACK, home / "imports" / "ravenstack")
-        run_churn(home, "company", "add", str(ROOT / "docs" / "examples" / "ravenstack.yaml"))
-        run_churn(home, "run")
-        with Warehouse.open(Settings(home=home)) as warehouse, warehouse.connect() as conn:
-            figures = conn.execute(
-                "select candidate, metric, value from ml.evaluations where metric in ('auc', 'auc_low', 'auc_high')"
-            ).fetchall()
-            row = conn.execute("select decision ->> 'chosen' from ml.training_runs").fetchone()
-    values = {(candidate, metric): value for candidate, metric, value in figures}
-    chosen = str(row[0]) if row else ""
-    low, auc, high = (float(values[chosen, metric]) for metric in ("auc_low", "auc", "auc_high"))
-    signals = [name for name, metric in values if metric == "auc_low" and not values[name, metric] <= 0.5]
-    is_held = low <= 0.5 <= high and not signals
-    print(f"    {chosen} publishes: AUC {auc:.3f}, 95 % between {low:.3f} and {high:.3f}", end="")
-    print("" if is_held else f"   MISSED (0.5 must lie between; above it lie {', '.join(signals) or 'none'})")
-    return [is_held]
 
 
 def _promise(name: str, value: float, promised: float, *, at_least: bool = False) -> bool:

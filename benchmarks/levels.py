@@ -23,6 +23,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
+from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.known_truth import CHURN, demo_home
@@ -45,6 +46,7 @@ from warehouse.settings import Settings
 
 THREADS, FEWEST_OUTCOMES = 2, 10
 RANGES_KEPT = 0.90
+FEWEST_ORIGINS = 3
 #: Recency, frequency and money.
 SIMPLE = (
     "days_since_last_payment",
@@ -216,6 +218,10 @@ def _promises(table: pd.DataFrame, means: pd.DataFrame) -> Iterator[bool]:
     excess = table["ece_new"] - table["ece_raw"]
     beyond = float(excess.mean() - norm.ppf(0.975) * excess.std(ddof=1) / np.sqrt(len(excess)))
     yield _promise("calibration error above raw, surely", beyond, beyond <= 0)
+    for name, own in excess.groupby(table["set"], sort=False):
+        if len(own) >= FEWEST_ORIGINS:
+            reach = student.ppf(0.975, len(own) - 1) * own.std(ddof=1) / np.sqrt(len(own))
+            yield _promise(f"    of {name}", own.mean() - reach, own.mean() <= reach)
     yield _promise(
         "origins within the level's range", float(table["in_range"].mean()), table["in_range"].mean() >= RANGES_KEPT
     )

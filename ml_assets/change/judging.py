@@ -113,21 +113,21 @@ def judge_change(
 
     with_change = features_with(change, recipe)
     before, with_it = said(rows.frame, features_without(change, recipe)), said(after, with_change)
-    outcomes, entities = rows.outcomes[folds.judged], rows.entities[folds.judged]
+    outcomes, entities, dates = (each[folds.judged] for each in (rows.outcomes, rows.entities, rows.dates))
     names = [feature.name for feature in change.new]
     gains = [
         _gain(said(shuffled_within_dates(after, names, seed + number), with_change), before, outcomes)
         for number in range(1, placebos + 1 if names else 1)
     ]
-    differences = paired_differences(with_it, before, outcomes, entities, seed=seed)
+    differences = paired_differences(with_it, before, outcomes, entities, dates, seed=seed)
     return Judgement(
         verdict=_verdict(differences.get("log_loss"), gains, suspicions),
         folds=folds,
         rows=len(outcomes),
         outcomes=int(outcomes.sum()),
         entities=len(np.unique(entities)),
-        before=evaluate(before, outcomes),
-        after=evaluate(with_it, outcomes),
+        before=evaluate(before, outcomes, dates),
+        after=evaluate(with_it, outcomes, dates),
         differences=differences,
         placebo_gains=tuple(gains),
         columns=columns,

@@ -82,7 +82,7 @@ def _grade_slice(rows: pd.DataFrame, seed: int) -> dict[str, Any]:
     probabilities = rows["probability"].to_numpy(dtype=np.float64)
     outcomes = rows["outcome"].to_numpy(dtype=np.float64)
     customers = int(rows["entity_id"].nunique())
-    metrics = evaluate.evaluate(probabilities, outcomes)
+    metrics = evaluate.evaluate(probabilities, outcomes, as_of_dates(rows))
     kept = wilson_interval(float(outcomes.mean()), customers)
     intervals = _intervals(rows, seed)
     return {
@@ -176,6 +176,7 @@ def _intervals(rows: pd.DataFrame, seed: int) -> evaluate.Metrics:
         rows["probability"].to_numpy(dtype=np.float64),
         rows["outcome"].to_numpy(dtype=np.float64),
         rows["entity_id"].to_numpy(),
+        as_of_dates(rows),
         seed=seed,
         rounds=ROUNDS,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_assets.frames import FloatArray
+from ml_assets.frames import DateArray, FloatArray
 from ml_assets.judging.evaluate import evaluate, metric_intervals
 from ml_assets.judging.grading import wilson_interval
 from ml_assets.task import Feature
@@ -19,6 +19,7 @@ def describe_model(
     probabilities: FloatArray,
     outcomes: FloatArray,
     entities: np.ndarray,
+    dates: DateArray | None,
     segments: np.ndarray | None,
     parts: FloatArray,
     features: Sequence[Feature],
@@ -27,11 +28,11 @@ def describe_model(
 ) -> dict[str, Any]:
     """JSON-ready: segments, calibration, lift and drivers on judged rows.
 
-    probabilities, outcomes, entities and segments (None: the task has none) have shape (rows,); parts
-    (some rows, features) are contributions to the log-odds.
+    probabilities, outcomes, entities, dates (None: a snapshot has none) and segments (None: the task has none) have
+    shape (rows,); parts (some rows, features) are contributions to the log-odds.
     """
     return {
-        "segments": _by_segment(probabilities, outcomes, entities, segments, seed),
+        "segments": _by_segment(probabilities, outcomes, entities, dates, segments, seed),
         "calibration": _bins(probabilities, outcomes),
         "lift": _lift(probabilities, outcomes),
         "drivers": _drivers(parts, features),
@@ -39,18 +40,22 @@ def describe_model(
 
 
 def _by_segment(
-    probabilities: FloatArray, outcomes: FloatArray, entities: np.ndarray, segments: np.ndarray | None, seed: int
+    probabilities: FloatArray,
+    outcomes: FloatArray,
+    entities: np.ndarray,
+    dates: DateArray | None,
+    segments: np.ndarray | None,
+    seed: int,
 ) -> list[dict[str, Any]]:
     if segments is None:
         return []
     segment_metrics = []
     for segment in sorted({str(value) for value in segments if value is not None}):
         inside = segments == segment
-        metrics = evaluate(probabilities[inside], outcomes[inside])
-        both = min(outcomes[inside].sum(), (1 - outcomes[inside]).sum()) >= _SMALLEST_SEGMENT
-        intervals = (
-            metric_intervals(probabilities[inside], outcomes[inside], entities[inside], seed=seed) if both else {}
-        )
+        own, happened, days = probabilities[inside], outcomes[inside], None if dates is None else dates[inside]
+        metrics = evaluate(own, happened, days)
+        both = min(happened.sum(), (1 - happened).sum()) >= _SMALLEST_SEGMENT
+        intervals = metric_intervals(own, happened, entities[inside], days, seed=seed) if both else {}
         segment_metrics.append(
             {
                 "segment": segment,
@@ -58,8 +63,8 @@ def _by_segment(
                 "auc": metrics["auc"] if both else None,
                 "auc_low": intervals.get("auc_low"),
                 "auc_high": intervals.get("auc_high"),
-                "promised": float(probabilities[inside].mean()),
-                "kept": float(outcomes[inside].mean()),
+                "promised": float(own.mean()),
+                "kept": float(happened.mean()),
             }
         )
     return segment_metrics

@@ -3,21 +3,24 @@
 A discrete-time hazard (Allison 1982, Sociological Methodology 13): each row becomes one row per step between two
 horizons, for as long as the entity was still without the outcome and was seen to the step's end, and small boosted
 trees read its features and the step. The hazards' sum up to a horizon, relative to that up to the task's own, says how
-much of an entity's risk has come by then. So the curve never falls, ends where the history does, and keeps the
-published probability, its level and its order, as it is.
+much of an entity's risk has come by then. A line for each day, in the log of the risk, then says what came of it: who
+is at high risk of the next weeks need not be at as high a risk of half a year. The curve never falls, ends where the
+history does, and keeps the published probability, its level and its order, as it is.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from ml_assets.estimators.base import predicting_threads
-from ml_assets.frames import FloatArray
+from ml_assets.frames import DateArray, FloatArray
 from ml_assets.model.explain import SMALLEST_PROBABILITY, probabilities_of
+from ml_assets.model.level import needed_shift
 
 DECIMALS = 6
 TREES: dict[str, Any] = {
@@ -32,6 +35,12 @@ TREES: dict[str, Any] = {
     "verbosity": -1,
 }
 ROUNDS = 60
+FEWEST_DATES = 5
+"""Of fewer dates nobody can tell what is usual of a day from what those months had of their own."""
+LINE_SDS = (0.5, 0.3)
+"""How far a day's line may lie from the risk as it is, in the log: its height and its slope."""
+RISK_BOUNDS = (-12.0, 3.5)
+"""Within which the log of a risk lies, so that no probability is 0 or 1."""
 LARGEST_HAZARD = 30.0
 """Log-odds beyond which no step's hazard lies, so that no sum is zero or infinite."""
 
@@ -40,13 +49,15 @@ LARGEST_HAZARD = 30.0
 class HorizonCurve:
     """How risk comes over the days. `days` grow, and one of them is the horizon.
 
-    `trees` are the hazard's, as LightGBM writes them; without them nothing is known but the horizon itself.
+    `trees` are the hazard's, as LightGBM writes them; without them nothing is known but the horizon itself. `lines` has
+    height and slope by day, of the days that have one.
     """
 
     horizon_days: int
     days: tuple[int, ...]
     trees: str | None = None
     threads: int = 2
+    lines: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def flat(cls, horizon_days: int) -> "HorizonCurve":
@@ -78,12 +89,44 @@ class HorizonCurve:
     def probabilities(self, log_odds: FloatArray, shares: FloatArray) -> FloatArray:
         """The probability of the outcome within each of `days`, (rows, days), by published log-odds and `shares`."""
         published, own = probabilities_of(log_odds)[:, None], self.days.index(self.horizon_days)
-        curve = -np.expm1(-np.logaddexp(0.0, log_odds)[:, None] * shares)
-        curve = np.round(np.clip(curve, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY), DECIMALS)
+        risks = np.logaddexp(0.0, log_odds)[:, None] * shares
+        for place, day in enumerate(self.days):
+            if day in self.lines:
+                risks[:, place] = _on_line(np.log(risks[:, place]), *self.lines[day])
+        curve = np.round(np.clip(-np.expm1(-risks), SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY), DECIMALS)
         curve[:, :own] = np.minimum(curve[:, :own], published)
         curve[:, own + 1 :] = np.maximum(curve[:, own + 1 :], published)
         curve[:, [own]] = published
+        # A day's line may cross its neighbour's: the one nearer to the horizon stands.
+        curve[:, :own] = np.minimum.accumulate(curve[:, own - 1 :: -1], axis=1)[:, ::-1] if own else curve[:, :own]
+        curve[:, own:] = np.maximum.accumulate(curve[:, own:], axis=1)
         return np.asarray(curve)
+
+    def fitted(
+        self,
+        log_odds: FloatArray,
+        shares: FloatArray,
+        outcome_days: FloatArray,
+        observed_days: FloatArray,
+        dates: DateArray,
+    ) -> "HorizonCurve":
+        """The curve with a line for each day but the horizon's, from the rows, (rows, ...), that were seen to it.
+
+        `log_odds` are the published ones before any level: each date has the level at which the horizon's risk is what
+        came of it, so that a line says how the days differ from the horizon and not how the dates did. Days that were
+        seen of fewer than FEWEST_DATES dates have none.
+        """
+        came = np.where(np.isnan(outcome_days), np.inf, outcome_days)
+        levelled, lines = log_odds.copy(), {}
+        for day in np.unique(dates):
+            there = dates == day
+            levelled[there] += needed_shift(log_odds[there], (came[there] < self.horizon_days).astype(np.float64))[0]
+        risks = np.log(np.logaddexp(0.0, levelled)[:, None] * shares)
+        for place, end in enumerate(self.days):
+            seen = observed_days >= end
+            if end != self.horizon_days and len(np.unique(dates[seen])) >= FEWEST_DATES:
+                lines[end] = _fit_line(risks[seen, place], came[seen] < end)
+        return replace(self, lines=lines)
 
     def record(self) -> dict[str, Any]:
         """The curve as JSON-ready values."""
@@ -92,12 +135,36 @@ class HorizonCurve:
             "days": self.days,
             "trees": self.trees,
             "threads": self.threads,
+            "lines": [[day, *line] for day, line in self.lines.items()],
         }
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> "HorizonCurve":
-        """Read back what `record` gave."""
-        return cls(**{**record, "days": tuple(record["days"])})
+        """Read back what `record` gave; a curve of an older release has no lines."""
+        lines = {int(day): (height, slope) for day, height, slope in record.get("lines", ())}
+        return cls(**{**record, "days": tuple(record["days"]), "lines": lines})
+
+
+def _on_line(log_risk: FloatArray, height: float, slope: float) -> FloatArray:
+    return np.exp(np.clip(height + slope * log_risk, *RISK_BOUNDS))
+
+
+def _fit_line(log_risk: FloatArray, has_outcome: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Height and slope at which the outcomes, (rows,), are likeliest, with a prior; each has 1 - exp(-risk)."""
+    from scipy.optimize import minimize
+
+    def loss(line: FloatArray) -> tuple[float, FloatArray]:
+        risk = _on_line(log_risk, *line)
+        losses = np.where(has_outcome, -np.log(-np.expm1(-risk)), risk)
+        slopes = np.where(has_outcome, -risk / np.expm1(risk), risk)
+        away = (line - np.array([0.0, 1.0])) / np.array(LINE_SDS)
+        gradient = np.array([slopes.sum(), slopes @ log_risk]) + away / np.array(LINE_SDS)
+        return float(losses.sum() + 0.5 * away @ away), gradient
+
+    height, slope = minimize(
+        loss, np.array([0.0, 1.0]), jac=True, method="L-BFGS-B", bounds=[(None, None), (0, None)]
+    ).x
+    return float(height), float(slope)
 
 
 def fit_curve(

@@ -211,8 +211,9 @@ def _raw(line: AffineCalibrator, judged: Sequence[JudgedDate]) -> AffineCalibrat
 
 def judge(probabilities: FloatArray, rows: Rows, test: np.ndarray, seed: int) -> Metrics:
     """Metrics of the probabilities on these rows (`test`: a mask, shape (rows,)), with intervals over entities."""
-    outcomes, entities = rows.outcomes[test], rows.entities[test]
-    return {**evaluate(probabilities, outcomes), **metric_intervals(probabilities, outcomes, entities, seed=seed)}
+    outcomes, entities, dates = rows.outcomes[test], rows.entities[test], rows.dates[test]
+    intervals = metric_intervals(probabilities, outcomes, entities, dates, seed=seed)
+    return {**evaluate(probabilities, outcomes, dates), **intervals}
 
 
 def calibrator_with_range(candidate: Candidate, rows: Rows, split: TimeSplit, seed: int) -> AffineCalibrator:

@@ -14,23 +14,34 @@ from ml_assets.task import OBSERVED_DAYS, OUTCOME_DAYS, PredictionTask
 from ml_assets.training.lessons import Lesson, Rows
 
 
-def learn_curve(lesson: Lesson, rows: Rows, task: PredictionTask, horizon_days: int) -> HorizonCurve:
+def learn_curve(
+    lesson: Lesson, log_odds: FloatArray, rows: Rows, task: PredictionTask, horizon_days: int
+) -> HorizonCurve:
     """The curve, from the lesson's rows as far as they were seen by now.
 
-    A frame without the columns OUTCOME_DAYS and OBSERVED_DAYS gives a curve of the horizon alone.
+    `log_odds`, (learned rows,), are the published ones before any level. Their model has seen these rows, and so have
+    the trees: on rows held out the lines are nearly the same, since both are shallow. A frame without the columns
+    OUTCOME_DAYS and OBSERVED_DAYS gives a curve of the horizon alone.
     """
     if OUTCOME_DAYS not in rows.frame.columns:
         return HorizonCurve.flat(horizon_days)
-    return fit_curve(
-        lesson.matrix[lesson.learned],
-        _days(rows, OUTCOME_DAYS)[lesson.learned],
-        _days(rows, OBSERVED_DAYS)[lesson.learned],
+    learned = lesson.learned
+    matrix, came, observed = (
+        lesson.matrix[learned],
+        _days(rows, OUTCOME_DAYS)[learned],
+        _days(rows, OBSERVED_DAYS)[learned],
+    )
+    curve = fit_curve(
+        matrix,
+        came,
+        observed,
         horizon_days=horizon_days,
         curve_days=task.curve_days,
         minimum_outcomes=task.split.minimum_outcomes,
         seed=lesson.fit_rows.seed,
         threads=lesson.fit_rows.threads,
     )
+    return curve.fitted(log_odds, curve.shares(matrix), came, observed, rows.dates[learned])
 
 
 def judge_curve(

@@ -30,12 +30,14 @@ def report_of(
     test = rows.of(split, "test")
     some = np.flatnonzero(test)[:: max(1, int(test.sum()) // _DRIVER_ROWS)][:_DRIVER_ROWS]
     parts, _ = chosen.estimator.parts(lessons.last.matrix[some])
-    probabilities = chosen.test_probabilities
+    probabilities, last = chosen.test_probabilities, lessons.last
+    log_odds = chosen.calibrator.log_odds(chosen.estimator.margins(last.matrix[last.learned]))
     return {
         **describe_model(
             probabilities,
             rows.outcomes[test],
             rows.entities[test],
+            rows.dates[test],
             segments_of(rows.frame, task, test),
             parts * chosen.calibrator.slope,
             lessons.last.encoder.features,
@@ -45,7 +47,7 @@ def report_of(
         "reason_cost": chosen.estimator.reason_cost(),
         "shallower": _judge_shallower(chosen, probabilities, rows, lessons, split),
         "horizons": judge_curve(
-            learn_curve(lessons.last, rows, task, lessons.horizon_days),
+            learn_curve(last, log_odds, rows, task, lessons.horizon_days),
             chosen.test_log_odds,
             lessons.last,
             rows,
@@ -76,6 +78,6 @@ def _judge_shallower(
         "log_loss_lost": loss,
         "log_loss_lost_low": low,
         "log_loss_lost_high": high,
-        "auc": evaluate(other, rows.outcomes[test])["auc"],
+        "auc": evaluate(other, rows.outcomes[test], rows.dates[test])["auc"],
         "reason_cost": estimator.reason_cost(),
     }

@@ -168,7 +168,8 @@ def train(
     report: dict[str, Any] = {}
     if recipe is None:
         report = report_of(candidates[chosen], rows, lessons, split, task)
-        model = replace(model, further=learn_curve(last.lesson, rows, task, horizon_days))
+        log_odds = last.calibrator.log_odds(last.estimator.margins(last.lesson.matrix[last.lesson.learned]))
+        model = replace(model, further=learn_curve(last.lesson, log_odds, rows, task, horizon_days))
     return TrainingResult(status, model, counts, evaluations, split.describe(), decision, report)
 
 

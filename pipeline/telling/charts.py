@@ -158,8 +158,12 @@ def draw_cartesian(axes: Axes, card: CardDefinition, rows: Rows) -> None:
         title, color = look(card, name, number)
         if card.display != "bar":
             gaps = [float("nan") if value is None else value for value in values]
-            marker = "o" if len(places) < 3 else ""
-            axes.plot(range(len(places)), gaps, label=title, color=color, linewidth=2, marker=marker)
+            # A point that is the largest of all lies on the edge, and would be cut in half.
+            is_points = len(places) < 3
+            marker = "o" if is_points else ""
+            axes.plot(
+                range(len(places)), gaps, label=title, color=color, linewidth=2, marker=marker, clip_on=not is_points
+            )
             continue
         heights = [value or 0.0 for value in values]
         if is_stacked:

@@ -153,6 +153,7 @@ class Trial:
             rows.outcomes,
             rows.customers,
             None,
+            None,
             contributions[some],
             self.typed.features,
             seed=_SEED,

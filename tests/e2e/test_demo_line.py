@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from datetime import date, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,26 @@ def test_each_company_stands_on_the_rung_that_its_data_carries(
     assert set(rungs) == set(COMPANIES)
     assert rungs["brightdesk"] == "own_model"
     assert rungs["seedling"] != "own_model"
+
+
+def test_what_scores_rest_on_is_one_sentence_in_every_place_a_pools_too(
+    line: ChurnHome, first_run: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    """As the run printed it, as the training and each score keep it, and on the card of the model."""
+    printed = " ".join(first_run.stdout.split())
+    places = line.ask(
+        "select distinct slug, run.rung, run.decision ->> 'grounds', score.evidence ->> 'grounds'"
+        " from ml.training_runs as run inner join ops.companies using (company_id)"
+        " inner join predictions.churn_current as score using (company_id) where run.task = 'churn'"
+    )
+    assert {slug for slug, *_ in places} == set(COMPANIES)
+    for slug, rung, trained, scored in places:
+        assert trained == scored
+        assert f"{slug}: {trained}" in printed
+        card = tmp_path / f"{slug}.html"
+        assert line.churn("model", "card", "--company", slug, "--output", str(card)).returncode == 0
+        assert trained in " ".join(unescape(card.read_text()).split())
+        assert slug != "seedling" or (rung, "the pool has" in trained) == ("pooled_model", True)
 
 
 def test_the_marts_show_the_same_customers_as_the_scores(

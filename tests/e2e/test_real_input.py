@@ -1,10 +1,11 @@
-"""The line on data that nobody simulated: a real shop's year, and a SaaS firm whose data carry no signal."""
+"""The line on a real shop's year, and on a SaaS firm's files in which a coin says who leaves."""
 
 import shutil
 from dataclasses import dataclass
 
 import pytest
 
+from benchmarks.negative_control import draw_leavings
 from tests.e2e.churn_home import ROOT, ChurnHome
 
 pytestmark = pytest.mark.xdist_group("real_input")
@@ -32,13 +33,15 @@ class RealInput(ChurnHome):
 
 @pytest.fixture(scope="module")
 def real_input(tmp_path_factory: pytest.TempPathFactory) -> RealInput:
-    """Both companies by their example files, as docs/online-retail.md says, and one run."""
+    """A run with both example companies of docs/online-retail.md; whom RavenStack loses is drawn by chance."""
     missing = [name for name in EXAMPLES if not (DATA / name).is_dir()]
     if missing:
         pytest.skip(f"no {' and no '.join(missing)} beside the project: see docs/online-retail.md for the data")
     line = ChurnHome(tmp_path_factory.mktemp("real") / "home")
     for name in EXAMPLES:
         shutil.copytree(DATA / name, line.home / "imports" / name)
+    draw_leavings(line.home / "imports" / "ravenstack", seed=1)
+    for name in EXAMPLES:
         added = line.churn("company", "add", str(ROOT / "docs" / "examples" / f"{name}.yaml"))
         assert added.returncode == 0, added.stderr
     done = line.churn("run")
@@ -88,7 +91,7 @@ def test_every_active_customer_of_the_real_shop_has_a_score_for_the_end_of_its_d
 def test_where_there_is_no_signal_no_candidate_finds_one(real_input: RealInput) -> None:
     for candidate in ("xgboost", "logistic"):
         assert real_input.metric("ravenstack", candidate, "auc_low") < 0.5
-        assert abs(real_input.metric("ravenstack", candidate, "auc") - 0.5) < 0.06
+        assert real_input.metric("ravenstack", candidate, "auc_high") > 0.5
 
 
 def test_tickets_older_than_their_customers_are_pointed_out(real_input: RealInput) -> None:

@@ -23,8 +23,10 @@ from foundation.model_version import ModelVersion
 from ml_assets.task import Feature
 from ml_assets.training.grounds import announced
 from ml_assets.training.ladder import OutcomeCounts, decide_rung
+from orchestration.cli.company_report import print_check
 from orchestration.cli.summary import print_summary
 from pipeline.connectors.contract import ENTITIES
+from pipeline.loading.check import CompanyCheck
 from pipeline.loading.outcomes import HISTORY_MONTHS, ChurnCheck, churn_check
 from pipeline.loading.sample import EntitySample
 from pipeline.prediction.registry import ModelRegistry
@@ -41,6 +43,7 @@ from tests.integration.dbt_project.dbt_runs import (
 )
 from tests.integration.dbt_project.dbt_world import register_companies
 from warehouse.clock import Clock
+from warehouse.companies.definition import CompanyDefinition
 from warehouse.companies.registry import companies_with
 from warehouse.connection import Warehouse
 
@@ -171,7 +174,8 @@ def test_five_places_say_in_one_sentence_what_scores_rest_on(
     with warehouse.connect() as connection:
         company = next(company for company in companies_with(connection, "churn") if company.slug == slug)
         _, check = _check(connection, history, slug)
-    before = announced(decide_rung(check.outcomes, None, binding.task), check.split, binding.task)
+    decision = decide_rung(check.outcomes, None, binding.task)
+    before = announced(decision, check.split, binding.task)
     trained = Trainer(binding, warehouse, registry, FEATURES, Clock(END), 1).train(company, "always")
     card = registry.card(ModelVersion.parse(trained.model))
     Scorer(binding, warehouse, registry, FEATURES, Clock(END)).stage(company)
@@ -189,6 +193,9 @@ def test_five_places_say_in_one_sentence_what_scores_rest_on(
         risks = [within[day] for day in sorted(within, key=int)]
         assert risks == sorted(risks)
         assert within[str(binding.horizon_days(company))] == probability
+    definition = CompanyDefinition.model_validate(company.model_dump(include=set(CompanyDefinition.model_fields)))
+    print_check(CompanyCheck(definition, (), check, decision, before, (), ()), console)
+    assert f"Its scores would rest on: {before.text}" in console.export_text(clear=False)
     assert before.counts in trained.reason
     assert trained.reason == before.text or (trained.rung, before.step) == ("rule", "own_model")
     assert unescape(card).count(trained.reason) >= 1

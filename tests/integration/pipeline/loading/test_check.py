@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
 from ml_assets.training.ladder import OutcomeCounts
+from orchestration.cli.company_report import print_check
 from orchestration.cli.main import app
 from orchestration.cli.terminal import CommandFailed
 from pipeline.companies import parse_definition
@@ -116,6 +119,12 @@ def test_too_few_outcomes_say_what_is_missing_and_what_sharing_would_do(settings
         pooled = check_company(company, settings, CLOCK, pool=OutcomeCounts(500, 300, 80, 220))
     assert pooled.decision is not None
     assert pooled.decision.rung == "pooled_model"
+    console = Console(width=1000, record=True, file=io.StringIO())
+    print_check(pooled, console)
+    told = (
+        "The model of companies that share training: the pool has about 80 customers with the outcome and 200 without."
+    )
+    assert f"Its scores would rest on: {told}" in console.export_text()
 
 
 def test_how_much_evidence_a_rung_needs_is_a_setting(settings: Settings) -> None:

@@ -114,6 +114,50 @@ def test_each_draw_is_measured_as_scikit_learn_measures_weighted_rows() -> None:
     assert intervals["calibration_error_low"] == pytest.approx(np.abs(gaps).sum() / weights.sum())
 
 
+def test_the_auc_of_dates_counts_pairs_of_one_date_as_scikit_learn_counts_them() -> None:
+    """Each date's AUC, weighted by its pairs; with ties, drawn customers, and a date on which nobody left."""
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(11)
+    dates = random.integers(0, 5, 400).astype("datetime64[D]")
+    rates = np.array([0.0, 0.1, 0.2, 0.4, 0.8])[dates.astype(int)]
+    outcomes = (random.random(400) < rates).astype(float)
+    probabilities = np.round(np.clip(rates + random.normal(0, 0.2, 400), 0.01, 0.99), 2)
+    customers = random.integers(0, 90, 400)
+    (drawn,) = entity_draws(members(customers), 4, 1)
+
+    def by_date(weights: np.ndarray) -> float:
+        aucs, pairs = [], []
+        for day in np.unique(dates)[1:]:
+            there = dates == day
+            aucs.append(roc_auc_score(outcomes[there], probabilities[there], sample_weight=weights[there]))
+            pairs.append((weights * outcomes)[there].sum() * (weights * (1 - outcomes))[there].sum())
+        return float(np.average(aucs, weights=pairs))
+
+    assert evaluate(probabilities, outcomes, dates)["auc"] == pytest.approx(by_date(np.ones(400)), abs=1e-12)
+    intervals = metric_intervals(probabilities, outcomes, customers, dates, seed=4, rounds=1)
+    assert intervals["auc_low"] == pytest.approx(by_date(drawn[members(customers)]), abs=1e-12)
+    assert (
+        evaluate(probabilities, outcomes)["average_precision"]
+        == evaluate(probabilities, outcomes, dates)["average_precision"]
+    )
+
+
+def test_a_share_that_rises_over_the_dates_is_no_order_of_customers() -> None:
+    dates = np.repeat(np.arange(4), 500).astype("datetime64[D]")
+    rates = np.repeat([0.05, 0.1, 0.2, 0.4], 500)
+    outcomes = (np.random.default_rng(2).random(2000) < rates).astype(float)
+    assert (evaluate(rates, outcomes)["auc"] or 0) > 0.65
+    intervals = metric_intervals(rates, outcomes, np.arange(2000), dates, seed=1)
+    assert intervals["auc_low"] == intervals["auc_high"] == evaluate(rates, outcomes, dates)["auc"] == 0.5
+
+
+def test_dates_with_one_row_each_have_no_pairs() -> None:
+    dates = np.arange(4).astype("datetime64[D]")
+    assert evaluate(PROBABILITIES, OUTCOMES, dates)["auc"] is None
+    assert metric_intervals(PROBABILITIES, OUTCOMES, np.arange(4), dates, seed=1)["auc_low"] is None
+
+
 def test_customers_seen_many_times_widen_every_interval() -> None:
     random = np.random.default_rng(6)
     outcomes = (random.random(200) < 0.3).astype(float)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from ml_assets.frames import as_of_dates
 from ml_assets.judging import grading
 from ml_assets.judging.evaluate import evaluate
 from ml_assets.judging.grading import calibration_bins, grade, lift_by_decile, wilson_interval
@@ -46,7 +47,8 @@ def _row(graded: pd.DataFrame, **key: object) -> pd.Series:
 def test_a_grade_has_the_measures_of_training_on_the_published_probabilities() -> None:
     scores = _scores()
     whole = _row(grade(scores))
-    expected = evaluate(scores["probability"].to_numpy(), scores["outcome"].to_numpy(dtype=float))
+    probabilities, outcomes = scores["probability"].to_numpy(), scores["outcome"].to_numpy(dtype=float)
+    expected = evaluate(probabilities, outcomes, as_of_dates(scores))
     assert {name: whole[name] for name in ("auc", "log_loss", "brier", "lift_top_decile")} == pytest.approx(
         {name: expected[name] for name in ("auc", "log_loss", "brier", "lift_top_decile")}
     )
