@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ml_assets.frames import FloatArray
 from ml_assets.lifetime.purchases import PurchaseHistory, PurchaseModel
@@ -85,7 +87,7 @@ def value_of_contracts(
     worth = terms.worth(_middles(WEEKS))
     staying = _staying(np.asarray(days, dtype=float), curve)
 
-    def value(left: FloatArray) -> FloatArray:
+    def value(left: npt.NDArray[Any]) -> FloatArray:
         return np.asarray(weekly * ((1 - lost_share * left) @ worth))
 
     low, likely, high = value(staying < 1 - LOW), value(1 - staying), value(staying < 1 - HIGH)
