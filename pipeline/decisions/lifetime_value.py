@@ -9,6 +9,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml_assets.errors import LifetimeError
 from ml_assets.frames import FloatArray
 from ml_assets.lifetime.purchases import PurchaseHistory, fit_purchases
 from ml_assets.lifetime.spend import fit_spend
@@ -87,7 +88,10 @@ def _by_purchases(standings: pa.Table, terms: Terms) -> Valuation:
         _days(of_buyers, "first_purchase_date", "today"),
     )
     mean_spend = np.maximum(of_buyers.column("revenue_so_far").to_numpy(), 0) / purchases[buyers]
-    model, spend = fit_purchases(history), fit_spend(purchases[buyers], mean_spend)
+    try:
+        model, spend = fit_purchases(history), fit_spend(purchases[buyers], mean_spend)
+    except LifetimeError as error:
+        return Valuation(*_unknown(count), refusal=str(error))
     valuation = _placed(count, buyers, "purchases", value_of_purchases(model, spend, history, mean_spend, terms))
     valuation.alive[buyers] = model.probability_alive(history)
     return valuation
