@@ -30,7 +30,8 @@ def rows(two_companies: TwoCompanies, table: str) -> list[tuple[Any, ...]]:
 
 def test_valued_again_on_the_same_day_everything_is_as_it_was(two_companies: TwoCompanies) -> None:
     before = {table: rows(two_companies, table) for table in TABLES}
-    assert all(before.values())
+    assert before["customer_values"]
+    assert before["segment_moves"]
     for company_id in two_companies.company_ids:
         value(two_companies, company_id)
     assert {table: rows(two_companies, table) for table in TABLES} == before
