@@ -75,3 +75,9 @@ class AttributionError(ModelError):
     """The parts of a prediction do not add up to it."""
 
     advice = "`churn train --company SLUG` trains it again with the libraries of this version."
+
+
+class LifetimeError(ModelError):
+    """Histories of purchases cannot carry a model of what customers are worth."""
+
+    advice = "docs/lifetime-value.md says what a company's payments must show."

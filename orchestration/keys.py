@@ -22,6 +22,7 @@ class Group:
     models = "5_models"
     watching = "5_watching"
     predictions = "6_predictions"
+    decisions = "6_decisions"
     analytics = "7_analytics"
     dashboards = "8_dashboards"
     messages = "8_messages"
@@ -63,6 +64,8 @@ LOAD_LOG = dg.AssetKey(["ops", "load_log"])
 RUN_LOG = dg.AssetKey(["ops", "run_log"])
 
 FEATURE_PROOFS = dg.AssetKey(["ml", "feature_proofs"])
+CUSTOMERS_STANDING = dg.AssetKey(["intermediate", "int_customers__standing"])
+CUSTOMER_FEATURES = dg.AssetKey(["features", "customer_features"])
 
 
 @dataclass(frozen=True)

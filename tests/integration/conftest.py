@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from orchestration.cli.main import app
 from orchestration.cli.terminal import CommandFailed, console
+from pipeline.decisions.valuing import value_company
 from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope
 from pipeline.prediction.tasks import CONTRACTS
@@ -26,6 +27,7 @@ from tests.integration.dbt_project.dbt_runs import DbtRuns, copy_project, wareho
 from tests.integration.dbt_project.dbt_world import register_companies
 from tests.integration.published import Score, publish
 from warehouse.companies.definition import Company
+from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
 from warehouse.prediction.model_log import Event, Promotion, TrainingRecord, record_promotion, record_training
 from warehouse.roles import COMPANY_ROLES, Role, company_login, company_metabase_login, set_company_password
@@ -38,6 +40,7 @@ DOORS: tuple[Door, ...] = (*COMPANY_ROLES, "metabase")
 
 CUSTOMERS = 40
 SCORED = 3
+CURVE = {"within": {"30": 0.25, "180": 0.5}, "reach_days": 180, "expected_days": 130.0}
 REASONS = [
     {"feature": feature, "label": feature, "value": 2, "unit": "days", "family": "tickets", "text": text}
     | {"contribution": contribution}
@@ -123,6 +126,7 @@ def two_companies(
                 _watch(connection, company_id)
                 _replay(connection, company_id)
                 _train(connection, company_id)
+            _value(warehouse, company_id)
         dbt.run("run", "--select", "analytics")
         home = tmp_path_factory.mktemp("home")
         yield TwoCompanies(warehouse, dbt, company_ids, _passwords(warehouse, company_ids, Settings(home=home)))
@@ -143,7 +147,8 @@ def _publish_scores(warehouse: Warehouse, company_id: int) -> None:
             publish(warehouse, company_id, day, scores, contract=contract)
     with warehouse.connect() as connection:
         connection.execute(
-            "update predictions.churn_scores_v1 set reasons = %s where as_of_date = %s", [Jsonb(REASONS), today]
+            "update predictions.churn_scores_v1 set reasons = %s, horizon_curve = %s where as_of_date = %s",
+            [Jsonb(REASONS), Jsonb(CURVE), today],
         )
 
 
@@ -210,6 +215,21 @@ def _replay(connection: psycopg.Connection[Any], company_id: int) -> None:
             " values (%s, 'churn', %s, %s, %s, 1, 1, 1, 0.6, 1, 0.2, 1, %s, %s, 1, 1, 1, 1, 10, 10, %s)",
             [company_id, graded, first, second, Jsonb(bins), Jsonb(deciles), END],
         )
+
+
+def _value(warehouse: Warehouse, company_id: int) -> None:
+    """What each customer is worth, twice: on the second time one has moved."""
+    with warehouse.connect() as connection:
+        (company,) = (each for each in list_companies(connection) if each.company_id == company_id)
+    value_company(warehouse, company)
+    with warehouse.connect() as connection:
+        connection.execute(
+            "update ml.customer_values set value_segment = 'prospect' where company_id = %(company)s and customer_id ="
+            " (select min(customer_id) from ml.customer_values where company_id = %(company)s"
+            " and value_segment in ('steady', 'vip'))",
+            {"company": company_id},
+        )
+    value_company(warehouse, company)
 
 
 def _train(connection: psycopg.Connection[Any], company_id: int) -> None:

@@ -12,7 +12,6 @@ from zoneinfo import available_timezones
 from pydantic import (
     AwareDatetime,
     BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -23,36 +22,26 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from warehouse.companies import limits
+from warehouse.companies.notifications import STRICT, TIME_OF_DAY, URL_WITH_PASSWORD, Notifications, Weekday
 from warehouse.companies.task_settings import MOVED_TO_CHURN, Offer, checked_tasks, missing_entities, with_moved_fields
 from warehouse.errors import CompanyDefinitionError
 from warehouse.settings import SECRET_REFERENCES
 
 EntityName = Literal["customers", "tickets", "payments", "events"]
 
-Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-
 AttributeKind = Literal["number", "category", "flag"]
-
-AlertName = Literal[
-    "high_risk", "late_publication", "held_publication", "late_source", "shrinking_source", "failed_run", "model"
-]
-
-_STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 
 _EMAIL = re.compile(r"[^@\s/:]+@[^@\s/:]+\.[^@\s/:]+")
 
 _SECRET_SETTING = re.compile(
     r"(^|_)((api|access|secret|private)_?key|password|passwd|secret|token|credentials?)$", re.IGNORECASE
 )
-_URL_WITH_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 
 
 class CustomAttribute(BaseModel):
     """One of the company's own customer attributes that is to be a feature."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
         description="what the attribute is called in the customer's attributes: small letters, digits and "
@@ -78,85 +67,13 @@ class CustomAttribute(BaseModel):
         return {"label": label[:1].upper() + label[1:], "unit": unit} | given
 
 
-class Notifications(BaseModel):
-    """What the people at a company's notification_addresses are told, and when."""
-
-    model_config = _STRICT
-
-    tell: tuple[AlertName, ...] = Field(
-        default=get_args(AlertName),
-        description=f"a list of {', '.join(get_args(AlertName))}: what is told; all of it if left out",
-    )
-    owner: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
-        default="", description="who acts on customers at risk, as people call them; named in each message"
-    )
-    customers_shown: int = Field(
-        default=10,
-        ge=1,
-        le=100,
-        description="a whole number, 1 to 100: customers listed in a message, the rest counted",
-    )
-    smallest_value: float = Field(
-        default=0, ge=0, description="0 or more, in the company's currency: customers with less at stake are left out"
-    )
-    cooldown_days: int = Field(
-        default=14, ge=0, description="a whole number, 0 or more: days before a customer is told of again"
-    )
-    shrink_share: float = Field(
-        default=0.2,
-        gt=0,
-        le=1,
-        description="a share above 0 to 1: a source that lost so much of its records is shrinking",
-    )
-    quiet_hours: tuple[str, str] | None = Field(
-        default=None,
-        description='["20:00", "07:00"], in the company\'s time zone: what happens then is told when they end',
-    )
-    weekly_report_on: Weekday | None = Field(
-        default="monday", description="monday to sunday, or null for no weekly report"
-    )
-    customer_link: str | None = Field(
-        default=None,
-        description="an http(s) address with {customer_id} in it: the customer's page in the CRM or on a dashboard",
-    )
-    dashboard_link: str | None = Field(default=None, description="an http(s) address of the company's dashboards")
-
-    @field_validator("tell")
-    @classmethod
-    def _each_alert_once(cls, tell: tuple[AlertName, ...]) -> tuple[AlertName, ...]:
-        return tuple(name for name in get_args(AlertName) if name in tell)
-
-    @field_validator("quiet_hours")
-    @classmethod
-    def _times_of_day(cls, hours: tuple[str, str] | None) -> tuple[str, str] | None:
-        if hours is not None and (not all(map(_TIME_OF_DAY.fullmatch, hours)) or hours[0] == hours[1]):
-            raise ValueError("must be two different times of day as HH:MM, 00:00 to 23:59")
-        return hours
-
-    @field_validator("customer_link", "dashboard_link")
-    @classmethod
-    def _web_address(cls, link: str | None) -> str | None:
-        if link is None:
-            return None
-        if not link.startswith(("http://", "https://")) or _URL_WITH_PASSWORD.search(link) or set(link) & set(" <>\"'"):
-            raise ValueError("must be an http or https address without a password, blanks or quotes")
-        return link
-
-    @field_validator("customer_link")
-    @classmethod
-    def _names_the_customer(cls, link: str | None) -> str | None:
-        if link is not None and (link.count("{customer_id}") != 1 or "{" in link.replace("{customer_id}", "")):
-            raise ValueError("must hold {customer_id} once, and no other braces")
-        return link
-
-
 class CompanyDefinition(BaseModel):
     """What a person says about a company, in YAML or on the command line.
 
     A field's description says what is allowed: it ends the message about a value that is not.
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     slug: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{1,40}$")] = Field(
         description="small letters, digits and underscores, 2 to 41 of them, a letter first"
@@ -214,6 +131,12 @@ class CompanyDefinition(BaseModel):
         default_factory=Notifications,
         description=f"what is told to these addresses, and when: a mapping of {', '.join(Notifications.model_fields)}",
     )
+    margin_share: float = Field(
+        default=1.0, gt=0, le=1, description="a share above 0 to 1: how much of revenue stays with the company"
+    )
+    yearly_discount: float = Field(
+        default=0.0, ge=0, le=1, description="a share of 0 to 1: what a year of waiting for money costs"
+    )
     clock_at: AwareDatetime | None = Field(
         default=None,
         description="an ISO 8601 time with an offset: its own now, where its data ended in the past",
@@ -270,7 +193,7 @@ class CompanyDefinition(BaseModel):
         if not hours:
             raise ValueError("names no day")
         for day, (opens, closes) in hours.items():
-            if not _TIME_OF_DAY.fullmatch(opens) or not (_TIME_OF_DAY.fullmatch(closes) or closes == "24:00"):
+            if not TIME_OF_DAY.fullmatch(opens) or not (TIME_OF_DAY.fullmatch(closes) or closes == "24:00"):
                 raise ValueError(f"{day} must be two times of day as HH:MM, 00:00 to 24:00")
             if opens >= closes:
                 raise ValueError(f"{day} must open before it closes")
@@ -395,5 +318,5 @@ def _refuse_secrets(value: object, path: str) -> None:
             raise ValueError(
                 f"{path} must be a reference (env:NAME, file:PATH or encrypted:TOKEN), not the secret itself"
             )
-        if _URL_WITH_PASSWORD.search(value):
+        if URL_WITH_PASSWORD.search(value):
             raise ValueError(f"{path} holds a password; give the whole URL as a reference")

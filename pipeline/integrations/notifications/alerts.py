@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import get_args
 
-from warehouse.companies.definition import AlertName
+from warehouse.companies.notifications import AlertName
 from warehouse.logs.notifications import Claim
 
 

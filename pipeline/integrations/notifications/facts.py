@@ -17,7 +17,8 @@ from pipeline.integrations.notifications.alerts import Alert, CustomerAtRisk
 from pipeline.integrations.plain_text import plain
 from pipeline.prediction.tasks import CONTRACTS, task_named
 from warehouse.clock import Clock
-from warehouse.companies.definition import AlertName, Company
+from warehouse.companies.definition import Company
+from warehouse.companies.notifications import AlertName
 from warehouse.landing.freshness import late_loads
 from warehouse.publication.holds import list_holds
 from warehouse.publication.lateness import late_publications

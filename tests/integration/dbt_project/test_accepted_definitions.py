@@ -22,8 +22,9 @@ from tests.conftest import TestServer
 from tests.integration.crm_history import END, generate
 from tests.integration.dbt_project.dbt_runs import PROJECT, DbtRuns, warehouse_for_a_module
 from tests.integration.dbt_project.dbt_world import record_load
-from warehouse.companies.definition import Company, Weekday
+from warehouse.companies.definition import Company
 from warehouse.companies.limits import LONGEST_TEXTS
+from warehouse.companies.notifications import Weekday
 from warehouse.companies.registry import add_company, get_company
 from warehouse.connection import Warehouse
 from warehouse.errors import CompanyDefinitionError
