@@ -113,7 +113,7 @@ def judge_change(
 
     with_change = features_with(change, recipe)
     before, with_it = said(rows.frame, features_without(change, recipe)), said(after, with_change)
-    outcomes, entities, dates = (each[folds.judged] for each in (rows.outcomes, rows.entities, rows.dates))
+    outcomes, dates, entities = rows.outcomes[folds.judged], rows.dates[folds.judged], rows.entities[folds.judged]
     names = [feature.name for feature in change.new]
     gains = [
         _gain(said(shuffled_within_dates(after, names, seed + number), with_change), before, outcomes)
