@@ -14,6 +14,7 @@ LONGER_FOR_A_REASON = {
     "requirements-dev.lock": "written by uv",
     "docs/data-dictionary.md": "written by `make docs`",
     "docs/decisions.md": "an entry per decision, looked up by its heading and never read from top to bottom",
+    "tests/fixtures/cdnow.csv": "a customer per line",
     "warehouse/migrations/versions/0001_foundation.py": "history: a revision that ran somewhere is never edited",
 }
 MAY_GROW = {"CHANGELOG.md", "requirements-uv.lock"}

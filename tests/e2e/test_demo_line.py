@@ -215,34 +215,6 @@ def test_the_marts_show_the_same_customers_as_the_scores(
     assert differences == []
 
 
-def test_each_customer_is_valued_and_what_all_brought_is_what_was_paid(
-    line: ChurnHome, first_run: subprocess.CompletedProcess[str]
-) -> None:
-    unequal = line.ask(
-        """
-        select company_id, sum(revenue_so_far) from analytics.customer_value group by company_id
-        except
-        select payments.company_id, sum(payments.revenue)::numeric(38, 2)
-        from intermediate.int_payments__current as payments
-        inner join intermediate.int_companies__clocks as clocks using (company_id)
-        inner join analytics.customer_overview using (company_id, customer_id)
-        where payments.voided_at is null and payments.paid_at <= clocks.now_at group by payments.company_id
-        """
-    )
-    assert unequal == []
-    methods = dict(
-        line.ask(
-            "select slug, max(method) from analytics.customer_value inner join ops.companies using (company_id)"
-            " group by slug"
-        )
-    )
-    assert methods == {"brightdesk": "contract", "marketlane": "purchases", "seedling": "contract"}
-    ((customers, valued),) = line.ask(
-        "select (select count(*) from analytics.customer_overview), (select count(*) from analytics.customer_value)"
-    )
-    assert customers == valued
-
-
 def test_run_again_on_the_same_day_nothing_is_new_and_a_company_with_a_wrong_key_fails_alone_and_is_named(
     line: ChurnHome, kept_up: None, tmp_path: Path
 ) -> None:

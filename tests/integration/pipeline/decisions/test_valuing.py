@@ -67,3 +67,21 @@ def test_a_move_is_kept_once_with_its_cause(two_companies: TwoCompanies) -> None
         ).fetchall()
     assert sorted(company_id for company_id, *_ in moves) == sorted(two_companies.company_ids)
     assert {tuple(rest) for _, *rest in moves} == {(1, "first_purchase", True)}
+
+
+def test_what_each_customer_brought_is_what_was_paid(two_companies: TwoCompanies) -> None:
+    with two_companies.warehouse.connect() as connection:
+        unequal = connection.execute(
+            """
+            select company_id, customer_id, revenue_so_far from analytics.customer_value where revenue_so_far <> 0
+            except
+            select payments.company_id, payments.customer_id, sum(payments.revenue)::numeric(38, 2)
+            from intermediate.int_payments__current as payments
+            inner join intermediate.int_companies__clocks as clocks using (company_id)
+            inner join analytics.customer_overview using (company_id, customer_id)
+            where payments.voided_at is null and payments.paid_at <= clocks.now_at group by 1, 2
+            """
+        ).fetchall()
+        (brought,) = connection.execute("select sum(revenue_so_far) from analytics.customer_value").fetchone() or (0,)
+    assert unequal == []
+    assert brought > 0
