@@ -16,7 +16,7 @@ from foundation.parent import adopt_children
 from foundation.private_files import private_file
 from pipeline.development.places import development_directory
 from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path
-from pipeline.features.dbt import DbtFailed, dbt_environment, dbt_program, dbt_vars, vars_argument
+from pipeline.features.dbt import DbtFailed, dbt_command, dbt_environment, dbt_vars, vars_argument
 from warehouse.developers import Developer
 from warehouse.settings import Settings
 
@@ -147,7 +147,7 @@ def _command(settings: Settings, place: Developer, arguments: Sequence[str]) -> 
     if not (state / "manifest.json").exists():
         raise NoState(f"There is no manifest of production in {state}.")
     return [
-        dbt_program(),
+        *dbt_command(),
         *arguments,
         *("--target", place.login, "--state", str(state)),
         "--defer",

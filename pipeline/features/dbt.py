@@ -30,11 +30,6 @@ class DbtFailed(ChurnError):
     advice = "`churn migrate` parses the project again once it is mended."
 
 
-def dbt_program() -> str:
-    """dbt as it is installed beside this Python, whether or not the environment is activated."""
-    return str(Path(sys.executable).with_name("dbt"))
-
-
 def dbt_command() -> list[str]:
     """dbt as this Python runs it, before dbt's own arguments; what it imports does not depend on the folder."""
     return [sys.executable, "-P", "-m", quick_dbt.__name__]

@@ -43,5 +43,5 @@ def test_where_nothing_is_imported_nothing_is_kept() -> None:
 
 def test_an_import_that_fails_leaves_the_collector_on() -> None:
     with pytest.raises(ImportError), lasting_imports():
-        importlib.import_module("no_such_module")
+        importlib.import_module("foundation.no_such_module")
     assert gc.isenabled()
