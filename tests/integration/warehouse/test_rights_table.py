@@ -134,12 +134,14 @@ def test_nothing_runs_with_its_owners_rights_but_what_the_page_names(two_compani
         for login in [login_of(two_companies.company_ids[0], door) for door in DOORS]:
             callable_ = connection.execute(
                 "select pg_proc.oid::regproc::text from pg_proc join pg_namespace on pg_namespace.oid = pronamespace"
-                f" where {OURS} and has_function_privilege(%s, pg_proc.oid, 'execute')",  # type: ignore[arg-type]
-                [login],
+                f" where {OURS} and has_function_privilege(%(login)s, pg_proc.oid, 'execute')"  # type: ignore[arg-type]
+                " and has_schema_privilege(%(login)s, pronamespace, 'usage')",
+                {"login": login},
             ).fetchall()
             assert callable_ == []
     assert {name for name, is_definer, _ in functions if is_definer} == named
-    assert [name for name, _, is_public in functions if is_public] == []
+    # MLflow makes its own, in a schema that nobody of these may look into.
+    assert [name for name, _, is_public in functions if is_public and not name.startswith("mlflow.")] == []
 
 
 @pytest.mark.parametrize(

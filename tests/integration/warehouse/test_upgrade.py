@@ -109,7 +109,7 @@ def _upgraded(relation: str, row: Row) -> Row:
     """What a row of the release must be afterwards."""
     if relation == "ops.companies":
         kept = {name: value for name, value in row.items() if name not in SETTINGS.values()}
-        return kept | {"allows_small_pool": False}
+        return kept | {"allows_small_pool": False, "margin_share": 1, "yearly_discount": 0}
     if relation == "ops.alembic_version":
         return {"version_num": newest_revision()}
     if relation in {str(table) for table in ENTITY_RELATIONS.values()}:
