@@ -11,14 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
-from scipy.optimize import minimize
 from scipy.special import betaln, expit, gammaln
 
 from ml_assets.errors import LifetimeError
 from ml_assets.frames import FloatArray
-
-LARGEST_LOG = 12.0
-"""Of a parameter, either way: beyond it the likelihood is flat, and a customer like any other."""
+from ml_assets.lifetime.likelihood import likeliest
 
 NODES = 48
 """Of the quadrature over the chance of leaving.
@@ -29,8 +26,6 @@ them than days.
 
 MOST_FITTED = 20_000
 """Customers on whom a model is fitted: of more of them, evenly chosen ones tell as much."""
-
-SEARCH = {"ftol": 1e-11, "maxiter": 300}
 
 STARTS = ((0.0, 0.0, 0.0, 0.0), (-1.0, 1.0, -1.0, 1.0))
 """Logarithms of r, alpha (in mean gaps), a and b from which the search starts; the better end counts."""
@@ -132,12 +127,7 @@ def fit_purchases(history: PurchaseHistory) -> PurchaseModel:
     unit = float(np.mean(history.age[history.age > 0]))
     scaled = PurchaseHistory(history.repeats[every], history.last[every] / unit, history.age[every] / unit)
 
-    def cost(logs: FloatArray) -> float:
-        return -PurchaseModel(*np.exp(logs)).log_likelihood(scaled)
-
-    bounds = [(-LARGEST_LOG, LARGEST_LOG)] * 4
-    ends = [minimize(cost, start, method="L-BFGS-B", bounds=bounds, options=SEARCH) for start in STARTS]
-    r, alpha, a, b = np.exp(min(ends, key=lambda end: float(end.fun)).x)
+    r, alpha, a, b = likeliest(lambda given: PurchaseModel(*given).log_likelihood(scaled), STARTS)
     return PurchaseModel(float(r), float(alpha) * unit, float(a), float(b))
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import gammaln
 
 from ml_assets.errors import LifetimeError
 from ml_assets.frames import FloatArray
+from ml_assets.lifetime.likelihood import likeliest
 
-LARGEST_LOG = 12.0
 STARTS = ((0.0, 0.0, 0.0), (1.5, 1.2, 0.0), (3.0, 3.0, 0.0))
 
 
@@ -68,11 +67,9 @@ def fit_spend(purchases: FloatArray, mean_spend: FloatArray) -> SpendModel:
     count, unit = purchases[tells], float(np.mean(mean_spend[tells]))
     scaled = mean_spend[tells] / unit
 
-    def cost(logs: FloatArray) -> float:
-        p, above, v = np.exp(logs)
-        return -SpendModel(p, 1 + above, v).log_likelihood(count, scaled)
+    def log_likelihood(given: FloatArray) -> float:
+        p, above, v = given
+        return SpendModel(p, 1 + above, v).log_likelihood(count, scaled)
 
-    bounds = [(-LARGEST_LOG, LARGEST_LOG)] * 3
-    ends = [minimize(cost, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12}) for start in STARTS]
-    p, above, v = np.exp(min(ends, key=lambda end: float(end.fun)).x)
+    p, above, v = likeliest(log_likelihood, STARTS)
     return SpendModel(float(p), 1 + float(above), float(v) * unit)
