@@ -2,13 +2,7 @@ select
     customer_id,
     company_name,
     customer_name,
-    case value_segment
-        when 'vip' then 'VIP'
-        when 'steady' then 'Steady'
-        when 'at_risk' then 'At risk'
-        when 'prospect' then 'Prospect'
-        else 'Lost'
-    end as value_segment_name,
+    value_segment_name,
     case segment_cause
         when 'left' then 'Left'
         when 'fell_silent' then 'Fell silent'

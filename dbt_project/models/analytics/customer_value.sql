@@ -51,6 +51,13 @@ final as (
         companies.currency,
         standing.customer_status,
         customer_values.value_segment,
+        case customer_values.value_segment
+            when 'vip' then 'VIP'
+            when 'steady' then 'Steady'
+            when 'at_risk' then 'At risk'
+            when 'prospect' then 'Prospect'
+            else 'Lost'
+        end as value_segment_name,
         newest_moves.previous_segment,
         newest_moves.cause as segment_cause,
         newest_moves.moved_on as segment_since,
