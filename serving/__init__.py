@@ -1,0 +1,1 @@
+"""Doors for programs: what is asked and answered over HTTP."""
