@@ -14,6 +14,7 @@ from orchestration.resources import WarehouseResource
 from pipeline.connectors.contract import ENTITIES
 from pipeline.loading.sync import LoadResult
 from warehouse.companies.definition import Company
+from warehouse.settings import load_settings
 
 SPARE = 30
 """Seconds that a source which its own limit did not stop gets on top; then nobody waits for it any more."""
@@ -115,7 +116,8 @@ def sync_crm(
     from pipeline.loading.sync import LoadResult, sync_company
     from warehouse.clock import Clock
 
-    settings = warehouse.settings()
+    # Not the run's, whose clock stays in one day: what is read after midnight is known after midnight.
+    settings = load_settings()
     progress = told_now_and_then(context.log.info)
     with warehouse.open() as opened:
         local_pools = crm_pools.LocalPools()
