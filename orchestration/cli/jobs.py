@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
+from foundation.counting import agreeing
 from foundation.imports import lasting_imports
 from orchestration.cli.options import NoWait, OptionalCompany, TaskName
 from orchestration.cli.terminal import CommandFailed, console, open_task, open_warehouse
@@ -65,11 +67,31 @@ def run(company: OptionalCompany = None, no_wait: NoWait = False) -> None:
 
 
 def backfill(
-    dates: Annotated[list[str], typer.Argument(metavar="DATE...", help="As 2025-03-01: dates to build.")],
+    dates: Annotated[
+        list[datetime], typer.Argument(metavar="DATE...", formats=["%Y-%m-%d"], help="As 2025-03-01: dates to build.")
+    ],
     no_wait: NoWait = False,
 ) -> None:
     """Build the features and labels of some past dates from scratch, all companies, in one run."""
-    _run("backfill_dates", None, {"ops": {"dbt_models": {"config": {"as_of_dates": dates}}}}, no_wait=no_wait)
+    days = [moment.date() for moment in dates]
+    with open_warehouse() as (settings, warehouse):
+        _refuse_days_ahead(settings, warehouse, days)
+        config = {"ops": {"dbt_models": {"config": {"as_of_dates": [day.isoformat() for day in days]}}}}
+        run_job(settings, warehouse, "backfill_dates", None, config, no_wait=no_wait)
+
+
+def _refuse_days_ahead(settings: Settings, warehouse: Warehouse, days: Sequence[date]) -> None:
+    """Raises CommandFailed where a day lies ahead of every company's clock: its features are not yet known."""
+    from warehouse.clock import Clock
+    from warehouse.companies.registry import list_companies
+
+    with warehouse.connect() as conn:
+        companies = list_companies(conn)
+    clock = Clock.from_settings(settings)
+    today = max((clock.for_company(company) for company in companies), default=clock.now()).date()
+    ahead = sorted(day for day in days if day > today)
+    if ahead:
+        raise CommandFailed(f"{', '.join(map(str, ahead))} {agreeing(len(ahead), 'lie')} ahead: it is {today} now.")
 
 
 def _show_score(slug: str, customer: str, task: str) -> None:

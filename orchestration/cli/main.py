@@ -50,6 +50,10 @@ COMMANDS = {
         f"{CLI}.metrics:metrics",
         "Serve /metrics for Prometheus until Ctrl-C: ages of scores and loads, failing companies, room, backups.",
     ),
+    "doctor": Place(
+        f"{CLI}.doctor:doctor",
+        "Look whether everything is in place: disk, server, clock, logins, secrets, loads; and say what helps.",
+    ),
     "psql": Place(
         f"{CLI}.server:psql",
         "Open psql on the warehouse; arguments pass through, as in `churn psql -c 'select 1'`.",
@@ -108,7 +112,6 @@ COMMANDS = {
 app = typer.Typer(
     cls=lazy_group(COMMANDS),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.callback()(root)

@@ -108,6 +108,12 @@ def longest_run(connection: psycopg.Connection[Any], company_id: int, stage: str
     return float(row[0]) if row else 0.0
 
 
+def last_finished_run(connection: psycopg.Connection[Any]) -> datetime | None:
+    """When the newest stage of all ended, aware; None before the first."""
+    row = connection.execute(compose("select max(finished_at) from {run_log}")).fetchone()
+    return row[0] if row else None
+
+
 def companies_without_scores(
     connection: psycopg.Connection[Any], contracts: Sequence[Contract]
 ) -> list[tuple[int, str]]:

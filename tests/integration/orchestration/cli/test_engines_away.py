@@ -78,6 +78,7 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "run": IN_JOBS,
     "backfill": dict.fromkeys(IN_JOBS, ("2026-01-01",)),
     "metrics": {"warehouse": ()},
+    "doctor": {},  # What is away is what it tells: test_doctor.py.
     "psql": {"warehouse": (), "psql": ()},
     "ui": IN_JOBS,
     "company add": {"warehouse": ("FILE",)},
