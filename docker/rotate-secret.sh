@@ -10,14 +10,26 @@ cd "$(dirname "$0")/.."
 name=${1:?Which secret? One of the files in secrets/}
 file=secrets/$name
 [ -f "$file" ] || { echo "There is no $file: docker/make-secrets.sh makes what is missing." >&2; exit 1; }
-ours="dagster-code dagster-webserver dagster-daemon"
-# It runs with its profile only, and its name alone would start it.
-with_metrics() { echo "$ours" $(docker compose ps --services | grep -x metrics || true); }
+
+# The services that run on with this file in them, whatever their profile. Postgres reads its files once, on an empty
+# volume.
+readers() {
+    docker compose ps --all --quiet | xargs docker inspect --format \
+        '{{$container := .}}{{range .Mounts}}{{$container.HostConfig.RestartPolicy.Name}} {{index $container.Config.Labels "com.docker.compose.service"}} {{.Source}}{{println}}{{end}}' |
+        awk -v file="/$file" '$1 == "unless-stopped" && $2 != "postgres" &&
+            substr($0, length($0) - length(file) + 1) == file { print $2 }'
+}
 
 fresh_password() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
 # Into the file that is there: containers hold on to it, and would not see another one of its name.
 write() { printf '%s' "$1" > "$file"; }
+
+given_value() {
+    value=$(cat)
+    [ -n "$value" ] || { echo "$name takes its new value from standard input, which is empty: nothing is changed." >&2; exit 1; }
+    write "$value"
+}
 
 # The role's password in Postgres, by the superuser inside the container; it goes through no argument and no log.
 alter_role() {
@@ -29,32 +41,31 @@ alter role $1 password '$2';
 SQL
 }
 
-start_again() { docker compose up --detach --no-build --no-deps --force-recreate --wait "$@"; }
+start_again() {
+    services=$(readers)
+    [ -z "$services" ] || docker compose up --detach --no-build --no-deps --force-recreate --wait $services
+}
 
 case $name in
 postgres_password)
     new=$(fresh_password); alter_role postgres "$new"; write "$new" ;;
 churn_owner_password)
-    new=$(fresh_password); alter_role churn_owner "$new"; write "$new"; start_again $(with_metrics) ;;
+    new=$(fresh_password); alter_role churn_owner "$new"; write "$new"; start_again ;;
 metabase_db_password)
-    new=$(fresh_password); alter_role metabase "$new"; write "$new"; start_again metabase ;;
-metabase_smtp_password)
-    write "$(cat)"; start_again metabase ;;
+    new=$(fresh_password); alter_role metabase "$new"; write "$new"; start_again ;;
+metabase_smtp_password | churn_mail_url)
+    given_value; start_again ;;
 metabase_admin_password)
     echo "Metabase itself knows it: change it there first (Account settings), and give the same value here." >&2
-    write "$(cat)"; start_again $ours ;;
-churn_mail_url)
-    write "$(cat)"; start_again $ours ;;
+    given_value; start_again ;;
 churn_secret_key)
     # Until all is encrypted again the old key stays in a file: an interrupted rotation goes on from there.
     old=secrets/churn_secret_key_previous
-    if [ ! -s "$old" ]; then
-        cp "$file" "$old"; chmod 0644 "$old"
-        write "$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')"
-    fi
+    if [ ! -s "$old" ]; then cp "$file" "$old"; chmod 0644 "$old"; fi
+    if [ ! -s "$file" ] || cmp -s "$file" "$old"; then write "$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')"; fi
     docker compose run --rm --no-deps -T --volume "$PWD/$old:/etc/churn/secrets/churn_secret_key_previous:ro" migrate \
         churn secret rotate
-    start_again $ours
+    start_again
     rm "$old" ;;
 metabase_encryption_key)
     echo "Metabase turns its stored secrets by a command of its own, rotate-encryption-key; docs/deployment.md has it." >&2

@@ -54,6 +54,12 @@ def test_every_secret_that_a_service_reads_is_given_to_it_and_is_a_setting_of_ou
     assert set(re.findall(rf"{SECRETS_DIRECTORY}/(\w+)", script)) <= secrets_of(services()["postgres"]).keys()
 
 
+def test_the_demo_which_stands_for_another_system_is_given_no_secret() -> None:
+    for name, service in services().items():
+        if service.get("profiles") == ["demo"]:
+            assert not secrets_of(service), name
+
+
 def test_secrets_are_where_kubernetes_makes_no_folder_of_its_own() -> None:
     values = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())
     (deployment,) = values["dagster-user-deployments"]["deployments"]

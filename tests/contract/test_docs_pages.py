@@ -9,6 +9,7 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
+from orchestration import dagster_home
 from orchestration.health import CODE_SERVER
 from orchestration.job_runner import REPOSITORY_LABEL
 from pipeline.integrations.notifications.alerts import KINDS
@@ -64,8 +65,6 @@ def test_the_charts_values_name_our_module_our_image_and_the_settings_that_exist
         assert known or variable["name"] in {"DAGSTER_HOME", "SENTRY_DSN"}, variable["name"]
     assert not values["postgresql"]["enabled"]
     assert values["runLauncher"]["type"] == "K8sRunLauncher"
-    assert values["dagsterDaemon"]["runMonitoring"]["enabled"]
-    assert values["dagsterDaemon"]["runRetries"]["enabled"]
 
 
 def test_each_promise_of_security_names_tests_that_exist() -> None:
@@ -99,6 +98,20 @@ def test_under_the_chart_runs_are_the_user_that_the_code_server_is_and_checks_ar
     assert CODE_SERVER.endswith(f":{deployment['port']}")
     # The chart would put it into the pod of each run, which would never end.
     assert "sidecarContainers" not in deployment
+
+
+def test_under_the_chart_runs_are_watched_and_tried_again_as_everywhere(tmp_path: Path) -> None:
+    """Runs in which a company failed were run again, twice."""
+    daemon = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())["dagsterDaemon"]
+    home = dagster_home.write(Settings(home=tmp_path))
+    everywhere = yaml.safe_load((home / "dagster.yaml").read_text())
+    for theirs, ours in (("runMonitoring", "run_monitoring"), ("runRetries", "run_retries")):
+        named = {
+            re.sub(r"_(\w)", lambda match: match[1].upper(), name): value for name, value in everywhere[ours].items()
+        }
+        assert daemon[theirs] == named
+    (at_once,) = everywhere["concurrency"]["runs"].values()
+    assert daemon["runCoordinator"]["config"]["queuedRunCoordinator"] == {"maxConcurrentRuns": at_once}
 
 
 def test_the_metrics_of_kubernetes_are_those_of_the_stack() -> None:
