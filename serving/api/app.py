@@ -66,10 +66,8 @@ def make_app(warehouse: Warehouse, settings: Settings) -> FastAPI:
     app.state.scores_now, app.state.recovery = ScoresNow(warehouse, settings), Recovery(warehouse)
     app.state.streams = {}
     answer_problems(app)
-    api = APIRouter(prefix="/v1", responses=_PROBLEMS)
     for part in (scores, changes, asked, figures):
-        api.include_router(part.router)
-    app.include_router(api)
+        app.include_router(part.router, responses=_PROBLEMS)
     app.include_router(health)
     # The last one that is added comes first.
     app.add_middleware(ETags)

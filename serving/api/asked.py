@@ -14,7 +14,7 @@ from warehouse.publication.told_of_scores import customer_is_known
 
 MEANING = "association, not effect"
 
-router = APIRouter(tags=["scores"])
+router = APIRouter(prefix="/v1", tags=["scores"])
 
 
 @router.post("/customers/{customer_id:path}/scores/{task}/score")

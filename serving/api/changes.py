@@ -24,7 +24,7 @@ POLL_SECONDS = 2.0
 STREAMS_OF_A_KEY = 4
 LARGEST_CURSOR = 2**63 - 1
 
-router = APIRouter(tags=["changes"])
+router = APIRouter(prefix="/v1", tags=["changes"])
 Since = Annotated[int, Query(ge=0, le=LARGEST_CURSOR, description="The cursor to go on from; 0 for all of it.")]
 
 

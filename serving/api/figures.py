@@ -17,7 +17,7 @@ from warehouse.publication.told_of_scores import drift_of, grades_of, model_even
 
 EVENTS = 50
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 
 
 @router.get("/metrics", tags=["metrics"])

@@ -39,7 +39,7 @@ from warehouse.publication.told_of_scores import grades_of, move_of
 
 LARGEST_PAGE = 1_000
 
-router = APIRouter(tags=["scores"])
+router = APIRouter(prefix="/v1", tags=["scores"])
 OF_CUSTOMERS: dict[str, Contract] = {contract.task: contract for contract in CONTRACTS if contract.entity == "customer"}
 
 TaskName = Annotated[
