@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from orchestration.cli.terminal import CommandFailed
+from orchestration.cli.terminal import CommandFailed, open_warehouse
 
 serve_app = typer.Typer(no_args_is_help=True, help="Doors for programs, over HTTP.")
 
@@ -24,6 +24,9 @@ def serve_api(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8700,
 ) -> None:
     """Serve the HTTP API until Ctrl-C: scores, changes and figures, for holders of a key (`churn key create`)."""
+    # What is away is said as by every command; a warehouse of an older release is migrated.
+    with open_warehouse():
+        pass
     become("serving.api", "--host", host, "--port", str(port))
 
 
