@@ -10,6 +10,8 @@ import typer
 
 from orchestration.cli.terminal import CommandFailed, open_warehouse
 
+PORT = 8700
+
 serve_app = typer.Typer(no_args_is_help=True, help="Doors for programs, over HTTP.")
 
 
@@ -21,7 +23,7 @@ def serve() -> None:
 @serve_app.command("api")
 def serve_api(
     host: Annotated[str, typer.Option(help="Address to listen on; TLS is a proxy's.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8700,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = PORT,
 ) -> None:
     """Serve the HTTP API until Ctrl-C: scores, changes and figures, for holders of a key (`churn key create`)."""
     # What is away is said as by every command; a warehouse of an older release is migrated.

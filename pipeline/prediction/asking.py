@@ -30,8 +30,9 @@ from pipeline.prediction.tasks import TaskBinding, task_named
 from warehouse.companies.definition import Company, CustomAttribute
 from warehouse.companies.registry import get_company
 from warehouse.connection import Warehouse
+from warehouse.prediction.asked_features import has_value, newest_date_of
 from warehouse.prediction.bounds import LARGEST_NUMBER
-from warehouse.prediction.feature_store import attribute_feature, has_value, newest_date_of, rows_at
+from warehouse.prediction.feature_store import attribute_feature, rows_at
 from warehouse.publication.publish import JSON_COLUMNS
 from warehouse.roles import Role
 from warehouse.settings import Settings
