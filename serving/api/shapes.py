@@ -187,11 +187,11 @@ class Grade(BaseModel):
 class CustomerScore(BaseModel):
     """All that is published of one customer's newest score, and how much such scores can be trusted."""
 
-    model_config = _example(task="churn", score=_SCORE, move=None, grading_record=[])
+    model_config = _example(task="churn", score=_SCORE, grading_record=[])
 
     task: str
     score: Score
-    move: Move | None = Field(description="Null for the first score, and of tasks that keep no moves.")
+    move: Move | None = Field(default=None, description="Null for the first score, and of tasks that keep no moves.")
     grading_record: list[Grade] = Field(description="Published scores first, then replayed ones.")
 
 
@@ -260,7 +260,7 @@ class AskedScore(BaseModel):
 
     model_config = _example(
         task="churn",
-        score=_SCORE | {"percentile": None, "probability": 0.21, "scored_at": None},
+        score=_SCORE | {"probability": 0.21},
         probability_before=0.31,
         changed=[{"feature": "tickets_open", "label": "Open tickets", "unit": "tickets", "before": 2, "after": 0}],
         meaning="association, not effect",
@@ -279,8 +279,12 @@ class AskedScore(BaseModel):
 class ScoreNow(Score):
     """A score that is not part of a set: it has no percentile, and was not scored at a set's time."""
 
+    model_config = _example(
+        **{name: value for name, value in _SCORE.items() if name not in ("percentile", "scored_at")}
+    )
+
+    percentile: float | None = None
     scored_at: datetime | None = None  # type: ignore[assignment]
-    horizon_curve: dict[str, Any] | None = None
 
 
 class MetricDescription(BaseModel):
