@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -43,8 +43,17 @@ def result() -> TrainingResult:
     return train(world, FEATURES, task, horizon_days=HORIZON_DAYS, trained_at=TRAINED_AT, threads=1, seed=1)
 
 
-def _features() -> pd.DataFrame:
+class Asked(NamedTuple):
+    """A client of a company with a model, and the key of another without one."""
+
+    client: httpx.Client
+    company_id: int
+    other_key: str
+
+
+def _features(company_id: int) -> pd.DataFrame:
     matrix = simulate(CUSTOMERS, 1).assign(as_of_date=DAY, feature_version=VERSION, custom_attributes=None)
+    matrix["company_id"] = np.int32(company_id)
     return matrix.drop(columns=["outcome", "true_probability"])
 
 
@@ -66,7 +75,7 @@ def _build(warehouse: Warehouse, company: Company) -> None:
             "grant select on all tables in schema features to churn_ml"
         )
         for day, shift in ((date(2025, 11, 1), 500.0), (DAY, 0.0)):
-            kept = _features().assign(company_id=np.int32(company.company_id), as_of_date=day)
+            kept = _features(company.company_id).assign(as_of_date=day)
             kept["days_since_last_payment"] += shift
             table = kept.drop(columns="custom_attributes").rename(columns={"entity_id": "customer_id"})
             matrix = task_named("churn").relations.matrix
@@ -94,8 +103,7 @@ def _describe(home: Path) -> None:
 @pytest.fixture
 def asked(
     warehouse: Warehouse, add_company: Callable[..., Company], result: TrainingResult, tmp_path: Path
-) -> Iterator[httpx.Client]:
-    """A client of a company with a model, and of another without one."""
+) -> Iterator[Asked]:
     with warehouse.connect() as connection:
         take_ids_of_no_other_test(connection)
     company, _ = add_company("acme", clock_at=datetime(2025, 12, 2, 6, tzinfo=UTC)), add_company("other")
@@ -111,17 +119,17 @@ def asked(
     with serving(warehouse, tmp_path) as (address, process, log):
         served = Served(warehouse, address, process, log)
         with served.client(served.key("acme")) as client:
-            client.headers["X-Other-Key"] = served.key("other")
-            yield client
+            yield Asked(client, company.company_id, served.key("other"))
         served.forget_keys()
 
 
-def test_a_customer_is_scored_now_and_what_if(asked: httpx.Client, result: TrainingResult) -> None:
+def test_a_customer_is_scored_now_and_what_if(asked: Asked, result: TrainingResult) -> None:
     def ask(customer: str, body: Any = None) -> httpx.Response:
-        return asked.post(f"/v1/customers/{customer}/scores/churn/score", json=body)
+        return asked.client.post(f"/v1/customers/{customer}/scores/churn/score", json=body)
 
     # From the newest row, as it would be published.
-    whole = build_score_rows(result.model, _features(), CHURN, model_version="churn-acme v1").set_index("entity_id")
+    features = _features(asked.company_id)
+    whole = build_score_rows(result.model, features, CHURN, model_version="churn-acme v1").set_index("entity_id")
     for customer in ("c00003", "c00007"):
         answer = ask(customer)
         assert answer.status_code == 200, answer.text
@@ -133,9 +141,9 @@ def test_a_customer_is_scored_now_and_what_if(asked: httpx.Client, result: Train
         assert (told["probability_before"], told["changed"]) == (told["score"]["probability"], [])
 
     # What if: the model's own answer for that row with the value in it.
-    changes = {"failed_payments_90d": 5, "is_late_payer": True, "plan": _features()["plan"].iloc[0]}
+    changes = {"failed_payments_90d": 5, "is_late_payer": True, "plan": features["plan"].iloc[0]}
     changed = ask("c00003", {"attributes": changes}).json()
-    row = _features().set_index("entity_id", drop=False).loc[["c00003"]].assign(**changes)
+    row = features.set_index("entity_id", drop=False).loc[["c00003"]].assign(**changes)
     alone = build_score_rows(result.model, row, CHURN, model_version="churn-acme v1").iloc[0]
     assert changed["score"]["probability"] == pytest.approx(alone["probability"], abs=1e-12)
     assert changed["probability_before"] == pytest.approx(whole.loc["c00003", "probability"], abs=1e-12)
@@ -152,5 +160,5 @@ def test_a_customer_is_scored_now_and_what_if(asked: httpx.Client, result: Train
 
     # Whom nobody has, and whom another company has.
     assert ask("nobody").status_code == 404
-    asked.headers["Authorization"] = f"Bearer {asked.headers['X-Other-Key']}"
+    asked.client.headers["Authorization"] = f"Bearer {asked.other_key}"
     assert ask("c00003").status_code == 404
