@@ -21,6 +21,7 @@ ANSWER_SECONDS = 10
 CODE_SERVER = "127.0.0.1:4000"
 WEBSERVER = "http://127.0.0.1:3000/graphql"
 METRICS = "http://127.0.0.1:9464/metrics"
+API = "http://127.0.0.1:8700/health/ready"
 HEARTBEAT_WITHIN = timedelta(minutes=5)
 """Dagster's daemons write one every half minute, late where a sensor takes long."""
 
@@ -100,11 +101,21 @@ def metrics() -> None:
         raise Unwell("The warehouse does not answer the metrics' server.")
 
 
+def api() -> None:
+    """It answers, and reads the warehouse. Raises Unwell."""
+    try:
+        with urllib.request.urlopen(API, timeout=ANSWER_SECONDS):
+            pass
+    except OSError as error:
+        raise Unwell(f"The HTTP API does not answer, or not from the warehouse: {error}.") from None
+
+
 SERVICES: Mapping[str, Callable[[], None]] = {
     "code-server": code_server,
     "webserver": webserver,
     "daemon": daemon,
     "metrics": metrics,
+    "api": api,
 }
 
 

@@ -14,7 +14,7 @@ from psycopg import sql
 
 Connection = psycopg.Connection[Any]
 
-LOGINS = "^company_[0-9]+(_sync|_metabase)?$"
+LOGINS = "^company_[0-9]+(_sync|_metabase|_key_[0-9a-f]{12})?$"
 """Names of companies' logins, as a regular expression."""
 
 UNLIFTABLE = {

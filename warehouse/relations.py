@@ -38,6 +38,8 @@ ERASURES = Relation("ops", "erasures")
 WITHHELD_RECORDS = Relation("ops", "withheld_records")
 CANARIES = Relation("ops", "canaries")
 MIGRATIONS = Relation("ops", "alembic_version")
+API_KEYS = Relation("ops", "api_keys")
+API_USE = Relation("ops", "api_use")
 DEVELOPERS = Relation("ops", "developers")
 DEVELOPER_COMPANIES = Relation("ops", "developer_companies")
 

@@ -30,6 +30,7 @@ SCHEMAS: Mapping[Role, tuple[str, ...]] = {
     Role.operator: _ALL_SCHEMAS,
     Role.company: ("predictions", "analytics"),
     Role.company_sync: ("predictions",),
+    Role.api: ("ops",),
 }
 """The schemas that a role may look into."""
 
@@ -70,6 +71,7 @@ TABLES: TableRights = {
         tables.PUBLICATION_HOLDS: ("select", "update"),
         tables.STAGED_SCORES: ("select", "delete", "truncate"),
     },
+    Role.api: {tables.API_KEYS: _READ, tables.API_USE: _KEEP},
 }
 """What a role may do with each table."""
 
@@ -82,6 +84,7 @@ COLUMNS: Mapping[Role, Mapping[Relation, tuple[str, ...]]] = {
         tables.RAW_PAYMENTS: ("company_id", "payment_id", "known_at", "paid_at", "failed_at"),
         tables.RAW_EVENTS: ("company_id", "event_id", "known_at", "occurred_at"),
     },
+    Role.api: {tables.COMPANIES: ("company_id", "slug")},
 }
 """The columns that a role may read where it may not read the whole table."""
 

@@ -12,12 +12,13 @@ from typing import Any, LiteralString
 import psycopg
 
 from warehouse import relations
+from warehouse.login_limits import LOGINS
 from warehouse.roles import (
     COMPANY_ROLES,
     METABASE_LOGIN,
     Role,
     company_login,
-    company_metabase_login,
+    company_logins,
     relations_open_to_all_companies,
 )
 
@@ -45,7 +46,7 @@ _MEMBERS: LiteralString = """
     select member::regrole::text, roleid::regrole::text
     from pg_auth_members
     where (roleid::regrole::text = any(%(logins)s) or roleid::regrole::text = any(%(company_groups)s))
-        and member::regrole::text !~ '^company_[0-9]+(_sync|_metabase)?$'
+        and member::regrole::text !~ %(company_logins)s
         and member not in (select datdba from pg_database where datname = current_database())
         and member <> (select oid from pg_roles where rolname = current_user)
     order by 1, 2
@@ -114,12 +115,13 @@ def roles_out_of_order(connection: Connection) -> list[str]:
     policies that show a company more than its own rows, are named too.
     """
     companies = [company for (company,) in connection.execute(relations.compose("select company_id from {companies}"))]
-    groups_of = _groups_of(companies)
+    groups_of = _groups_of(connection, companies)
     logins = [*groups_of]
     asked = {
         "groups": [*Role],
         "company_groups": [*COMPANY_ROLES],
         "logins": logins,
+        "company_logins": LOGINS,
         "ours": [*Role, *logins],
         "own_rows_only": _OWN_ROWS_ONLY,
     }
@@ -134,12 +136,12 @@ def roles_out_of_order(connection: Connection) -> list[str]:
     ]
 
 
-def _groups_of(companies: list[int]) -> dict[str, Role]:
+def _groups_of(connection: Connection, companies: list[int]) -> dict[str, Role]:
     """Each login's one group."""
     return {
         METABASE_LOGIN: Role.operator,
-        **{company_login(company, role): role for company in companies for role in COMPANY_ROLES},
-        **{company_metabase_login(company): Role.company for company in companies},
+        **{login: Role.company for company in companies for login in company_logins(connection, company)},
+        **{company_login(company, Role.company_sync): Role.company_sync for company in companies},
     }
 
 

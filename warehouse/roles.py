@@ -29,6 +29,7 @@ class Role(StrEnum):
     operator = "churn_operator"
     company = "churn_company"
     company_sync = "churn_company_sync"
+    api = "churn_api"
 
 
 COMPANY_ROLES = (Role.company, Role.company_sync)
@@ -69,6 +70,11 @@ def company_login(company_id: int, role: Role) -> str:
 def company_metabase_login(company_id: int) -> str:
     """The login by which Metabase reads a company's marts; made by `churn dashboards apply`."""
     return f"company_{company_id}_metabase"
+
+
+def company_key_login(company_id: int, key_prefix: str) -> str:
+    """The login that a key of the HTTP API is; `key_prefix` is the key's: churn_ and twelve hexadecimal digits."""
+    return f"company_{company_id}_key_{key_prefix.rpartition('_')[2]}"
 
 
 def ensure_roles(connection: Connection) -> None:
@@ -139,7 +145,7 @@ def let_connect(connection: Connection, login: str) -> None:
 
 def _grant_advisory_locks(connection: Connection) -> None:
     """To the roles that load, train and publish, which wait for each other by such locks."""
-    takers = [role for role in Role if role not in COMPANY_ROLES]
+    takers = [role for role in Role if role not in (*COMPANY_ROLES, Role.api)]
     rows = connection.execute(
         "select oid::regprocedure::text from pg_proc where pronamespace = 'pg_catalog'::regnamespace"
         " and proname like '%%advisory%%' and has_function_privilege(oid, 'execute with grant option')"
@@ -190,9 +196,13 @@ def limit_company_login(connection: Connection, company_id: int, role: Role) -> 
     ensure_unliftable(connection, login)
 
 
-def company_logins(company_id: int) -> list[str]:
-    """Every login that a company may have, Metabase's included."""
-    return [*(company_login(company_id, role) for role in COMPANY_ROLES), company_metabase_login(company_id)]
+def company_logins(connection: Connection, company_id: int) -> list[str]:
+    """Every login that a company may have, Metabase's and its keys' included."""
+    rows = connection.execute(
+        "select rolname from pg_roles where rolname ~ %s order by 1", [f"^company_{company_id}_key_[0-9a-f]{{12}}$"]
+    ).fetchall()
+    own = (company_login(company_id, role) for role in COMPANY_ROLES)
+    return [*own, company_metabase_login(company_id), *(login for (login,) in rows)]
 
 
 _OTHER_DATABASES: LiteralString = """
@@ -212,7 +222,7 @@ def clear_other_databases(connection: Connection, company_id: int) -> list[str]:
     Each is a transaction of its own, before the one that drops the logins. The logins are locked first, so that they
     make nothing more. Raises CompanyLoginHeld where the owner may not enter such a database.
     """
-    logins = company_logins(company_id)
+    logins = company_logins(connection, company_id)
     databases = [name for (name,) in connection.execute(_OTHER_DATABASES, [logins])]
     for database in databases:
         address = connection.info.get_parameters() | {"dbname": database, "password": connection.info.password}
@@ -236,7 +246,7 @@ def drop_company_logins(connection: Connection, company_id: int) -> list[str]:
     Raises CompanyLoginHeld where something in another database still belongs to one: `clear_other_databases` first.
     """
     dropped = []
-    for login in company_logins(company_id):
+    for login in company_logins(connection, company_id):
         if connection.execute("select from pg_roles where rolname = %s", (login,)).fetchone() is None:
             continue
         drop_owned(connection, login)

@@ -59,6 +59,8 @@ COMMANDS = {
         "Open psql on the warehouse; arguments pass through, as in `churn psql -c 'select 1'`.",
         {"allow_extra_args": True, "ignore_unknown_options": True},
     ),
+    "serve": Place(f"{CLI}.serve:serve_app", "Doors for programs, over HTTP."),
+    "key": Place(f"{CLI}.keys:key_app", "Keys of the HTTP API: each reads one company."),
     "ui": Place(f"{CLI}.server:ui", "Dagster's UI and its daemon on this warehouse, until Ctrl-C."),
     "company": Place(f"{CLI}.company:company_app", "The registry of companies."),
     "secret": Place(f"{CLI}.secret:secret_app", "Secrets that stand encrypted in a company's definition."),

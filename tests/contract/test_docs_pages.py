@@ -114,13 +114,14 @@ def test_under_the_chart_runs_are_watched_and_tried_again_as_everywhere(tmp_path
     assert daemon["runCoordinator"]["config"]["queuedRunCoordinator"] == {"maxConcurrentRuns": at_once}
 
 
-def test_the_metrics_of_kubernetes_are_those_of_the_stack() -> None:
+@pytest.mark.parametrize("service_name", ["metrics", "api"])
+def test_the_doors_of_kubernetes_are_those_of_the_stack(service_name: str) -> None:
     values = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())
     (deployment,) = values["dagster-user-deployments"]["deployments"]
-    metrics, service = yaml.safe_load_all((ROOT / "docker" / "kubernetes-metrics.yaml").read_text())
-    pod = metrics["spec"]["template"]["spec"]
+    door, service = yaml.safe_load_all((ROOT / "docker" / f"kubernetes-{service_name}.yaml").read_text())
+    pod = door["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["metrics"]
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][service_name]
     assert container["args"] == compose["command"]
     assert container["readinessProbe"]["exec"]["command"] == compose["healthcheck"]["test"][1:]
     assert container["image"] == f"{deployment['image']['repository']}:{deployment['image']['tag']}"
@@ -128,7 +129,7 @@ def test_the_metrics_of_kubernetes_are_those_of_the_stack() -> None:
     assert container["volumeMounts"] == deployment["volumeMounts"]
     assert pod["securityContext"] == deployment["podSecurityContext"]
     assert all(variable in deployment["env"] for variable in container["env"])
-    assert service["spec"]["selector"] == metrics["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == door["spec"]["template"]["metadata"]["labels"]
 
 
 def test_under_the_chart_the_code_location_is_called_as_everywhere_and_its_secret_is_made_once() -> None:

@@ -24,7 +24,7 @@ from warehouse.publication.contract import Contract
 from warehouse.roles import METABASE_LOGIN, Role, ensure_company_logins, ensure_roles, make_role
 from warehouse.settings import Settings
 
-_LOGINS_OF_OURS = re.compile(rf"company_\d+(_sync|_metabase)?|{METABASE_LOGIN}")
+_LOGINS_OF_OURS = re.compile(rf"company_\d+(_sync|_metabase|_key_[0-9a-f]{{12}})?|{METABASE_LOGIN}")
 
 
 class RestoreRefused(ChurnError):

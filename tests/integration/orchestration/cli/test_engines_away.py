@@ -79,6 +79,10 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "backfill": dict.fromkeys(IN_JOBS, ("2026-01-01",)),
     "metrics": {"warehouse": ()},
     "doctor": {},  # What is away is what it tells: test_doctor.py.
+    "serve api": {"warehouse": ()},
+    "key create": {"warehouse": ACME},
+    "key list": {"warehouse": ()},
+    "key revoke": {"warehouse": ("churn_0123456789ab",)},
     "psql": {"warehouse": (), "psql": ()},
     "ui": IN_JOBS,
     "company add": {"warehouse": ("FILE",)},
