@@ -30,6 +30,9 @@ from pipeline.connectors.values import (
 ONE_BY_ONE = 32
 """From this size on a run of values that will not convert is read one by one, not halved."""
 
+_EXACT_UP_TO = {pa.float16(): 2**11, pa.float32(): 2**24}
+"""From here on these types no longer tell neighbouring whole numbers apart."""
+
 _FAILED_CAST = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OverflowError)
 
 
@@ -127,7 +130,22 @@ def convert(
             problems = {row: by_value[place] for row, place in enumerate(places) if place in by_value}
         return read.take(distinct.indices), problems
     parts = halve(column, 0)
-    return (parts[0] if len(parts) == 1 else pa.concat_arrays(parts)), problems
+    read = parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
+    blurred = _blurred_ids(column) if field.kind is FieldKind.identifier else {}
+    return without(read, blurred), problems | blurred
+
+
+def _blurred_ids(column: pa.Array) -> dict[int, str]:
+    """Rows whose id is a number too large for a type of a few digits, by which neighbours are one number."""
+    limit = _EXACT_UP_TO.get(column.type)
+    if limit is None:
+        return {}
+    numbers = column.cast(pa.float64())
+    rows = pc.indices_nonzero(pc.fill_null(pc.greater_equal(pc.abs(numbers), limit), False)).to_pylist()
+    return {
+        row: f"{in_quotes(numbers[row].as_py())} has lost digits: as {column.type} it may stand for several ids"
+        for row in rows
+    }
 
 
 def _python_value(scalar: pa.Scalar) -> object:

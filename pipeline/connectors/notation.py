@@ -14,6 +14,7 @@ from functools import lru_cache
 from pipeline.connectors.contract import FieldKind
 from pipeline.connectors.errors import Unreadable
 from pipeline.connectors.json_text import in_quotes
+from pipeline.connectors.remedies import remedy_of_number, remedy_of_word
 
 EPOCH_SECONDS, EPOCH_MILLISECONDS = "epoch_seconds", "epoch_milliseconds"
 EPOCH_MICROSECONDS, EPOCH_NANOSECONDS = "epoch_microseconds", "epoch_nanoseconds"
@@ -63,7 +64,7 @@ def plain_number(text: str, notation: Notation) -> str:
     """The number with a point before its fraction and nothing between thousands. Raises Unreadable."""
     stripped = text.strip()
     if not number_pattern(notation.decimal or ".", notation.thousands).fullmatch(stripped):
-        raise Unreadable(f"{in_quotes(text)} is not a number written with {_marks(notation)}")
+        raise Unreadable(f"{in_quotes(text)} is not a number written with {_marks(notation)}{remedy_of_number(text)}")
     for mark in _thousands_marks(notation.thousands):
         stripped = stripped.replace(mark, "")
     return stripped.replace(notation.decimal or ".", ".")
@@ -103,11 +104,12 @@ def read_moment(value: object, date_format: str) -> datetime | None:
     try:
         return datetime.strptime(text, date_format)  # noqa: DTZ007 the zone is assumed by the caller
     except ValueError:
-        raise Unreadable(f"{in_quotes(value)} is not a date written as {date_format}") from None
+        raise Unreadable(f"{in_quotes(value)} is not a date written as {date_format}{remedy_of_word(text)}") from None
 
 
 def _numbered_moment(value: object, date_format: str) -> datetime | None:
-    unreadable = Unreadable(f"{in_quotes(value)} is not a date as a number ({date_format})")
+    remedy = remedy_of_word(value) if isinstance(value, str) else ""
+    unreadable = Unreadable(f"{in_quotes(value)} is not a date as a number ({date_format}){remedy}")
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise unreadable
     # No thousands stand in such a number, so that a comma can only be a decimal one.

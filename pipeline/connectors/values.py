@@ -16,6 +16,7 @@ from pipeline.connectors.contract import FieldKind
 from pipeline.connectors.errors import Unreadable
 from pipeline.connectors.json_text import as_shown, in_quotes
 from pipeline.connectors.notation import PLAIN, Notation, plain_number, read_moment
+from pipeline.connectors.remedies import remedy_of_nothing, remedy_of_number, remedy_of_word
 
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -32,7 +33,10 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 _DIGITS_OF_A_DATE = 8
 _TWO_READINGS = re.compile(r"(0?[1-9]|1[0-2])([./-])(0?[1-9]|1[0-2])\2\d{4}", re.ASCII)
 """Day first or month first."""
+_ISO_DAY = re.compile(r"\d{4}-(?!00)\d{2}-(?!00)\d{2}", re.ASCII)
 _UTC_BY_NAME = re.compile(r"\s*(?:UTC|GMT)$")
+_PART_OF_AN_HOUR = re.compile(r"[^\d:]\d{2}(?::?\d{2})?[.,]\d", re.ASCII)
+"""10.30 and 10:30,5: for Python the fraction is one of a second, for others 30 minutes or half a minute."""
 
 _TRUTH = {"true": True, "t": True, "yes": True, "y": True, "1": True}
 _TRUTH |= {"false": False, "f": False, "no": False, "n": False, "0": False}
@@ -89,11 +93,12 @@ def read_text(value: object) -> str | None:
 def translated(value: object, translation: Mapping[str, str]) -> object:
     """The contract's word in place of the source's. A number is looked up as text: 1 of a workbook, which is 1.0, as 1.
 
-    A value that has no translation, or is none of one word, stays as it is.
+    So is a date or a moment, as an error shows it. A value that has no translation, or is none of one word, stays as
+    it is.
     """
     if isinstance(value, str):
         return translation.get(value, value)
-    if not isinstance(value, int | float | Decimal):
+    if not isinstance(value, int | float | Decimal | date):
         return value
     return translation.get(read_text(value) or "", translation.get(as_shown(value), value))
 
@@ -129,7 +134,7 @@ def _read_number(value: object) -> Decimal | None:
     if not text:
         return None
     if not _NUMBER.fullmatch(text):
-        raise Unreadable(f"{in_quotes(value)} is not a number")
+        raise Unreadable(f"{in_quotes(value)} is not a number{remedy_of_number(text)}")
     return Decimal(text)
 
 
@@ -164,7 +169,9 @@ def _read_boolean(value: object, _: ZoneInfo) -> bool | None:
     if not text:
         return None
     if text not in _TRUTH:
-        raise Unreadable(f"{in_quotes(value)} is neither true nor false")
+        raise Unreadable(
+            f"{in_quotes(value)} is neither true nor false{remedy_of_word(text) or '; translate such words by values'}"
+        )
     return _TRUTH[text]
 
 
@@ -179,7 +186,10 @@ def _in_utc(moment: datetime, value: object, time_zone: ZoneInfo) -> datetime:
     except (OverflowError, ValueError):
         raise Unreadable(f"{in_quotes(value)} is not a believable date") from None
     if not EARLIEST <= moment < LATEST:
-        raise Unreadable(f"{in_quotes(value)} is not between the years {EARLIEST.year} and {LATEST.year}")
+        raise Unreadable(
+            f"{in_quotes(value)} is not between the years {EARLIEST.year} and {LATEST.year}"
+            f"{remedy_of_nothing(as_shown(value), 'date')}"
+        )
     return moment
 
 
@@ -198,10 +208,13 @@ def _parse_moment(value: object) -> datetime | None:
     if text.isdigit() and len(text) != _DIGITS_OF_A_DATE:
         raise Unreadable(f"{in_quotes(value)} is not a date and time (ISO 8601); of a number say which: date_format")
     try:
+        if _PART_OF_AN_HOUR.search(text):
+            raise ValueError
         return datetime.fromisoformat(_UTC_BY_NAME.sub("+00:00", text))
     except ValueError:
-        doubt = "; it fits two readings, say which: date_format" if _TWO_READINGS.match(text) else ""
-        raise Unreadable(f"{in_quotes(value)} is not a date and time (ISO 8601){doubt}") from None
+        doubt = "it fits two readings, say which" if _TWO_READINGS.match(text) else "say how it is written"
+        remedy = "" if _ISO_DAY.fullmatch(text) else remedy_of_word(text) or f"; {doubt}: date_format"
+        raise Unreadable(f"{in_quotes(value)} is not a date and time (ISO 8601){remedy}") from None
 
 
 _ONE_BY_ONE: dict[FieldKind, Callable[[object, ZoneInfo], object]] = {

@@ -211,7 +211,7 @@ def _entity_check(entity: Entity, sample: EntitySample, links: Links | None) -> 
         entity.name,
         received=sample.received,
         rejected=len(sample.rejected),
-        reasons=tuple(Counter(_VALUES.sub("…", reason) for reason in sample.rejected).most_common(TOP_REASONS)),
+        reasons=_top_reasons(sample.rejected),
         is_complete=sample.is_complete,
         total=sample.total,
         first_at=min(moments, default=None),
@@ -223,6 +223,17 @@ def _entity_check(entity: Entity, sample: EntitySample, links: Links | None) -> 
         is_reached=sample.is_reached,
         error=sample.error,
     )
+
+
+def _top_reasons(rejected: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """The reasons that most records were rejected for, each as the first of them has it, with their number."""
+    counts = Counter[str]()
+    examples: dict[str, str] = {}
+    for reason in rejected:
+        kind = _VALUES.sub("…", reason)
+        counts[kind] += 1
+        examples.setdefault(kind, reason)
+    return tuple((examples[kind], count) for kind, count in counts.most_common(TOP_REASONS))
 
 
 def _too_many_rejected(entities: Sequence[EntityCheck], settings: Settings) -> list[str]:

@@ -1,4 +1,4 @@
-"""Records that say two things at once: pauses without sense, and payments that failed and have a date of payment.
+"""Records that say two things at once: who left before coming, pauses without sense, failed payments that were paid.
 
 Which of the two is meant only the company knows: the check tells which one counts.
 """
@@ -18,11 +18,26 @@ from warehouse.companies.definition import Company
 
 def contradictions(company: Company, samples: Mapping[str, EntitySample]) -> Iterator[str]:
     """What is contradictory in the newest version of each record, a sentence per kind."""
+    if "customers" in samples:
+        yield from _left_before_coming(samples["customers"].table)
     churn = churn_settings_of(company)
     if churn is not None and churn.kind == "inactivity" and not churn.counts_pauses and "customers" in samples:
         yield from _pauses(samples["customers"].table)
     if "payments" in samples:
         yield from _unpaid_payments(samples["payments"].table)
+
+
+def _left_before_coming(customers: pa.Table) -> Iterator[str]:
+    customers = _newest(customers, "customer_id")
+    left_before = customers.filter(pc.fill_null(pc.less(customers["cancelled_at"], customers["created_at"]), False))
+    if left_before.num_rows:
+        moment = left_before["cancelled_at"][0].as_py()
+        yield from _told(
+            left_before,
+            "customers: {count} {have} a cancelled_at before their created_at, such as {example} "
+            f"({moment:%Y-%m-%d}): never there, and counted nowhere. If that date stands for no cancellation, "
+            'translate it to "" by values.',
+        )
 
 
 def _pauses(customers: pa.Table) -> Iterator[str]:

@@ -17,6 +17,7 @@ from pipeline.connectors.contract import ENTITIES, FieldKind, TimeExample
 from pipeline.connectors.json_text import in_quotes
 from pipeline.loading.contradictions import contradictions
 from pipeline.loading.expected_columns import likely_name
+from pipeline.loading.odd_values import GROUPED_BY, odd_values
 from pipeline.loading.sample import EntitySample
 from warehouse.companies.definition import Company
 
@@ -115,7 +116,8 @@ def understanding(company: Company, samples: Mapping[str, EntitySample]) -> Iter
         links = links_of(samples, name)
         if links is not None and (doubt := links.doubt()):
             yield f"{name}: {doubt}"
-    yield from _padded_ids(samples)
+    yield from _padded(samples)
+    yield from odd_values(company, samples)
     yield from _columns_by_another_name(company, samples)
     customers = samples.get("customers")
     if customers is not None:
@@ -144,19 +146,21 @@ def _columns_by_another_name(company: Company, samples: Mapping[str, EntitySampl
                 )
 
 
-def _padded_ids(samples: Mapping[str, EntitySample]) -> Iterator[str]:
+def _padded(samples: Mapping[str, EntitySample]) -> Iterator[str]:
+    """Ids, and words that records are grouped by, with blanks around them."""
     for name, sample in samples.items():
         for field in ENTITIES[name].fields:
-            if field.kind is not FieldKind.identifier:
+            if field.kind is not FieldKind.identifier and field.name not in GROUPED_BY:
                 continue
-            ids = sample.table[field.name]
-            trimmed = pc.utf8_trim(pc.utf8_trim_whitespace(ids), characters=_UNSEEN)
-            padded = ids.filter(pc.not_equal(ids, trimmed))
+            texts = sample.table[field.name]
+            trimmed = pc.utf8_trim(pc.utf8_trim_whitespace(texts), characters=_UNSEEN)
+            padded = texts.filter(pc.not_equal(texts, trimmed))
             if len(padded):
+                others = "ids" if field.kind is FieldKind.identifier else "words"
                 yield (
                     f"{name}: {len(padded):,} of {field.name} {agreeing(len(padded), 'begin')} or "
                     f"{agreeing(len(padded), 'end')} with a blank, such as "
-                    f"{_quoted(padded.slice(0, 1))[0]}: kept as they are, and other ids than those without."
+                    f"{_quoted(padded.slice(0, 1))[0]}: kept as they are, and other {others} than those without."
                 )
 
 

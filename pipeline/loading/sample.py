@@ -11,10 +11,18 @@ from datetime import datetime
 import pyarrow as pa
 
 from pipeline.connectors.contract import ENTITIES, Chunk, Entity, ListedSource, SeenColumns, Source, TimeExample
-from pipeline.connectors.errors import AccessDenied, ConnectorError, MappingError, SourceUnreachable, UnexpectedResponse
+from pipeline.connectors.errors import (
+    AccessDenied,
+    ConnectorError,
+    IdsRepeat,
+    MappingError,
+    SourceUnreachable,
+    UnexpectedResponse,
+)
 from pipeline.connectors.source import connector_of
 from pipeline.loading.comparison import why_not_whole
 from pipeline.loading.personal_data import PersonalData
+from pipeline.loading.refusals import RepeatedIds, refuse_repeated_ids
 from warehouse.companies.definition import Company
 from warehouse.errors import SecretNotFound
 from warehouse.redaction import secrets_in, without_secrets
@@ -70,11 +78,15 @@ def sample_entity(source: Source, entity: Entity, company: Company, settings: Se
             sample.total = _total(source, entity)
         chunks = source.read(entity, None, 1_000_000_000 if reads_whole else min(PAGE, records))
         sample.is_complete = True
+        repeated = RepeatedIds(entity)
         for chunk in chunks:
+            refuse_repeated_ids(company, entity, chunk)
+            repeated.see(chunk)
             _add(sample, parts, chunk, PersonalData(company, 0, settings), entity)
             if not reads_whole and sample.received >= records:
                 sample.is_complete = sample.total is not None and sample.received >= sample.total
                 break
+        sample.remarks += repeated.remarks()
         if sample.unnamed and isinstance(source, ListedSource) and source.is_complete(entity):
             sample.remarks += [doubt for doubt in [why_not_whole(sample.received, sample.unnamed, None)] if doubt]
         if reads_whole:  # It knows its totals from having been read, and would be read once more for them.
@@ -82,7 +94,7 @@ def sample_entity(source: Source, entity: Entity, company: Company, settings: Se
     except Exception as error:  # noqa: BLE001  (a finding; kept without secrets)
         sample.is_complete = False
         sample.error = error_text(error, company, settings)
-        sample.is_reached = isinstance(error, MappingError | UnexpectedResponse)
+        sample.is_reached = isinstance(error, MappingError | UnexpectedResponse | IdsRepeat)
         sample.is_away = isinstance(error, SourceUnreachable | AccessDenied)
     if parts:
         sample.table = pa.concat_tables(parts)

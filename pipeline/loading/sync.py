@@ -28,7 +28,7 @@ from pipeline.loading.expected_columns import (
     refuse_gone_columns,
 )
 from pipeline.loading.personal_data import PersonalData
-from pipeline.loading.refusals import refuse_disorder, refuse_repeated_ids
+from pipeline.loading.refusals import RepeatedIds, refuse_disorder, refuse_repeated_ids
 from warehouse.clock import Clock
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -224,8 +224,10 @@ class _EntitySync:
         """Land what the source gives, and note what it lists; returns how many records have no readable id."""
         newest: datetime | None = None
         unnamed = 0
+        repeated = RepeatedIds(self._entity)
         for given in source.read(self._entity, since, chunk_rows):
             self._source.limit.check()
+            repeated.see(given)
             refuse_disorder(self._company, self._entity, newest, given)
             self._remark(load, given.remarks)
             self._ahead += given.ahead
@@ -238,6 +240,7 @@ class _EntitySync:
             newest = given.cursor or newest
             unnamed += given.unnamed
             self._report(self._counted(load))
+        self._remark(load, repeated.remarks())
         return unnamed
 
     def _remark(self, load: Load, remarks: Sequence[str]) -> None:

@@ -18,6 +18,8 @@ from pipeline.connectors.file_reading.streams import Text, UnreadableFile, open_
 from pipeline.connectors.json_text import in_quotes, payload_json
 from warehouse.landing.records import RejectedRecord
 
+_TITLE = "; the first line must hold the names of the columns, without titles or remarks above them"
+_IN_QUOTES = re.compile(r' +".*"\s*', re.DOTALL)
 _DELIMITER_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
@@ -40,7 +42,7 @@ def read_csv(file: Path, shape: FileShape, *, names_columns: bool = False) -> It
 
 
 def _parts(file: Path, text: Text, records: _Records, names: list[str], shape: FileShape) -> Iterator[Part]:
-    is_regular = all(names) and not shape.trailing_delimiter
+    is_regular = all(names) and not shape.trailing_delimiter and not shape.blank_after_delimiter
     has_records = False
     while block := text.block():
         table = plain_table(block, names, shape.delimiter) if is_regular else None
@@ -82,7 +84,7 @@ def _refuse_strays_alone(good: list[list[str]], strays: list[RejectedRecord], sh
     if strays and not good:
         ended = all(json.loads(stray.payload).endswith(shape.delimiter) for stray in strays)
         setting = "trailing_delimiter: true" if ended and not shape.trailing_delimiter else None
-        raise UnreadableFile(f"no line has as many fields as the first: {strays[0].reason}", setting)
+        raise UnreadableFile(f"no line has as many fields as the first: {strays[0].reason}{_TITLE}", setting)
 
 
 def _part(file: Path, names: list[str], good: list[list[str]], strays: list[RejectedRecord]) -> Part:
@@ -92,7 +94,16 @@ def _part(file: Path, names: list[str], good: list[list[str]], strays: list[Reje
 
 def _refuse_nameless(fields: list[str], names: list[str], line: int) -> None:
     if not all(names) and any(value and not name for value, name in zip(fields, names, strict=True)):
-        raise UnreadableFile(f"line {line} has a value in a column to which the first line gives no name")
+        raise UnreadableFile(f"line {line} has a value in a column to which the first line gives no name{_TITLE}")
+
+
+def _refuse_quotes_after_blanks(fields: list[str], line: int) -> None:
+    """`7, "Smith"`: for CSV the blank begins the field, and the quotes are letters of it."""
+    if any(field.startswith(" ") and _IN_QUOTES.fullmatch(field) for field in fields):
+        raise UnreadableFile(
+            f"line {line} has a blank between a delimiter and a quote, so that the quotes would be part of the text",
+            "blank_after_delimiter: true  # or false, where they are part of it",
+        )
 
 
 class _Records:
@@ -103,7 +114,12 @@ class _Records:
         self._skipped = 0
         self._text = text
         self._lines = text.lines()
-        self._reader = csv.reader(self._without_delimiter_line(), delimiter=shape.delimiter, strict=True)
+        self._reader = csv.reader(
+            self._without_delimiter_line(),
+            delimiter=shape.delimiter,
+            strict=True,
+            skipinitialspace=bool(shape.blank_after_delimiter),
+        )
         self._names: list[str] = []
 
     def names(self) -> list[str]:
@@ -144,6 +160,8 @@ class _Records:
                 if fields:
                     if ends > begins:
                         self._refuse_swallowed(fields, begins + self._skipped)
+                    if self._shape.blank_after_delimiter is None:
+                        _refuse_quotes_after_blanks(fields, begins + self._skipped)
                     yield begins + self._skipped, self._without_end(fields)
                 begins = ends + 1
         except csv.Error as error:

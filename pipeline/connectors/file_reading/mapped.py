@@ -12,12 +12,14 @@ from foundation.counting import agreeing, counted
 from pipeline.connectors.contract import Chunk, Entity
 from pipeline.connectors.errors import MappingError, UnexpectedResponse
 from pipeline.connectors.file_reading.declaring import lines_to_add, refuse_undeclared
+from pipeline.connectors.file_reading.mixed_dates import MixedDates
 from pipeline.connectors.file_reading.opening import FileReader
 from pipeline.connectors.file_reading.overlaps import FileChunk, settle_overlaps
 from pipeline.connectors.file_reading.parts import Part
 from pipeline.connectors.file_reading.settings import FileMapping
 from pipeline.connectors.file_reading.undeclared import UndeclaredNotations
 from pipeline.connectors.json_text import in_quotes
+from pipeline.connectors.mapping import TIME_COLUMNS
 from pipeline.connectors.validation import Reading, validate_records, validate_table
 
 SPARSE = ""
@@ -30,12 +32,14 @@ MOST_REJECTED = 50_000
 def read_mapped(entity: Entity, mapping: FileMapping, reading: Reading, files: FileReader) -> list[Chunk]:
     """The entity's records from its files. Raises ConnectorError."""
     undeclared = UndeclaredNotations(files.columns.kinds)
+    mixed = MixedDates(reading.source_name(name) for name in TIME_COLUMNS & set(entity.field_names))
     names: dict[str, dict[str, None]] = {}
     parts: list[FileChunk] = []
     received = rejected = 0
     for part in files.parts():
         names.setdefault(SPARSE if part.is_sparse else part.file, {}).update(dict.fromkeys(part.names))
         undeclared.see(part)
+        mixed.see(part)
         parts.append(FileChunk(part.file, _validated(entity, part, mapping.stamped_by(reading, part.names))))
         received += parts[-1].chunk.received
         rejected += len(parts[-1].chunk.rejected)
@@ -51,7 +55,7 @@ def read_mapped(entity: Entity, mapping: FileMapping, reading: Reading, files: F
         chunks[0] = replace(
             chunks[0],
             understood=(_understood(files, reading, parts), *_letters(files)),
-            remarks=(*_doubts(files), *_unlike(names), *chunks[0].remarks),
+            remarks=(*_doubts(files), *_unlike(names), *mixed.remarks(), *chunks[0].remarks),
         )
     return chunks
 

@@ -16,8 +16,8 @@ from pipeline.connectors.file_reading.declaring import UndeclaredColumns, lines_
 from pipeline.connectors.file_reading.other_formats import read_excel, read_json_lines, read_parquet
 from pipeline.connectors.file_reading.parts import Part
 from pipeline.connectors.file_reading.places import Folder, format_of
-from pipeline.connectors.file_reading.settings import FileShape, Format
-from pipeline.connectors.file_reading.sniffing import Look, look_at
+from pipeline.connectors.file_reading.settings import OTHER_ENDINGS, FileShape, Format
+from pipeline.connectors.file_reading.sniffing import Look, kind_by_signature, look_at
 from pipeline.connectors.file_reading.streams import UnreadableFile
 from pipeline.connectors.file_reading.undeclared import Undeclared, UndeclaredNotations
 
@@ -57,13 +57,25 @@ class FileReader:
             try:
                 yield from _READERS[file_format](file, self.shape)
             except UnreadableFile as error:
-                raise self.unreadable(file, error) from None
+                raise self.unreadable(file, self._by_its_beginning(file, file_format) or error) from None
             except (pa.ArrowException, LookupError, OSError, EOFError, zlib.error) as error:
                 raise self.unreadable(file, UnreadableFile(" ".join(str(error).split())[:200])) from None
 
+    def _by_its_beginning(self, file: Path, file_format: Format) -> UnreadableFile | None:
+        """Why a file that does not read is none of its format, where its first bytes tell of another."""
+        if file_format == "parquet":
+            return None
+        kind = kind_by_signature(file)
+        if kind is None or kind.format == file_format:
+            return None
+        setting = f"format: {kind.format}" if kind.format else None
+        return UnreadableFile(f"it is {kind.name}, by its first bytes{kind.remedy}", setting)
+
     def unreadable(self, file: Path, error: UnreadableFile) -> UnexpectedResponse:
         """The error of a file that does not read as declared, with the lines that would declare what it looks like."""
-        looks, settings = self.what_it_looks_like(file, [error.setting] if error.setting else [])
+        is_text = error.setting is None or not error.setting.startswith("format:")
+        settings = [error.setting] if error.setting else []
+        looks, settings = self.what_it_looks_like(file, settings) if is_text else ("", settings)
         return UnexpectedResponse(
             self.company,
             self.source,
@@ -120,6 +132,6 @@ class FileReader:
                 self.company,
                 self.source,
                 f"the ending of {file.name} tells no format.",
-                "Add format: csv, parquet, jsonl or excel.",
+                OTHER_ENDINGS.get(file.suffix.lower(), "Add format: csv, parquet, jsonl or excel."),
             )
         return file_format

@@ -151,5 +151,8 @@ def _sheet_names(first: list[Any] | None) -> list[str | None]:
 
 def _named(row: list[Any], names: list[str | None]) -> dict[str, Any]:
     if any(name is None and cell is not None for name, cell in zip(names, row, strict=False)) or len(row) > len(names):
-        raise UnreadableFile("its sheet has a value in a column without a name")
+        raise UnreadableFile(
+            "its sheet has a value in a column without a name; the first filled row must hold the names of the "
+            "columns, without titles above them"
+        )
     return {name: cell for name, cell in zip(names, row, strict=False) if name is not None}

@@ -19,6 +19,16 @@ FORMATS: dict[str, Format] = {
     ".xlsx": "excel",
 }
 PACKED = ".gz"
+OTHER_ENDINGS = {
+    **dict.fromkeys((".xls", ".xlsb", ".ods", ".numbers"), "Save it as a workbook of the kind .xlsx, or as CSV."),
+    **dict.fromkeys(
+        (".zip", ".7z", ".bz2", ".zst", ".xz", ".tar", ".tgz"), "Unpack it; of packed files only .gz is read."
+    ),
+    ".json": "JSON is read as one record a line: write it so, and add format: jsonl.",
+    ".xml": "XML is not read: export CSV or JSON lines.",
+}
+"""Endings of formats that are not read, with what helps."""
+
 ColumnType = Literal["text", "number", "integer", "boolean", "timestamp"]
 
 
@@ -33,6 +43,11 @@ class FileShape(BaseModel):
     multiline: bool = Field(default=False, description="Of CSV: quoted fields may hold what looks like a record.")
     trailing_delimiter: bool = Field(
         default=False, description="Of CSV: every line ends with a delimiter that the first one lacks."
+    )
+    blank_after_delimiter: bool | None = Field(
+        default=None,
+        description="Of CSV: true where a blank follows each delimiter and belongs to no field; false where fields may "
+        "begin with a blank and a quote.",
     )
     sheet: str | None = Field(default=None, description="Of Excel: the sheet's name, where there are several.")
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import codecs
 import csv
+import json
 import re
 import unicodedata
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.connectors.file_reading.settings import FileShape
-from pipeline.connectors.file_reading.streams import BYTE_ORDER_MARK, MIB, open_bytes
+from pipeline.connectors.file_reading.settings import FileShape, Format
+from pipeline.connectors.file_reading.streams import BYTE_ORDER_MARK, MIB, UnreadableFile, open_bytes
 from pipeline.connectors.json_text import in_quotes
 
 _MARKS = (
@@ -25,7 +27,43 @@ _TELLING_WORD = re.compile(rb"[A-Za-z\x80-\xff]{0,20}[\x80-\x9f][A-Za-z\x80-\xff
 """With a byte that is a letter or a sign in cp1252 and none in those of ISO."""
 _PIECES = 64
 _RECORDS = 200
-_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", "^": "carets", "~": "tildes"}
+_DELIMITERS |= {"\x01": "the character 1", "\x1f": "the character 31", "\u00a7": "section signs"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file is that is no text. remedy: what helps where naming `format` does not, after the reason."""
+
+    name: str
+    format: Format | None = None
+    remedy: str = ""
+
+
+_SIGNATURES = (
+    (b"PK\x03\x04", Kind("an Excel workbook or a ZIP archive", "excel")),
+    (b"PAR1", Kind("Parquet", "parquet")),
+    (b"\x1f\x8b", Kind("packed by gzip", None, "; let its name end with .gz")),
+    (
+        b"\xd0\xcf\x11\xe0",
+        Kind("an old workbook (.xls), or one with a password", None, "; save it as .xlsx without one"),
+    ),
+    (b"<html", Kind("a web page", None, "; what a browser shows as a table is no export")),
+    (b"<!doctype html", Kind("a web page", None, "; what a browser shows as a table is no export")),
+    (b"<?xml", Kind("XML", None, "; export CSV, JSON lines or .xlsx")),
+    (b"{", Kind("JSON", "jsonl")),
+)
+"""How files begin. JSON comes last: a brace may begin a CSV file, which reads."""
+
+
+def kind_by_signature(file: Path) -> Kind | None:
+    """What the file is by its first bytes; None where they tell nothing."""
+    with open_bytes(file) as content:
+        try:
+            start = content.read(64).removeprefix(codecs.BOM_UTF8).lstrip()
+        except (UnreadableFile, OSError, EOFError, zlib.error):
+            return None
+    return next((kind for mark, kind in _SIGNATURES if start.lower().startswith(mark.lower())), None)
 
 
 @dataclass(frozen=True)
@@ -53,7 +91,7 @@ class Look:
         """The YAML lines that would declare what the shape does not."""
         lines = []
         if self.delimiter is not None and self.delimiter != shape.delimiter:
-            lines.append("delimiter: " + ('"\\t"' if self.delimiter == "\t" else in_quotes(self.delimiter)))
+            lines.append(f"delimiter: {json.dumps(self.delimiter)}")
         if self.encoding is not None and not _same_encoding(self.encoding, shape.encoding):
             letters = self.letters(self.encoding)
             other = f"  # if {in_quotes(letters)} is right; else iso-8859-15, cp1250 or another" if letters else ""

@@ -30,7 +30,11 @@ ODD_SHARE = 0.05
 """Fewer values than this share are single mistakes, which reject their records."""
 
 _SAMPLE = 2000
-_ISO = r"^\s*(\d{4}-\d{2}-\d{2}|(19|2[01])\d{2}(0[1-9]|1[0-2])\d{2}(\D|$)|\d{4}-W\d)"
+_ISO = (
+    r"^\s*(\d{4}-\d{2}-\d{2}|(19|2[01])\d{2}(0[1-9]|1[0-2])\d{2}|\d{4}-?W\d{2}(-?\d)?)"
+    r"([T ]\s*\d{2}((:\d{2}){0,2}|\d{2}|\d{4})((:|\d)\d{2}[.,]\d+)?)?\s*(Z|UTC|GMT|[+-]\d{2}(:?\d{2}){0,2})?\s*$"
+)
+"""A day, a time and an offset. What only begins so, such as 2025-01-31 10:30 PM, is of another notation."""
 _PLAIN_NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?\s*$"
 _FRACTION = r"\.\d"
 _LIKE_THOUSANDS = r"^\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*$"
@@ -39,11 +43,15 @@ _DAYS = [
     pattern.replace(".", mark)
     for mark in "./- "
     for pattern in ("%d.%m.%Y", "%m.%d.%Y", "%Y.%m.%d", "%d.%m.%y", "%m.%d.%y", "%y.%m.%d")
-] + ["%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d%b%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"]
+] + [
+    *("%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%d-%b-%y", "%d%b%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y"),
+    *("%a, %d %b %Y", "%A, %d %B %Y", "%A, %B %d, %Y", "%a %b %d %Y"),
+]
 _TIMES = (
     *("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", ", %H:%M:%S"),
-    *(" %H.%M", " %H:%M:%S.%f"),
+    *(" %H.%M", " %H.%M.%S", " %H:%M:%S.%f", "T%H:%M", "T%H:%M:%S.%f", ":%H:%M:%S"),
 )
+_OFFSET = re.compile(r"(?P<blank>\s?)(Z|[+-]\d{2}:?\d{2})$", re.ASCII)
 _DIGITS = {
     EPOCH_SECONDS: re.compile(r"\d{9,10}(\.\d+)?", re.ASCII),
     EPOCH_MILLISECONDS: re.compile(r"\d{12,13}(\.\d+)?", re.ASCII),
@@ -70,7 +78,7 @@ NUMBER_NOTATIONS = [
     )
 ]
 _WORDS = {"%d": "day first", "%m": "month first", "%Y": "year first", "%y": "year first"}
-_WORDS |= {"%b": "month by name", "%B": "month by name"}
+_WORDS |= dict.fromkeys(("%b", "%B", "%a", "%A"), "month by name")
 
 
 @dataclass
@@ -177,7 +185,10 @@ def date_readings(texts: Sequence[str]) -> list[str]:
     """The formats that read all of the texts; two where a day may be a month."""
     candidates = [name for name, digits in _DIGITS.items() if all(digits.fullmatch(text.strip()) for text in texts)]
     if not candidates:
-        candidates = [day + time for day, time in product(_DAYS, _TIMES)]
+        offset = _OFFSET.search(texts[0].strip()) if texts else None
+        # An offset follows a time: of 31-12-2025 the year would look like one.
+        ends = [time + offset["blank"] + "%z" for time in _TIMES if time] if offset else []
+        candidates = [day + end for day, end in product(_DAYS, [*ends, *_TIMES])]
     return [date_format for date_format in candidates if _reads_all(texts, date_format)]
 
 

@@ -196,3 +196,53 @@ def test_a_file_that_does_not_read_is_told_with_the_lines_to_add(
     assert "It looks like: semicolons, UTF-16, day first, decimal comma" in output
     for line in ('delimiter: ";"', "encoding: utf-16", 'decimal: ","', 'date_format: "%d.%m.%Y"'):
         assert f"  {line}" in output
+
+
+def test_words_for_nothing_are_told_where_they_would_be_words_like_any_other(tmp_path: Path) -> None:
+    (imports(tmp_path) / "customers.csv").write_text(
+        "customer_id,created_at,plan,branch\nc1,2025-01-01,NULL,n/a\nc2,2025-01-01,Pro,Shop\nNone,2025-01-01,Pro,Shop\n"
+    )
+    attribute = {"name": "branch", "kind": "category"}
+    told = check(tmp_path, entities=["customers"], custom_attributes=[attribute]).understood
+    for column, word in (("plan", "NULL"), ("customer_id", "None"), ("branch", "n/a")):
+        remedy = f'values: {{{column}: {{"{word}": ""}}}}'
+        assert any(f'{column} is "{word}" in 1' in sentence and remedy in sentence for sentence in told)
+
+
+@pytest.mark.parametrize("written", ["1001.0", '="007"', "'007", "'c1'", "#######"])
+def test_ids_as_a_spreadsheet_or_a_script_wrote_them_are_told(tmp_path: Path, written: str) -> None:
+    text = '"' + written.replace('"', '""') + '"'
+    (imports(tmp_path) / "customers.csv").write_text(f"customer_id,created_at\n{text},2025-01-01\nc2,2025-01-01\n")
+    assert any(
+        sentence.startswith("customers: 1 of customer_id holds")
+        for sentence in check(tmp_path, entities=["customers"], custom_attributes=[]).understood
+    )
+
+
+def test_words_with_blanks_around_them_are_told_as_ids_are(tmp_path: Path) -> None:
+    (imports(tmp_path) / "customers.csv").write_text(
+        "customer_id,created_at,plan\nc1,2025-01-01,Pro \nc2,2025-01-01,Pro\n"
+    )
+    told = check(tmp_path, entities=["customers"], custom_attributes=[]).understood
+    assert any(sentence.startswith("customers: 1 of plan begins or ends with a blank") for sentence in told)
+
+
+@pytest.mark.parametrize("moment", ["1970-01-01", "1900-01-02", "2024-12-31"])
+def test_who_left_before_coming_is_told_before_being_counted_nowhere(tmp_path: Path, moment: str) -> None:
+    (imports(tmp_path) / "customers.csv").write_text(
+        f"customer_id,created_at,cancelled_at\nc1,2025-01-02,{moment}\nc2,2025-01-02,\n"
+    )
+    told = check(tmp_path, entities=["customers"], custom_attributes=[], time_zone="UTC").understood
+    assert any('1 has a cancelled_at before their created_at, such as "c1"' in sentence for sentence in told)
+
+
+@pytest.mark.parametrize(("repeated", "is_ready"), [(1, True), (4, False)])
+def test_an_id_that_comes_again_and_says_otherwise_is_told_as_the_load_takes_it(
+    tmp_path: Path, repeated: int, is_ready: bool
+) -> None:
+    lines = [f"c{number},2025-01-01,Pro\n" for number in range(3)] + [f"c0,2025-01-01,P{n}\n" for n in range(repeated)]
+    (imports(tmp_path) / "customers.csv").write_text("customer_id,created_at,plan\n" + "".join(lines))
+    checked = check(tmp_path, entities=["customers"], custom_attributes=[])
+    assert (checked.failures == ()) == is_ready
+    told = "1 customer has the customer_id of another at one time and says otherwise"
+    assert any(told in sentence for sentence in checked.understood) == is_ready
