@@ -21,6 +21,7 @@ ANSWER_SECONDS = 10
 CODE_SERVER = "127.0.0.1:4000"
 WEBSERVER = "http://127.0.0.1:3000/graphql"
 METRICS = "http://127.0.0.1:9464/metrics"
+COLLECTOR = "http://127.0.0.1:8790/health/ready"
 HEARTBEAT_WITHIN = timedelta(minutes=5)
 """Dagster's daemons write one every half minute, late where a sensor takes long."""
 
@@ -100,11 +101,20 @@ def metrics() -> None:
         raise Unwell("The warehouse does not answer the metrics' server.")
 
 
+def collector() -> None:
+    """It answers, and the warehouse takes its events. Raises Unwell."""
+    try:
+        urllib.request.urlopen(COLLECTOR, timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        raise Unwell(f"The collector takes no events: {error}.") from None
+
+
 SERVICES: Mapping[str, Callable[[], None]] = {
     "code-server": code_server,
     "webserver": webserver,
     "daemon": daemon,
     "metrics": metrics,
+    "collector": collector,
 }
 
 

@@ -96,7 +96,7 @@ def test_nothing_listens_beyond_this_machine() -> None:
 def test_ports_on_this_machine_do_not_collide() -> None:
     used = [str(mapping).split(":", 1)[1] for service in services().values() for mapping in service.get("ports", [])]
     resolved = [VARIABLE.sub(lambda match: match["rest"], mapping).split(":")[0] for mapping in used]
-    assert len(set(resolved)) == len(resolved) == 5
+    assert len(set(resolved)) == len(resolved) == 6
 
 
 def test_images_are_pinned_and_metabase_is_one_that_the_client_knows() -> None:
@@ -161,12 +161,13 @@ def test_volumes_are_declared_and_mounted_files_exist() -> None:
 
 def test_only_the_demo_the_mail_catcher_and_metrics_have_a_profile() -> None:
     with_profile = {name for name, service in services().items() if "profiles" in service}
-    assert with_profile == {"demo-world", "demo-crm", "mail", "metrics"}
+    assert with_profile == {"demo-world", "demo-crm", "mail", "metrics", "collector"}
     assert {name: services()[name]["profiles"] for name in with_profile} == {
         "demo-world": ["demo"],
         "demo-crm": ["demo"],
         "mail": ["mail"],
         "metrics": ["metrics"],
+        "collector": ["events"],
     }
 
 
@@ -223,7 +224,7 @@ def test_dagster_finds_the_code_server_under_the_name_that_runs_of_the_command_b
 def test_health_is_asked_of_a_small_program_that_knows_the_service() -> None:
     asked = {name: service["healthcheck"]["test"] for name, service in ours().items() if "healthcheck" in service}
     del asked["demo-crm"]
-    assert set(asked) == {"dagster-code", "dagster-webserver", "dagster-daemon", "metrics"}
+    assert set(asked) == {"dagster-code", "dagster-webserver", "dagster-daemon", "metrics", "collector"}
     for name, test in asked.items():
         assert test[:-1] == ["CMD", "python", "-m", health.__name__], name
         assert test[-1] in health.SERVICES, name
@@ -232,6 +233,8 @@ def test_health_is_asked_of_a_small_program_that_knows_the_service() -> None:
     (port,) = container_ports(services()["metrics"])
     assert f":{port}/" in health.METRICS
     assert int(port) == metrics.PORT
+    (port,) = container_ports(services()["collector"])
+    assert f":{port}/" in health.COLLECTOR
 
 
 def test_the_image_is_built_once_and_used_by_its_name() -> None:

@@ -101,13 +101,14 @@ def test_under_the_chart_runs_are_the_user_that_the_code_server_is_and_checks_ar
     assert "sidecarContainers" not in deployment
 
 
-def test_the_metrics_of_kubernetes_are_those_of_the_stack() -> None:
+@pytest.mark.parametrize("name", ["metrics", "collector"])
+def test_what_stands_beside_the_chart_is_as_in_the_stack(name: str) -> None:
     values = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())
     (deployment,) = values["dagster-user-deployments"]["deployments"]
-    metrics, service = yaml.safe_load_all((ROOT / "docker" / "kubernetes-metrics.yaml").read_text())
-    pod = metrics["spec"]["template"]["spec"]
+    beside, service = yaml.safe_load_all((ROOT / "docker" / f"kubernetes-{name}.yaml").read_text())
+    pod = beside["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["metrics"]
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][name]
     assert container["args"] == compose["command"]
     assert container["readinessProbe"]["exec"]["command"] == compose["healthcheck"]["test"][1:]
     assert container["image"] == f"{deployment['image']['repository']}:{deployment['image']['tag']}"
@@ -115,7 +116,7 @@ def test_the_metrics_of_kubernetes_are_those_of_the_stack() -> None:
     assert container["volumeMounts"] == deployment["volumeMounts"]
     assert pod["securityContext"] == deployment["podSecurityContext"]
     assert all(variable in deployment["env"] for variable in container["env"])
-    assert service["spec"]["selector"] == metrics["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == beside["spec"]["template"]["metadata"]["labels"]
 
 
 def test_under_the_chart_the_code_location_is_called_as_everywhere_and_its_secret_is_made_once() -> None:
