@@ -22,6 +22,7 @@ CODE_SERVER = "127.0.0.1:4000"
 WEBSERVER = "http://127.0.0.1:3000/graphql"
 METRICS = "http://127.0.0.1:9464/metrics"
 API = "http://127.0.0.1:8700/health/ready"
+COLLECTOR = "http://127.0.0.1:8790/health/ready"
 HEARTBEAT_WITHIN = timedelta(minutes=5)
 """Dagster's daemons write one every half minute, late where a sensor takes long."""
 
@@ -108,6 +109,12 @@ def api() -> None:
             pass
     except OSError as error:
         raise Unwell(f"The HTTP API does not answer, or not from the warehouse: {error}.") from None
+def collector() -> None:
+    """It answers, and the warehouse takes its events. Raises Unwell."""
+    try:
+        urllib.request.urlopen(COLLECTOR, timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        raise Unwell(f"The collector takes no events: {error}.") from None
 
 
 SERVICES: Mapping[str, Callable[[], None]] = {
@@ -116,6 +123,7 @@ SERVICES: Mapping[str, Callable[[], None]] = {
     "daemon": daemon,
     "metrics": metrics,
     "api": api,
+    "collector": collector,
 }
 
 

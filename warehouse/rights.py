@@ -28,6 +28,7 @@ SCHEMAS: Mapping[Role, tuple[str, ...]] = {
     Role.ml: ("ops", "raw", "intermediate", "features", "ml", "predictions"),
     Role.publisher: ("ops", "ml", "predictions"),
     Role.operator: _ALL_SCHEMAS,
+    Role.collector: ("ops", "raw"),
     Role.company: ("predictions", "analytics"),
     Role.company_sync: ("predictions",),
     Role.api: ("ops",),
@@ -72,6 +73,11 @@ TABLES: TableRights = {
         tables.STAGED_SCORES: ("select", "delete", "truncate"),
     },
     Role.api: {tables.API_KEYS: _READ, tables.API_USE: _KEEP},
+    Role.collector: {
+        tables.TRACKED_EVENTS: ("insert",),
+        tables.REJECTED_RECORDS: ("insert",),
+        tables.COLLECTED_EVENTS: _KEEP,
+    },
 }
 """What a role may do with each table."""
 
@@ -85,8 +91,20 @@ COLUMNS: Mapping[Role, Mapping[Relation, tuple[str, ...]]] = {
         tables.RAW_EVENTS: ("company_id", "event_id", "known_at", "occurred_at"),
     },
     Role.api: {tables.COMPANIES: ("company_id", "slug")},
+    # By these an event is seen to be there already.
+    Role.collector: {tables.TRACKED_EVENTS: ("company_id", "message_id")},
 }
 """The columns that a role may read where it may not read the whole table."""
+
+FUNCTIONS: Mapping[Role, tuple[LiteralString, ...]] = {
+    Role.collector: (
+        "ops.find_write_key(text)",
+        "ops.write_key_origins()",
+        "ops.collecting_companies(int[])",
+        "ops.forgotten(int[], text[], text[])",
+    )
+}
+"""The functions that a role may call, with their owner's rights; nobody else may."""
 
 Connection = psycopg.Connection[Any]
 
@@ -140,6 +158,7 @@ def ensure_rights(connection: Connection) -> None:
     for role, schemas in READ_LATER.items():
         _ensure_later_reading(connection, role, schemas)
     _close_functions(connection)
+    _open_functions(connection)
 
 
 def ensure_table_rights(connection: Connection, rights: TableRights) -> None:
@@ -203,3 +222,15 @@ def _close_functions(connection: Connection) -> None:
     ).fetchall()
     for (function,) in rows:
         connection.execute(sql.SQL("revoke execute on function {} from public").format(sql.SQL(function)))
+
+
+def _open_functions(connection: Connection) -> None:
+    for role, functions in FUNCTIONS.items():
+        for function in functions:
+            row = connection.execute(
+                "select not has_function_privilege(%s, to_regprocedure(%s), 'execute')", [role, function]
+            ).fetchone()
+            if row is not None and row[0]:
+                connection.execute(
+                    sql.SQL("grant execute on function {} to {}").format(sql.SQL(function), sql.Identifier(role))
+                )

@@ -27,6 +27,7 @@ class Role(StrEnum):
     ml = "churn_ml"
     publisher = "churn_publisher"
     operator = "churn_operator"
+    collector = "churn_collector"
     company = "churn_company"
     company_sync = "churn_company_sync"
     api = "churn_api"
@@ -34,7 +35,7 @@ class Role(StrEnum):
 
 COMPANY_ROLES = (Role.company, Role.company_sync)
 METABASE_LOGIN = "churn_metabase"
-ROLES_WITH_TEMPORARY_TABLES = (Role.loader, Role.publisher)
+ROLES_WITH_TEMPORARY_TABLES = (Role.loader, Role.publisher, Role.collector)
 
 LOGIN_SETTINGS = {
     Role.company: {
@@ -144,7 +145,7 @@ def let_connect(connection: Connection, login: str) -> None:
 
 
 def _grant_advisory_locks(connection: Connection) -> None:
-    """To the roles that load, train and publish, which wait for each other by such locks."""
+    """To the roles that load, collect, train and publish, which wait for each other by such locks."""
     takers = [role for role in Role if role not in (*COMPANY_ROLES, Role.api)]
     rows = connection.execute(
         "select oid::regprocedure::text from pg_proc where pronamespace = 'pg_catalog'::regnamespace"

@@ -11,13 +11,9 @@ import typer
 from orchestration.cli.terminal import CommandFailed, open_warehouse
 
 PORT = 8700
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 serve_app = typer.Typer(no_args_is_help=True, help="Doors for programs, over HTTP.")
-
-
-@serve_app.callback()
-def serve() -> None:
-    """Doors for programs, over HTTP."""
 
 
 @serve_app.command("api")
@@ -30,6 +26,12 @@ def serve_api(
     with open_warehouse():
         pass
     become("serving.api", "--host", host, "--port", str(port))
+
+
+@serve_app.command("collector", context_settings=_PASSED_ON)
+def serve_collector(context: typer.Context) -> None:
+    """Take events of web pages and apps: POST /v1/batch; `--help` has its addresses and ports."""
+    become("serving.collector", *context.args)
 
 
 def become(module: str, *arguments: str) -> None:

@@ -162,13 +162,14 @@ def test_volumes_are_declared_and_mounted_files_exist() -> None:
 
 def test_only_the_demo_the_mail_catcher_metrics_and_the_api_have_a_profile() -> None:
     with_profile = {name for name, service in services().items() if "profiles" in service}
-    assert with_profile == {"demo-world", "demo-crm", "mail", "metrics", "api"}
+    assert with_profile == {"demo-world", "demo-crm", "mail", "metrics", "api", "collector"}
     assert {name: services()[name]["profiles"] for name in with_profile} == {
         "demo-world": ["demo"],
         "demo-crm": ["demo"],
         "mail": ["mail"],
         "metrics": ["metrics"],
         "api": ["api"],
+        "collector": ["events"],
     }
 
 
@@ -225,7 +226,7 @@ def test_dagster_finds_the_code_server_under_the_name_that_runs_of_the_command_b
 def test_health_is_asked_of_a_small_program_that_knows_the_service() -> None:
     asked = {name: service["healthcheck"]["test"] for name, service in ours().items() if "healthcheck" in service}
     del asked["demo-crm"]
-    assert set(asked) == {"dagster-code", "dagster-webserver", "dagster-daemon", "metrics", "api"}
+    assert set(asked) == {"dagster-code", "dagster-webserver", "dagster-daemon", "metrics", "api", "collector"}
     for name, test in asked.items():
         assert test[:-1] == ["CMD", "python", "-m", health.__name__], name
         assert test[-1] in health.SERVICES, name
@@ -237,6 +238,8 @@ def test_health_is_asked_of_a_small_program_that_knows_the_service() -> None:
     (port,) = container_ports(services()["api"])
     assert f":{port}/" in health.API
     assert int(port) == PORT
+    (port,) = container_ports(services()["collector"])
+    assert f":{port}/" in health.COLLECTOR
 
 
 def test_the_image_is_built_once_and_used_by_its_name() -> None:

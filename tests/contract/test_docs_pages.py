@@ -114,7 +114,7 @@ def test_under_the_chart_runs_are_watched_and_tried_again_as_everywhere(tmp_path
     assert daemon["runCoordinator"]["config"]["queuedRunCoordinator"] == {"maxConcurrentRuns": at_once}
 
 
-@pytest.mark.parametrize("service_name", ["metrics", "api"])
+@pytest.mark.parametrize("service_name", ["metrics", "api", "collector"])
 def test_the_doors_of_kubernetes_are_those_of_the_stack(service_name: str) -> None:
     values = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())
     (deployment,) = values["dagster-user-deployments"]["deployments"]

@@ -13,6 +13,7 @@ from psycopg import sql
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import Connection, get_company
 from warehouse.errors import CompanyStillActive
+from warehouse.landing.tracked import ENTITY as TRACKED_EVENTS_ENTITY
 from warehouse.landing.version_log import hold_off_loads
 from warehouse.logs.operations import record_audit, say_who
 from warehouse.publication.feed import hold_publications
@@ -70,7 +71,7 @@ def remove_company(connection: Connection, slug: str, actor: str) -> dict[str, i
         )
     clear_other_databases(connection, company.company_id)
     with connection.transaction():
-        hold_off_loads(connection, company.company_id, list(ENTITY_RELATIONS))
+        hold_off_loads(connection, company.company_id, [*ENTITY_RELATIONS, TRACKED_EVENTS_ENTITY])
         say_who(connection, actor)
         erased = erase_rows(connection, company.company_id)
         logins = drop_company_logins(connection, company.company_id)

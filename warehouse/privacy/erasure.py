@@ -20,12 +20,13 @@ from warehouse import relations
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
+from warehouse.landing import tracked
 from warehouse.landing.erased import Hashes, names_in, read_erased, read_hashes, withhold
 from warehouse.landing.version_log import hold_off_loads
 from warehouse.logs.operations import record_audit
 from warehouse.prediction.task_relations import TaskRelations
 from warehouse.publication.feed import withdraw_entity
-from warehouse.relations import ENTITY_RELATIONS, REJECTED_RECORDS, Relation
+from warehouse.relations import ENTITY_RELATIONS, REJECTED_RECORDS, TRACKED_EVENTS, Relation
 
 Connection = psycopg.Connection[Any]
 
@@ -132,6 +133,9 @@ def rows_of_customer(conn: Connection, company_id: int, customer_id: str) -> dic
         (count,) = conn.execute(query, (company_id, customer_id)).fetchone() or (0,)
         if count:
             counts[str(table.relation)] = count
+    traces = tracked.count_traces(conn, company_id, customer_id)
+    if traces:
+        counts[str(TRACKED_EVENTS)] = counts.get(str(TRACKED_EVENTS), 0) + traces
     rejected = _rejected_of(conn, company_id, customer_id, _record_ids(conn, company_id, customer_id))
     if rejected:
         counts[str(REJECTED_RECORDS)] = len(rejected)
@@ -191,7 +195,7 @@ def forget_customer(
     """
     with warehouse.connect() as conn:
         with conn.transaction():
-            hold_off_loads(conn, company.company_id, list(ENTITY_RELATIONS))
+            hold_off_loads(conn, company.company_id, [*ENTITY_RELATIONS, tracked.ENTITY])
             rows = rows_of_customer(conn, company.company_id, customer_id)
             if not rows:
                 raise CustomerUnknown(_nothing(conn, company, customer_id))
@@ -224,6 +228,9 @@ def _erase(conn: Connection, hashes: Hashes, customer_id: str) -> None:
     records = _record_ids(conn, company_id, customer_id)
     rejected = _rejected_of(conn, company_id, customer_id, records)
     conn.execute(relations.compose("delete from {rejected_records} where rejected_id = any(%s)"), [rejected])
+    visitors = tracked.visitors_of(conn, company_id, customer_id)
+    tracked.erase_traces(conn, company_id, customer_id)
+    withhold(conn, company_id, tracked.VISITORS, [hashes.record(tracked.VISITORS, visitor) for visitor in visitors])
     for table in holdings.by_customer:
         # What is published the publisher takes back, together with the delete that followers are sent.
         if table.relation.schema != PUBLISHED:

@@ -20,13 +20,17 @@ pytestmark = pytest.mark.xdist_group("company_passwords")
 
 TODAY = date(2026, 3, 1)
 
-LOADER, ML, PUBLISHER, OPERATOR = Role.loader, Role.ml, Role.publisher, Role.operator
+LOADER, ML, PUBLISHER, OPERATOR, COLLECTOR = Role.loader, Role.ml, Role.publisher, Role.operator, Role.collector
 
 INSERT_CUSTOMER = """
     insert into raw.customers (company_id, customer_id, updated_at, known_at, is_backfill, is_deleted, load_id)
     values (1, 'c9', now(), now(), false, false, 1)
 """
 INSERT_RUN = "insert into ops.run_log (stage, started_at, status) values ('x', now(), 'running')"
+INSERT_TRACKED = """
+    insert into raw.tracked_events (company_id, message_id, source, kind, received_at, occurred_at)
+    values (1, 'm1', 'web', 'track', now(), now())
+"""
 INSERT_TRAINING = """
     insert into ml.training_runs (task, rung, status, model_name) values ('churn', 'rule', 'failed', 'rule')
 """
@@ -51,6 +55,15 @@ ALLOWED = [
     (PUBLISHER, "select * from ml.staged_scores"),
     (PUBLISHER, INSERT_RUN),
     (PUBLISHER, "create temporary table staged (id int)"),
+    (COLLECTOR, INSERT_TRACKED),
+    (COLLECTOR, INSERT_TRACKED + " on conflict (company_id, message_id) do nothing returning message_id"),
+    (
+        COLLECTOR,
+        "insert into raw.rejected_records (company_id, entity, reason, payload_hash) values (1, 'events', '', '')",
+    ),
+    (COLLECTOR, "select * from ops.find_write_key('x')"),
+    (COLLECTOR, "select * from ops.forgotten('{1}', '{customer}', '{c1}')"),
+    (COLLECTOR, "create temporary table arriving (id int)"),
     (OPERATOR, "select * from raw.customers"),
     (OPERATOR, "select * from ops.audit_log"),
     (OPERATOR, "select * from staging.stg_crm__customers"),
@@ -78,6 +91,18 @@ DENIED = [
     (PUBLISHER, "select * from features.churn_feature_matrix"),
     (PUBLISHER, "insert into ml.staged_scores (company_id, entity_id, as_of_date) values (1, 'c', now())"),
     (PUBLISHER, "insert into ml.publication_gates (company_id) values (1)"),
+    (COLLECTOR, "select * from raw.tracked_events"),
+    (COLLECTOR, "select properties from raw.tracked_events"),
+    (COLLECTOR, "update raw.tracked_events set name = 'x'"),
+    (COLLECTOR, "delete from raw.tracked_events"),
+    (COLLECTOR, "select * from raw.rejected_records"),
+    (COLLECTOR, "select * from raw.customers"),
+    (COLLECTOR, "select * from ops.write_keys"),
+    (COLLECTOR, "select * from ops.companies"),
+    (COLLECTOR, "select * from ops.erasure_key"),
+    (COLLECTOR, "select * from ops.erasures"),
+    (COLLECTOR, INSERT_CUSTOMER),
+    (OPERATOR, "select * from ops.forgotten('{1}', '{customer}', '{c1}')"),
     (OPERATOR, "insert into ops.audit_log (actor, action) values ('x', 'x')"),
     (OPERATOR, "delete from ops.audit_log"),
     (OPERATOR, "update ops.companies set is_active = false"),
