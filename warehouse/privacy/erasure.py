@@ -30,7 +30,7 @@ from warehouse.relations import ENTITY_RELATIONS, REJECTED_RECORDS, Relation
 Connection = psycopg.Connection[Any]
 
 PUBLISHED = "predictions"
-_RECORD_ENTITIES = ("tickets", "payments", "events")
+_RECORD_ENTITIES = ("tickets", "payments", "events", "sends")
 
 _TABLES: LiteralString = """
     select pg_namespace.nspname, pg_class.relname, array_agg(pg_attribute.attname::text)
