@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from demo.crm.models import Customer, Event, Payment, Ticket, Tombstone
 from pipeline.companies import parse_definition
 
-ENTITIES = ("customers", "tickets", "payments", "events")
+ENTITIES = ("customers", "tickets", "payments", "events", "campaigns", "sends")
 COMPANY_WITH_MANY = {
     "customers": "marketlane",
     "tickets": "marketlane",
