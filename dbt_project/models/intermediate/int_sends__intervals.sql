@@ -18,8 +18,8 @@ versions_with_knowledge as (
 
 ),
 
--- Impossible times: what was opened or clicked before it was sent was so when it was sent; a response before it is none.
--- When somebody unsubscribed is a fact of its own, which a source may repeat with every later send.
+-- Impossible times: what was opened or clicked before it was sent was so when it was sent; a response before it is
+-- none. When somebody unsubscribed is a fact of its own, which a source may repeat with every later send.
 final as (
 
     select
