@@ -15,6 +15,15 @@ def read_truth(home: Path, slug: str) -> pa.Table:
     return pq.read_table(home / "truth" / f"{slug}.parquet")
 
 
+def read_campaign_truth(home: Path, slug: str) -> pa.Table:
+    """What campaigns did: a row per campaign and customer of its audience, controls among them, ordered by both.
+
+    `probability_if_sent` and `probability_if_left_alone` are of a paid purchase within 14 days, `effect` is their
+    difference, and `bought` what came of it.
+    """
+    return pq.read_table(home / "truth" / f"{slug}_campaigns.parquet")
+
+
 def area_under_curve(is_positive: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Area under the ROC curve by mean ranks (Mann and Whitney); NaN where one class is missing."""
     positive = np.asarray(is_positive, dtype=bool)

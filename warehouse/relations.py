@@ -50,6 +50,8 @@ RAW_TICKETS = Relation("raw", "tickets")
 RAW_PAYMENTS = Relation("raw", "payments")
 RAW_EVENTS = Relation("raw", "events")
 TRACKED_EVENTS = Relation("raw", "tracked_events")
+RAW_CAMPAIGNS = Relation("raw", "campaigns")
+RAW_SENDS = Relation("raw", "sends")
 REJECTED_RECORDS = Relation("raw", "rejected_records")
 
 CUSTOMER_FEATURES = Relation("features", "customer_features")
@@ -94,6 +96,8 @@ ENTITY_RELATIONS = {
     "tickets": RAW_TICKETS,
     "payments": RAW_PAYMENTS,
     "events": RAW_EVENTS,
+    "campaigns": RAW_CAMPAIGNS,
+    "sends": RAW_SENDS,
 }
 """The raw version log of each entity of the CRM contract."""
 

@@ -8,7 +8,7 @@
 
         )
 
-      entity: what the mart counts: tickets, payments or events
+      entity: what the mart counts: tickets, payments, events or sends
       customer_features, company_entities: the relations -#}
 {% macro customers_to_build(entity, customer_features, company_entities) -%}
     select

@@ -111,7 +111,7 @@ def _definition(company: Company, port: int) -> dict[str, Any]:
         "name": company.name,
         "connector": "habari_api",
         "connector_settings": _connection(THIS_MACHINE, port),
-        "entities": ["customers", "tickets", "payments", *(["events"] if company.usage else [])],
+        "entities": _entities(company),
         "tasks": _tasks(company),
         "currency": company.currency,
         "time_zone": company.time_zone,
@@ -123,6 +123,11 @@ def _definition(company: Company, port: int) -> dict[str, Any]:
         "allows_small_pool": company.shares_training,
         "clock_at": None,
     }
+
+
+def _entities(company: Company) -> list[str]:
+    events = ["events"] if company.usage else []
+    return ["customers", "tickets", "payments", *events, *(["campaigns", "sends"] if company.marketing else [])]
 
 
 def _tasks(company: Company) -> dict[str, dict[str, Any]]:

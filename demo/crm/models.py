@@ -99,6 +99,38 @@ class Event(Answer):
     deleted: Literal[False]
 
 
+class Campaign(Answer):
+    """A campaign's latest version."""
+
+    id: str = Field(examples=["cam_00003"])
+    name: str
+    channel: str = Field(examples=["email"])
+    kind: str = Field(examples=["offer"])
+    cost_per_send: Money = Field(description="In the company's currency.")
+    discount_share: Money = Field(description="The share of the price that it gives away, 0.00 to 1.00.")
+    starts_at: AwareDatetime = Field(description="A planned one lies ahead.")
+    ends_at: AwareDatetime
+    updated_at: AwareDatetime
+    deleted: Literal[False]
+
+
+class Send(Answer):
+    """What a campaign sent to a customer, or whom it left out by chance."""
+
+    id: str = Field(examples=["snd_000000042"])
+    campaign_id: str
+    customer_id: str
+    is_control: bool = Field(description="Left out by chance: nothing was sent.")
+    revenue: Money | None = Field(description="Of the answer, in the company's currency; null without one.")
+    sent_at: AwareDatetime = Field(description="Of a control, when the others were sent theirs.")
+    opened_at: AwareDatetime | None
+    clicked_at: AwareDatetime | None
+    responded_at: AwareDatetime | None = Field(description="The first payment within 14 days that followed a click.")
+    unsubscribed_at: AwareDatetime | None
+    updated_at: AwareDatetime
+    deleted: Literal[False]
+
+
 class CustomerPage(Answer):
     """A page of customers."""
 
@@ -131,6 +163,22 @@ class EventPage(Answer):
     total: int = Field(description="Records that match updated_since, on all pages.")
 
 
+class CampaignPage(Answer):
+    """A page of campaigns."""
+
+    data: list[Campaign | Tombstone]
+    next_cursor: str | None = Field(description="Pass it back as `cursor`; null on the last page.")
+    total: int = Field(description="Records that match updated_since, on all pages.")
+
+
+class SendPage(Answer):
+    """A page of sends."""
+
+    data: list[Send | Tombstone]
+    next_cursor: str | None = Field(description="Pass it back as `cursor`; null on the last page.")
+    total: int = Field(description="Records that match updated_since, on all pages.")
+
+
 class Count(Answer):
     """How many records of an entity there are, tombstones apart."""
 
@@ -145,6 +193,8 @@ class Totals(Answer):
     tickets: Count
     payments: Count
     events: Count
+    campaigns: Count
+    sends: Count
 
 
 class ErrorDetail(Answer):

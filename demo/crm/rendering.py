@@ -11,13 +11,23 @@ import pyarrow.compute as pc
 from demo.world.dirt import Defect
 from demo.world.moments import Ints
 
-PREFIXES = {"customers": "cus_%07d", "tickets": "tic_%08d", "payments": "pay_%08d", "events": "evt_%09d"}
+PREFIXES = {
+    "customers": "cus_%07d",
+    "tickets": "tic_%08d",
+    "payments": "pay_%08d",
+    "events": "evt_%09d",
+    "campaigns": "cam_%05d",
+    "sends": "snd_%09d",
+}
+OWNERS = {"customer": "customer_id", "campaign": "campaign_id"}
+"""What is called otherwise when it is served: the record that another one belongs to."""
 BOOKKEEPING = ("key", "updated_at", "visible_from", "visible_until", "is_deleted", "defect")
 MOMENT_FIELDS = frozenset(
     {
         *("created_at", "cancelled_at", "contract_end_at"),
         *("first_response_at", "resolved_at", "reopened_at"),
         *("due_at", "paid_at", "failed_at"),
+        *("starts_at", "ends_at", "sent_at", "opened_at", "clicked_at", "responded_at", "unsubscribed_at"),
     }
 )
 
@@ -44,7 +54,7 @@ def render(entity: str, rows: pa.Table) -> list[Record]:
     columns += [updated_at, [False] * len(keys)]
     labels = [
         "id",
-        *("customer_id" if name == "customer" else name for name in names),
+        *(OWNERS.get(name, name) for name in names),
         "updated_at",
         "deleted",
     ]
@@ -93,11 +103,19 @@ def _customer_id(key: int) -> str:
     return PREFIXES["customers"] % key
 
 
+def _campaign_id(key: int) -> str:
+    return PREFIXES["campaigns"] % key
+
+
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "monthly_price": _money,
     "amount": _money,
     "discount": _money,
+    "cost_per_send": _money,
+    "discount_share": _money,
+    "revenue": _money,
     "customer": _customer_id,
+    "campaign": _campaign_id,
     "custom": lambda text: orjson.Fragment(text),
 }
 

@@ -22,6 +22,7 @@ from demo.crm.cursors import BadCursor, Cursor, CursorMaker
 from demo.crm.home import ClockOutOfRange, advance_clock, read_clock, read_key, set_clock
 from demo.crm.limits import Failures, RateLimit
 from demo.crm.models import (
+    CampaignPage,
     Clock,
     ClockMove,
     CustomerPage,
@@ -29,6 +30,7 @@ from demo.crm.models import (
     EventPage,
     Health,
     PaymentPage,
+    SendPage,
     TicketPage,
     Totals,
 )
@@ -38,7 +40,7 @@ from demo.world.companies import COMPANIES
 from demo.world.moments import seconds
 
 DESCRIPTION = """
-Customers, tickets, payments and product events of the company whose API key is given.
+Customers, tickets, payments, product events, campaigns and sends of the company whose API key is given.
 
 Lists are ordered by `updated_at`, then `id`, and hold each record's latest version. To follow changes, ask
 again with `updated_since` set to the newest `updated_at` seen: it is inclusive, since several records can
@@ -46,11 +48,13 @@ share a moment and not all of them need be visible at once.
 """
 MAX_PAGE_SIZE = 1000
 
-_PAGES: dict[str, type[CustomerPage | TicketPage | PaymentPage | EventPage]] = {
+_PAGES: dict[str, type[CustomerPage | TicketPage | PaymentPage | EventPage | CampaignPage | SendPage]] = {
     "customers": CustomerPage,
     "tickets": TicketPage,
     "payments": PaymentPage,
     "events": EventPage,
+    "campaigns": CampaignPage,
+    "sends": SendPage,
 }
 _company_key = APIKeyHeader(name="X-API-Key", scheme_name="Company key", auto_error=False)
 _admin_key = APIKeyHeader(name="X-Admin-Key", scheme_name="Admin key", auto_error=False)

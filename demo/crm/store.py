@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from demo.world.moments import Bools, Ints
 
-ENTITIES = ("customers", "tickets", "payments", "events")
+ENTITIES = ("customers", "tickets", "payments", "events", "campaigns", "sends")
 
 
 @dataclass(frozen=True)

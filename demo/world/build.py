@@ -12,17 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from demo.world import dirt, purchases, subscriptions
+from demo.world.campaign_tables import campaign_versions, send_versions
+from demo.world.campaigns import GROUPS
 from demo.world.companies import COMPANIES, Company, customers_by_company
 from demo.world.dirt import RATES
 from demo.world.moments import DAY, NEVER, STARTING_CLOCK, WORLD_END, Bools, Floats, Ints, as_datetime
 from demo.world.population import People, draw_people, price_factor
-from demo.world.records import Changes, Events, History, Payments, Tickets, Truth, nevers, value_at
+from demo.world.records import Changes, Events, History, Payments, Sends, Tickets, Truth, nevers, value_at
 from demo.world.tables import customer_versions, event_versions, payment_versions, ticket_versions
 from demo.world.usage import NO_GRADE
 from foundation.private_files import private_file
 
 #: Part of a world's identity: a change of the simulator makes older folders stale.
-SIMULATOR_VERSION = 2
+SIMULATOR_VERSION = 3
+CAMPAIGN_STREAM = 1
 SIMULATORS: dict[str, Callable[[Company, Ints, Floats, np.random.Generator], History]] = {
     "subscriptions": subscriptions.simulate,
     "purchases": purchases.simulate,
@@ -90,7 +93,13 @@ def _build_company(home: Path, company: Company, customers: int, entropy: list[i
     accounts = _open_accounts(company, customers, rng)
     history, people = accounts.history, accounts.people
     pq.write_table(_truth_table(history.truth), home / "truth" / f"{company.slug}.parquet")
-    history.truth = {}
+    if history.campaign_truth:
+        pq.write_table(
+            _campaign_truth_table(history.campaign_truth), home / "truth" / f"{company.slug}_campaigns.parquet"
+        )
+    history.truth, history.campaign_truth = {}, {}
+    # Of a stream of their own, so that the other entities are drawn as they would be without campaigns.
+    campaigns_rng = np.random.default_rng([*entropy, CAMPAIGN_STREAM])
     folder = home / "records" / company.slug
     folder.mkdir()
     counts: dict[str, int] = {}
@@ -99,6 +108,8 @@ def _build_company(home: Path, company: Company, customers: int, entropy: list[i
         "tickets": lambda: ticket_versions(company, history, people, rng),
         "payments": lambda: payment_versions(history, people, rng),
         "events": lambda: event_versions(history, rng),
+        "campaigns": lambda: campaign_versions(history.campaigns, campaigns_rng),
+        "sends": lambda: send_versions(history.sends, accounts.deleted_at, campaigns_rng),
     }
     for entity, make in makers.items():
         table = make().combine_chunks()
@@ -199,13 +210,15 @@ def _add_accounts(history: History, created_at: Ints, is_test: Bools, rng: np.ra
 
 def _renumber(history: History, position: Ints) -> None:
     """Number customers by sign-up, everywhere."""
-    owned: list[Tickets | Payments | Events | Changes] = [
-        *(history.tickets, history.payments, history.events),
+    owned: list[Tickets | Payments | Events | Sends | Changes] = [
+        *(history.tickets, history.payments, history.events, history.sends),
         *history.changes.values(),
     ]
     for columns in owned:
         columns.customer = position[columns.customer]
-    history.truth["customer"] = position[history.truth["customer"]]
+    for truth in (history.truth, history.campaign_truth):
+        if truth:
+            truth["customer"] = position[truth["customer"]]
 
 
 def _joined(parts: list[People]) -> People:
@@ -223,6 +236,18 @@ def _truth_table(truth: Truth) -> pa.Table:
         "customer_id": pa.array([f"cus_{key + 1:07d}" for key in rows.pop("customer").tolist()]),
         "as_of_date": pa.array(days).cast(pa.date32()),
         "churned_at": moments,
+    }
+    return pa.table(columns | {name: pa.array(values) for name, values in rows.items()})
+
+
+def _campaign_truth_table(truth: Truth) -> pa.Table:
+    """What each campaign did to each customer of its audience, as it is written; ordered by campaign and customer."""
+    order = np.lexsort((truth["customer"], truth["campaign"]))
+    rows = {name: values[order] for name, values in truth.items()}
+    columns = {
+        "campaign_id": pa.array([f"cam_{key + 1:05d}" for key in rows.pop("campaign").tolist()]),
+        "customer_id": pa.array([f"cus_{key + 1:07d}" for key in rows.pop("customer").tolist()]),
+        "group": pa.array([GROUPS[code] for code in rows.pop("group").tolist()]),
     }
     return pa.table(columns | {name: pa.array(values) for name, values in rows.items()})
 

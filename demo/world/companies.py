@@ -54,6 +54,23 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Marketing:
+    """How a company sends campaigns, one a month, and how its customers take them.
+
+    `audience_share` of those who may be sent to are chosen, and of these `control_share` are left out by chance.
+    `extra_purchases` is how many purchases a send brings on average from one who can be persuaded; one who is driven
+    away buys nothing after a send with the probability `lost_share`.
+    """
+
+    audience_share: float
+    control_share: float
+    persuadable_share: float
+    driven_away_share: float
+    extra_purchases: float
+    lost_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class CustomField:
     """A custom field of customers that the company wants in its predictions; `is_fixed`: it never changes."""
 
@@ -70,7 +87,8 @@ class Company:
 
     `founded_at` is the first moment with records; `established_share` of the customers signed up before it.
     `further_tasks` are what is predicted for it besides churn, as its definition says it.
-    `usage` is that of its product; without it the company records no events and asks for no grades.
+    `usage` is that of its product; without it the company records no events and asks for no grades. Without
+    `marketing` it sends no campaigns.
     `business_hours` are by weekday, from when to when in its time zone.
     """
 
@@ -94,6 +112,7 @@ class Company:
     segment_by: str
     further_tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     usage: Usage | None = None
+    marketing: Marketing | None = None
     plans: tuple[Plan, ...] = ()
     price_rises: dict[int, float] = field(default_factory=dict)
     median_gap_days: float = 0.0
@@ -178,6 +197,14 @@ MARKETLANE = Company(
         ),
     ),
     segment_by="country",
+    marketing=Marketing(
+        audience_share=0.5,
+        control_share=0.2,
+        persuadable_share=0.18,
+        driven_away_share=0.06,
+        extra_purchases=0.5,
+        lost_share=0.7,
+    ),
     price_rises={_month(2025, 9): 0.07, _month(2026, 5): 0.10},
     median_gap_days=22.0,
     median_basket=3800,

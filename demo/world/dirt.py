@@ -39,6 +39,7 @@ class Rates:
     #: Events of robots, found and deleted within days.
     robot_events: float = 0.006
     late_event_edits: float = 0.004
+    late_send_edits: float = 0.002
     #: Refunds, of the charges that were paid.
     refunds: float = 0.015
     #: Records that break the contract, each kind; half of them are mended after the starting clock.
@@ -77,6 +78,10 @@ BATCH_EDITS: dict[str, tuple[tuple[int, float], ...]] = {
     ),
     "events": (
         (seconds(datetime(2026, 3, 15, 2, tzinfo=UTC)), 0.02),
+        (seconds(datetime(2026, 10, 3, 2, tzinfo=UTC)), 0.01),
+    ),
+    "sends": (
+        (seconds(datetime(2026, 4, 20, 2, tzinfo=UTC)), 0.06),
         (seconds(datetime(2026, 10, 3, 2, tzinfo=UTC)), 0.01),
     ),
 }

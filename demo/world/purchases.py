@@ -13,13 +13,16 @@ from itertools import pairwise
 
 import numpy as np
 
+from demo.world.campaigns import Answers, Shoppers, begin_marketing, expected_purchases, send_campaign
 from demo.world.companies import Company
 from demo.world.moments import DAY, HOUR, MINUTE, NEVER, Bools, Floats, Ints, month_starts
 from demo.world.records import (
+    Campaigns,
     Changes,
     Events,
     History,
     Payments,
+    Sends,
     Tickets,
     Truth,
     first_event_after,
@@ -39,7 +42,10 @@ SHRINKING = 0.8
 
 @dataclass
 class _State:
-    """What the customers of one company are like now; every array has one entry per customer."""
+    """What the customers of one company are like now; every array has one entry per customer.
+
+    `payments` are those of their own accord, `payments_made` those that there are with what campaigns did.
+    """
 
     created_at: Ints
     rate: Floats
@@ -47,7 +53,9 @@ class _State:
     slope: Floats
     slope_months: Ints
     last_bought_at: Ints
+    last_paid_at: Ints
     basket: Floats
+    price_factor: Floats
     has_rising_prices: Bools
     rise: Floats
     rise_at: Ints
@@ -55,8 +63,10 @@ class _State:
     ticket_share: Floats
     fail_share: Floats
     vouchers: np.random.Generator
+    answers: Answers | None = None
     tickets: list[Tickets] = field(default_factory=list)
     payments: list[Payments] = field(default_factory=list)
+    payments_made: list[Payments] = field(default_factory=list)
 
 
 def simulate(company: Company, created_at: Ints, price_factor: Floats, rng: np.random.Generator) -> History:
@@ -70,8 +80,7 @@ def simulate(company: Company, created_at: Ints, price_factor: Floats, rng: np.r
     starts = [start for start in month_starts() if start >= company.founded_at]
     for start, end in pairwise(starts):
         truth.append(_play_month(company, state, start, end, rng))
-    payments = Payments.joined(state.payments)
-    rows = {name: np.concatenate([month[name] for month in truth]) for name in truth[0]}
+    payments = Payments.joined(state.payments_made)
     everyone = np.arange(len(created_at))
     return History(
         created_at=created_at,
@@ -79,14 +88,22 @@ def simulate(company: Company, created_at: Ints, price_factor: Floats, rng: np.r
         tickets=Tickets.joined(state.tickets),
         payments=payments,
         events=Events.none(),
-        truth=_with_outcomes(rows, payments, company.horizon_days),
+        truth=_with_outcomes(_joined_truth(truth), payments, company.horizon_days),
+        campaigns=Campaigns.joined([Campaigns.none(), *(state.answers.campaigns if state.answers else ())]),
+        sends=Sends.joined([Sends.none(), *(state.answers.sends if state.answers else ())]),
+        campaign_truth=_joined_truth(state.answers.truth) if state.answers else {},
     )
+
+
+def _joined_truth(parts: list[Truth]) -> Truth:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _begin(company: Company, created_at: Ints, price_factor: Floats, rng: np.random.Generator) -> _State:
     count = len(created_at)
     gap = company.median_gap_days * rng.lognormal(0, 0.55, count)
     before = company.founded_at - (rng.exponential(1.0, count) * gap * DAY).astype(np.int64)
+    vouchers = rng.spawn(1)[0]
     return _State(
         created_at=created_at,
         rate=1 / gap,
@@ -94,14 +111,17 @@ def _begin(company: Company, created_at: Ints, price_factor: Floats, rng: np.ran
         slope=np.zeros(count),
         slope_months=np.zeros(count, dtype=np.int64),
         last_bought_at=np.maximum(before, created_at),
+        last_paid_at=np.maximum(before, created_at),
         basket=company.median_basket * price_factor * rng.lognormal(0, 0.6, count),
+        price_factor=price_factor,
         has_rising_prices=rng.random(count) < RISING_SHARE,
         rise=np.zeros(count),
         rise_at=nevers(count),
         trouble=draw_trouble(count, company.support, rng),
         ticket_share=np.clip(company.support.tickets_per_purchase * rng.gamma(1.2, 1 / 1.2, count), 0, 0.6),
         fail_share=np.clip(company.failed_share * rng.lognormal(0, 1.0, count), 0, 0.6),
-        vouchers=rng.spawn(1)[0],
+        vouchers=vouchers,
+        answers=begin_marketing(company.marketing, count, vouchers.spawn(1)[0]) if company.marketing else None,
     )
 
 
@@ -113,7 +133,9 @@ def _play_month(company: Company, state: _State, start: int, end: int, rng: np.r
     recency = _forgetting(company, state, start)
     silence = _silence_probability(company, state, log_rate, start)
     _raise_prices(company, state, start, rng)
-    _buy(company, state, np.exp(log_rate - recency), start, end, rng)
+    rate = np.exp(log_rate - recency)
+    _buy(company, state, rate, start, end, rng)
+    _hear_of_campaign(state, rate, start)
     chosen = np.flatnonzero(state.created_at < start)
     rows: Truth = {
         "customer": chosen,
@@ -160,11 +182,34 @@ def _forgetting(company: Company, state: _State, at: int) -> Floats:
 def _silence_probability(company: Company, state: _State, log_rate: Floats, start: int) -> Floats:
     """Probability of no successful payment until the silence is up, as things stand at the month's start."""
     expected = np.zeros(len(log_rate))
-    days_left = company.horizon_days - (start - state.last_bought_at) / DAY
+    days_left = company.horizon_days - (start - state.last_paid_at) / DAY
+    by_campaigns = np.zeros(len(log_rate))
     for month in range(company.horizon_days // 30):
         days = np.clip(days_left - 30 * month, 0, 30)
         expected += days * np.exp(log_rate - _forgetting(company, state, start + month * 30 * DAY))
-    return np.exp(-expected * (1 - state.fail_share * (1 - RETRIED_SHARE)))
+        if state.answers:
+            by_campaigns += days / 30 * expected_purchases(state.answers)
+    return np.exp(-expected * _paid_share(state) - by_campaigns)
+
+
+def _paid_share(state: _State) -> Floats:
+    """Of each customer's purchases the share that is paid in the end."""
+    return 1 - state.fail_share * (1 - RETRIED_SHARE)
+
+
+def _hear_of_campaign(state: _State, rate: Floats, start: int) -> None:
+    """Send the month's campaign, and let it change what its customers bought. `rate` is of purchases a day.
+
+    The hidden rate depends on what a customer buys unasked: what a campaign brings or costs leaves it as it is.
+    """
+    payments = state.payments[-1]
+    if state.answers:
+        basket = state.basket * np.exp(SHRINKING * state.activity)
+        shoppers = Shoppers(state.created_at, rate * _paid_share(state), basket, state.price_factor)
+        payments = send_campaign(state.answers, shoppers, payments, start)
+    state.payments_made.append(payments)
+    paid = payments.rows(payments.paid_at != NEVER)
+    np.maximum.at(state.last_paid_at, paid.customer, paid.paid_at)
 
 
 def _raise_prices(company: Company, state: _State, start: int, rng: np.random.Generator) -> None:

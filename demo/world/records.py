@@ -1,7 +1,7 @@
 """What a simulator hands on: tickets, payments, events and changes of customers as columns. No rules here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -80,6 +80,45 @@ class Events(Columns):
 
 
 @dataclass
+class Campaigns(Columns):
+    """Campaigns, in the order in which they start. `kind` indexes campaigns.KINDS."""
+
+    announced_at: Ints
+    starts_at: Ints
+    ends_at: Ints
+    kind: Ints
+
+    @classmethod
+    def none(cls) -> Self:
+        """The campaigns of a company that has none."""
+        return cls(**{each.name: np.empty(0, dtype=np.int64) for each in fields(cls)})
+
+
+@dataclass
+class Sends(Columns):
+    """What campaigns sent to whom, controls among them, with everything that will ever happen to it.
+
+    `campaign` is its position among the company's campaigns; `revenue` is in hundredths of the company's currency.
+    """
+
+    customer: Ints
+    campaign: Ints
+    sent_at: Ints
+    opened_at: Ints
+    clicked_at: Ints
+    responded_at: Ints
+    unsubscribed_at: Ints
+    revenue: Ints
+    is_control: Bools
+
+    @classmethod
+    def none(cls) -> Self:
+        """The sends of a company that has no campaigns."""
+        empty = {each.name: np.empty(0, dtype=np.int64) for each in fields(cls)}
+        return cls(**empty | {"is_control": np.empty(0, dtype=np.bool_)})
+
+
+@dataclass
 class Changes(Columns):
     """New values of one field of customers: `value` holds from `at` on. `seen_at`: when the CRM was told."""
 
@@ -92,7 +131,8 @@ class Changes(Columns):
 class History:
     """One company's customers, simulated to the world's end.
 
-    `changes` has a key per mutable customer field; `truth` has one row per customer and month start.
+    `changes` has a key per mutable customer field; `truth` has one row per customer and month start, `campaign_truth`
+    one per customer and campaign.
     """
 
     created_at: Ints
@@ -101,6 +141,9 @@ class History:
     payments: Payments
     events: Events
     truth: Truth
+    campaigns: Campaigns = field(default_factory=Campaigns.none)
+    sends: Sends = field(default_factory=Sends.none)
+    campaign_truth: Truth = field(default_factory=dict)
 
 
 def nevers(count: int) -> Ints:

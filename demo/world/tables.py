@@ -5,8 +5,6 @@ made by listing the moments at which something changes. Rows are sorted by (upda
 and `visible_until` bound the clock times at which the row is the one that the CRM shows.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,11 +14,12 @@ import pyarrow as pa
 from demo.world import dirt
 from demo.world.companies import Company
 from demo.world.dirt import RATES, Defect
-from demo.world.moments import DAY, HOUR, NEVER, STARTING_CLOCK, WORLD_END, YEAR, Bools, Ints
+from demo.world.moments import DAY, HOUR, NEVER, YEAR, Bools, Ints
 from demo.world.population import COUNTRIES, CURRENCIES, SIGNUP_CHANNELS, TIME_ZONES, People
 from demo.world.records import Changes, Events, History, Payments, Tickets, nevers, value_at
 from demo.world.support import draw_trouble
 from demo.world.usage import EVENT_NAMES, NO_GRADE, SESSION
+from demo.world.versions import coded, known_moments, list_versions, version_table
 
 CATEGORIES = ("billing", "bug", "how_to", "delivery", "account")
 SUBJECTS = (
@@ -54,18 +53,6 @@ TRAITS: dict[str, tuple[str, tuple[str, ...], str, tuple[str, ...]]] = {
 }
 
 
-@dataclass
-class _Versions:
-    """The versions of one entity: which record, from when, and who is deleted by then."""
-
-    record: Ints
-    updated_at: Ints
-    is_deleted: Bools
-    defect: Ints
-    visible_from: Ints
-    visible_until: Ints
-
-
 def customer_versions(
     company: Company,
     people: People,
@@ -79,7 +66,7 @@ def customer_versions(
     edited_at = dirt.late_edits(created_at, RATES.late_customer_edits, rng)
     batches = dirt.batch_edits("customers", created_at, rng)
     renewals = [_renewals(company, history.changes, created_at, year) for year in range(1, 5)]
-    versions = _versions(
+    versions = list_versions(
         [created_at, edited_at, *batches, *renewals],
         deleted_at,
         [Defect.UNREADABLE_DATE],
@@ -105,16 +92,16 @@ def customer_versions(
         "name": pa.array(people.name[who], pa.string()),
         "email": pa.array(email, pa.string(), mask=no_email[who]),
         "phone": pa.array(people.phone[who], pa.string(), mask=no_phone[who]),
-        "status": _coded(1 - value_at(changes["is_active"], who, at), ("active", "cancelled")),
-        "country": _coded(people.country[who], COUNTRIES, no_country[who]),
-        "currency": _coded(people.currency[who], CURRENCIES),
-        "time_zone": _coded(people.country[who], TIME_ZONES, no_zone[who]),
-        "signup_channel": _coded(people.signup_channel[who], SIGNUP_CHANNELS, no_channel[who]),
+        "status": coded(1 - value_at(changes["is_active"], who, at), ("active", "cancelled")),
+        "country": coded(people.country[who], COUNTRIES, no_country[who]),
+        "currency": coded(people.currency[who], CURRENCIES),
+        "time_zone": coded(people.country[who], TIME_ZONES, no_zone[who]),
+        "signup_channel": coded(people.signup_channel[who], SIGNUP_CHANNELS, no_channel[who]),
         "is_test": pa.array(is_test[who]),
         "created_at": pa.array(created_at[who]),
         "custom": _custom(company, first_trait[who], (people.second_trait[who] + runs) % 4, grades),
     }
-    return _table(versions, columns | _contract(company, changes, created_at, who, at))
+    return version_table(versions, columns | _contract(company, changes, created_at, who, at))
 
 
 def _renewals(company: Company, changes: dict[str, Changes], created_at: Ints, year: int) -> Ints:
@@ -133,7 +120,7 @@ def _contract(
     """What only a company with subscriptions knows; all null elsewhere. The dearest plan has yearly terms."""
     if not company.plans:
         moments, numbers = pa.nulls(len(who), pa.int64()), pa.nulls(len(who), pa.int64())
-        plan = _coded(np.zeros(len(who), dtype=np.int64), ("none",), np.ones(len(who), dtype=np.bool_))
+        plan = coded(np.zeros(len(who), dtype=np.int64), ("none",), np.ones(len(who), dtype=np.bool_))
         return {
             "plan": plan,
             "seats": numbers,
@@ -146,10 +133,10 @@ def _contract(
     term = created_at[who] + ((at - created_at[who]) // YEAR + 1) * YEAR
     seats = value_at(changes["seats"], who, at)
     return {
-        "plan": _coded(plan_code, tuple(plan.name for plan in company.plans)),
+        "plan": coded(plan_code, tuple(plan.name for plan in company.plans)),
         "seats": pa.array(seats),
         "monthly_price": pa.array(value_at(changes["price"], who, at) * seats),
-        "cancelled_at": _moments(value_at(changes["cancelled_at"], who, at), at),
+        "cancelled_at": known_moments(value_at(changes["cancelled_at"], who, at), at),
         "contract_end_at": pa.array(term, mask=is_cancelled | (plan_code < len(company.plans) - 1)),
     }
 
@@ -174,7 +161,7 @@ def _ticket_table(tickets: Tickets, deleted_at: Ints, rng: np.random.Generator) 
     moments = [tickets.opened_at, tickets.first_response_at, tickets.first_resolved_at, tickets.reopened_at]
     moments += [tickets.resolved_at, tickets.satisfaction_at, edited_at, escalated_at]
     moments += dirt.batch_edits("tickets", tickets.opened_at, rng)
-    versions = _versions(moments, deleted_at, [Defect.NO_CUSTOMER, Defect.UNREADABLE_DATE], [], rng)
+    versions = list_versions(moments, deleted_at, [Defect.NO_CUSTOMER, Defect.UNREADABLE_DATE], [], rng)
     which, at = versions.record, versions.updated_at
     now = tickets.rows(which)
     is_open_again = (now.reopened_at <= at) & (now.resolved_at > at)
@@ -187,18 +174,18 @@ def _ticket_table(tickets: Tickets, deleted_at: Ints, rng: np.random.Generator) 
     no_priority = dirt.some(count, RATES.missing_priority, rng)[which]
     columns = {
         "customer": pa.array(now.customer + 1),
-        "subject": _coded(rng.integers(0, len(SUBJECTS), count)[which], SUBJECTS),
-        "category": _coded(category % len(CATEGORIES), CATEGORIES, no_category),
-        "priority": _coded(priority, PRIORITIES, no_priority),
-        "status": _coded(status, ("open", "pending", "resolved")),
-        "channel": _coded(rng.choice(4, count, p=(0.45, 0.3, 0.1, 0.15))[which], TICKET_CHANNELS),
+        "subject": coded(rng.integers(0, len(SUBJECTS), count)[which], SUBJECTS),
+        "category": coded(category % len(CATEGORIES), CATEGORIES, no_category),
+        "priority": coded(priority, PRIORITIES, no_priority),
+        "status": coded(status, ("open", "pending", "resolved")),
+        "channel": coded(rng.choice(4, count, p=(0.45, 0.3, 0.1, 0.15))[which], TICKET_CHANNELS),
         "created_at": pa.array(now.opened_at),
-        "first_response_at": _moments(now.first_response_at, at),
-        "resolved_at": _moments(resolved_at, at),
-        "reopened_at": _moments(now.reopened_at, at),
+        "first_response_at": known_moments(now.first_response_at, at),
+        "resolved_at": known_moments(resolved_at, at),
+        "reopened_at": known_moments(now.reopened_at, at),
         "satisfaction": pa.array(now.satisfaction, mask=now.satisfaction_at > at),
     }
-    return _table(versions, columns)
+    return version_table(versions, columns)
 
 
 def payment_versions(history: History, people: People, rng: np.random.Generator) -> pa.Table:
@@ -218,7 +205,7 @@ def _payment_table(payments: Payments, deleted_at: Ints, people: People, rng: np
     moments = [payments.created_at, payments.paid_at, payments.failed_at, payments.voided_at, edited_at]
     moments += dirt.batch_edits("payments", payments.created_at, rng)
     defects = [Defect.NO_CUSTOMER, Defect.AMOUNT_NO_NUMBER, Defect.UNREADABLE_DATE]
-    versions = _versions(moments, deleted_at, defects, [], rng)
+    versions = list_versions(moments, deleted_at, defects, [], rng)
     which, at = versions.record, versions.updated_at
     now = payments.rows(which)
     is_paid, has_failed = now.paid_at <= at, now.failed_at <= at
@@ -227,19 +214,19 @@ def _payment_table(payments: Payments, deleted_at: Ints, people: People, rng: np
     method = (usual[now.customer] + (edited_at[which] <= at)) % len(METHODS)
     columns = {
         "customer": pa.array(now.customer + 1),
-        "type": _coded(now.is_refund.astype(np.int64), ("charge", "refund")),
-        "status": _coded(status, ("pending", "succeeded", "failed", "void")),
+        "type": coded(now.is_refund.astype(np.int64), ("charge", "refund")),
+        "status": coded(status, ("pending", "succeeded", "failed", "void")),
         "amount": pa.array(now.amount),
         "discount": pa.array(now.discount, mask=now.discount == 0),
-        "currency": _coded(people.currency[now.customer], CURRENCIES),
-        "method": _coded(method, METHODS, dirt.some(count, RATES.missing_method, rng)[which]),
+        "currency": coded(people.currency[now.customer], CURRENCIES),
+        "method": coded(method, METHODS, dirt.some(count, RATES.missing_method, rng)[which]),
         "failed_attempts": pa.array(np.where(has_failed, now.failed_attempts, 0)),
         "created_at": pa.array(now.created_at),
         "due_at": pa.array(now.due_at, mask=now.due_at == NEVER),
-        "paid_at": _moments(now.paid_at, at),
-        "failed_at": _moments(now.failed_at, at),
+        "paid_at": known_moments(now.paid_at, at),
+        "failed_at": known_moments(now.failed_at, at),
     }
-    return _table(versions, columns)
+    return version_table(versions, columns)
 
 
 def event_versions(history: History, rng: np.random.Generator) -> pa.Table:
@@ -257,7 +244,7 @@ def _event_table(events: Events, deleted_at: Ints, rng: np.random.Generator) -> 
     edited_at = dirt.late_edits(recorded_at, RATES.late_event_edits, rng)
     moments = [recorded_at, edited_at, *dirt.batch_edits("events", recorded_at, rng)]
     defects = [Defect.NO_CUSTOMER, Defect.AMOUNT_NO_NUMBER, Defect.UNREADABLE_DATE]
-    versions = _versions(moments, deleted_at, defects, [], rng)
+    versions = list_versions(moments, deleted_at, defects, [], rng)
     which, at = versions.record, versions.updated_at
     now = events.rows(which)
     # An edit corrects how long it took.
@@ -265,76 +252,12 @@ def _event_table(events: Events, deleted_at: Ints, rng: np.random.Generator) -> 
     device = rng.choice(len(DEVICES), len(events), p=(0.7, 0.2, 0.1))[which]
     columns = {
         "customer": pa.array(now.customer + 1),
-        "name": _coded(now.kind, EVENT_NAMES),
+        "name": coded(now.kind, EVENT_NAMES),
         "amount": pa.array(amount, mask=now.kind != SESSION),
         "created_at": pa.array(now.occurred_at),
-        "custom": _coded(device, [_json({"device": each}) for each in DEVICES]),
+        "custom": coded(device, [_json({"device": each}) for each in DEVICES]),
     }
-    return _table(versions, columns)
-
-
-def _versions(
-    moments: Sequence[Ints],
-    deleted_at: Ints,
-    defects: Sequence[Defect],
-    changes: Sequence[Changes],
-    rng: np.random.Generator,
-) -> _Versions:
-    """All versions of an entity whose records change at these moments; the first array is their creation."""
-    since = moments[0]
-    count = len(since)
-    touched_at, is_seen_late = dirt.starting_clock_edits(since, rng)
-    defect, mended_at = dirt.break_records(defects, since, rng)
-    every = np.arange(count)
-    record = np.concatenate([np.tile(every, len(moments) + 3), *(change.customer for change in changes)])
-    at = np.concatenate([*moments, touched_at, mended_at, deleted_at, *(change.seen_at for change in changes)])
-    kept = (at <= WORLD_END) & (at <= deleted_at[record]) & (at >= since[record])
-    record, at = _distinct(record[kept], at[kept])
-    is_last = np.ones(len(record), dtype=np.bool_)
-    is_last[:-1] = record[1:] != record[:-1]
-    is_late = is_seen_late[record] & (at == STARTING_CLOCK)
-    visible_from = np.where(is_late, at + dirt.SEEN_LATE_BY, at)
-    return _Versions(
-        record=record,
-        updated_at=at,
-        is_deleted=at >= deleted_at[record],
-        defect=np.where(at < mended_at[record], defect[record], Defect.NONE),
-        visible_from=visible_from,
-        visible_until=np.where(is_last, NEVER, np.append(visible_from[1:], NEVER)),
-    )
-
-
-def _distinct(record: Ints, at: Ints) -> tuple[Ints, Ints]:
-    """The distinct pairs, sorted by record and moment."""
-    order = np.lexsort((at, record))
-    record, at = record[order], at[order]
-    is_first = np.ones(len(record), dtype=np.bool_)
-    is_first[1:] = (record[1:] != record[:-1]) | (at[1:] != at[:-1])
-    return record[is_first], at[is_first]
-
-
-def _table(versions: _Versions, columns: dict[str, pa.Array]) -> pa.Table:
-    """Bookkeeping columns and fields together, in the order in which the CRM serves them."""
-    columns = {
-        "key": pa.array(versions.record + 1),
-        "updated_at": pa.array(versions.updated_at),
-        "visible_from": pa.array(versions.visible_from),
-        "visible_until": pa.array(versions.visible_until),
-        "is_deleted": pa.array(versions.is_deleted),
-        "defect": pa.array(versions.defect.astype(np.int8)),
-    } | columns
-    order = np.lexsort((versions.record, versions.updated_at))
-    return pa.table(columns).take(pa.array(order))
-
-
-def _coded(code: Ints, values: Sequence[str], missing: Bools | None = None) -> pa.DictionaryArray:
-    """Codes as an Arrow dictionary of these values."""
-    return pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int8), mask=missing), pa.array(values))
-
-
-def _moments(event_at: Ints, at: Ints) -> pa.Array:
-    """Event times as a version of the moment `at` knows them: null where still to come."""
-    return pa.array(event_at, mask=event_at > at)
+    return version_table(versions, columns)
 
 
 def _custom(company: Company, first: Ints, second: Ints, grade: Ints) -> pa.Array:

@@ -228,7 +228,7 @@ def company_check(
 @company_app.command("accept")
 def company_accept(
     slug: str,
-    entity: Annotated[str, typer.Argument(help="customers, tickets, payments or events.")],
+    entity: Annotated[str, typer.Argument(help="customers, tickets, payments, events, campaigns or sends.")],
     columns: Annotated[
         list[str] | None,
         typer.Argument(metavar="[COLUMN...]", help="Columns that may be missing, as the source calls them."),

@@ -1,4 +1,4 @@
-"""The entity contract: what a customer, a ticket, a payment and an event are to the warehouse.
+"""The entity contract: what a customer, a ticket, a payment, an event, a campaign and a send are to the warehouse.
 
 One table of fields per entity, from which the Arrow schema, the checks and the
 messages come. Column names are those of the raw tables. What a source looks like
@@ -88,6 +88,11 @@ class Entity:
     def field_names(self) -> tuple[str, ...]:
         """The names that a mapping may use."""
         return tuple(field.name for field in self.fields)
+
+    @property
+    def is_of_customers(self) -> bool:
+        """Whether each record says which customer it is of."""
+        return CUSTOMERS.key in self.field_names
 
 
 ATTRIBUTES = pa.field("attributes", pa.string())
@@ -184,7 +189,38 @@ EVENTS = Entity(
     never_changes=True,
 )
 
-ENTITIES: dict[str, Entity] = {entity.name: entity for entity in (CUSTOMERS, TICKETS, PAYMENTS, EVENTS)}
+CAMPAIGNS = Entity(
+    "campaigns",
+    "campaign_id",
+    (
+        *_version("campaign_id"),
+        *_text("name", longest=LONGEST_LINE),
+        *_text("channel", "kind"),
+        Field("cost_per_send", FieldKind.money, minimum=0),
+        Field("discount_share", FieldKind.money, minimum=0, maximum=1),
+        Field("starts_at", FieldKind.timestamp, required=True, fixed=True),
+        *_times("ends_at"),
+    ),
+)
+
+SENDS = Entity(
+    "sends",
+    "send_id",
+    (
+        *_version("send_id"),
+        Field("campaign_id", FieldKind.identifier, required=True, fixed=True),
+        Field("customer_id", FieldKind.identifier, required=True, fixed=True),
+        Field("revenue", FieldKind.money, minimum=0),
+        # A customer whom chance left out of the campaign: `sent_at` is when the others were sent it.
+        Field("is_control", FieldKind.boolean, fixed=True, default=False),
+        Field("sent_at", FieldKind.timestamp, required=True, fixed=True),
+        *_times("opened_at", "clicked_at", "responded_at", "unsubscribed_at"),
+    ),
+)
+
+ENTITIES: dict[str, Entity] = {
+    entity.name: entity for entity in (CUSTOMERS, TICKETS, PAYMENTS, EVENTS, CAMPAIGNS, SENDS)
+}
 
 
 @dataclass(frozen=True)

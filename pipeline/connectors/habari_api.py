@@ -39,6 +39,8 @@ COLUMNS = {
         "issued_at": "created_at",
     },
     "events": {"event_id": "id", "is_deleted": "deleted", "occurred_at": "created_at"},
+    "campaigns": {"campaign_id": "id", "is_deleted": "deleted"},
+    "sends": {"send_id": "id", "is_deleted": "deleted"},
 }
 """What the API calls the contract's columns, where it has a name of its own."""
 

@@ -61,7 +61,9 @@ class SqlSettings(Zones):
     """Connector settings of a company whose data lies in a SQL database."""
 
     url: str = Field(description="Reference to the SQLAlchemy URL: env:NAME, file:PATH or encrypted:TOKEN.")
-    tables: dict[str, TableMapping] = Field(description="By entity: customers, tickets, payments, events.")
+    tables: dict[str, TableMapping] = Field(
+        description="By entity: customers, tickets, payments, events, campaigns, sends."
+    )
 
 
 class SqlDatabase:

@@ -82,7 +82,8 @@ class Links:
 def links_of(samples: Mapping[str, EntitySample], entity: str) -> Links | None:
     """How the records of an entity find their customers; None where it has none, or customers cannot be read."""
     customers, sample = samples.get("customers"), samples[entity]
-    if entity == "customers" or customers is None or customers.error or not sample.table.num_rows:
+    is_linked = entity != "customers" and ENTITIES[entity].is_of_customers
+    if not is_linked or customers is None or customers.error or not sample.table.num_rows:
         return None
     ids = sample.table["customer_id"].drop_null()
     is_known = pc.is_in(ids, value_set=customers.table["customer_id"].combine_chunks())

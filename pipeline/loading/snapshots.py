@@ -38,7 +38,7 @@ class Past:
     """What a company's customers tell of the past. Times between the first and the last; None where there is none.
 
     customers, versions, left: how many there are. leaving_months: different months in which somebody left.
-    has_other_records: tickets, payments or events tell of the past, too.
+    has_other_records: tickets, payments, events or sends tell of the past, too.
     """
 
     customers: int
@@ -135,6 +135,7 @@ def _past_in_warehouse(conn: psycopg.Connection[Any], company: Company) -> Past:
             exists (select from raw.tickets where company_id = %(company)s)
             or exists (select from raw.payments where company_id = %(company)s)
             or exists (select from raw.events where company_id = %(company)s)
+            or exists (select from raw.sends where company_id = %(company)s)
         from versions cross join leavings
         """,
         {"company": company.company_id},

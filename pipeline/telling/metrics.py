@@ -35,7 +35,7 @@ _RECENT_RUNS = 400
 _NEWEST_LOADS = compose("""
     select company.company_id, entity.name, newest.*
     from {companies} as company
-    cross join (values ('customers'), ('tickets'), ('payments'), ('events')) as entity (name)
+    cross join unnest(company.entities) as entity (name)
     cross join lateral (
         select known_at, received, loaded, unchanged, rejected from {load_log}
         where company_id = company.company_id and entity = entity.name and status = 'succeeded'

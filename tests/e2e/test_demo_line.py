@@ -89,7 +89,7 @@ def test_the_warehouse_holds_what_the_crm_says_it_has(
     line: ChurnHome, first_run: subprocess.CompletedProcess[str]
 ) -> None:
     loads = line.ask("select source_live, warehouse_live, rejected, is_backfill from ops.load_log")
-    assert len(loads) == 10
+    assert len(loads) == 12
     assert all(is_backfill and source - warehouse <= rejected for source, warehouse, rejected, is_backfill in loads)
 
 

@@ -16,14 +16,30 @@ FIRST_LOAD = datetime(2025, 3, 10, 9, tzinfo=UTC)
 END = datetime(2025, 7, 20, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
 
-KEYS = {"customers": "customer_id", "tickets": "ticket_id", "payments": "payment_id", "events": "event_id"}
+KEYS = {
+    "customers": "customer_id",
+    "tickets": "ticket_id",
+    "payments": "payment_id",
+    "events": "event_id",
+    "campaigns": "campaign_id",
+    "sends": "send_id",
+}
 EVENTS = {
     "customers": ("created_at", "cancelled_at"),
     "tickets": ("opened_at", "first_response_at", "resolved_at", "reopened_at"),
     "payments": ("issued_at", "due_at", "paid_at", "failed_at"),
     "events": ("occurred_at",),
+    "campaigns": ("starts_at", "ends_at"),
+    "sends": ("sent_at", "opened_at", "clicked_at", "responded_at", "unsubscribed_at"),
 }
-REQUIRED_EVENTS = {"created_at", "opened_at", "issued_at", "occurred_at"}
+REQUIRED_EVENTS = {
+    ("customers", "created_at"),
+    ("tickets", "opened_at"),
+    ("payments", "issued_at"),
+    ("events", "occurred_at"),
+    ("campaigns", "starts_at"),
+    ("sends", "sent_at"),
+}
 Row = dict[str, Any]
 
 
@@ -88,7 +104,54 @@ def generate(company_ids: Iterable[int], customers: int, seed: int) -> History:
     for company_id in company_ids:
         for number in range(customers):
             _customer(history, company_id, f"c{number}")
+    _campaigns_and_sends(history, random.Random(seed + 1))
     return history
+
+
+def _campaigns_and_sends(history: History, rng: random.Random) -> None:
+    """Campaigns of every company and what they sent, by draws of their own: the other records stand as they are."""
+    other, history.random = history.random, rng
+    customers = [(row["company_id"], row["customer_id"]) for row in history.rows["customers"]]
+    for company_id in sorted({company_id for company_id, _ in customers}):
+        for number in range(4):
+            starts_at = _between(rng, BEGIN, END)
+            fixed = {"name": f"Campaign {number}", "channel": "email", "kind": "offer", "starts_at": starts_at}
+            versions = [
+                fixed | {"cost_per_send": rng.randint(0, 3), "updated_at": moment} for moment in _edits(rng, starts_at)
+            ]
+            _add(history, "campaigns", company_id, f"m{number}", versions)
+    for company_id, customer_id in sorted(set(customers)):
+        for number in range(rng.randint(0, 8)):
+            _send(history, company_id, customer_id, f"{customer_id}-s{number}")
+    history.random = other
+
+
+def _send(history: History, company_id: int, customer_id: str, send_id: str) -> None:
+    rng = history.random
+    sent_at = _between(rng, BEGIN - timedelta(days=rng.choice([0, 0, 300])), END)
+    opened_at = _later(rng, sent_at, 10, 0.6)
+    clicked_at = _later(rng, opened_at, 5, 0.6)
+    responded_at = _later(rng, clicked_at, 20, 0.6)
+    unsubscribed_at = _later(rng, opened_at, 10, 0.1)
+    fixed = {
+        "customer_id": customer_id,
+        "campaign_id": f"m{rng.randint(0, 3)}",
+        "is_control": rng.random() < 0.2,
+        "sent_at": sent_at,
+    }
+    versions = [
+        fixed
+        | {
+            "opened_at": _if_past(opened_at, moment),
+            "clicked_at": _if_past(clicked_at, moment),
+            "responded_at": _if_past(responded_at, moment),
+            "unsubscribed_at": _if_past(unsubscribed_at, moment),
+            "revenue": rng.randint(1, 99) if _if_past(responded_at, moment) else None,
+            "updated_at": moment,
+        }
+        for moment in _edits(rng, sent_at, opened_at, clicked_at, responded_at, unsubscribed_at)
+    ]
+    _add(history, "sends", company_id, send_id, versions)
 
 
 def _customer(history: History, company_id: int, customer_id: str) -> None:
@@ -292,6 +355,8 @@ def _attribute_changes(rng: random.Random, entity: str) -> dict[str, Callable[[]
         "status": lambda: rng.choice(["pending", "succeeded", "failed", "void"]),
         "failed_attempts": lambda: rng.randint(0, 9),
         "method": lambda: rng.choice(["card", "debit", "cheque"]),
+        "revenue": lambda: rng.randint(1, 99),
+        "cost_per_send": lambda: rng.randint(0, 9),
     }
     # An event's amount is whatever its source measures; a payment's is fixed when it is issued.
     return changes | ({"amount": lambda: rng.randint(1, 9)} if entity == "events" else {})
@@ -316,6 +381,7 @@ def _change(rng: random.Random, entity: str, row: Row, moment: datetime) -> None
         "kind": lambda: rng.choice(["charge", "refund"]),
         "currency": lambda: rng.choice(["EUR", "GBP", "USD"]),
         "is_deleted": lambda: rng.random() < 0.2,
+        "is_control": lambda: rng.random() < 0.5,
     }
     for column, change in (changes if row["is_backfill"] else changes | fixed).items():
         if column in row:
@@ -326,10 +392,10 @@ def _change(rng: random.Random, entity: str, row: Row, moment: datetime) -> None
             continue
         if row.get(column) is None and row["is_backfill"] and row.get("is_deleted"):
             continue
-        if column in REQUIRED_EVENTS and row.get(column) is None:
+        if (entity, column) in REQUIRED_EVENTS and row.get(column) is None:
             continue
         earliest = moment if row["is_backfill"] else BEGIN
-        absent = column not in REQUIRED_EVENTS and rng.random() < 0.4
+        absent = (entity, column) not in REQUIRED_EVENTS and rng.random() < 0.4
         row[column] = None if absent else _between(rng, earliest, END + timedelta(days=30))
 
 

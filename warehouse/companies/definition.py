@@ -27,7 +27,7 @@ from warehouse.companies.task_settings import MOVED_TO_CHURN, Offer, checked_tas
 from warehouse.errors import CompanyDefinitionError
 from warehouse.settings import SECRET_REFERENCES
 
-EntityName = Literal["customers", "tickets", "payments", "events"]
+EntityName = Literal["customers", "tickets", "payments", "events", "campaigns", "sends"]
 
 AttributeKind = Literal["number", "category", "flag"]
 
@@ -88,7 +88,7 @@ class CompanyDefinition(BaseModel):
     )
     entities: tuple[EntityName, ...] = Field(
         default=("customers", "tickets", "payments"),
-        description="customers, and those of tickets, payments and events that the source has",
+        description="customers, and those of tickets, payments, events, campaigns and sends that the source has",
     )
     tasks: dict[str, dict[str, Any]] = Field(
         default_factory=dict,

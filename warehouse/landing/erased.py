@@ -54,7 +54,7 @@ class Erased:
 
     def split(self, entity: str, accepted: pa.Table) -> tuple[pa.Table, list[bytes]]:
         """What may land of a chunk, and the hashes of the records that may not."""
-        if not self.customers or not accepted.num_rows:
+        if not self.customers or not accepted.num_rows or "customer_id" not in accepted.column_names:
             return accepted, []
         ids = accepted[f"{entity.removesuffix('s')}_id"].to_pylist()
         hashes = [self.hashes.record(entity, record_id) for record_id in ids]

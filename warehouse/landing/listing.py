@@ -25,6 +25,8 @@ FEWEST_VANISHED = 20
 """More than both at once is likelier a cut export than so many deletions, and so is a list without any record."""
 
 _LISTED = "listed_records"
+_WITHOUT_OWNER = ("customers", "campaigns")
+"""Entities whose records name no customer of whom they are."""
 
 
 class TooManyVanished(VersionLogError):
@@ -119,7 +121,7 @@ class Listing:
             if not gone:
                 return 0
             self._refuse_too_many(gone, values)
-            owner = "" if self._entity == "customers" else ", {owner}"
+            owner = "" if self._entity in _WITHOUT_OWNER else ", {owner}"
             self._connection.execute(
                 sql.SQL(
                     "insert into {raw} (company_id, {key}, updated_at, revision, made_at, known_at, is_backfill,"

@@ -29,6 +29,7 @@ LARGEST_CHANCE = 1e-5
 
 _DAYS = max(WINDOWS) + 7 * WEEKS
 
+# Not of campaigns and sends: that a company sends nothing for weeks is its decision, and no outage.
 _COUNTS: Mapping[str, LiteralString] = {
     "customers": """
         select floor(extract(epoch from %(end)s - created_at) / 86400)::int, count(distinct customer_id)
@@ -83,7 +84,7 @@ def silent_entities(
     covered = _covered_until(conn, company_id, known_before)
     silences = []
     for entity in entities:
-        if entity not in covered:
+        if entity not in covered or entity not in _COUNTS:
             continue
         until = min(covered[entity], end)
         rows = conn.execute(

@@ -31,7 +31,7 @@ from warehouse.relations import ENTITY_RELATIONS, REJECTED_RECORDS, TRACKED_EVEN
 Connection = psycopg.Connection[Any]
 
 PUBLISHED = "predictions"
-_RECORD_ENTITIES = ("tickets", "payments", "events")
+_RECORD_ENTITIES = ("tickets", "payments", "events", "sends")
 
 _TABLES: LiteralString = """
     select pg_namespace.nspname, pg_class.relname, array_agg(pg_attribute.attname::text)

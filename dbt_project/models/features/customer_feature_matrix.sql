@@ -1,4 +1,6 @@
-{%- set marts = ['customer_features', 'ticket_features', 'payment_features', 'activity_features'] -%}
+{%- set marts = [
+    'customer_features', 'ticket_features', 'payment_features', 'activity_features', 'engagement_features'
+] -%}
 {{
     config(
         contract={'enforced': false},

@@ -35,12 +35,33 @@
         'Charge over 1000 times the average of the company: counts': "kind = 'charge' and amount > 1000 * average_charge",
     }},
     {'relation': 'rejected_payments', 'entity': 'payments', 'rules': {
-        'Negative amount: rejected on landing': "position('amount is less than' in reason) > 0",
+        'Negative amount: rejected on landing': "reason like '%amount % is less than %'",
     }},
     {'relation': 'events', 'entity': 'events', 'rules': {
         'Happened after now: counts from the day after': 'occurred_at > now_at',
         'Happened before the customer signed up: counts': 'occurred_at < customer_created_at',
         'Of a customer that is not known: counts nowhere': 'customer_created_at is null',
+    }},
+    {'relation': 'campaigns', 'entity': 'campaigns', 'rules': {
+        'Ends before it starts: counts': 'ends_at < starts_at',
+    }},
+    {'relation': 'sends', 'entity': 'sends', 'rules': {
+        'Sent after now: counts from the day after': 'sent_at > now_at',
+        'Sent before the customer signed up: counts': 'sent_at < customer_created_at',
+        'Of a customer that is not known: counts nowhere': 'customer_created_at is null',
+        'Of a campaign that is not known: counts': 'not is_of_known_campaign',
+        'Opened before it was sent: opened then': 'opened_at < sent_at',
+        'Clicked before it was sent: clicked then': 'clicked_at < sent_at',
+        'Answered before it was sent: never answered': 'responded_at < sent_at',
+        'Sent after the customer unsubscribed: counts': 'not is_control and unsubscribed_at < sent_at',
+        'Control that opened or clicked: counts nowhere': 'is_control and coalesce(opened_at, clicked_at) is not null',
+    }},
+    {'relation': 'rejected_sends', 'entity': 'sends', 'rules': {
+        'Negative revenue: rejected on landing': "reason like '%revenue % is less than %'",
+    }},
+    {'relation': 'rejected_campaigns', 'entity': 'campaigns', 'rules': {
+        'Negative cost: rejected on landing': "reason like '%cost_per_send % is less than %'",
+        'Discount that is no share: rejected on landing': "reason like '%discount_share % is not between %'",
     }},
 ] -%}
 
@@ -162,6 +183,45 @@ events as (
     left join customers
         on events.company_id = customers.company_id
         and events.customer_id = customers.customer_id
+
+),
+
+campaigns as (
+
+    select * from {{ ref('stg_crm__campaigns') }}
+
+),
+
+sends as (
+
+    select
+        sends.*,
+        customers.created_at as customer_created_at,
+        campaigns.campaign_id is not null as is_of_known_campaign,
+        companies.now_at
+    from {{ ref('stg_crm__sends') }} as sends
+    inner join companies
+        on sends.company_id = companies.company_id
+    left join customers
+        on sends.company_id = customers.company_id
+        and sends.customer_id = customers.customer_id
+    left join campaigns
+        on sends.company_id = campaigns.company_id
+        and sends.campaign_id = campaigns.campaign_id
+
+),
+
+rejected_sends as (
+
+    select * from {{ ref('stg_crm__rejected_records') }}
+    where entity = 'sends'
+
+),
+
+rejected_campaigns as (
+
+    select * from {{ ref('stg_crm__rejected_records') }}
+    where entity = 'campaigns'
 
 ),
 

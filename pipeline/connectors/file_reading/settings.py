@@ -112,4 +112,6 @@ class FileSettings(Zones):
         default=None, description="Where the files lie: imports/SLUG, or below it; relative to CHURN_HOME."
     )
     tables: dict[str, FileSet] = Field(default_factory=dict, description="Files that queries read, by table name.")
-    files: dict[str, FileMapping] = Field(description="By entity: customers, tickets, payments, events.")
+    files: dict[str, FileMapping] = Field(
+        description="By entity: customers, tickets, payments, events, campaigns, sends."
+    )

@@ -322,7 +322,9 @@ class RestSettings(Zones):
         default_factory=dict, description="Digits of minor units by currency, where they are not those of ISO 4217."
     )
     error: Expression = Field(default="message", description="Where an error's words stand in its answer.")
-    entities: dict[EntityName, RestEntity] = Field(description="By entity: customers, tickets, payments, events.")
+    entities: dict[EntityName, RestEntity] = Field(
+        description="By entity: customers, tickets, payments, events, campaigns, sends."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -37,6 +37,7 @@ FEATURE_RELATIONS = (
     "ticket_features",
     "payment_features",
     "activity_features",
+    "engagement_features",
     "customer_feature_matrix",
 )
 CHURN_RELATIONS = ("churn_population", "churn_feature_matrix")

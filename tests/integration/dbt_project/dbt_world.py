@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from pipeline.companies import parse_definition
 from warehouse.companies.registry import add_company
 
-ENTITIES = ("customers", "tickets", "payments", "events")
+ENTITIES = ("customers", "tickets", "payments", "events", "campaigns", "sends")
 BUSINESS_HOURS = {day: ["09:00", "17:00"] for day in ("monday", "tuesday", "wednesday", "thursday", "friday")}
 CUSTOM_ATTRIBUTES = [
     {"name": "industry", "kind": "category", "is_fixed": True, "label": "Industry", "unit": "name"},

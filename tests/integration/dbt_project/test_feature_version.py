@@ -161,7 +161,7 @@ def test_changed_sql_rebuilds_the_mart_and_the_matrix_and_never_mixes(warehouse:
     after = {relation: _versions(warehouse, relation) for relation in FEATURE_RELATIONS}
     after |= {relation: _versions(warehouse, relation) for relation in CHURN_RELATIONS}
     unmoved = {relation for relation in FEATURE_RELATIONS if before[relation] == after[relation]}
-    assert unmoved == {"customer_features", "ticket_features", "activity_features"}
+    assert unmoved == {"customer_features", "ticket_features", "activity_features", "engagement_features"}
     for relation in ("customer_feature_matrix", *CHURN_RELATIONS):
         assert [len(of_company) for of_company in after[relation].values()] == [1, 1]
         assert not any("mixed" in of_company for of_company in after[relation].values())

@@ -58,7 +58,10 @@ def _without(key: str) -> dict[str, str]:
         (_without("basis"), "basis is missing; use one of event_times, attributes"),
         (RIGHT | {"kind": "nummber"}, "kind is 'nummber'; use one of number, category, flag"),
         (_without("kind"), "kind is missing; use one of number, category, flag"),
-        (RIGHT | {"family": "payment"}, "family is 'payment'; use one of customer, tickets, payments, activity"),
+        (
+            RIGHT | {"family": "payment"},
+            "family is 'payment'; use one of customer, tickets, payments, activity, engagement",
+        ),
         (RIGHT | {"unit": "day"}, "unit is 'day'; use one of days, "),
         (_without("unit"), "unit is missing; use one of days, "),
         (_without("label") | {"lable": "Refunds"}, "'lable' is no key; use label, family, kind, basis, unit"),
