@@ -6,6 +6,7 @@ Revision 0033. No company has an action after it: nothing is decided until one i
 from __future__ import annotations
 
 from alembic import op
+from sqlalchemy import inspect
 
 revision = "0033"
 down_revision = "0030"
@@ -105,9 +106,9 @@ create table ml.enrolments (
 create index enrolments_by_action on ml.enrolments (company_id, action, decided_on);
 comment on table ml.enrolments is
     'For whom an action was decided, controls among them, with what it promised then: what is graded later.';
-comment on column ml.enrolments.worth is 'What a customer who stays was expected to bring in twelve months, as margin.';
+comment on column ml.enrolments.worth is 'The margin that was expected of the customer in twelve months.';
 comment on column ml.enrolments.propensity is
-    'With which probability this customer would be treated: that of the draw, times that of being tried where explored.';
+    'With which probability this customer is treated: that of the draw, times that of being tried where explored.';
 
 create table ml.programme_plans (
     company_id int not null references ops.companies,
@@ -115,9 +116,9 @@ create table ml.programme_plans (
     decided_on date not null,
     period_start date not null,
     budget double precision not null,
-    spent double precision not null check (spent <= budget),
+    spent double precision not null,
     capacity bigint,
-    treated bigint not null check (treated <= capacity),
+    treated bigint not null,
     controls bigint not null,
     eligible bigint not null,
     net_value_low double precision not null,
@@ -129,12 +130,14 @@ create table ml.programme_plans (
     status text not null check (status in ('runs', 'nothing_earns', 'stopped')),
     primary key (company_id, action, decided_on)
 );
-comment on table ml.programme_plans is 'Each programme on the days of decision: its period''s budget, and what it buys.';
+comment on table ml.programme_plans is
+    'Each programme on the days of decision: its period''s budget, and what it buys.';
 comment on column ml.programme_plans.at_most_more is
     'No other choice within the same limits would bring more than this much more net value on that day.';
 comment on column ml.programme_plans.net_value_with_tenth_more is
     'What that day''s choice would bring with a tenth more of budget and capacity for every programme.';
-comment on column ml.programme_plans.net_value_at_weaker_effect is 'The same customers, were the effect a fifth smaller.';
+comment on column ml.programme_plans.net_value_at_weaker_effect is
+    'The same customers, were the effect a fifth smaller.';
 """
 
 CONTRACT = """
@@ -328,16 +331,10 @@ def upgrade() -> None:
         _execute(f"comment on view predictions.{name} is 'The newest version of this contract: {name}_v1.'")
     for relation, text in RELATION_COMMENTS.items():
         _execute(f"comment on {relation} is {_quoted(text)}")
-    described = [*STABLE, *(f"{name}_v1" for name in STABLE), "decisions_sent_v1"]
-    for relation in described:
-        for (column,) in (
-            op.get_bind()
-            .exec_driver_sql(
-                f"select attname from pg_attribute where attnum > 0 and attrelid = 'predictions.{relation}'::regclass"
-            )
-            .fetchall()
-        ):
-            _execute(f"comment on column predictions.{relation}.{column} is {_quoted(COLUMN_COMMENTS[column])}")
+    for relation in (*STABLE, *(f"{name}_v1" for name in STABLE), "decisions_sent_v1"):
+        for column in inspect(op.get_bind()).get_columns(relation, schema="predictions"):
+            name = column["name"]
+            _execute(f"comment on column predictions.{relation}.{name} is {_quoted(COLUMN_COMMENTS[name])}")
 
 
 def downgrade() -> None:

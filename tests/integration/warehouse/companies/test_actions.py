@@ -39,7 +39,7 @@ def register(warehouse: Warehouse, *actions: dict[str, Any]) -> tuple[Action, ..
 def versions(warehouse: Warehouse) -> list[tuple[Any, ...]]:
     with warehouse.connect() as connection:
         return connection.execute(
-            "select action, settings ->> 'budget', valid_to is null from ops.company_actions order by action, valid_from"
+            "select action, settings ->> 'budget', valid_to is null from ops.company_actions order by 1, valid_from"
         ).fetchall()
 
 
