@@ -82,6 +82,7 @@ PROGRAMMES = Relation("ml", "programmes")
 CONTROL_GROUPS = Relation("ml", "control_groups")
 ENROLMENTS = Relation("ml", "enrolments")
 PROGRAMME_PLANS = Relation("ml", "programme_plans")
+UPLIFT_LEDGER = Relation("ml", "uplift_ledger")
 
 DECISION_TABLES = tuple(
     Relation("predictions", name)

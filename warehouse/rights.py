@@ -66,6 +66,7 @@ TABLES: TableRights = {
         **dict.fromkeys((tables.DRIFT_REFERENCES, tables.EXPLAINED_PARTS, tables.FEATURE_DRIFT, tables.GRADES), _OWN),
         **dict.fromkeys((tables.HELD_FLIPS, tables.PUBLICATION_HOLDS, tables.SCORE_GRADES, tables.SHADOW_GRADES), _OWN),
         **dict.fromkeys((tables.CUSTOMER_VALUES, tables.VALUE_THRESHOLDS, tables.SEGMENT_MOVES), _REPLACE),
+        tables.UPLIFT_LEDGER: _REPLACE,
         **dict.fromkeys((tables.PROGRAMMES, tables.CONTROL_GROUPS), _KEEP),
         **dict.fromkeys((tables.ENROLMENTS, tables.PROGRAMME_PLANS, *_DECIDED, *tables.DECISION_VIEWS), _READ),
         **dict.fromkeys((tables.TRACK_RECORD, tables.TRACK_RECORD_GRADES, tables.TRACK_RECORD_MONTHS), _OWN),

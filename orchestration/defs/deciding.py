@@ -9,6 +9,7 @@ from orchestration.company_work import every_company, for_each_company
 from orchestration.partitions import companies
 from orchestration.resources import WarehouseResource
 from pipeline.decisions.deciding import Decided, decide_company, draw_control_groups
+from pipeline.decisions.ledger import keep_ledger
 from warehouse.clock import Clock
 
 
@@ -84,6 +85,42 @@ def decisions(
     for key in context.selected_asset_keys:
         yield dg.MaterializeResult(asset_key=key)
     yield outcomes.check(keys.DECISIONS)
+
+
+@dg.multi_asset(
+    name="keep_uplift_ledger",
+    specs=[
+        dg.AssetSpec(
+            keys.shared("uplift_ledger"),
+            # After deciding: a programme that is stopped here decides nothing from the next run on.
+            deps=[keys.shared("enrolments"), keys.TASKS["churn"].label_versions],
+            group_name=keys.Group.decisions,
+            owners=[keys.Owner.data_science],
+            description="What each programme earned: treated against controls, with a range that holds at any time.",
+            kinds={"python", "postgres"},
+        )
+    ],
+    check_specs=[every_company(keys.shared("uplift_ledger"))],
+    partitions_def=companies,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def uplift_ledger(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Work out what programmes earned, and stop those that surely lose."""
+    key = keys.shared("uplift_ledger")
+    with warehouse.open() as opened:
+        outcomes = for_each_company(
+            context,
+            opened,
+            stage="ledger",
+            work=lambda company: keep_ledger(opened, company),
+            counts=lambda stopped: {"stopped": stopped},
+        )
+    for slug, stopped in outcomes.results.items():
+        if stopped:
+            context.log.warning(f"{slug}: programmes that surely lose were stopped: {stopped}.")
+    yield dg.MaterializeResult(asset_key=key, check_results=[outcomes.check(key)])
 
 
 def _counts(decided: Decided) -> dict[str, int]:

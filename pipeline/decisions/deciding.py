@@ -55,7 +55,7 @@ def draw_control_groups(warehouse: Warehouse, company: Company) -> int:
 
     From names alone, so that it may and does come before scoring. Who was drawn once keeps their place.
     """
-    if not company.actions:
+    if not company.actions or not stored.is_built(warehouse):
         return 0
     drawn = 0
     with warehouse.connect(Role.ml) as conn, conn.transaction():
@@ -123,6 +123,8 @@ def plan_company(warehouse: Warehouse, company: Company) -> Plan | None:
 
     Whoever was never drawn is decided for once they are: the draw comes first.
     """
+    if not stored.is_built(warehouse):
+        return None
     read = stored.read_customers(warehouse, company.company_id, task_named("churn").relations)
     if not read.num_rows:
         return None

@@ -250,10 +250,17 @@ ACTIONS = [
 
 
 def _decide(warehouse: Warehouse, company_id: int) -> None:
-    """Two actions, and what is decided of them for the scored customers."""
+    """Two actions, decided while each customer has a value, as nobody in a small shop has; then as they are valued."""
     with warehouse.connect() as connection:
         write_actions(connection, company_id, ACTIONS)
         (company,) = (each for each in list_companies(connection) if each.company_id == company_id)
+        connection.execute(
+            "update ml.customer_values set method = 'purchases', expected_low = 0, expected_value = 1000,"
+            " expected_high = 2000 where company_id = %s and method is null",
+            [company_id],
+        )
+    decide_company(warehouse, company, END)
+    value_company(warehouse, company)
     decide_company(warehouse, company, END)
 
 

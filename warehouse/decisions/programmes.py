@@ -46,6 +46,16 @@ class StandingProgramme:
     stopped_on: date | None
 
 
+def is_built(warehouse: Warehouse) -> bool:
+    """Whether dbt has built what a decision reads; before the first run it has not."""
+    with warehouse.connect(Role.ml) as conn:
+        row = conn.execute(
+            "select to_regclass(%s) is not null and to_regclass(%s) is not null",
+            [str(relations.CUSTOMERS_STANDING), str(relations.CUSTOMER_FEATURES)],
+        ).fetchone()
+    return row == (True,)
+
+
 def hold_decisions(conn: Connection, company_id: int) -> None:
     """Let nobody else draw or decide for the company until the transaction ends: two would spend one budget twice."""
     conn.execute("select pg_advisory_xact_lock(%s, %s)", [DECIDING_LOCK, company_id])
