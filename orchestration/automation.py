@@ -40,6 +40,7 @@ _replays = dg.AssetSelection.assets(*keys.of_all_tasks("replays"))
 EVERYTHING = dg.AssetSelection.all() - _proofs - _guards - _backups - _age_of_backups - _replays
 _ingestion = dg.AssetSelection.groups(keys.Group.raw)
 _models = dg.AssetSelection.groups(keys.Group.models)
+_decisions = dg.AssetSelection.groups(keys.Group.decisions)
 TRANSFORM = dg.AssetSelection.groups(keys.Group.staging, keys.Group.features)
 SCORING = dg.AssetSelection.groups(keys.Group.predictions, keys.Group.analytics, keys.Group.dashboards) | (
     # Publishing writes these too, and an asset's parts run together.
@@ -80,8 +81,8 @@ train = dg.define_asset_job(
 )
 score = dg.define_asset_job(
     "score",
-    selection=TRANSFORM | _watching | (_models - _training) | SCORING,
-    description="Score and publish from what the warehouse holds, without asking the CRM.",
+    selection=TRANSFORM | _watching | (_models - _training) | _decisions | SCORING,
+    description="Score, decide and publish from what the warehouse holds, without asking the CRM.",
     executor_def=dg.in_process_executor,
 )
 

@@ -65,6 +65,8 @@ RUN_LOG = dg.AssetKey(["ops", "run_log"])
 
 FEATURE_PROOFS = dg.AssetKey(["ml", "feature_proofs"])
 CUSTOMERS_STANDING = dg.AssetKey(["intermediate", "int_customers__standing"])
+CONTROL_GROUPS = dg.AssetKey(["ml", "control_groups"])
+DECISIONS = dg.AssetKey(["predictions", "decisions"])
 CUSTOMER_FEATURES = dg.AssetKey(["features", "customer_features"])
 
 

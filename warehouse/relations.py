@@ -25,6 +25,7 @@ class Relation(NamedTuple):
 COMPANIES = Relation("ops", "companies")
 COMPANY_TASKS = Relation("ops", "company_tasks")
 TASKS = Relation("ops", "tasks")
+COMPANY_ACTIONS = Relation("ops", "company_actions")
 QUARANTINES = Relation("ops", "quarantines")
 COMPANIES_AT_WORK = Relation("ops", "companies_at_work")
 SYNC_CURSORS = Relation("ops", "sync_cursors")
@@ -84,6 +85,27 @@ TRACK_RECORD_GRADES = Relation("ml", "track_record_grades")
 CUSTOMER_VALUES = Relation("ml", "customer_values")
 VALUE_THRESHOLDS = Relation("ml", "value_thresholds")
 SEGMENT_MOVES = Relation("ml", "segment_moves")
+PROGRAMMES = Relation("ml", "programmes")
+CONTROL_GROUPS = Relation("ml", "control_groups")
+ENROLMENTS = Relation("ml", "enrolments")
+PROGRAMME_PLANS = Relation("ml", "programme_plans")
+UPLIFT_LEDGER = Relation("ml", "uplift_ledger")
+
+DECISION_TABLES = tuple(
+    Relation("predictions", name)
+    for name in (
+        *("decisions_v1", "decisions_publications_v1", "decisions_changes_v1"),
+        *("decisions_cursors_v1", "decisions_sent_v1"),
+    )
+)
+"""What is written where readers see decisions."""
+DECISION_VIEWS = tuple(
+    Relation("predictions", name)
+    for name in (
+        *("decisions", "decisions_current", "decisions_publications", "decisions_changes"),
+        *("decisions_snapshot", "decisions_cursors", "decisions_current_v1", "decisions_snapshot_v1"),
+    )
+)
 
 CUSTOMER_OVERVIEW = Relation("analytics", "customer_overview")
 CHURNED_CUSTOMERS = Relation("analytics", "churned_customers")

@@ -49,14 +49,18 @@ _KEEP: tuple[LiteralString, ...] = ("select", "insert", "update")
 _REPLACE: tuple[LiteralString, ...] = ("select", "insert", "delete")
 _OWN: tuple[LiteralString, ...] = ("select", "insert", "update", "delete")
 
+_DECIDED = tables.DECISION_TABLES
+
 TABLES: TableRights = {
     Role.loader: {
         **dict.fromkeys((tables.COMPANIES, tables.COMPANY_TASKS, tables.TASKS, tables.ERASURE_KEY), _READ),
+        tables.COMPANY_ACTIONS: _READ,
         **dict.fromkeys((tables.LOAD_LOG, tables.RUN_LOG, tables.SYNC_CURSORS), _KEEP),
         **dict.fromkeys((*tables.ENTITY_RELATIONS.values(), tables.REJECTED_RECORDS, tables.WITHHELD_RECORDS), _ADD),
     },
     Role.ml: {
         **dict.fromkeys((tables.COMPANIES, tables.COMPANY_TASKS, tables.TASKS, tables.LOAD_LOG), _READ),
+        tables.COMPANY_ACTIONS: _READ,
         **dict.fromkeys((tables.EVALUATIONS, tables.FEATURE_PROOFS, tables.PROMOTIONS), _ADD),
         **dict.fromkeys((tables.PUBLICATION_GATES, tables.TRAINING_RUNS), _ADD),
         tables.MISSING_FEATURES: _KEEP,
@@ -64,6 +68,9 @@ TABLES: TableRights = {
         **dict.fromkeys((tables.DRIFT_REFERENCES, tables.EXPLAINED_PARTS, tables.FEATURE_DRIFT, tables.GRADES), _OWN),
         **dict.fromkeys((tables.HELD_FLIPS, tables.PUBLICATION_HOLDS, tables.SCORE_GRADES, tables.SHADOW_GRADES), _OWN),
         **dict.fromkeys((tables.CUSTOMER_VALUES, tables.VALUE_THRESHOLDS, tables.SEGMENT_MOVES), _REPLACE),
+        tables.UPLIFT_LEDGER: _REPLACE,
+        **dict.fromkeys((tables.PROGRAMMES, tables.CONTROL_GROUPS), _KEEP),
+        **dict.fromkeys((tables.ENROLMENTS, tables.PROGRAMME_PLANS, *_DECIDED, *tables.DECISION_VIEWS), _READ),
         **dict.fromkeys((tables.TRACK_RECORD, tables.TRACK_RECORD_GRADES, tables.TRACK_RECORD_MONTHS), _OWN),
     },
     Role.publisher: {
@@ -71,6 +78,8 @@ TABLES: TableRights = {
         tables.PUBLICATION_GATES: _READ,
         tables.PUBLICATION_HOLDS: ("select", "update"),
         tables.STAGED_SCORES: ("select", "delete", "truncate"),
+        **dict.fromkeys((tables.ENROLMENTS, tables.PROGRAMME_PLANS), _REPLACE),
+        **dict.fromkeys((*_DECIDED, *tables.DECISION_VIEWS), _READ) | dict.fromkeys(_DECIDED, _OWN),
     },
     Role.api: {tables.API_KEYS: _READ, tables.API_USE: _KEEP},
     Role.collector: {
@@ -78,6 +87,7 @@ TABLES: TableRights = {
         tables.REJECTED_RECORDS: ("insert",),
         tables.COLLECTED_EVENTS: _KEEP,
     },
+    **dict.fromkeys((Role.company, Role.company_sync), dict.fromkeys((*_DECIDED, *tables.DECISION_VIEWS), _READ)),
 }
 """What a role may do with each table."""
 

@@ -122,6 +122,7 @@ def _definition(company: Company, port: int) -> dict[str, Any]:
         # Two of the demo's companies mean the same by churn.
         "allows_small_pool": company.shares_training,
         "clock_at": None,
+        **({"actions": list(company.actions)} if company.actions else {}),
     }
 
 

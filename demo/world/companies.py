@@ -86,7 +86,8 @@ class Company:
     """One company of the world. `kind` says which simulator runs it.
 
     `founded_at` is the first moment with records; `established_share` of the customers signed up before it.
-    `further_tasks` are what is predicted for it besides churn, as its definition says it.
+    `further_tasks` are what is predicted for it besides churn, and `actions` what it can do for a customer, both as
+    its definition says it.
     `usage` is that of its product; without it the company records no events and asks for no grades. Without
     `marketing` it sends no campaigns.
     `business_hours` are by weekday, from when to when in its time zone.
@@ -111,6 +112,7 @@ class Company:
     custom_fields: tuple[CustomField, ...]
     segment_by: str
     further_tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    actions: tuple[dict[str, Any], ...] = ()
     usage: Usage | None = None
     marketing: Marketing | None = None
     plans: tuple[Plan, ...] = ()
@@ -157,6 +159,32 @@ BRIGHTDESK = Company(
     ),
     segment_by="industry",
     further_tasks={"support": {"horizon_days": 14}},
+    actions=(
+        {
+            "name": "call",
+            "label": "A call by customer success",
+            "channel": "call",
+            "owner": "Customer success",
+            "cost_per_contact": 25,
+            "budget": 1500,
+            "capacity": 60,
+            "eligible": {"segments": ["vip", "steady", "at_risk"]},
+            "saved_share": {"low": 0.1, "likely": 0.2, "high": 0.3},
+        },
+        {
+            "name": "offer",
+            "label": "A tenth less for three months",
+            "channel": "email",
+            "owner": "Marketing",
+            "cost_per_contact": 1,
+            "gives_price_share": 0.1,
+            "gives_months": 3,
+            "budget": 2000,
+            "eligible": {"smallest_risk": 0.05},
+            "saved_share": {"low": 0.15, "likely": 0.25, "high": 0.35},
+            "explore_share": 0.1,
+        },
+    ),
     usage=Usage(sessions_per_month=2.6, median_minutes=22.0, spread=0.35),
     plans=(
         Plan(name="basic", price=1200, share=0.5, risk=0.7, median_seats=5),

@@ -64,6 +64,7 @@ COMMANDS = {
     "ui": Place(f"{CLI}.server:ui", "Dagster's UI and its daemon on this warehouse, until Ctrl-C."),
     "company": Place(f"{CLI}.company:company_app", "The registry of companies."),
     "secret": Place(f"{CLI}.secret:secret_app", "Secrets that stand encrypted in a company's definition."),
+    "decide": Place(f"{CLI}.decide:decide_app", "What is best done for customers, within a budget."),
     "dashboards": Place(f"{CLI}.dashboards:dashboards_app", "Metabase dashboards, defined in dashboards/."),
     "demo": Place(f"{CLI}.demo:demo_app", "Three simulated companies and the CRM that serves them."),
     "model": Place(f"{CLI}.models:model_app", "Models: list them, show one, promote, roll back, read their cards."),

@@ -30,7 +30,8 @@ def staged_scores(binding: TaskBinding) -> dg.AssetsDefinition:
         specs=[
             dg.AssetSpec(
                 task.ml("staged_scores"),
-                deps=[task.feature_matrix, task.ml("training_runs")],
+                # Whom chance leaves alone is settled before anybody's score is known.
+                deps=[task.feature_matrix, task.ml("training_runs"), keys.CONTROL_GROUPS],
                 group_name=keys.Group.models,
                 owners=[keys.Owner.data_science],
                 description="Scores with their reasons, before the gate; nobody outside reads them.",

@@ -17,23 +17,25 @@ from ml_assets.training.train import fit_rule, train
 from pipeline.prediction.tasks import CONTRACTS, task_named
 from tests.unit.ml_assets.ml_world import CHURN, FEATURES, HORIZON_DAYS, TRAINED_AT, simulate
 from warehouse.connection import Warehouse
+from warehouse.decisions.publication import CONTRACT as DECISIONS
 from warehouse.publication.publish import SCORES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "predictions-contract.md").read_text()
+PAGE_OF_DECISIONS = (DOCS / "decisions-contract.md").read_text()
 SCHEMA = json.loads((DOCS / "reasons-v1.schema.json").read_text())
 CONTRACT = task_named("churn").relations.contract
-NO_PART = {contract.sent_v1.name for contract in CONTRACTS}
+NO_PART = {contract.sent_v1.name for contract in (*CONTRACTS, DECISIONS)}
 ADDED_KEYS = {"usual", "direction"}
 """Keys of a reason that sets of older releases do not have."""
 
 Columns = dict[str, tuple[str, str]]
 
 
-def documented() -> dict[str, Columns]:
-    """Relation to column to (type, meaning), as the page has it."""
+def documented(page: str = PAGE) -> dict[str, Columns]:
+    """Relation to column to (type, meaning), as a page has it."""
     relations: dict[str, Columns] = {}
-    for section in PAGE.split("\n### `")[1:]:
+    for section in page.split("\n### `")[1:]:
         name, body = section.split("`", 1)
         rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| (.+) \|$", body, re.MULTILINE)
         relations[name] = {column: (type_name, meaning) for column, type_name, meaning in rows}
@@ -56,11 +58,22 @@ def catalog(warehouse: Warehouse) -> dict[str, Columns]:
 
 
 def test_the_page_lists_every_relation_with_every_column_its_type_and_its_comment(catalog: dict[str, Columns]) -> None:
-    promised = {name for name in catalog if name not in NO_PART}
+    promised = {name for name in catalog if name not in NO_PART and not name.startswith("decisions")}
     described = [stable.removeprefix("churn_") for stable in documented()]
     names = [f"{contract.task}_{name}" for contract in CONTRACTS for name in described]
     assert promised == {name for stable in names for name in (stable, f"{stable}_v1")}
     for name, columns in documented().items():
+        assert list(catalog[name].items()) == list(columns.items()), name
+        assert list(catalog[f"{name}_v1"].items()) == list(columns.items()), name
+
+
+def test_the_page_of_decisions_lists_every_relation_of_theirs_as_the_database_has_it(
+    catalog: dict[str, Columns],
+) -> None:
+    promised = {name for name in catalog if name not in NO_PART and name.startswith("decisions")}
+    described = documented(PAGE_OF_DECISIONS)
+    assert promised == {name for stable in described for name in (stable, f"{stable}_v1")}
+    for name, columns in described.items():
         assert list(catalog[name].items()) == list(columns.items()), name
         assert list(catalog[f"{name}_v1"].items()) == list(columns.items()), name
 
@@ -88,14 +101,15 @@ def test_the_values_that_the_database_admits_are_those_that_a_meaning_lists(
         meaning = catalog[relation.split(".")[1]][column][1]
         for value in values:
             assert re.search(rf"\b{value}\b", meaning), (relation, column, value)
-    assert listed == 6 * len(CONTRACTS)
+    of_decisions = 3
+    assert listed == 6 * len(CONTRACTS) + of_decisions
 
 
 def test_the_comment_on_reasons_and_the_schema_name_the_same_keys(catalog: dict[str, Columns]) -> None:
     keys = list(SCHEMA["items"]["properties"])
     assert [key for key in keys if key not in ADDED_KEYS] == SCHEMA["items"]["required"]
     for relation, columns in catalog.items():
-        if "reasons" in columns:
+        if "reasons" in columns and not relation.startswith("decisions"):
             named = re.search(r"\{(.+?)\}", columns["reasons"][1])
             assert named is not None
             assert named[1].split(", ") == keys, relation

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from orchestration.cli.main import app
 from orchestration.cli.terminal import CommandFailed, console
+from pipeline.decisions.deciding import decide_company
 from pipeline.decisions.valuing import value_company
 from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope
@@ -26,6 +27,8 @@ from tests.integration.crm_history import END, FIRST_LOAD, generate
 from tests.integration.dbt_project.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
 from tests.integration.dbt_project.dbt_world import register_companies
 from tests.integration.published import Score, publish
+from warehouse.companies.action_versions import write_actions
+from warehouse.companies.actions import Action, SavedShare
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import list_companies
 from warehouse.connection import Warehouse
@@ -127,6 +130,7 @@ def two_companies(
                 _replay(connection, company_id)
                 _train(connection, company_id)
             _value(warehouse, company_id)
+            _decide(warehouse, company_id)
         dbt.run("run", "--select", "analytics")
         home = tmp_path_factory.mktemp("home")
         yield TwoCompanies(warehouse, dbt, company_ids, _passwords(warehouse, company_ids, Settings(home=home)))
@@ -230,6 +234,34 @@ def _value(warehouse: Warehouse, company_id: int) -> None:
             {"company": company_id},
         )
     value_company(warehouse, company)
+
+
+ACTIONS = [
+    Action(
+        name=name,
+        label=f"Action {name}",
+        channel="call",
+        cost_per_contact=cost,
+        budget=1000,
+        saved_share=SavedShare(low=0.1, likely=0.2, high=0.3),
+    )
+    for name, cost in (("call", 1), ("offer", 2))
+]
+
+
+def _decide(warehouse: Warehouse, company_id: int) -> None:
+    """Two actions, decided while each customer has a value, as nobody in a small shop has; then as they are valued."""
+    with warehouse.connect() as connection:
+        write_actions(connection, company_id, ACTIONS)
+        (company,) = (each for each in list_companies(connection) if each.company_id == company_id)
+        connection.execute(
+            "update ml.customer_values set method = 'purchases', expected_low = 0, expected_value = 1000,"
+            " expected_high = 2000 where company_id = %s and method is null",
+            [company_id],
+        )
+    decide_company(warehouse, company, END)
+    value_company(warehouse, company)
+    decide_company(warehouse, company, END)
 
 
 def _train(connection: psycopg.Connection[Any], company_id: int) -> None:

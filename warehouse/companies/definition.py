@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from warehouse.companies import limits
+from warehouse.companies.actions import Action, Eligibility, SavedShare
 from warehouse.companies.notifications import STRICT, TIME_OF_DAY, URL_WITH_PASSWORD, Notifications, Weekday
 from warehouse.companies.task_settings import MOVED_TO_CHURN, Offer, checked_tasks, missing_entities, with_moved_fields
 from warehouse.errors import CompanyDefinitionError
@@ -137,6 +138,11 @@ class CompanyDefinition(BaseModel):
     yearly_discount: float = Field(
         default=0.0, ge=0, le=1, description="a share of 0 to 1: what a year of waiting for money costs"
     )
+    actions: tuple[Action, ...] = Field(
+        default=(),
+        max_length=20,
+        description="a list of at most 20 actions, what the company can do for a customer (docs/decide.md)",
+    )
     clock_at: AwareDatetime | None = Field(
         default=None,
         description="an ISO 8601 time with an offset: its own now, where its data ended in the past",
@@ -207,6 +213,16 @@ class CompanyDefinition(BaseModel):
         if repeated:
             raise ValueError(f"names {', '.join(repeated)} twice")
         return attributes
+
+    @field_validator("actions")
+    @classmethod
+    def _each_action_once(cls, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        """By name, as the registry has them: their order says nothing."""
+        names = [action.name for action in actions]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"names {', '.join(repeated)} twice")
+        return tuple(sorted(actions, key=lambda action: action.name))
 
     @field_validator("notification_addresses")
     @classmethod
@@ -284,18 +300,13 @@ def _problem(problem: ErrorDetails) -> str:
     """Where, what, and what is allowed."""
     where = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     what = problem["msg"].removeprefix("Value error, ")
-    model: type[BaseModel] = CompanyDefinition
-    name = str(problem["loc"][0]) if problem["loc"] else ""
-    if name == "custom_attributes" and len(problem["loc"]) > 2:
-        model, name = CustomAttribute, str(problem["loc"][2])
-    if name == "notifications" and len(problem["loc"]) > 1:
-        model, name = Notifications, str(problem["loc"][1])
+    model, name = _said_in(problem)
     if problem["type"] == "extra_forbidden":
         known = [*model.model_fields, *(MOVED_TO_CHURN if model is CompanyDefinition else ())]
         close = difflib.get_close_matches(name, known, n=1)
         meant = f"did you mean {close[0]}? " if close else ""
         return f"{where}: there is no such field; {meant}fields are {', '.join(model.model_fields)}"
-    if name == "tasks" and problem["type"] == "value_error":
+    if (name == "tasks" or name in _PARTS) and problem["type"] == "value_error":
         return f"{where}: {what}"
     field = model.model_fields.get(name)
     if problem["type"] == "missing":
@@ -303,6 +314,27 @@ def _problem(problem: ErrorDetails) -> str:
     elif problem["type"] == "string_pattern_mismatch":
         what = "is not of the form that is allowed"
     return ": ".join(part for part in (where, what) if part) + (f" (allowed: {field.description})" if field else "")
+
+
+_PARTS: Mapping[str, type[BaseModel]] = {
+    "custom_attributes": CustomAttribute,
+    "notifications": Notifications,
+    "actions": Action,
+    "eligible": Eligibility,
+    "saved_share": SavedShare,
+}
+"""The fields that have fields of their own."""
+
+
+def _said_in(problem: ErrorDetails) -> tuple[type[BaseModel], str]:
+    """The innermost field that a problem is about, and the model that has it."""
+    model: type[BaseModel] = CompanyDefinition
+    name, *inner = [step for step in problem["loc"] if isinstance(step, str)] or [""]
+    for step in inner:
+        if name not in _PARTS:
+            break
+        model, name = _PARTS[name], step
+    return model, name
 
 
 def _refuse_secrets(value: object, path: str) -> None:

@@ -22,6 +22,10 @@ LONGEST_TEXTS: Mapping[str, int] = {
     "notifications.owner": 200,
     "notifications.customer_link": 2_000,
     "notifications.dashboard_link": 2_000,
+    "actions.label": 200,
+    "actions.channel": 50,
+    "actions.owner": 200,
+    "actions.eligible.plans": 200,
 }
 """Characters of a text, by its place in the definition; connector_settings counts as JSON.
 
@@ -30,7 +34,14 @@ An attribute's feature is a column whose name begins with attribute_: it fits in
 
 MOST_ENTRIES: Mapping[str, int] = {"custom_attributes": 50, "notification_addresses": 50}
 
-LARGEST_NUMBERS: Mapping[str, float] = {"notifications.smallest_value": 1e12, "notifications.cooldown_days": 3_650}
+LARGEST_NUMBERS: Mapping[str, float] = {
+    "notifications.smallest_value": 1e12,
+    "notifications.cooldown_days": 3_650,
+    "actions.cost_fixed": 1e12,
+    "actions.cost_per_contact": 1e12,
+    "actions.budget": 1e12,
+    "actions.eligible.smallest_value": 1e12,
+}
 
 EARLIEST_CLOCK = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST_CLOCK = datetime(2200, 1, 1, tzinfo=UTC)

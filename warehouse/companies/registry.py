@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from warehouse import relations
+from warehouse.companies.action_versions import write_actions
 from warehouse.companies.definition import Company, CompanyDefinition, ParseDefinition
 from warehouse.companies.secret_hosts import refuse_moved_secrets
 from warehouse.companies.server_limits import refuse_time_zone_unknown_to_server
@@ -25,7 +26,9 @@ Connection = psycopg.Connection[Any]
 
 
 _DEFINED = tuple(CompanyDefinition.model_fields)
-_STORED = tuple(field for field in _DEFINED if field != "tasks")
+_ELSEWHERE = ("tasks", "actions")
+"""Fields that stand in tables of their own."""
+_STORED = tuple(field for field in _DEFINED if field not in _ELSEWHERE)
 _JSON_COLUMNS = {"connector_settings", "business_hours", "custom_attributes", "notifications"}
 _COLUMNS = sql.SQL(", ").join(
     [
@@ -34,7 +37,12 @@ _COLUMNS = sql.SQL(", ").join(
         coalesce((
             select jsonb_object_agg(company_tasks.task, company_tasks.settings) from {company_tasks} as company_tasks
             where company_tasks.company_id = companies.company_id and company_tasks.is_active
-        ), '{{}}') as tasks
+        ), '{{}}') as tasks,
+        coalesce((
+            select jsonb_agg(company_actions.settings order by company_actions.action)
+            from {company_actions} as company_actions
+            where company_actions.company_id = companies.company_id and company_actions.valid_to is null
+        ), '[]') as actions
         """),
     ]
 )
@@ -201,8 +209,9 @@ def _insert(connection: Connection, definition: CompanyDefinition, actor: str, *
         row = cursor.execute(query, values).fetchone()
     if row is None:  # Somebody else registered it just now: bring theirs in line.
         return add_company(connection, definition, actor, is_active=is_active)
-    company = Company.from_row(row).model_copy(update={"tasks": definition.tasks})
+    company = Company.from_row(row).model_copy(update={"tasks": definition.tasks, "actions": definition.actions})
     _write_tasks(connection, company)
+    write_actions(connection, company.company_id, company.actions)
     ensure_company_logins(connection, company.company_id)
     return company
 
@@ -213,7 +222,7 @@ def _change(connection: Connection, before: Company, changes: Mapping[str, Any],
     if after == before:
         return before
     say_who(connection, actor)
-    fields = [field for field in changes if field != "tasks"]
+    fields = [field for field in changes if field not in _ELSEWHERE]
     if fields:
         query = sql.SQL("update {} set {}, updated_at = now() where company_id = %(company_id)s").format(
             COMPANIES.identifier,
@@ -225,6 +234,8 @@ def _change(connection: Connection, before: Company, changes: Mapping[str, Any],
         connection.execute(query, values | {"company_id": before.company_id})
     if "tasks" in changes:
         _write_tasks(connection, after)
+    if "actions" in changes:
+        write_actions(connection, after.company_id, after.actions)
     return after
 
 

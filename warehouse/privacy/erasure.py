@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from warehouse import relations
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
+from warehouse.decisions.publication import CONTRACT as DECISIONS
 from warehouse.errors import WarehouseError
 from warehouse.landing import tracked
 from warehouse.landing.erased import Hashes, names_in, read_erased, read_hashes, withhold
@@ -213,6 +214,7 @@ def forget_customer(
         conn.commit()
         for task in tasks:
             withdraw_entity(conn, task.contract, company.company_id, customer_id, now)
+        withdraw_entity(conn, DECISIONS, company.company_id, customer_id, now)
     return Receipt(erasure_id, rows, models)
 
 
