@@ -127,11 +127,8 @@ def edited_since(settings: Settings, manifest: Mapping[str, Any]) -> list[str]:
         if node["resource_type"] == "model"
     }
     others = {file_of(settings, macro) for macro in manifest["macros"].values()}
-    others |= {
-        file_of(settings, {**node, "original_file_path": str(node["patch_path"]).partition("://")[2]})
-        for node in manifest["nodes"].values()
-        if node.get("patch_path")
-    }
+    patches = [str(node["patch_path"]).split("://") for node in manifest["nodes"].values() if node.get("patch_path")]
+    others |= {file_of(settings, {"package_name": package, "original_file_path": path}) for package, path in patches}
     edited = {file for file, checksum in models.items() if checksum_of(file) != checksum}
     edited |= {file for file in others if _written_since(file, written_at)}
     folders = project_directories(settings)

@@ -69,7 +69,7 @@ def packages_directory(settings: Settings) -> Path:
 
 
 def link_package(settings: Settings) -> None:
-    """Link ours, and the packages that `dbt deps` brought, to where dbt looks; nothing without a project of one's own."""
+    """Link ours, and the packages that `dbt deps` brought, to where dbt looks; only for a project of one's own."""
     if settings.project is None:
         return
     folder = packages_directory(settings)
