@@ -19,6 +19,7 @@ from psycopg import sql
 
 from foundation.errors import ChurnError
 from foundation.parent import end_with_parent
+from pipeline.data_files import PACKAGE, package_variables
 from warehouse import sessions
 from warehouse.dbt_targets import NOBODY, is_development
 from warehouse.errors import WarehouseUnreachable
@@ -43,6 +44,22 @@ class Child(dbtPlugin):  # type: ignore[misc]  # dbt has no types
     def initialize(self) -> None:
         """For as long as dbt's command runs."""
         end_with_parent()
+
+
+class OurVariables(dbtPlugin):  # type: ignore[misc]  # dbt has no types
+    """Gives a project that takes ours as a package the variables that ours has by default.
+
+    dbt gives a package's variables to the package's own models only, and the macros that another project's mart calls
+    read them as well. What that project sets itself goes before.
+    """
+
+    def initialize(self) -> None:
+        """Before dbt reads the models; of our own project, which has them, nothing changes."""
+        context = click.get_current_context(silent=True)
+        project = None if context is None else (context.obj or {}).get("project")
+        if project is None or project.project_name == PACKAGE:
+            return
+        project.vars.vars = {**package_variables(), **project.vars.vars}
 
 
 class SessionSettings(dbtPlugin):  # type: ignore[misc]  # dbt has no types
@@ -167,4 +184,4 @@ def _say(sentence: str) -> None:
     sys.stderr.write(f"{sentence}\n")
 
 
-plugins = [Child, SessionSettings, Windows, OneWriter]
+plugins = [Child, OurVariables, SessionSettings, Windows, OneWriter]

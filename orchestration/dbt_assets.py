@@ -10,8 +10,9 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliEventMessage, DbtCliInvocati
 from dagster_dbt.compat import DBT_PYTHON_VERSION
 
 from orchestration import keys
-from pipeline.features.catalogue import PROJECT_DIRECTORY, target_directory
-from pipeline.features.dbt import dbt_command, hand_over_password, profiles_directory
+from pipeline.features.catalogue import target_directory
+from pipeline.features.dbt import dbt_command, hand_over, profiles_directory
+from pipeline.features.own_project import project_directory
 from pipeline.features.versions import sql_version
 from warehouse.settings import Settings
 
@@ -104,7 +105,7 @@ def rows_written(raw_event: Mapping[str, Any]) -> int | None:
 def dbt_project(settings: Settings) -> DbtProject:
     """The project with this warehouse's profile; what dbt writes goes to the warehouse's own folder."""
     return DbtProject(
-        project_dir=PROJECT_DIRECTORY,
+        project_dir=project_directory(settings),
         profiles_dir=profiles_directory(settings),
         target_path=target_directory(settings),
     )
@@ -125,7 +126,7 @@ class QuickDbt(DbtCliResource):
 
 def dbt_resource(settings: Settings) -> DbtCliResource:
     """dbt as it is installed with this Python, whether or not the environment is activated."""
-    hand_over_password(settings)
+    hand_over(settings)
     program, *arguments = dbt_command()
     return QuickDbt(
         project_dir=dbt_project(settings),  # type: ignore[arg-type]  # dagster-dbt's own __init__ takes a project

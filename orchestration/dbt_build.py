@@ -99,7 +99,9 @@ class CompaniesBuild:
         # A step that begins further down would read of such a company what no step above has built.
         begins_at_the_top = FIRST_MODEL in self.context.selected_asset_keys
         with self.warehouse.connect() as conn:
-            again = end_outdated_quarantines(conn, made_by=project_fingerprint()) if begins_at_the_top else []
+            again = (
+                end_outdated_quarantines(conn, made_by=project_fingerprint(self.settings)) if begins_at_the_top else []
+            )
             self._leave_out_unreadable(conn)
             left_out = open_quarantines(conn)
         for slug in again:
@@ -128,7 +130,7 @@ class CompaniesBuild:
             for company in list_companies(conn, active_only=False)
             if company.is_active and company.unreadable
         }
-        begin_quarantines(conn, reasons, made_by=project_fingerprint(), dagster_run_id=self.context.run_id)
+        begin_quarantines(conn, reasons, made_by=project_fingerprint(self.settings), dagster_run_id=self.context.run_id)
 
     def _leave_out_culprits(self, failed: Sequence[FailedNode]) -> bool:
         """Whether somebody is left out of the next attempt who was in this one, and somebody is still there."""
@@ -143,7 +145,7 @@ class CompaniesBuild:
             return False
         with self.warehouse.connect() as conn:
             left_out = begin_quarantines(
-                conn, culprits, made_by=project_fingerprint(), dagster_run_id=self.context.run_id
+                conn, culprits, made_by=project_fingerprint(self.settings), dagster_run_id=self.context.run_id
             )
         self._tell(left_out)
         return True

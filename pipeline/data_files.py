@@ -6,8 +6,14 @@ of such names. Whoever runs an installed wheel may not be allowed to write there
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import yaml
+
+PACKAGE = "churn_warehouse"
+"""Our dbt project's name, by which a project of somebody's own takes it as a package."""
 
 _INSTALLED = Path(__file__).with_name("data")
 _CHECKOUT = Path(__file__).resolve().parents[1]
@@ -21,3 +27,10 @@ def is_checkout() -> bool:
 def data_directory(name: Literal["dbt_project", "dashboards"]) -> Path:
     """The folder of this name, to be read from."""
     return (_CHECKOUT if is_checkout() else _INSTALLED) / name
+
+
+@functools.cache
+def package_variables() -> dict[str, Any]:
+    """What our dbt_project.yml sets; a Dagster that loads every table's version reads it once."""
+    variables: dict[str, Any] = yaml.safe_load((data_directory("dbt_project") / "dbt_project.yml").read_text())["vars"]
+    return variables

@@ -28,13 +28,28 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["colored", "json"]
 
 
+OWN_PROJECT_FILE = "dbt_project.yml"
+TAKES_OURS = "CHURN_DBT_PACKAGES"
+"""The variable by which a dbt project of somebody's own finds ours; its dbt_project.yml names it."""
+
+
 def _default_home() -> Path:
     """`.churn` beside the project: found from any folder inside it, as git finds `.git`."""
-    here = Path.cwd()
+    here = Path(os.environ.get("CHURN_PROJECT") or Path.cwd()).expanduser().resolve()
     for folder in (here, *here.parents):
-        if (folder / ".churn").is_dir() or (folder / "pyproject.toml").is_file():
+        if (folder / ".churn").is_dir() or (folder / "pyproject.toml").is_file() or is_own_project(folder):
             return folder / ".churn"
     return here / ".churn"
+
+
+def is_own_project(folder: Path) -> bool:
+    """Whether a folder is a dbt project of somebody's own that takes ours as a package, as `churn init` makes it."""
+    file = folder / OWN_PROJECT_FILE
+    return file.is_file() and TAKES_OURS in file.read_text(errors="replace")
+
+
+def _project_beside(home: Path) -> Path | None:
+    return home.parent if is_own_project(home.parent) else None
 
 
 class Settings(BaseSettings):
@@ -46,6 +61,12 @@ class Settings(BaseSettings):
 
     home: Annotated[Path, Field(description="Folder of the embedded Postgres, passwords and generated files.")] = Field(
         default_factory=_default_home, validate_default=True
+    )
+    project: Path | None = Field(
+        default_factory=lambda known: _project_beside(known["home"]) if "home" in known else None,
+        validate_default=True,
+        description="Folder of a dbt project of your own, made by `churn init`; none: the folder that `.churn` "
+        "lies in, where that is one.",
     )
     database_url: SecretStr | None = Field(
         default=None, description="Postgres 16 or later to use instead of the embedded one."
@@ -187,6 +208,21 @@ class Settings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
 
+    @field_validator("project")
+    @classmethod
+    def _is_a_project(cls, project: Path | None) -> Path | None:
+        if project is None:
+            return None
+        folder = project.expanduser().resolve()
+        if not (folder / OWN_PROJECT_FILE).is_file():
+            raise ValueError(f"{folder} has no {OWN_PROJECT_FILE}; `churn init {folder}` makes a project there")
+        if not is_own_project(folder):
+            raise ValueError(
+                f"{folder / OWN_PROJECT_FILE} does not take ours as a package: it names {TAKES_OURS} nowhere; "
+                "`churn init` in an empty folder shows how"
+            )
+        return folder
+
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
@@ -260,7 +296,8 @@ class Settings(BaseSettings):
     @property
     def import_roots(self) -> tuple[Path, ...]:
         """Where companies' files may lie, each in a folder named by the company's slug."""
-        return (self.home / "imports", *map(Path, _listed(self.import_folders)))
+        own = () if self.project is None else (self.project / "imports",)
+        return (self.home / "imports", *own, *map(Path, _listed(self.import_folders)))
 
     @field_validator("secret_variables")
     @classmethod

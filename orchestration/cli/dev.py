@@ -35,7 +35,7 @@ def start(
 ) -> None:
     """Make a place of your own, or change which companies and dates it shows; what was built in it stays."""
     from pipeline.development import building, places
-    from pipeline.features.catalogue import PROJECT_DIRECTORY
+    from pipeline.features.own_project import project_directory
     from warehouse.companies.registry import get_company
 
     if dates < 0:
@@ -45,7 +45,9 @@ def start(
             companies = [get_company(conn, slug) for slug in company] if company else None
         place = places.start(settings, warehouse, name or places.usual_name(), companies, dates or None)
         console.print(escape(f"{place.name}: {_shows(place)}. Its schemas begin with {place.login}_."))
-        console.print(escape(f"`churn dev build` builds there what you changed. By hand, in {PROJECT_DIRECTORY}:"))
+        console.print(
+            escape(f"`churn dev build` builds there what you changed. By hand, in {project_directory(settings)}:")
+        )
         console.print(escape(f"  {building.build_command(settings, place)}"), soft_wrap=True)
 
 
@@ -67,6 +69,20 @@ def build(
     console.print(
         escape(f"{place.name} has of its own: {', '.join(own) or 'nothing; nothing differs from production'}.")
     )
+
+
+@dev_app.command("test")
+def unit_test(
+    select: Annotated[
+        list[str] | None, typer.Argument(help="Models, as dbt selects them; those of your project if left out.")
+    ] = None,
+    name: PlaceName = None,
+) -> None:
+    """Run the unit tests of models on a few rows each; nothing is built."""
+    from pipeline.development import building
+
+    with open_warehouse() as (settings, warehouse):
+        building.run_unit_tests(settings, _place(warehouse, name), select or [])
 
 
 @dev_app.command("check")

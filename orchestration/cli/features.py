@@ -144,7 +144,11 @@ def _retiring(settings: Settings, warehouse: Warehouse, manifest: dict[str, Any]
 def _table(
     rows: list[CatalogueRow], weights: dict[str, float], manifest: dict[str, Any], *, with_weights: bool
 ) -> Table:
-    from pipeline.features.catalogue import PROJECT_DIRECTORY, place_of
+    from pipeline.features.catalogue import place_of
+    from pipeline.features.own_project import project_directory
+    from warehouse.settings import load_settings
+
+    project = project_directory(load_settings())
 
     table = Table(title=f"{len(rows)} features", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in ("feature", "label", "family", "missing", "since", "weight", "made in", "proof"):
@@ -158,7 +162,7 @@ def _table(
             f"{_percent(row.share_missing_on_newest_date)} · {_percent(row.share_missing)}",
             str(row.first_date_available or "–"),
             *([_percent(weights.get(row.feature))] if with_weights else []),
-            place_of(manifest, row.model_name, row.feature, PROJECT_DIRECTORY),
+            place_of(manifest, row.model_name, row.feature, project),
             _proof(row),
         )
     return table

@@ -20,6 +20,7 @@ COMMANDS = {
         f"{CLI}.try_file:try_file",
         "Who leaves, from one table of customers: a page and a CSV of scores within a minute, without a warehouse.",
     ),
+    "init": Place(f"{CLI}.init:init", "Make a project of your own: features and marts beside those that come along."),
     "up": Place(f"{CLI}.server:up", "Start the warehouse, migrate it, and leave it running until `churn down`."),
     "down": Place(f"{CLI}.server:down", "Stop the embedded Postgres."),
     "status": Place(

@@ -31,7 +31,7 @@ def up() -> None:
         EmbeddedServer(settings.home).start(pin=True)
     with open_warehouse() as (_, warehouse):
         console.print(f"The warehouse is up at {warehouse.place}; `churn psql` opens it.")
-        if is_checkout():
+        if is_checkout() or settings.project:
             profile = write_profiles(settings, warehouse)
             console.print(f"dbt's profile stands in {profile}; `churn dev start` makes a place to build in.")
 
@@ -52,13 +52,14 @@ def down(
 def status() -> None:
     """Whether the warehouse runs, and each company's last load, training and published scores."""
     from orchestration.cli.dev import print_unused
-    from orchestration.cli.summary import print_disk, print_status
+    from orchestration.cli.summary import print_disk, print_project, print_status
     from warehouse.connection import Warehouse
     from warehouse.developers import developers_schemas, list_places
     from warehouse.embedded.server import EmbeddedServer
 
     settings = read_settings()
     print_disk(settings, console)
+    print_project(settings, console)
     if settings.database_url is None:
         server = EmbeddedServer(settings.home).status()
         place = f" at 127.0.0.1:{server.port}" if server.port else ""

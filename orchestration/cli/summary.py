@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, LiteralString
 
+import orjson
 import psycopg
 from psycopg.rows import dict_row
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from foundation.counting import counted
 from ml_assets.scoring.reasons import OTHER, Reason
 from pipeline.prediction.tasks import TASKS, TaskBinding, tasks_of
 from warehouse.companies.definition import Company
@@ -72,6 +74,25 @@ def print_disk(settings: Settings, console: Console) -> None:
     line = escape(in_words(settings, "sync_and_score"))
     scarce = is_scarce(settings, "sync_and_score")
     console.print(f"[yellow]{line}; runs stop below {settings.disk_reserve_mb} MiB[/yellow]" if scarce else line)
+
+
+def print_project(settings: Settings, console: Console) -> None:
+    """A project of one's own: where it stands, which of our models it replaces, what an upgrade changed below it."""
+    from pipeline.features.catalogue import manifest_path
+    from pipeline.features.own_project import overridden_models
+    from pipeline.features.own_project_models import contract_changes, own_models
+
+    if settings.project is None:
+        return
+    if not manifest_path(settings).exists():
+        console.print(escape(f"Project: {settings.project}; it was not built yet."))
+        return
+    manifest = orjson.loads(manifest_path(settings).read_bytes())
+    replaced = ", ".join(overridden_models(manifest)) or "none"
+    models = counted(len(own_models(manifest)), "model")
+    console.print(escape(f"Project: {settings.project}; {models} of its own, in place of ours: {replaced}."))
+    for change in contract_changes(settings, manifest):
+        console.print(f"[yellow]{escape(change.sentence)}[/yellow]")
 
 
 def print_status(conn: psycopg.Connection[Any], console: Console) -> None:

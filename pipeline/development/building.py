@@ -15,8 +15,9 @@ from foundation.errors import ChurnError
 from foundation.parent import adopt_children
 from foundation.private_files import private_file
 from pipeline.development.places import development_directory
-from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path
+from pipeline.features.catalogue import manifest_path, state_manifest_path
 from pipeline.features.dbt import DbtFailed, dbt_command, dbt_environment, dbt_vars, vars_argument
+from pipeline.features.own_project import file_of, project_directories, project_directory, project_name
 from warehouse.developers import Developer
 from warehouse.settings import Settings
 
@@ -35,7 +36,7 @@ class BuildFailed(ChurnError):
 
 def state_directory(settings: Settings) -> Path:
     """Where production's manifest is kept: of the last build that went well."""
-    return settings.home / "dbt" / "state"
+    return state_manifest_path(settings).parent
 
 
 def keep_state(settings: Settings) -> None:
@@ -61,6 +62,16 @@ def build(settings: Settings, place: Developer, selection: Sequence[str]) -> Non
         )
 
 
+def run_unit_tests(settings: Settings, place: Developer, selection: Sequence[str]) -> None:
+    """Run the unit tests of models, of all of the project's own if none is selected; dbt's output is shown.
+
+    Raises NoState and BuildFailed.
+    """
+    models = selection or [f"package:{project_name(settings)}"]
+    if _run(settings, place, ["test", "--select", *(f"{model},test_type:unit" for model in models)]):
+        raise BuildFailed(f"Unit tests of {', '.join(models)} failed; nothing was built.")
+
+
 def compile_models(settings: Settings, place: Developer, selection: Sequence[str]) -> None:
     """Compile the models that are selected, as they would be built in a place, and build nothing.
 
@@ -70,7 +81,12 @@ def compile_models(settings: Settings, place: Developer, selection: Sequence[str
     arguments = ["--no-use-colors", "--quiet", "compile", "--select", *selection]
     command = _command(settings, place, arguments)
     done = subprocess.run(  # noqa: S603 - our own program and arguments
-        command, cwd=PROJECT_DIRECTORY, env=place_environment(settings), capture_output=True, text=True, check=False
+        command,
+        cwd=project_directory(settings),
+        env=place_environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         said = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
@@ -106,15 +122,22 @@ def edited_since(settings: Settings, manifest: Mapping[str, Any]) -> list[str]:
     # Not by the manifest's own time: where dbt reads what changed alone, that is of the first time it read the project.
     written_at = development_manifest(settings).stat().st_mtime
     models = {
-        str(node["original_file_path"]): str(node["checksum"]["checksum"])
+        file_of(settings, node): str(node["checksum"]["checksum"])
         for node in manifest["nodes"].values()
         if node["resource_type"] == "model"
     }
-    others = {str(macro["original_file_path"]) for macro in manifest["macros"].values()}
-    others |= {str(node.get("patch_path") or "").partition("://")[2] for node in manifest["nodes"].values()}
-    edited = {file for file, checksum in models.items() if checksum_of(PROJECT_DIRECTORY / file) != checksum}
-    edited |= {file for file in others if _written_since(PROJECT_DIRECTORY / file, written_at)}
-    return sorted(edited)
+    others = {file_of(settings, macro) for macro in manifest["macros"].values()}
+    patches = [str(node["patch_path"]).split("://") for node in manifest["nodes"].values() if node.get("patch_path")]
+    others |= {file_of(settings, {"package_name": package, "original_file_path": path}) for package, path in patches}
+    edited = {file for file, checksum in models.items() if checksum_of(file) != checksum}
+    edited |= {file for file in others if _written_since(file, written_at)}
+    folders = project_directories(settings)
+    return sorted(_from_its_folder(file, folders) for file in edited)
+
+
+def _from_its_folder(file: Path, folders: Sequence[Path]) -> str:
+    folder = next((folder for folder in folders if file.is_relative_to(folder)), None)
+    return str(file.relative_to(folder) if folder else file)
 
 
 def checksum_of(file: Path) -> str | None:
@@ -138,7 +161,10 @@ def _target(settings: Settings) -> Path:
 def _run(settings: Settings, place: Developer, arguments: Sequence[str]) -> int:
     adopt_children()
     return subprocess.run(  # noqa: S603 - our own program and arguments
-        _command(settings, place, arguments), cwd=PROJECT_DIRECTORY, env=place_environment(settings), check=False
+        _command(settings, place, arguments),
+        cwd=project_directory(settings),
+        env=place_environment(settings),
+        check=False,
     ).returncode
 
 
@@ -158,4 +184,4 @@ def _command(settings: Settings, place: Developer, arguments: Sequence[str]) -> 
 def place_environment(settings: Settings, target: str = "target") -> dict[str, str]:
     """What dbt, or a program that calls it, needs to work in a place; it writes to the folder of this name."""
     folder = development_directory(settings)
-    return dbt_environment(folder, folder / target)
+    return dbt_environment(settings, folder, folder / target)

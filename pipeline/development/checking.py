@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from foundation.counting import agreeing
-from pipeline.data_files import is_checkout
+from pipeline.data_files import PACKAGE, is_checkout
 from pipeline.development.building import (
     CHANGED,
     checksum_of,
@@ -25,10 +25,11 @@ from pipeline.development.building import (
     state_directory,
 )
 from pipeline.development.rule_of_time import find_peeks, models_that_know_by_date
-from pipeline.features.catalogue import PROJECT_DIRECTORY, all_features, deprecated_features, target_directory
+from pipeline.features.catalogue import all_features, deprecated_features, target_directory
 from pipeline.features.dbt import DbtFailed
 from pipeline.features.dbt_macros import MacroRefused, call_macro
 from pipeline.features.impact import find_impact
+from pipeline.features.own_project import PACKAGE_DIRECTORY, project_directory, project_name
 from pipeline.prediction.registry import ModelRegistry
 from pipeline.prediction.retiring import champions_that_read
 from pipeline.prediction.tasks import TASKS
@@ -70,7 +71,7 @@ def check_change(settings: Settings, warehouse: Warehouse, place: Developer) -> 
     production's manifest is not there.
     """
     state: dict[str, Any] = orjson.loads((state_directory(settings) / "manifest.json").read_bytes())
-    linting = _start_linting(settings, edited_files(state, PROJECT_DIRECTORY))
+    linting = _start_linting(settings, edited_files(state, project_directory(settings), project_name(settings)))
     try:
         compile_models(settings, place, [CHANGED.removesuffix("+")])
     except DbtFailed as error:
@@ -89,12 +90,12 @@ def check_change(settings: Settings, warehouse: Warehouse, place: Developer) -> 
     return Checked(tuple(str(node["name"]) for node in changed), tuple(findings))
 
 
-def edited_files(state: Mapping[str, Any], project: Path) -> list[Path]:
-    """The SQL files of models that production's manifest does not have, or has with other text."""
+def edited_files(state: Mapping[str, Any], project: Path, name: str = PACKAGE) -> list[Path]:
+    """The SQL files of a project's models that production's manifest does not have, or has with other text."""
     built = {
         str(node["original_file_path"]): node["checksum"]["checksum"]
         for node in state["nodes"].values()
-        if node["resource_type"] == "model"
+        if node["resource_type"] == "model" and node["package_name"] == name
     }
     files = sorted((project / "models").rglob("*.sql"))
     return [file for file in files if built.get(str(file.relative_to(project))) != checksum_of(file)]
@@ -210,11 +211,11 @@ def _peeks(settings: Settings, manifest: Mapping[str, Any], changed: Sequence[No
 
 def _start_linting(settings: Settings, files: Sequence[Path]) -> subprocess.Popen[str] | None:
     """sqlfluff on these files, in a process of its own; None without files, or without sqlfluff."""
-    if not files or not _SQLFLUFF.exists() or not is_checkout():
+    if not files or not _SQLFLUFF.exists() or not is_checkout() or settings.project:
         return None
     return subprocess.Popen(  # noqa: S603 - our own program
         [_SQLFLUFF, "lint", "--disable-progress-bar", "--processes", "1", "--format", "json", *map(str, files)],
-        cwd=PROJECT_DIRECTORY.parent,
+        cwd=PACKAGE_DIRECTORY.parent,
         env=place_environment(settings, "lint"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

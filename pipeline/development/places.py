@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foundation.private_files import private_file
-from pipeline.data_files import is_checkout
-from pipeline.features.catalogue import PROJECT_DIRECTORY
+from pipeline.data_files import PACKAGE, is_checkout
+from pipeline.features.own_project import PACKAGE_DIRECTORY, point_at
 from warehouse import developers
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
@@ -57,14 +57,19 @@ def drop(settings: Settings, warehouse: Warehouse, name: str) -> None:
 
 
 def write_profiles(settings: Settings, warehouse: Warehouse) -> Path:
-    """Write the profile of `churn dev`, and in a checkout the one for dbt by hand; returns the folder of the last.
+    """Write the profile of `churn dev`, and one for dbt by hand where people write SQL; returns the folder of the last.
 
-    By hand the target is `dev`: who means production says so.
+    That is in a project of one's own, which gets a link to our package, too, or else in a checkout. By hand the target
+    is `dev`: who means production says so.
     """
     logins = _logins(settings)
-    folders = [development_directory(settings), *([PROJECT_DIRECTORY] if is_checkout() else [])]
+    by_hand = settings.project or (PACKAGE_DIRECTORY if is_checkout() else None)
+    folders = [development_directory(settings), *([by_hand] if by_hand else [])]
     for folder in folders:
         warehouse.write_dbt_profile(folder, developers=logins, default=DEVELOPMENT_TARGET)
+    if settings.project:
+        (settings.project / "dbt_packages").mkdir(exist_ok=True)
+        point_at(settings.project / "dbt_packages" / PACKAGE, PACKAGE_DIRECTORY)
     return folders[-1]
 
 

@@ -9,14 +9,15 @@ from typing import Any
 
 from foundation.errors import ChurnError
 from ml_assets.task import Feature
-from pipeline.data_files import data_directory
+from pipeline.data_files import PACKAGE
+from pipeline.features.own_project import PACKAGE_DIRECTORY
 from warehouse.companies.definition import CustomAttribute
 from warehouse.connection import Warehouse
 from warehouse.prediction.feature_store import attribute_feature, built_columns
 from warehouse.relations import Relation
 from warehouse.settings import Settings
 
-PROJECT_DIRECTORY = data_directory("dbt_project")
+PROJECT_DIRECTORY = PACKAGE_DIRECTORY
 
 
 class FeatureCatalogueError(ChurnError):
@@ -33,6 +34,11 @@ def target_directory(settings: Settings) -> Path:
 def manifest_path(settings: Settings) -> Path:
     """dbt's manifest of the last parse."""
     return target_directory(settings) / "manifest.json"
+
+
+def state_manifest_path(settings: Settings) -> Path:
+    """dbt's manifest of the last build of production that went well."""
+    return settings.home / "dbt" / "state" / "manifest.json"
 
 
 def read_features(manifest: Path, matrix: Relation) -> list[Feature]:
@@ -99,13 +105,19 @@ def built_features(warehouse: Warehouse, matrix: Relation, features: Sequence[Fe
 
 
 def place_of(manifest: Mapping[str, Any], model_name: str, feature: str, project: Path) -> str:
-    """File and line of the SQL that makes a feature, from the project's folder; the file alone where none shows it."""
+    """File and line of the SQL that makes a feature, from its project's folder; the file alone where none shows it.
+
+    ``project`` is the folder of the project that is built, which may take ours as a package.
+    """
     if feature.startswith("attribute_"):
         return "the company's settings"
-    node = manifest["nodes"][f"model.{manifest['metadata']['project_name']}.{model_name}"]
+    node = next(
+        node for node in manifest["nodes"].values() if node["resource_type"] == "model" and node["name"] == model_name
+    )
+    folder = PACKAGE_DIRECTORY if node["package_name"] == PACKAGE else project
     path = str(node["original_file_path"])
     makes = re.compile(rf"(\bas |\.){feature}\b,?\s*$")
-    lines = [number for number, line in enumerate((project / path).read_text().splitlines(), 1) if makes.search(line)]
+    lines = [number for number, line in enumerate((folder / path).read_text().splitlines(), 1) if makes.search(line)]
     return f"{path}:{lines[-1]}" if lines else path
 
 

@@ -15,13 +15,24 @@ from foundation.errors import ChurnError
 from foundation.parent import adopt_children
 from foundation.private_files import private_file
 from pipeline.features import quick_dbt
-from pipeline.features.catalogue import PROJECT_DIRECTORY, manifest_path, target_directory
+from pipeline.features.catalogue import manifest_path, target_directory
 from pipeline.features.dbt_macros import MacroRefused, call_macro
+from pipeline.features.own_project import (
+    link_package,
+    metadata_environment,
+    packages_directory,
+    project_directories,
+    project_directory,
+    refuse_faults,
+)
+from pipeline.features.own_project_models import refuse_faulty_models
 from warehouse.connection import Warehouse
-from warehouse.settings import Settings
+from warehouse.settings import TAKES_OURS, Settings
 
 PASSWORD_VARIABLE = "DBT_ENV_SECRET_CHURN_DATABASE_PASSWORD"  # noqa: S105 - the variable's name
 """dbt strikes the values of variables that begin so out of what it prints."""
+
+_NOT_READ = {"target", "logs", "profiles.yml", ".user.yml", ".churn", ".git", ".venv", "imports"}
 
 
 class DbtFailed(ChurnError):
@@ -54,11 +65,10 @@ def run_dbt(
         *vars_argument(dbt_vars(settings) | {**(variables or {})}),
     ]
     adopt_children()
-    hand_over_password(settings)
-    environment = dbt_environment(profiles_directory(settings), target_path or target_directory(settings))
+    environment = dbt_environment(settings, profiles_directory(settings), target_path or target_directory(settings))
     try:
         done = subprocess.run(  # noqa: S603 - our own program and arguments
-            command, cwd=PROJECT_DIRECTORY, env=environment, capture_output=True, text=True, check=False
+            command, cwd=project_directory(settings), env=environment, capture_output=True, text=True, check=False
         )
     except OSError as error:
         raise DbtFailed(f"dbt cannot be run as {command[0]}: {error.strerror}. Is it installed?") from error
@@ -67,11 +77,13 @@ def run_dbt(
         raise DbtFailed(f"`dbt {arguments[0]}` failed: {said}")
 
 
-def dbt_environment(profiles: Path, target: Path) -> dict[str, str]:
-    """Ours, and where dbt finds the project and its profile, and writes what it makes."""
+def dbt_environment(settings: Settings, profiles: Path, target: Path) -> dict[str, str]:
+    """Ours, and where dbt finds the project, its packages and its profile, and writes what it makes."""
+    hand_over(settings)
     return {
         **os.environ,
-        "DBT_PROJECT_DIR": str(PROJECT_DIRECTORY),
+        **metadata_environment(settings),
+        "DBT_PROJECT_DIR": str(project_directory(settings)),
         "DBT_PROFILES_DIR": str(profiles),
         "DBT_TARGET_PATH": str(target),
         "DBT_LOG_PATH": str(target / "logs"),
@@ -83,13 +95,15 @@ def write_profile(settings: Settings, warehouse: Warehouse, directory: Path | No
 
     The password of a Postgres of the user's own stays out of it: dbt gets it in its environment.
     """
-    hand_over_password(settings)
+    hand_over(settings)
     variable = None if settings.database_url is None else PASSWORD_VARIABLE
     return warehouse.write_dbt_profile(directory or profiles_directory(settings), password_variable=variable)
 
 
-def hand_over_password(settings: Settings) -> None:
-    """Let every dbt that this process starts from here on find the password that its profile refers to."""
+def hand_over(settings: Settings) -> None:
+    """Let every dbt that this process starts from here on find its packages, and the password of its profile."""
+    link_package(settings)
+    os.environ[TAKES_OURS] = str(packages_directory(settings))
     if settings.database_url is not None:
         os.environ[PASSWORD_VARIABLE] = unquote(urlsplit(settings.database_url.get_secret_value()).password or "")
 
@@ -102,17 +116,19 @@ def profiles_directory(settings: Settings) -> Path:
 def prepare_manifest(settings: Settings) -> Path:
     """Parse the dbt project if it is not the one that was parsed last, or what was written of it was cut short.
 
-    Returns the manifest's path. Raises DbtFailed with dbt's message where it does not parse, and MacroRefused where a
-    feature's YAML says what no feature may say.
+    Returns the manifest's path. Raises DbtFailed with dbt's message where it does not parse, MacroRefused where a
+    feature's YAML says what no feature may say, and OwnProjectRefused where a project of one's own cannot be built.
     """
     manifest = manifest_path(settings)
-    parsed, fingerprint = manifest.with_name("parsed_project"), project_fingerprint()
+    parsed, fingerprint = manifest.with_name("parsed_project"), project_fingerprint(settings)
     if not parsed.exists() or parsed.read_text() != fingerprint or not _is_whole(manifest):
         # Whoever is killed from here on leaves a project that is parsed again.
         parsed.unlink(missing_ok=True)
+        refuse_faults(settings)
         # With a build's own variables: with others the build would parse everything once more.
         run_dbt(settings, ["parse"])
         _refuse_unknown_feature_meta(manifest)
+        refuse_faulty_models(settings, orjson.loads(manifest.read_bytes()))
         with private_file(parsed) as file:
             file.write(fingerprint.encode())
     return manifest
@@ -136,19 +152,24 @@ def _refuse_unknown_feature_meta(manifest: Path) -> None:
         raise
 
 
-def project_fingerprint() -> str:
+def project_fingerprint(settings: Settings) -> str:
     """Changes with every file of the project that is edited, added or removed, and with where the project stands.
 
-    Newer than the manifest is not enough: an installer may keep the times of a release that is older than that.
+    Of one's own project and of ours, which it takes as a package. Newer than the manifest is not enough: an installer
+    may keep the times of a release that is older than that.
     """
-    ignored = {"target", "logs", "profiles.yml", ".user.yml"}
-    files = sorted(
-        (str(path.relative_to(PROJECT_DIRECTORY)), path.stat())
-        for path in PROJECT_DIRECTORY.rglob("*")
-        if path.is_file() and not ignored & set(path.relative_to(PROJECT_DIRECTORY).parts)
-    )
-    lines = [f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in files]
-    return hashlib.sha256("\n".join([str(PROJECT_DIRECTORY), *lines]).encode()).hexdigest()
+    lines = [line for folder in project_directories(settings) for line in (str(folder), *_files_of(folder))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _files_of(folder: Path) -> list[str]:
+    """Each file that dbt reads, with its size and when it was written."""
+    files = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - _NOT_READ)
+        files += [Path(place) / name for name in sorted(set(names) - _NOT_READ)]
+    states = [(path.relative_to(folder), path.stat()) for path in files if path.is_file()]
+    return [f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in states]
 
 
 def vars_argument(variables: Mapping[str, object]) -> list[str]:

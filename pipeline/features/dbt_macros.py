@@ -11,10 +11,10 @@ from types import CodeType, SimpleNamespace
 from typing import Any, NoReturn
 
 import jinja2
-import yaml
 
 from foundation.errors import ChurnError
-from pipeline.features.catalogue import PROJECT_DIRECTORY
+from pipeline.data_files import PACKAGE
+from pipeline.features.own_project import variables_of
 
 
 class MacroRefused(ChurnError):
@@ -24,27 +24,26 @@ class MacroRefused(ChurnError):
 def call_macro(manifest: Mapping[str, Any], name: str, *arguments: object) -> Any:
     """What a macro of the project returns for these arguments, or the text that it writes.
 
-    Of dbt's context a macro finds ``graph``, ``var`` (as dbt_project.yml sets it), ``execute``, ``local_md5``,
-    ``exceptions``, ``project_name`` and the project's other macros. Raises KeyError for a macro that the manifest does
+    Of dbt's context a macro finds ``graph``, ``var`` (as our dbt_project.yml sets it), ``execute``, ``local_md5``,
+    ``exceptions``, ``project_name`` and our project's other macros, and those of a project that takes ours as a package
+    in ``context``. Raises KeyError for a macro that the manifest does
     not hold, and MacroRefused where the macro raises a compiler error.
     """
-    project = manifest["metadata"]["project_name"]
     environment = _environment()
-    macros = {
-        macro["name"]: _Macro(environment, macro)
-        for macro in manifest["macros"].values()
-        if macro["package_name"] == project
-    }
+    packages: dict[str, dict[str, _Macro]] = {}
+    for macro in manifest["macros"].values():
+        packages.setdefault(macro["package_name"], {})[macro["name"]] = _Macro(environment, macro)
+    macros = packages[PACKAGE]
     environment.globals.update(
         **macros,
         **{"return": _return},
-        context={project: macros},
+        context=packages,
         exceptions=SimpleNamespace(raise_compiler_error=_refuse),
         execute=True,
         graph={"nodes": manifest["nodes"]},
         local_md5=lambda text: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
-        project_name=project,
-        var=lambda variable: _variables()[variable],
+        project_name=manifest["metadata"]["project_name"],
+        var=variables_of(manifest).__getitem__,
     )
     return macros[name](*arguments)
 
@@ -92,10 +91,3 @@ def _return(value: object) -> NoReturn:
 
 def _refuse(message: str) -> NoReturn:
     raise MacroRefused(message)
-
-
-@functools.cache
-def _variables() -> dict[str, Any]:
-    """What dbt_project.yml sets; a Dagster that loads every table's version reads it once."""
-    variables: dict[str, Any] = yaml.safe_load((PROJECT_DIRECTORY / "dbt_project.yml").read_text())["vars"]
-    return variables

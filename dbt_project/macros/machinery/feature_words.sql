@@ -1,4 +1,4 @@
-{#- What `meta.feature` may say, held against `feature_words` of dbt_project.yml. A feature says all of label, unit,
+{#- What `meta.feature` may say, held against `feature_words` and `feature_units` of dbt_project.yml. A feature says all of label, unit,
     family, kind and basis, deprecated_on where it is on its way out, and nothing else. What is not known ends the build: a mistyped basis would take the guard
     away that keeps later knowledge from the past, a mistyped key would drop what it says. -#}
 
@@ -39,7 +39,7 @@
         {% for complaint in complaints_about({'feature': {'kind': 'nummber'}}, true) %} -#}
 {% macro complaints_about(meta, is_of_a_mart) %}
     {% set complaints = [] %}
-    {% set words = var('feature_words') %}
+    {% set words = dict(var('feature_words'), unit=var('feature_words').unit + var('feature_units')) %}
     {% set keys = ['label'] + words.keys() | list + ['deprecated_on'] %}
     {% for key in meta if is_of_a_mart and key != 'feature' %}
         {% do complaints.append("meta has '" ~ key ~ "'; a mart's columns have: feature") %}

@@ -43,18 +43,18 @@
 {% endmacro %}
 
 
-{#- This project's macros among those called, and those that they call, as {name: text}.
+{#- Macros of projects, ours and those that take ours as a package, among those called, which dbt's own are not, and those that they call, as {name: text}.
 
         {% for name, text in macros_called(model.depends_on.macros) | dictsort %} -#}
 {% macro macros_called(unique_ids) %}
-    {% set ours = context[project_name] %}
     {% set waiting = unique_ids | list %}
     {% set found = {} %}
     {% for _ in range(1000) if waiting %}
         {% set package, name = waiting.pop().split('.')[1:] %}
-        {% if package == project_name and name not in found %}
-            {% do found.update({name: ours[name].macro.macro_sql}) %}
-            {% do waiting.extend(ours[name].macro.depends_on.macros) %}
+        {% if package not in ['dbt', 'dbt_postgres'] and name not in found %}
+            {% set macro = context[package][name].macro %}
+            {% do found.update({name: macro.macro_sql}) %}
+            {% do waiting.extend(macro.depends_on.macros) %}
         {% endif %}
     {% endfor %}
     {% do return(found) %}

@@ -1,6 +1,7 @@
+{%- set own_marts = var('feature_marts') -%}
 {%- set marts = [
     'customer_features', 'ticket_features', 'payment_features', 'activity_features', 'engagement_features'
-] -%}
+] + own_marts -%}
 {{
     config(
         contract={'enforced': false},
@@ -44,7 +45,8 @@ final as (
     inner join clocks
         on customer_features.company_id = clocks.company_id
     {%- for mart in marts if mart != 'customer_features' %}
-    inner join {{ mart }}
+    {#- A mart of another project that lacks a customer must not take them out of the matrix: the row says `mixed`. #}
+    {{ 'left' if mart in own_marts else 'inner' }} join {{ mart }}
         on customer_features.company_id = {{ mart }}.company_id
         and customer_features.customer_id = {{ mart }}.customer_id
         and customer_features.as_of_date = {{ mart }}.as_of_date

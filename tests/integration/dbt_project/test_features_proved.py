@@ -295,7 +295,14 @@ def test_where_a_feature_is_made_is_the_file_alone_where_no_line_shows_it(tmp_pa
     (tmp_path / "mart.sql").write_text("a\n  count(*) as payments_30d,\n  b.payments_90d\n")
     manifest = {
         "metadata": {"project_name": "p"},
-        "nodes": {"model.p.mart": {"original_file_path": "mart.sql"}},
+        "nodes": {
+            "model.p.mart": {
+                "resource_type": "model",
+                "name": "mart",
+                "package_name": "p",
+                "original_file_path": "mart.sql",
+            }
+        },
     }
     assert place_of(manifest, "mart", "payments_30d", tmp_path) == "mart.sql:2"
     assert place_of(manifest, "mart", "payments_90d", tmp_path) == "mart.sql:3"

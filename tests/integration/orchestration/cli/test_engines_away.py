@@ -30,6 +30,7 @@ from warehouse.companies.registry import add_company
 from warehouse.connection import Warehouse
 from warehouse.embedded import binaries
 from warehouse.prediction.model_log import Promotion, TrainingRecord, record_promotion, record_training
+from warehouse.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("engines_away")
 
@@ -252,7 +253,7 @@ def add_parsed_project(home: Path, manifest: Path) -> None:
     target = home / "dbt" / "target" / "manifest.json"
     target.parent.mkdir(parents=True)
     shutil.copyfile(manifest, target)
-    target.with_name("parsed_project").write_text(dbt.project_fingerprint())
+    target.with_name("parsed_project").write_text(dbt.project_fingerprint(Settings(home=home)))
 
 
 @pytest.fixture(scope="module")

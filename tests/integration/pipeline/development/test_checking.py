@@ -10,12 +10,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.development import building, checking
+from pipeline.development import checking
 from pipeline.development.building import state_directory
 from pipeline.development.checking import Checked, check_change, edited_files
 from pipeline.development.places import development_directory
 from pipeline.development.rule_of_time import find_peeks
-from pipeline.features import dbt
+from pipeline.features import own_project
 from tests.integration.conftest import TwoCompanies
 from tests.integration.dbt_project.dbt_runs import copy_project
 from warehouse.dbt_targets import DEVELOPMENT_TARGET
@@ -80,8 +80,8 @@ def project(two_companies: TwoCompanies, tmp_path: Path, monkeypatch: pytest.Mon
     shutil.copy(two_companies.dbt.folder / "target" / "manifest.json", state_directory(settings))
     folder = copy_project(tmp_path / "dbt_project")
     shutil.copy(Path(__file__).parents[4] / ".sqlfluff", tmp_path)
-    for module in (building, checking, dbt):
-        monkeypatch.setattr(module, "PROJECT_DIRECTORY", folder)
+    for module in (own_project, checking):
+        monkeypatch.setattr(module, "PACKAGE_DIRECTORY", folder)
     with two_companies.warehouse.connect() as connection:
         password = make_place(connection, NAME, two_companies.company_ids[:1], 2)
     two_companies.warehouse.write_dbt_profile(

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.development import building
 from pipeline.development.building import checksum_of, development_manifest, edited_since, to_build
+from pipeline.features import own_project
 from warehouse.developers import Developer
 from warehouse.settings import Settings
 
@@ -29,7 +29,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         (project / file).parent.mkdir(parents=True, exist_ok=True)
         (project / file).write_text(text)
         os.utime(project / file, (1_000, 1_000))
-    monkeypatch.setattr(building, "PROJECT_DIRECTORY", project)
+    monkeypatch.setattr(own_project, "PACKAGE_DIRECTORY", project)
     made = Settings(home=tmp_path / "home")
     development_manifest(made).parent.mkdir(parents=True)
     development_manifest(made).write_bytes(orjson.dumps({}))
@@ -44,12 +44,13 @@ def manifest() -> dict[str, Any]:
         "nodes": {
             "model.x.a": {
                 "resource_type": "model",
+                "package_name": "churn_warehouse",
                 "original_file_path": "models/a.sql",
-                "patch_path": "x://models/_a.yml",
-                "checksum": {"checksum": checksum_of(building.PROJECT_DIRECTORY / "models/a.sql")},
+                "patch_path": "churn_warehouse://models/_a.yml",
+                "checksum": {"checksum": checksum_of(own_project.PACKAGE_DIRECTORY / "models/a.sql")},
             }
         },
-        "macros": {"macro.x.m": {"original_file_path": "macros/m.sql"}},
+        "macros": {"macro.x.m": {"package_name": "churn_warehouse", "original_file_path": "macros/m.sql"}},
     }
 
 
@@ -60,13 +61,13 @@ def test_what_was_read_before_it_was_built_is_not_edited_however_often_dbt_read_
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_that_says_otherwise_is_named(settings: Settings, file: str) -> None:
     read = manifest()
-    (building.PROJECT_DIRECTORY / file).write_text("something else")
+    (own_project.PACKAGE_DIRECTORY / file).write_text("something else")
     assert edited_since(settings, read) == [file]
 
 
 def test_a_model_that_is_gone_or_was_edited_while_dbt_ran_is_named(settings: Settings) -> None:
     read = manifest()
-    model = building.PROJECT_DIRECTORY / "models/a.sql"
+    model = own_project.PACKAGE_DIRECTORY / "models/a.sql"
     model.write_text("select 2")
     os.utime(model, (1_500, 1_500))
     assert edited_since(settings, read) == ["models/a.sql"]

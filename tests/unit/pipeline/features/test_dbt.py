@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.features import dbt
+from pipeline.features import dbt, own_project
 from pipeline.features.catalogue import manifest_path
 from warehouse.settings import Settings
 
@@ -22,7 +22,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "models").mkdir(parents=True)
     (folder / "models" / "a.sql").write_text("select 1")
     (folder / "target").mkdir()
-    monkeypatch.setattr(dbt, "PROJECT_DIRECTORY", folder)
+    monkeypatch.setattr(own_project, "PACKAGE_DIRECTORY", folder)
     return folder
 
 
@@ -71,7 +71,7 @@ def test_a_file_that_was_removed_and_a_project_that_was_moved_are_noticed(
     (project / "models" / "b.sql").unlink()
     assert parses() == 2
     moved = project.rename(project.with_name("elsewhere"))
-    monkeypatch.setattr(dbt, "PROJECT_DIRECTORY", moved)
+    monkeypatch.setattr(own_project, "PACKAGE_DIRECTORY", moved)
     assert parses() == 3
 
 
