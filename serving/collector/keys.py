@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -11,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import anyio.to_thread
 import psycopg
 
 from foundation.errors import ChurnError
@@ -113,7 +113,7 @@ class _Lookup:
 
     async def ask(self, question: Callable[[psycopg.Connection[Any]], Answer]) -> Answer:
         """The answer, from a thread. Raises Refusal where the warehouse is away."""
-        return await anyio.to_thread.run_sync(self._ask, question)
+        return await asyncio.to_thread(self._ask, question)
 
     def _ask(self, question: Callable[[psycopg.Connection[Any]], Answer]) -> Answer:
         with self._lock:
