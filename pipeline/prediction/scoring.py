@@ -349,9 +349,7 @@ class Scorer:
         return [feature.name for feature in self._features]
 
 
-def champion_of(
-    task: PredictionTask, warehouse: Warehouse, registry: ModelRegistry, company: Company
-) -> ModelVersion:
+def champion_of(task: PredictionTask, warehouse: Warehouse, registry: ModelRegistry, company: Company) -> ModelVersion:
     """The model that publishes for the company. Raises NoModel before its first training."""
     with warehouse.connect(Role.ml) as conn:
         chosen = chosen_model(conn, company.company_id, task.name)
