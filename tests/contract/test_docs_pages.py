@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import yaml
+from dagster._core.instance.config import dagster_instance_config
 from sqlalchemy import make_url
 
 from orchestration import dagster_home
@@ -100,18 +102,43 @@ def test_under_the_chart_runs_are_the_user_that_the_code_server_is_and_checks_ar
     assert "sidecarContainers" not in deployment
 
 
-def test_under_the_chart_runs_are_watched_and_tried_again_as_everywhere(tmp_path: Path) -> None:
-    """Runs in which a company failed were run again, twice."""
-    daemon = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())["dagsterDaemon"]
-    home = dagster_home.write(Settings(home=tmp_path))
-    everywhere = yaml.safe_load((home / "dagster.yaml").read_text())
-    for theirs, ours in (("runMonitoring", "run_monitoring"), ("runRetries", "run_retries")):
-        named = {
-            re.sub(r"_(\w)", lambda match: match[1].upper(), name): value for name, value in everywhere[ours].items()
-        }
-        assert daemon[theirs] == named
-    (at_once,) = everywhere["concurrency"]["runs"].values()
-    assert daemon["runCoordinator"]["config"]["queuedRunCoordinator"] == {"maxConcurrentRuns": at_once}
+def test_under_the_chart_dagster_starts_and_runs_are_limited_watched_and_tried_again_as_everywhere(
+    tmp_path: Path,
+) -> None:
+    """No pod could start, with limits of runs in two places; and a run in which a company failed was run again."""
+    values = yaml.safe_load((ROOT / "docker" / "dagster-helm-values.yaml").read_text())
+    daemon, coordinator = values["dagsterDaemon"], values["dagsterDaemon"]["runCoordinator"]
+    assert values["concurrency"].pop("enabled")
+    assert coordinator["enabled"]
+    (tmp_path / "dagster.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "run_coordinator": {
+                    "module": "dagster.core.run_coordinator",
+                    "class": coordinator["type"],
+                    "config": in_dagsters_words(coordinator["config"]["queuedRunCoordinator"]),
+                },
+                "concurrency": in_dagsters_words(values["concurrency"]),
+                "run_monitoring": in_dagsters_words(daemon["runMonitoring"]),
+                "run_retries": in_dagsters_words(daemon["runRetries"]),
+            }
+        )
+    )
+    under_the_chart, _ = dagster_instance_config(str(tmp_path))
+    everywhere, _ = dagster_instance_config(str(dagster_home.write(Settings(home=tmp_path / "home"))))
+    for part in ("concurrency", "run_monitoring", "run_retries"):
+        assert under_the_chart[part] == everywhere[part]
+
+
+def in_dagsters_words(values: Mapping[str, object]) -> dict[str, object]:
+    """A part of dagster.yaml as the chart makes it of such values: other names, and nothing where a value is null."""
+    return {
+        re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", name): (
+            in_dagsters_words(value) if isinstance(value, Mapping) else value
+        )
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 @pytest.mark.parametrize("service_name", ["metrics", "api", "collector"])
@@ -143,4 +170,3 @@ def test_under_the_chart_the_code_location_is_called_as_everywhere_and_its_secre
     # Told to make the password's secret, the chart would find one that is not its own and stop.
     assert values["global"]["postgresqlSecretName"] in (ROOT / "docs" / "deployment.md").read_text()
     assert values["generatePostgresqlPasswordSecret"] is False
-    assert values["concurrency"] == {"enabled": True, "pools": {"defaultLimit": 1}}
