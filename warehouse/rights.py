@@ -225,13 +225,18 @@ def _ensure_later_reading(connection: Connection, role: Role, schemas: Sequence[
 
 
 def _close_functions(connection: Connection) -> None:
-    """Triggers' functions are called by triggers alone: nobody else may run one with its owner's rights."""
+    """No function of the owner's is everybody's to call: neither ours, which triggers call, nor the tools'.
+
+    MLflow makes its own after this, in its schema; Postgres would let every login of the database call them. Default
+    privileges of one schema can only add to those of the database, so the latter are what is taken.
+    """
+    connection.execute("alter default privileges revoke execute on routines from public")
     rows = connection.execute(
-        "select pg_proc.oid::regprocedure::text from pg_proc where pronamespace = 'ops'::regnamespace"
+        "select pg_proc.oid::regprocedure::text from pg_proc where proowner = current_user::regrole"
         " and exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0)"
     ).fetchall()
-    for (function,) in rows:
-        connection.execute(sql.SQL("revoke execute on function {} from public").format(sql.SQL(function)))
+    for (routine,) in rows:
+        connection.execute(sql.SQL("revoke execute on routine {} from public").format(sql.SQL(routine)))
 
 
 def _open_functions(connection: Connection) -> None:

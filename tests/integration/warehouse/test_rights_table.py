@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.integration.conftest import DOORS, TwoCompanies, group_of, login_of
 from warehouse.role_check import roles_out_of_order
@@ -140,8 +141,20 @@ def test_nothing_runs_with_its_owners_rights_but_what_the_page_names(two_compani
             ).fetchall()
             assert callable_ == []
     assert {name for name, is_definer, _ in functions if is_definer} == named
-    # MLflow makes its own, in a schema that nobody of these may look into.
-    assert [name for name, _, is_public in functions if is_public and not name.startswith("mlflow.")] == []
+    assert [name for name, _, is_public in functions if is_public] == []
+
+
+def test_a_function_that_a_tool_makes_later_is_nobodys_to_call(two_companies: TwoCompanies) -> None:
+    with two_companies.warehouse.connect() as connection:
+        for schema in ("mlflow", "dagster", "analytics"):
+            made = sql.Identifier(schema, "made_later")
+            connection.execute(sql.SQL("create function {}() returns int language sql return 1").format(made))
+        callers = connection.execute(
+            "select proname, grantee::regrole::text from pg_proc, lateral aclexplode(proacl)"
+            " where proname = 'made_later' and grantee <> proowner"
+        ).fetchall()
+        connection.rollback()
+    assert callers == []
 
 
 @pytest.mark.parametrize(
