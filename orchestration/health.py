@@ -109,6 +109,8 @@ def api() -> None:
             pass
     except OSError as error:
         raise Unwell(f"The HTTP API does not answer, or not from the warehouse: {error}.") from None
+
+
 def collector() -> None:
     """It answers, and the warehouse takes its events. Raises Unwell."""
     try:

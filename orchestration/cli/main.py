@@ -91,7 +91,6 @@ COMMANDS = {
         f"{CLI}.forget:forget",
         "Erase a customer from every table, tell the feed's followers, and keep them out of later syncs.",
     ),
-    "serve": Place(f"{CLI}.serve:serve_app", "Doors over HTTP, until Ctrl-C."),
     "write-key": Place(f"{CLI}.write_key:write_key_app", "Keys by which web pages and apps send events."),
     "canaries": Place(
         f"{CLI}.canaries:canaries_app", "Marked customers that may appear nowhere outside their company."

@@ -19,10 +19,10 @@ import pytest
 from churn_events import Client, Stats, new_anonymous_id
 from churn_events.client import _message_id, _pause_seconds
 
-from tests.integration.serving.collector_process import free_port
-from tests.integration.serving.conftest import Shop
+from tests.integration.serving.collector.collector_process import free_port
+from tests.integration.serving.collector.conftest import Shop
 
-SDK = Path(__file__).parents[3] / "sdk" / "python"
+SDK = Path(__file__).parents[4] / "sdk" / "python"
 NOWHERE = "http://127.0.0.1:1"
 PROGRAM = """
 import sys
