@@ -97,7 +97,7 @@ def test_nothing_listens_beyond_this_machine() -> None:
 def test_ports_on_this_machine_do_not_collide() -> None:
     used = [str(mapping).split(":", 1)[1] for service in services().values() for mapping in service.get("ports", [])]
     resolved = [VARIABLE.sub(lambda match: match["rest"], mapping).split(":")[0] for mapping in used]
-    assert len(set(resolved)) == len(resolved) == 6
+    assert len(set(resolved)) == len(resolved) == 7
 
 
 def test_images_are_pinned_and_metabase_is_one_that_the_client_knows() -> None:
