@@ -98,7 +98,8 @@ def expected_purchases(answers: Answers) -> Floats:
     marketing = answers.marketing
     is_sent = marketing.audience_share * (1 - marketing.control_share) * (answers.unsubscribed_at == NEVER)
     strength = np.mean([kind.strength for kind in KINDS])
-    return -np.log1p(-is_sent * -np.expm1(-answers.appetite * strength))
+    rate: Floats = -np.log1p(-is_sent * -np.expm1(-answers.appetite * strength))
+    return rate
 
 
 def send_campaign(answers: Answers, shoppers: Shoppers, unasked: Payments, start: int) -> Payments:
@@ -154,7 +155,8 @@ def _stays_away(answers: Answers, sends: Sends, unasked: Payments, lost_share: f
     is_lost &= answers.rng.random(len(sends)) < lost_share
     sent_at = nevers(len(answers.group))
     sent_at[sends.customer[is_lost]] = sends.sent_at[is_lost]
-    return (unasked.paid_at != NEVER) & _is_in_window(unasked.created_at, sent_at[unasked.customer])
+    stays_away: Bools = (unasked.paid_at != NEVER) & _is_in_window(unasked.created_at, sent_at[unasked.customer])
+    return stays_away
 
 
 def _is_in_window(at: Ints, sent_at: Ints) -> Bools:

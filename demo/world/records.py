@@ -114,7 +114,7 @@ class Sends(Columns):
     @classmethod
     def none(cls) -> Self:
         """The sends of a company that has no campaigns."""
-        empty = {each.name: np.empty(0, dtype=np.int64) for each in fields(cls)}
+        empty: dict[str, Any] = {each.name: np.empty(0, dtype=np.int64) for each in fields(cls)}
         return cls(**empty | {"is_control": np.empty(0, dtype=np.bool_)})
 
 

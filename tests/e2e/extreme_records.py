@@ -10,7 +10,7 @@ from pipeline.connectors.contract import ENTITIES, Entity, Field, FieldKind
 from pipeline.connectors.values import EARLIEST, LATEST, LONGEST_IDENTIFIER
 from tests.e2e.companies_of_files import NOW
 
-COUNTS = {"customers": 60, "tickets": 200, "payments": 800, "events": 200}
+COUNTS = {"customers": 60, "tickets": 200, "payments": 800, "events": 200, "campaigns": 40, "sends": 300}
 LARGEST_MONEY = "99999999999999.9999"
 ATTRIBUTES = [
     {"name": "size", "kind": "number", "unit": "x" * 50, "label": "%s {} ' \" \\ " + "é" * 180},
@@ -51,7 +51,7 @@ def _record(rng: random.Random, entity: Entity, number: int, customers: list[str
     # Some versions of one record, so that there is something to compare.
     key = customers[number % len(customers)] if entity.key == "customer_id" else f"{entity.name}{number // 2}"
     record |= {entity.key: key, "updated_at": _within_the_clock(rng).isoformat(), "is_deleted": rng.random() < 0.02}
-    if entity.key != "customer_id":
+    if entity.is_of_customers and entity.key != "customer_id":
         record["customer_id"] = rng.choice(customers)
     return {name: value for name, value in record.items() if value is not None}
 
@@ -79,7 +79,8 @@ def _ends(rng: random.Random, field: Field) -> list[Any]:
             ends = (field.minimum, field.maximum)
             return [end if end is not None else sign * (2**31 - 1) for end, sign in zip(ends, (-1, 1), strict=True)]
         case FieldKind.money:
-            return [LARGEST_MONEY, "0", "0.0001", "0" if field.minimum == 0 else f"-{LARGEST_MONEY}"]
+            largest = LARGEST_MONEY if field.maximum is None else str(field.maximum)
+            return [largest, "0", "0.0001", "0" if field.minimum == 0 else f"-{largest}"]
         case FieldKind.boolean:
             return [True, False, False, False]
         case FieldKind.timestamp:

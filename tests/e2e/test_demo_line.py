@@ -274,7 +274,7 @@ def test_a_day_later_only_what_changed_is_pulled_and_the_past_stays_as_it_was(li
     synced = line.churn("sync")
     assert synced.returncode == 0, synced.stdout + synced.stderr
     assert line.ask(kept) == versions
-    assert line.ask("select count(*) from ops.load_log") == [(loads + 7,)]
+    assert line.ask("select count(*) from ops.load_log") == [(loads + 9,)]
     (loaded, received) = line.ask(
         "select sum(loaded)::int, sum(received)::int from ops.load_log where known_at::date = %s",
         FIRST_DAY + timedelta(days=1),

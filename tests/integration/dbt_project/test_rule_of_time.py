@@ -10,12 +10,11 @@ from textwrap import dedent
 import pytest
 
 from tests.conftest import TestServer
+from tests.integration.crm_changes import change_attributes_of_the_first_load, change_what_was_known_from
 from tests.integration.crm_history import (
     END,
     FIRST_LOAD,
     History,
-    change_attributes_of_the_first_load,
-    change_what_was_known_from,
     generate,
 )
 from tests.integration.dbt_project.dbt_runs import (

@@ -22,24 +22,13 @@ from demo.crm.models import Campaign, Customer, Event, Payment, Send, Ticket, To
 from pipeline.companies import parse_definition
 
 ENTITIES = ("customers", "tickets", "payments", "events", "campaigns", "sends")
-COMPANY_WITH_MANY = {
-    "customers": "marketlane",
-    "tickets": "marketlane",
-    "payments": "marketlane",
-    "events": "brightdesk",
-    "sends": "marketlane",
+COMPANY_WITH_MANY = dict.fromkeys(("customers", "tickets", "payments", "sends"), "marketlane") | {
+    "events": "brightdesk"
 }
 """Of campaigns nobody has many."""
 SERVED_BY = {**dict.fromkeys(("customers", "tickets", "payments", "events"), "brightdesk"), "sends": "marketlane"}
 COMPANIES = ("brightdesk", "marketlane", "seedling")
-MODELS: dict[str, type[BaseModel]] = {
-    "customers": Customer,
-    "tickets": Ticket,
-    "payments": Payment,
-    "events": Event,
-    "campaigns": Campaign,
-    "sends": Send,
-}
+MODELS = dict(zip(ENTITIES, (Customer, Ticket, Payment, Event, Campaign, Send), strict=True))
 START = "2026-10-01T06:00:00+00:00"
 Record = dict[str, Any]
 

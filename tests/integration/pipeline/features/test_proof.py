@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from pipeline.prediction.tasks import TASKS
 from tests.conftest import TestServer
-from tests.integration.crm_history import END, FIRST_LOAD, History, change_what_was_known_from, generate
+from tests.integration.crm_changes import change_what_was_known_from
+from tests.integration.crm_history import END, FIRST_LOAD, History, generate
 from tests.integration.dbt_project.compiled_project import CompiledProject, Rows, moved_columns
 from tests.integration.dbt_project.dbt_runs import DbtRuns, copy_project, warehouse_for_a_module
 from tests.integration.dbt_project.dbt_world import record_load, register_companies
