@@ -180,7 +180,7 @@ BRIGHTDESK = Company(
             "gives_price_share": 0.1,
             "gives_months": 3,
             "budget": 2000,
-            "eligible": {"smallest_risk": 0.05},
+            "eligible": {"risk_levels": ["high", "medium"]},
             "saved_share": {"low": 0.15, "likely": 0.25, "high": 0.35},
             "explore_share": 0.1,
         },

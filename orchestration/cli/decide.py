@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from foundation.counting import counted
 from orchestration.cli.options import CompanySlug
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from warehouse.companies.definition import Company
+
+_STATUS = {"runs": "runs", "nothing_earns": "earns nothing here yet", "stopped": "has stopped, since it surely lost"}
 
 decide_app = typer.Typer(no_args_is_help=True, help="What is best done for customers, within a budget.")
 
@@ -34,7 +35,7 @@ def decide_plan(company: CompanySlug) -> None:
     if plan is None:
         console.print(escape(f"{company}: {refusal or NO_SCORES}."))
         return
-    console.print(_programmes_table(declared, plan.programmes.to_pylist()))
+    _print_programmes(declared, plan.programmes.to_pylist())
     _print_bound(declared, plan.programmes)
     console.print(f"[dim]Nothing was written; `churn decide publish --company {company}` publishes it.[/dim]")
 
@@ -72,7 +73,7 @@ def decide_show(company: CompanySlug, customer: Customer = None) -> None:
     if not plans:
         console.print(f"{company}: nothing is decided yet; `churn decide publish --company {company}` decides.")
         return
-    console.print(_programmes_table(declared, plans))
+    _print_programmes(declared, plans)
 
 
 def _print_bound(company: Company, programmes: pa.Table) -> None:
@@ -92,33 +93,18 @@ def _print_decision(company: Company, customer: str, decision: Mapping[str, Any]
         console.print(escape(f"  {reason}"))
 
 
-def _programmes_table(company: Company, programmes: list[dict[str, Any]]) -> Table:
-    """One line per programme: its period so far with today, and what today's new decisions bring."""
-    table = Table(
-        title=f"{escape(company.name)}, {company.currency}",
-        title_justify="left",
-        title_style="bold",
-        header_style="dim",
-        box=None,
-        pad_edge=False,
-    )
-    for name in ("action", "status", "period from"):
-        table.add_column(name)
-    for name in ("spent", "of", "treated", "controls", "eligible", "net today", "range", "with 10% more", "weaker"):
-        table.add_column(name, justify="right")
+def _print_programmes(company: Company, programmes: list[dict[str, Any]]) -> None:
+    """Each programme: its period so far, with today, and what today's new decisions bring."""
     for plan in programmes:
-        table.add_row(
-            plan["action"],
-            plan["status"].replace("_", " "),
-            str(plan["period_start"]),
-            f"{plan['spent']:,.2f}",
-            f"{plan['budget']:,.2f}",
-            f"{plan['treated']:,}",
-            f"{plan['controls']:,}",
-            f"{plan['eligible']:,}",
-            f"{plan['net_value']:,.2f}",
-            f"{plan['net_value_low']:,.2f} to {plan['net_value_high']:,.2f}",
-            f"{plan['net_value_with_tenth_more']:,.2f}",
-            f"{plan['net_value_at_weaker_effect']:,.2f}",
+        console.print(
+            escape(
+                f"{plan['action']} {_STATUS[plan['status']]}: since {plan['period_start']} {plan['spent']:,.2f} of "
+                f"{plan['budget']:,.2f} {company.currency} spent on {counted(plan['treated'], 'customer')}, "
+                f"{counted(plan['controls'], 'control')} left alone; it is meant for {plan['eligible']:,}."
+            )
         )
-    return table
+        console.print(
+            f"  New on {plan['decided_on']}: {plan['net_value']:,.2f} net value ({plan['net_value_low']:,.2f} to "
+            f"{plan['net_value_high']:,.2f}); with a tenth more budget "
+            f"{plan['net_value_with_tenth_more']:,.2f}, with a weaker effect {plan['net_value_at_weaker_effect']:,.2f}."
+        )

@@ -103,8 +103,8 @@ def _order(offers: Offers, action: int) -> IntArray:
 def _take(offers: Offers, limits: Limits, action: int, order: IntArray, asked: BoolArray) -> BoolArray:
     """Of the rows in this order, those that the action takes among all who ever asked for it.
 
-    The first one to be treated for whom nothing is left closes the action: a smaller one behind is not drawn forward,
-    or more money could turn somebody down.
+    What is used before a row counts those who were turned down, too: so the first for whom nothing is left closes the
+    action, and a smaller one behind is not drawn forward, or more money could turn somebody down.
     """
     asks, cost = asked[order, action], offers.cost[order, action]
     treated = asks & ~offers.is_control[order, action]
@@ -113,8 +113,7 @@ def _take(offers: Offers, limits: Limits, action: int, order: IntArray, asked: B
     capacity = limits.capacity[action]
     if capacity is not None:
         fits &= np.cumsum(treated) - treated + 1 <= capacity
-    closed = np.logical_or.accumulate(treated & ~fits)
-    taken: BoolArray = asks & fits & ~closed
+    taken: BoolArray = asks & fits
     return taken
 
 

@@ -235,5 +235,5 @@ def _tried(outlook: Outlook, programme: Programme, place: int, chosen: IntArray,
     used = np.where(treated, cost, 0)
     fits = np.cumsum(used) - used + cost <= budget
     fits &= np.cumsum(treated) - treated + 1 <= capacity
-    tried: IntArray = by_chance[fits & ~np.logical_or.accumulate(treated & ~fits)]
+    tried: IntArray = by_chance[fits]
     return tried

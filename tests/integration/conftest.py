@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from orchestration.cli.main import app
 from orchestration.cli.terminal import CommandFailed, console
 from pipeline.decisions.deciding import decide_company
+from pipeline.decisions.ledger import keep_ledger
 from pipeline.decisions.valuing import value_company
 from pipeline.integrations.metabase.login import WarehouseLogins
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope
@@ -262,6 +263,7 @@ def _decide(warehouse: Warehouse, company_id: int) -> None:
     decide_company(warehouse, company, END)
     value_company(warehouse, company)
     decide_company(warehouse, company, END)
+    keep_ledger(warehouse, company)
 
 
 def _train(connection: psycopg.Connection[Any], company_id: int) -> None:

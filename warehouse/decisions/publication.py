@@ -63,6 +63,7 @@ PLANS = pa.schema(
         ("action", pa.string()),
         ("decided_on", pa.date32()),
         ("period_start", pa.date32()),
+        *((name, pa.string()) for name in ("label", "channel", "owner")),
         ("budget", pa.float64()),
         ("spent", pa.float64()),
         ("capacity", pa.int64()),

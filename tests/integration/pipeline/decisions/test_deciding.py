@@ -13,6 +13,7 @@ from tests.integration.conftest import SCORED, TwoCompanies
 from tests.integration.crm_history import END
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import list_companies
+from warehouse.decisions.ledger import stop
 from warehouse.roles import Role
 
 pytestmark = pytest.mark.xdist_group("two_companies")
@@ -102,6 +103,37 @@ def test_no_control_is_among_those_to_be_treated(two_companies: TwoCompanies) ->
         " using (company_id, action, customer_id) where drawn.is_control <> enrolled.is_control",
     )
     assert contaminated == []
+
+
+def test_the_ledger_says_nothing_of_few_outcomes_and_how_many_there_are(two_companies: TwoCompanies) -> None:
+    lines = query(
+        two_companies,
+        "select bool_and(saved is null and earned is null), sum(enrolled) filter (where scope = 'programme'),"
+        " sum(enrolled) filter (where scope = 'month'), (select count(*) from ml.enrolments) from ml.uplift_ledger",
+    )
+    assert lines[0][0]
+    assert lines[0][1] == lines[0][2] == lines[0][3] > 0
+
+
+def test_a_programme_stops_once_and_then_decides_nothing(two_companies: TwoCompanies) -> None:
+    company = company_of(two_companies, two_companies.company_ids[0])
+    today = END.date()
+    with two_companies.warehouse.connect() as connection:
+        for action in company.actions:
+            assert stop(connection, company.company_id, action.name, today, "it lost") == 1
+            assert stop(connection, company.company_id, action.name, today, "it lost") == 0
+    try:
+        plan = plan_company(two_companies.warehouse, company)
+        assert plan is not None
+        assert set(plan.programmes.column("status").to_pylist()) == {"stopped"}
+        assert plan.enrolments.num_rows == 0
+        going_on = [action.model_copy(update={"stops_at_loss": False}) for action in company.actions]
+        plan = plan_company(two_companies.warehouse, company.model_copy(update={"actions": tuple(going_on)}))
+        assert plan is not None
+        assert "stopped" not in plan.programmes.column("status").to_pylist()
+    finally:
+        with two_companies.warehouse.connect() as connection:
+            connection.execute("update ml.programmes set stopped_on = null, stopped_because = null")
 
 
 def test_a_company_without_actions_is_told_how_to_declare_one(two_companies: TwoCompanies) -> None:

@@ -35,7 +35,7 @@ def test_every_dashboard_of_a_company_has_the_data_date_and_says_what_its_words_
         assert any("What the words mean" in (dashcard.text or "") for dashcard in dashboard.dashcards), dashboard.key
     (card,) = [card for card in DEFINITIONS.cards() if card.key == "data_date"]
     boards = tailored_dashboards(DEFINITIONS, Scope())
-    assert sum(card.entity_id in {placed.entity_id for placed in board.cards.values()} for board in boards) == 7
+    assert sum(card.entity_id in {placed.entity_id for placed in board.cards.values()} for board in boards) == 9
 
 
 def test_operations_are_for_those_who_run_the_warehouse_only() -> None:
