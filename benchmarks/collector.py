@@ -44,7 +44,7 @@ BATCH = 100
 CONNECTIONS = 8
 PORT, METRICS_PORT = 18790, 19465
 MOST_CPU_MICROSECONDS = 100
-"""An event, in the collector and in Postgres: the goal on half of two cores, and what a busy machine does not change."""
+"""An event, in the collector and in Postgres: the goal on half of two cores, however busy the machine is."""
 GROWN_MIB = 64
 """By which memory may grow from the first tenth of the events to the last."""
 
