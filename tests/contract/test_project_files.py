@@ -144,6 +144,6 @@ def test_the_readmes_floors_are_those_that_import_linter_holds() -> None:
     for height, layer in enumerate(layers):
         for folder in layer:
             assert imports.pop(folder) == set().union(*layers[height + 1 :]), folder
-    assert imports == {"dbt_project": set(), "dashboards": set(), "demo": set()}
+    assert imports == {"dbt_project": set(), "dashboards": set(), "demo": set(), "sdk": set()}
     for folder, _ in rows:
         assert (ROOT / folder).is_dir()

@@ -7,7 +7,7 @@ forgotten, or the company removed, and looks afterwards who may still come in.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, LiteralString, NamedTuple
@@ -123,7 +123,7 @@ def land(connection: Connection, collector: str, arrivals: Sequence[Arrival]) ->
     with connection.transaction():
         company_ids = sorted({arrival.company_id for arrival in arrivals})
         collecting = _let_in(connection, company_ids)
-        forgotten = _forgotten(connection, arrivals)
+        forgotten = _forgotten(connection, arrivals, {company_id for company_id, has in collecting.items() if has})
         landed: list[Landed | None] = [
             _refusal(arrival, collecting, number in forgotten) for number, arrival in enumerate(arrivals)
         ]
@@ -134,23 +134,26 @@ def land(connection: Connection, collector: str, arrivals: Sequence[Arrival]) ->
     return whole
 
 
-def _let_in(connection: Connection, company_ids: Sequence[int]) -> set[int]:
-    """The companies that are there and active, which nobody removes, or forgets customers of, until the commit."""
+def _let_in(connection: Connection, company_ids: Sequence[int]) -> dict[int, bool]:
+    """The companies that are there and active, and whether anybody of theirs was forgotten.
+
+    Nobody removes them, or forgets customers of theirs, until the commit.
+    """
     connection.execute(
         "select pg_advisory_xact_lock_shared(hashtextextended('load ' || id || ' ' || %s, 0))"
         " from unnest(%s::int[]) as id",
         [ENTITY, company_ids],
     )
     rows = connection.execute("select * from ops.collecting_companies(%s::int[])", [company_ids])
-    return {company_id for (company_id,) in rows}
+    return dict(rows.fetchall())
 
 
-def _forgotten(connection: Connection, arrivals: Sequence[Arrival]) -> set[int]:
+def _forgotten(connection: Connection, arrivals: Sequence[Arrival], company_ids: set[int]) -> set[int]:
     """Places of the arrivals that are of somebody who was forgotten."""
     asked = [
         (number, arrival.company_id, kind, text)
         for number, arrival in enumerate(arrivals)
-        if isinstance(event := arrival.event, TrackedEvent)
+        if arrival.company_id in company_ids and isinstance(event := arrival.event, TrackedEvent)
         for kind, text in (
             ("customer", event.customer_id),
             ("customer", event.previous_id),
@@ -160,6 +163,8 @@ def _forgotten(connection: Connection, arrivals: Sequence[Arrival]) -> set[int]:
         )
         if text is not None
     ]
+    if not asked:
+        return set()
     rows = connection.execute(
         "select * from ops.forgotten(%s::int[], %s::text[], %s::text[])",
         [[row[1] for row in asked], [row[2] for row in asked], [row[3] for row in asked]],
@@ -167,7 +172,7 @@ def _forgotten(connection: Connection, arrivals: Sequence[Arrival]) -> set[int]:
     return {asked[place - 1][0] for (place,) in rows}
 
 
-def _refusal(arrival: Arrival, collecting: set[int], is_forgotten: bool) -> Landed | None:
+def _refusal(arrival: Arrival, collecting: Container[int], is_forgotten: bool) -> Landed | None:
     if arrival.company_id not in collecting or is_forgotten:
         return Landed(Outcome.dropped, NOT_COLLECTED)
     if isinstance(arrival.event, Dropped):
@@ -208,7 +213,7 @@ def _merge(connection: Connection, arrivals: Sequence[Arrival], landed: list[Lan
 
 
 def _count(
-    connection: Connection, collector: str, collecting: set[int], landed: Iterable[tuple[Arrival, Landed]]
+    connection: Connection, collector: str, collecting: Container[int], landed: Iterable[tuple[Arrival, Landed]]
 ) -> None:
     counts: dict[tuple[int, str], Counter[Outcome]] = {}
     for arrival, outcome in landed:

@@ -56,7 +56,7 @@ def post(url: str, write_key: str, bodies: Sequence[str]) -> Answer:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:  # type: ignore[override]
+    def redirect_request(self, *_: object) -> None:
         """None: a key follows no address to another host."""
 
 

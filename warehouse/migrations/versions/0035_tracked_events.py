@@ -124,11 +124,16 @@ comment on function ops.write_key_origins is 'Web origins that some write key al
 """
 
 COLLECTING = """
-create function ops.collecting_companies(asked_ids int[]) returns setof int
+create function ops.collecting_companies(asked_ids int[]) returns table (company_id int, has_forgotten boolean)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $function$
-    select company_id from ops.companies where company_id = any (asked_ids) and is_active
+    select
+        companies.company_id,
+        exists (select from ops.erasures where erasures.company_id = companies.company_id)
+    from ops.companies
+    where companies.company_id = any (asked_ids) and companies.is_active
 $function$;
-comment on function ops.collecting_companies is 'Those of these companies that are there and active.';
+comment on function ops.collecting_companies is
+    'Those of these companies that are there and active, and whether any customer of theirs was forgotten.';
 """
 
 # HMAC-SHA256 as `warehouse.landing.erased` has it, so that the collector needs no look at the key.
