@@ -67,7 +67,8 @@ def write_model(warehouse: Warehouse, home: Path) -> None:
         cursor.execute("drop view features.churn_feature_matrix cascade")
         cursor.execute(
             "create table features.churn_feature_matrix (company_id int, customer_id text, as_of_date date,"
-            f" {features}, feature_version text, custom_attributes jsonb, primary key (company_id, as_of_date, customer_id))"
+            f" {features}, feature_version text, custom_attributes jsonb,"
+            " primary key (company_id, as_of_date, customer_id))"
         )
         cursor.execute("grant select on features.churn_feature_matrix to churn_ml")
         names = ["company_id", "entity_id", "as_of_date", *(feature.name for feature in FEATURES), "feature_version"]
