@@ -10,7 +10,7 @@ import typer
 
 from foundation.counting import counted
 from orchestration.cli.options import CompanySlug
-from orchestration.cli.terminal import CommandFailed, console, open_company, open_warehouse
+from orchestration.cli.terminal import CommandFailed, console, errors, open_company, open_warehouse
 
 key_app = typer.Typer(no_args_is_help=True, help="Keys of the HTTP API: each reads one company.")
 
@@ -47,7 +47,8 @@ def key_create(
             actor=getpass.getuser(),
         )
     print(key.text)  # noqa: T201  (a long line that must not be wrapped or styled)
-    console.print(
+    # Beside it, so that a script has the key alone.
+    errors.print(
         f"Of {company}, for {' and '.join(scopes)}, until {expires_at:%Y-%m-%d}. Keep it now: it is not shown again. "
         f"`churn key revoke {key.prefix}` ends it."
     )

@@ -16,6 +16,7 @@ from datetime import date
 from typing import Any
 
 import pandas as pd
+import psycopg
 
 from foundation.counting import counted
 from foundation.errors import ChurnError
@@ -30,14 +31,16 @@ from pipeline.prediction.tasks import TaskBinding, task_named
 from warehouse.companies.definition import Company, CustomAttribute
 from warehouse.companies.registry import get_company
 from warehouse.connection import Warehouse
-from warehouse.prediction.asked_features import has_value, newest_date_of
+from warehouse.prediction.asked_features import has_value, newest_row
 from warehouse.prediction.bounds import LARGEST_NUMBER
-from warehouse.prediction.feature_store import attribute_feature, rows_at
+from warehouse.prediction.feature_store import attribute_feature
 from warehouse.publication.publish import JSON_COLUMNS
 from warehouse.roles import Role
+from warehouse.session_pool import SessionPool
 from warehouse.settings import Settings
 
 MODELS_HELD = 16
+SESSIONS = 8
 LONGEST_TEXT = 200
 BOUNDS: Mapping[str, tuple[float, float]] = {"share": (0, 1), "0 to 1": (0, 1), "1 to 5": (1, 5)}
 """Of features in these units; what counts or measures something is at least 0, and what may fall below it has none."""
@@ -93,6 +96,7 @@ class ScoresNow:
         self._models: OrderedDict[ModelVersion, TrainedModel] = OrderedDict()
         self._features: dict[str, tuple[int, list[Feature]]] = {}
         self._lock = threading.Lock()
+        self._pool = SessionPool(most=SESSIONS, most_of_a_login=SESSIONS)
 
     def score(self, slug: str, task: str, customer_id: str, changes: Mapping[str, Value]) -> Asked:
         """The customer's score from their newest row of features, with ``changes`` in it.
@@ -101,23 +105,22 @@ class ScoresNow:
         and a FrameError where the model was trained on features of another version.
         """
         binding = task_named(task)
-        with self._warehouse.connect(Role.ml) as conn:
+        features = self._built(binding)
+        with self._pool.session(Role.ml, self._connect) as conn:
             company = get_company(conn, slug)
             binding.settings_of(company)
-            day = newest_date_of(conn, binding.relations, company.company_id, customer_id)
-        if day is None:
+            version = champion_of(conn, binding.task, self._registry, company)
+            row = newest_row(
+                *(conn, binding.relations, company.company_id, customer_id),
+                [feature.name for feature in features],
+                company.custom_attributes,
+            )
+        if row.num_rows == 0:
             raise NotScored(f"{slug} has no features of the {binding.task.entity} {customer_id!r}")
-        version = champion_of(binding.task, self._warehouse, self._registry, company)
+        frame = row.to_pandas()
         model = self._model(version)
-        features = self._built(binding)
-        frame = rows_at(
-            *(self._warehouse, binding.relations, company.company_id, day),
-            [feature.name for feature in features],
-            company.custom_attributes,
-            (customer_id, customer_id),
-        ).to_pandas()
         words = described(features, company)
-        self._refuse(binding, company, day, model, words, changes)
+        self._refuse(binding, company, frame, model, words, changes)
         before = _row(model, frame, binding, version, words)
         if not changes:
             return Asked(before, float(before[PROBABILITY]), [])
@@ -129,7 +132,7 @@ class ScoresNow:
         self,
         binding: TaskBinding,
         company: Company,
-        day: date,
+        frame: pd.DataFrame,
         model: TrainedModel,
         words: Sequence[Feature],
         changes: Mapping[str, Value],
@@ -141,7 +144,7 @@ class ScoresNow:
         for name, value in changes.items():
             wrong = wrong_with(features[name], value) if name in features else "the model reads no such feature"
             if wrong is None and features[name].kind == "category" and isinstance(value, str):
-                wrong = self._unknown(binding, company, day, name, value)
+                wrong = self._unknown(binding, company, frame["as_of_date"].iloc[0], name, value)
             if wrong is not None:
                 refused[name] = wrong
         if refused:
@@ -150,10 +153,17 @@ class ScoresNow:
     def _unknown(self, binding: TaskBinding, company: Company, day: date, name: str, value: str) -> str | None:
         """Only the company's own values are told of: a pool's model knows those of others, too."""
         own: list[CustomAttribute] = [each for each in company.custom_attributes if attribute_feature(each) == name]
-        with self._warehouse.connect(Role.ml) as conn:
+        with self._pool.session(Role.ml, self._connect) as conn:
             if has_value(conn, binding.relations, company.company_id, day, name, value, own):
                 return None
         return f"no {binding.task.entity} of the company has this value"
+
+    def close(self) -> None:
+        """Close all sessions."""
+        self._pool.close()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return self._warehouse.connect(Role.ml, autocommit=True)
 
     def _model(self, version: ModelVersion) -> TrainedModel:
         with self._lock:

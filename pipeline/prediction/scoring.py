@@ -308,7 +308,8 @@ class Scorer:
         return self._relations.contract
 
     def _champion(self, company: Company) -> ModelVersion:
-        return champion_of(self._task, self._warehouse, self._registry, company)
+        with self._warehouse.connect(Role.ml) as conn:
+            return champion_of(conn, self._task, self._registry, company)
 
     def _rows(self, company: Company, as_of_date: date, entities: tuple[str, str]) -> pa.Table:
         attributes = company.custom_attributes
@@ -349,10 +350,11 @@ class Scorer:
         return [feature.name for feature in self._features]
 
 
-def champion_of(task: PredictionTask, warehouse: Warehouse, registry: ModelRegistry, company: Company) -> ModelVersion:
+def champion_of(
+    conn: psycopg.Connection[Any], task: PredictionTask, registry: ModelRegistry, company: Company
+) -> ModelVersion:
     """The model that publishes for the company. Raises NoModel before its first training."""
-    with warehouse.connect(Role.ml) as conn:
-        chosen = chosen_model(conn, company.company_id, task.name)
+    chosen = chosen_model(conn, company.company_id, task.name)
     champion = registry.champion_version(chosen) if chosen else None
     if champion is None:
         raise NoModel(f"{company.slug} has no {task.name} champion yet: run `churn train --company {company.slug}`.")

@@ -50,6 +50,7 @@ def make_app(warehouse: Warehouse, settings: Settings) -> FastAPI:
     async def running(app: FastAPI) -> AsyncIterator[None]:
         yield
         app.state.reader.close()
+        app.state.scores_now.close()
         app.state.desk.close()
 
     app = FastAPI(

@@ -7,14 +7,19 @@ from datetime import date
 from typing import Any, LiteralString
 
 import psycopg
+import pyarrow as pa
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from warehouse.companies.definition import CustomAttribute
+from warehouse.prediction.bounds import within_bounds
 from warehouse.prediction.feature_store import matrix_query
 from warehouse.prediction.task_relations import TaskRelations
 
 _NEWEST: LiteralString = """
-    select max(matrix.as_of_date) from {matrix} as matrix where matrix.company_id = %s and matrix.{entity} = %s
+    select {columns} from {matrix} as matrix
+    where matrix.company_id = {company} and matrix.{entity} = {id}
+    order by matrix.as_of_date desc limit 1
 """
 _HAS_VALUE: LiteralString = """
     select exists (
@@ -27,11 +32,22 @@ _HAS_VALUE: LiteralString = """
 """
 
 
-def newest_date_of(conn: psycopg.Connection[Any], task: TaskRelations, company_id: int, entity_id: str) -> date | None:
-    """The newest date for which an entity has features; None where there is none."""
-    query = sql.SQL(_NEWEST).format(matrix=task.matrix.identifier, entity=sql.Identifier(task.contract.entity_id))
-    (day,) = conn.execute(query, [company_id, entity_id]).fetchone() or (None,)
-    return None if day is None else day
+def newest_row(
+    conn: psycopg.Connection[Any],
+    task: TaskRelations,
+    company_id: int,
+    entity_id: str,
+    features: Sequence[str],
+    attributes: Sequence[CustomAttribute] = (),
+) -> pa.Table:
+    """An entity's newest row of features, as `feature_store.rows_at` gives those of a date; no row where it has none.
+
+    On a session that is there already: to open one for Arrow takes longer than to score the row.
+    """
+    query = matrix_query(_NEWEST, task, task.matrix, features, attributes, company=company_id, id=entity_id)
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(query).fetchall()
+    return within_bounds(pa.Table.from_pylist(rows))
 
 
 def has_value(
