@@ -1,5 +1,5 @@
 -- Those who left are the same in churned_customers and in the months of churn_by_month.
-{{ config(meta={'dagster': {'ref': {'name': 'churn_by_month'}}}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'churn_by_month', 'package': 'churn_warehouse'}}}) }}
 
 with
 

@@ -1,6 +1,6 @@
 -- Every customer who is no test account is in one cohort once the month of signup is over, and those of all cohorts who
 -- are there at the end of a month are those of churn_by_month.
-{{ config(meta={'dagster': {'ref': {'name': 'cohort_retention'}}}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'cohort_retention', 'package': 'churn_warehouse'}}}) }}
 
 with
 

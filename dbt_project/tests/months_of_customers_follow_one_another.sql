@@ -1,5 +1,5 @@
 -- Whoever is there at the end of a month is there at the start of the next.
-{{ config(meta={'dagster': {'ref': {'name': 'churn_by_month'}}}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'churn_by_month', 'package': 'churn_warehouse'}}}) }}
 
 with
 

@@ -1,5 +1,5 @@
 -- The months and segments of payment_health_by_month hold every charge of a customer who counts.
-{{ config(meta={'dagster': {'ref': {'name': 'payment_health_by_month'}}}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'payment_health_by_month', 'package': 'churn_warehouse'}}}) }}
 
 with
 

@@ -1,5 +1,5 @@
 -- The months of revenue_statistics_by_month add up to the payments they are made of.
-{{ config(meta={'dagster': {'ref': {'name': 'revenue_statistics_by_month'}}}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'revenue_statistics_by_month', 'package': 'churn_warehouse'}}}) }}
 with
 
 payments as (

@@ -1,5 +1,5 @@
 -- A quarter's closing revenue is what its three months took in.
-{{ config(meta={'dagster': {'ref': {'name': 'revenue_retention_by_quarter'}}}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'revenue_retention_by_quarter', 'package': 'churn_warehouse'}}}) }}
 
 with
 

@@ -1,5 +1,5 @@
 -- Customers who moved to a level, or stayed in it, are those who stand in it.
-{{ config(meta={'dagster': {'ref': {'name': 'risk_movements_by_month'}}}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'risk_movements_by_month', 'package': 'churn_warehouse'}}}) }}
 
 with
 

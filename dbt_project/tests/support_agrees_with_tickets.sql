@@ -1,5 +1,5 @@
 -- The months and segments of support_by_month hold every ticket of a customer who counts.
-{{ config(meta={'dagster': {'ref': {'name': 'support_by_month'}}}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'support_by_month', 'package': 'churn_warehouse'}}}) }}
 
 with
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +40,8 @@ from warehouse.settings import Settings
 
 Kind = Literal["fault", "notice"]
 Node = Mapping[str, Any]
+_REF = re.compile(r"""\bref\(\s*['"](\w+)['"]\s*\)""")
+_COMMENT = re.compile(r"--[^\n]*|\{#.*?#\}", re.DOTALL)
 _SQLFLUFF = Path(sys.executable).with_name("sqlfluff")
 
 
@@ -81,6 +84,7 @@ def check_change(settings: Settings, warehouse: Warehouse, place: Developer) -> 
     changed = [manifest["nodes"][unique_id] for unique_id in _compiled_last(settings, manifest)]
     findings = [
         *_meta_faults(manifest),
+        *unit_test_faults(manifest, changed),
         *_contract_faults(warehouse, place, changed),
         *_contract_changes(settings, state, changed),
         *_models_in_need(settings, warehouse, state, manifest),
@@ -115,6 +119,24 @@ def _meta_faults(manifest: Mapping[str, Any]) -> Iterator[Finding]:
         call_macro(manifest, "refuse_unknown_words_of_features")
     except MacroRefused as error:
         yield Finding("fault", "meta.feature", str(error))
+
+
+def unit_test_faults(manifest: Mapping[str, Any], changed: Sequence[Node]) -> Iterator[Finding]:
+    """Unit tests of the changed models that give no rows of a model which the SQL reads: dbt cannot run those."""
+    for node in changed:
+        read = set(_REF.findall(_COMMENT.sub("", str(node["raw_code"]))))
+        for test in manifest["unit_tests"].values():
+            if (test["model"], test["package_name"]) != (node["name"], node["package_name"]):
+                continue
+            missing = sorted(read - {name for given in test["given"] for name in _REF.findall(given["input"])})
+            if missing:
+                names = ", ".join(f"ref('{name}')" for name in missing)
+                yield Finding(
+                    "fault",
+                    str(node["name"]),
+                    f"its unit test {test['name']} gives no {names}, which the SQL reads; "
+                    "add `input` and `rows` of it, or the test cannot run",
+                )
 
 
 def _contract_faults(warehouse: Warehouse, place: Developer, changed: Sequence[Node]) -> Iterator[Finding]:

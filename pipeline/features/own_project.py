@@ -261,7 +261,8 @@ def project_template(name: str, marts: Sequence[str] = ()) -> dict[str, Any]:
         "test-paths": ["tests"],
         "packages-install-path": packages,
         "clean-targets": ["target", "logs"],
-        "flags": project_file(PACKAGE_DIRECTORY)["flags"],
+        # Our matrix reads marts of the project's own.
+        "flags": {**project_file(PACKAGE_DIRECTORY)["flags"], "require_ref_prefers_node_package_to_root": True},
         "vars": {"feature_marts": list(marts), "feature_units": []},
         "models": {name: {"+persist_docs": {"relation": True, "columns": True}, **layer_settings()}},
     }
