@@ -13,6 +13,7 @@ from orchestration.dbt_assets import LayeredTranslator, dbt_project
 from orchestration.dbt_build import CompaniesBuild
 from orchestration.resources import WarehouseResource
 from pipeline.features.dbt import dbt_vars, prepare_manifest, vars_argument, write_profile
+from warehouse.prediction.feature_store import refuse_never_built
 from warehouse.settings import load_settings
 
 _settings = load_settings()
@@ -53,6 +54,8 @@ def dbt_models(
     with warehouse.open() as opened:
         write_profile(settings, opened, Path(_project.profiles_dir))
         variables = config.variables()
+        if variables:
+            refuse_never_built(opened)
         arguments = vars_argument({**dbt_vars(settings), **variables})
         build = ["build", *WITHOUT_ARTIFACTS, *WITHOUT_UNIT_TESTS, *arguments]
         yield from CompaniesBuild(context, settings, opened, dbt, build, variables).events()

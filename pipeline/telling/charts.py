@@ -39,6 +39,9 @@ STYLE: dict[Any, Any] = {
 }
 # A chart of one or two bars keeps their thickness.
 FEWEST_ROW_PLACES = 3
+MONTHS_APART = {"month": 1, "moved_month": 1, "as_of_month": 1, "quarter_start": 3}
+"""Dimensions of which every month or quarter between the first and the last has its place, filled or not."""
+
 CARTESIAN = ("line", "bar", "area", "row")
 Rows = Sequence[Mapping[str, Any]]
 
@@ -132,6 +135,8 @@ def series_of(card: CardDefinition, rows: Rows) -> tuple[list[Any], dict[str, li
     places = list(dict.fromkeys(row[dimensions[0]] for row in rows))
     if all(isinstance(place, date | int) for place in places):
         places.sort()
+    if dimensions[0] in MONTHS_APART:
+        places = without_leaps(places, MONTHS_APART[dimensions[0]])
     series: dict[str, dict[Any, float]] = {}
     for row in rows:
         for metric in metrics:
@@ -139,6 +144,14 @@ def series_of(card: CardDefinition, rows: Rows) -> tuple[list[Any], dict[str, li
             if row[metric] is not None:
                 series.setdefault(name, {})[row[dimensions[0]]] = float(row[metric])
     return places, {name: [values.get(place) for place in places] for name, values in series.items()}
+
+
+def without_leaps(months: Sequence[date], apart: int) -> list[date]:
+    """The months with those that are missing between them, so that a gap is drawn for them; apart: in months."""
+    if not months:
+        return []
+    numbers = [month.year * 12 + month.month - 1 for month in months]
+    return [date(number // 12, number % 12 + 1, 1) for number in range(numbers[0], numbers[-1] + 1, apart)]
 
 
 def look(card: CardDefinition, name: str, number: int) -> tuple[str, str]:

@@ -284,6 +284,15 @@ def test_money_is_never_added_up_over_currencies(as_metabase: psycopg.Connection
     assert run(as_metabase, "revenue_bridge") == run(as_metabase, "overdue_by_segment") == []
 
 
+def test_a_month_without_scores_is_a_gap(as_metabase: psycopg.Connection[dict[str, Any]]) -> None:
+    rows = run(as_metabase, "risk_levels_by_month", company=OURS.name)
+    counted = {row["month"] for row in rows if row["customers"] is not None}
+    assert counted == set(DAYS)
+    assert [month for month in sorted({row["month"] for row in rows}) if month not in counted] == [
+        date(2025, month, 1) for month in (9, 10, 11, 12)
+    ]
+
+
 def test_the_list_to_act_on_shows_how_the_chance_changed(as_metabase: psycopg.Connection[dict[str, Any]]) -> None:
     rows = run(as_metabase, "customers_to_call", company=OURS.name)
     assert [row["customer_id"] for row in rows] == ["c0", "c1", "c2"]

@@ -15,7 +15,7 @@ import pytest
 from pipeline.companies import parse_definition
 from pipeline.integrations.metabase.definition_files import load_definitions, marts_read
 from pipeline.integrations.metabase.scopes import CompanyFacts, Scope, tailored_dashboards
-from pipeline.telling.charts import at_axis, number_written
+from pipeline.telling.charts import at_axis, number_written, series_of
 from pipeline.telling.report import Block, fill_table, report_html, write_report
 from tests.conftest import TestServer
 from tests.contract.test_dashboards_marts import fill
@@ -140,6 +140,26 @@ def test_numbers_are_written_with_their_unit() -> None:
     assert number_written(0.1234, {"number_style": "percent", "decimals": 1}) == "12.3%"
     assert number_written(1_250_000, {}, short=True) == "1.2M"
     assert number_written(3.0, {}) == "3"
+
+
+@pytest.mark.parametrize(
+    ("key", "months", "places"),
+    [
+        ("risk_levels_by_month", [date(2025, 11, 1), date(2026, 2, 1)], 4),
+        ("risk_movements", [date(2025, 11, 1), date(2025, 12, 1), date(2026, 2, 1)], 4),
+        ("revenue_retention", [date(2025, 1, 1), date(2025, 10, 1)], 4),
+    ],
+)
+def test_months_without_a_value_are_a_gap_in_a_chart_and_not_left_out(
+    key: str, months: list[date], places: int
+) -> None:
+    (card,) = [card for card in load_definitions().cards() if card.key == key]
+    columns = [*card.visualization_settings["graph.dimensions"], *card.visualization_settings["graph.metrics"]]
+    rows = [dict.fromkeys(columns, 1) | {columns[0]: month} for month in months]
+    drawn, series = series_of(card, rows)
+    assert (drawn[0], drawn[-1], len(drawn)) == (months[0], months[-1], places)
+    for values in series.values():
+        assert [month for month, value in zip(drawn, values, strict=True) if value is not None] == months
 
 
 def test_whole_numbers_beside_an_axis_are_written_as_such() -> None:

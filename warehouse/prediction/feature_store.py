@@ -61,6 +61,20 @@ class FeaturesNotBuilt(WarehouseError):
     advice = "`churn run` builds the features of today, `churn backfill DATE` those of a past date."
 
 
+class NeverBuilt(FeaturesNotBuilt):
+    """No run has built anything yet."""
+
+    advice = "`churn run` builds it, with its past dates; from then on `churn backfill DATE` builds a date again."
+
+
+def refuse_never_built(warehouse: Warehouse) -> None:
+    """Raise NeverBuilt where there are no features yet, to which a past date could be added."""
+    with warehouse.connect() as connection:
+        built = connection.execute("select to_regclass(%s) is not null", [str(relations.CUSTOMER_FEATURES)]).fetchone()
+    if not built or not built[0]:
+        raise NeverBuilt("Nothing has been built in this warehouse yet, so that no date can be built by itself.")
+
+
 class NobodyToAsk(FeaturesNotBuilt):
     """The features were built, and the task may be asked about nobody: everybody left, or nobody ever came."""
 

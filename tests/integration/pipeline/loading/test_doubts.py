@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from orchestration.cli.company_report import print_check
 from orchestration.cli.main import app
 from pipeline.companies import parse_definition
 from pipeline.loading.check import CompanyCheck, check_company
+from pipeline.loading.sync import sync_company
 from tests.integration.company_folders import imports
 from warehouse.clock import Clock
+from warehouse.companies.definition import Company
+from warehouse.connection import Warehouse
 from warehouse.settings import Settings
 
 CLOCK = Clock(datetime(2026, 1, 1, tzinfo=UTC))
@@ -246,3 +250,25 @@ def test_an_id_that_comes_again_and_says_otherwise_is_told_as_the_load_takes_it(
     assert (checked.failures == ()) == is_ready
     told = "1 customer has the customer_id of another at one time and says otherwise"
     assert any(told in sentence for sentence in checked.understood) == is_ready
+
+
+def test_a_load_of_two_companies_tells_each_of_its_own_ids_that_come_again(
+    warehouse: Warehouse, add_company: Callable[..., Company], tmp_path: Path
+) -> None:
+    mapping = {"files": {"customers": {"path": "customers.csv"}}}
+    companies = [
+        add_company(slug, connector="files", entities=["customers"], connector_settings=mapping)
+        for slug in ("acme", "other")
+    ]
+    lines = {"acme": "c1,2025-01-01,Pro\nc2,2025-01-01,Pro\nc1,2025-01-01,Team\n", "other": "c1,2025-01-01,Pro\n"}
+    told = {}
+    for company in companies:
+        (imports(tmp_path, company.slug) / "customers.csv").write_text(
+            "customer_id,created_at,plan\n" + lines[company.slug]
+        )
+        (loaded,) = sync_company(warehouse, company, CLOCK, Settings(home=tmp_path), ["customers"])
+        assert loaded.received == loaded.loaded + loaded.unchanged + loaded.rejected > 0
+        told[company.slug] = loaded.remarks
+    assert told["acme"] is not None
+    assert '1 customer has the customer_id of another at one time and says otherwise, such as "c1"' in told["acme"]
+    assert told["other"] is None

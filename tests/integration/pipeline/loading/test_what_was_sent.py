@@ -103,16 +103,6 @@ def test_the_load_tells_which_records_stand_in_two_files_and_the_later_file_coun
     assert "1 customer stands in two files with different content: the later file's counts" in loaded.remarks
 
 
-def test_the_load_tells_of_an_id_that_comes_again_in_one_file_and_says_otherwise(drop: Callable[..., Drop]) -> None:
-    shop = drop(NO_MOMENT)
-    shop.put(customers() + "2,2023-02-01,gone,2025-05-01\n")
-    loaded = shop.sync(0)
-    assert (loaded.received, loaded.loaded, loaded.unchanged, loaded.rejected) == (6, 6, 0, 0)
-    assert loaded.remarks is not None
-    assert '1 customer has the customer_id of another at one time and says otherwise, such as "2"' in loaded.remarks
-    assert shop.newest()["2"][:2] == ("2025-05-01", "gone")
-
-
 def test_a_run_ends_with_what_is_doubtful_about_its_loads(drop: Callable[..., Drop]) -> None:
     shop = drop(NO_MOMENT, path="customers-*.csv", complete=True)
     for number in (2, 10):
