@@ -19,6 +19,7 @@ from psycopg import sql
 from warehouse import relations
 from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
+from warehouse.login_limits import UNLIFTABLE_OF_DEVELOPERS, ensure_unliftable
 from warehouse.roles import drop_owned, let_log_in, make_role, shut_out
 
 Connection = psycopg.Connection[Any]
@@ -182,6 +183,12 @@ def give_back(connection: Connection, name: str, relation: relations.Relation) -
     return True
 
 
+def ensure_developers_limits(connection: Connection) -> None:
+    """Give each place's login the limits that its sessions cannot lift, where it has others."""
+    for place in list_places(connection):
+        ensure_unliftable(connection, place.login, UNLIFTABLE_OF_DEVELOPERS)
+
+
 _DEVELOPERS_SCHEMAS: LiteralString = """
     select nspname from pg_namespace
     where exists (
@@ -244,6 +251,7 @@ def _limit(connection: Connection, name: str) -> None:
         connection.execute(
             sql.SQL("alter role {} set {} = {}").format(login, sql.Identifier(setting), sql.Literal(value))
         )
+    ensure_unliftable(connection, login_of(name), UNLIFTABLE_OF_DEVELOPERS)
     (database,) = connection.execute("select current_database()").fetchone() or ("",)
     # A build goes by temporary tables.
     connection.execute(sql.SQL("grant connect, temporary on database {} to {}").format(sql.Identifier(database), login))

@@ -1,21 +1,24 @@
-"""A developer leaves code in tables of their own, for the owner to run: what the owner may, it may."""
+"""A developer leaves code in tables for the owner to run, and tries to use up the server."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pipeline.prediction.tasks import CUSTOMER_TASKS
+from pipeline.prediction.tasks import CONTRACTS, CUSTOMER_TASKS
 from tests.integration.company_ids import take_ids_of_no_other_test
 from tests.integration.conftest import Churn
+from warehouse import session_watch
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.developers import drop_built_of_companies, drop_place, make_place
+from warehouse.login_limits import UNLIFTABLE_OF_DEVELOPERS
+from warehouse.migrate import migrate
 from warehouse.privacy.canaries import Canary, look_in_tables
 from warehouse.privacy.erasure import customers_who_came_back, forget_customer, rows_of_customer
 
@@ -144,3 +147,34 @@ def test_a_developers_open_session_writes_nothing_after_an_erasure(
     with pytest.raises(psycopg.OperationalError):
         mallory.execute("commit")
     assert not exists(warehouse, "dev_mallory_features.kept")
+
+
+@pytest.mark.parametrize("setting", UNLIFTABLE_OF_DEVELOPERS)
+def test_a_developer_cannot_lift_the_limits_of_disk_and_log(
+    warehouse: Warehouse, mallory: psycopg.Connection[Any], setting: str
+) -> None:
+    with warehouse.connect() as owner:
+        owner.execute(f"alter role dev_mallory reset {setting}".encode())
+    migrate(warehouse, CONTRACTS)
+    with warehouse.connect() as owner:
+        (settings,) = owner.execute("select rolconfig from pg_roles where rolname = 'dev_mallory'").fetchone() or ([],)
+    assert f"{setting}={UNLIFTABLE_OF_DEVELOPERS[setting]}" in settings
+    for way in (f"set {setting} to default", f"alter role dev_mallory reset {setting}"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            mallory.execute(way.encode())
+
+
+def test_a_developers_transaction_does_not_stay_open_for_ever(
+    warehouse: Warehouse, mallory: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mallory.execute("set idle_in_transaction_session_timeout = 0; set statement_timeout = 0")
+    mallory.execute("begin")
+    mallory.execute("notify filling, 'x'")
+    with warehouse.connect() as owner:
+        assert session_watch.end_overstaying_sessions(owner) == []
+    monkeypatch.setattr(session_watch, "LONGEST_OF_SYNC", timedelta(0))
+    with warehouse.connect() as owner:
+        (ended,) = session_watch.end_overstaying_sessions(owner, longest=timedelta(0))
+    assert (ended.login, ended.company_id) == ("dev_mallory", None)
+    with pytest.raises(psycopg.OperationalError):
+        mallory.execute("commit")
