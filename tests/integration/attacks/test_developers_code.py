@@ -178,3 +178,50 @@ def test_a_developers_transaction_does_not_stay_open_for_ever(
     assert (ended.login, ended.company_id) == ("dev_mallory", None)
     with pytest.raises(psycopg.OperationalError):
         mallory.execute("commit")
+
+
+def test_a_function_in_a_developers_query_sees_no_row_of_another_company(
+    warehouse: Warehouse, mallory: psycopg.Connection[Any], acme: Company, add_company: Callable[..., Company]
+) -> None:
+    zeta = add_company("zeta")
+    with warehouse.connect() as owner:
+        owner.execute(
+            "insert into raw.customers (company_id, customer_id, updated_at, known_at, is_backfill, is_deleted,"
+            " load_id) values (%s, 'zetas', %s, %s, true, false, 1)",
+            [zeta.company_id, NOW, NOW],
+        )
+    mallory.execute(
+        "create function dev_mallory.tell(text) returns boolean language plpgsql cost 0.0001 as"
+        " $$ begin raise notice '%', $1; return true; end $$"
+    )
+    heard: list[str | None] = []
+    mallory.add_notice_handler(lambda notice: heard.append(notice.message_primary))
+    mallory.execute("select * from dev_mallory_raw.customers where dev_mallory.tell(customer_id)")
+    mallory.execute("select * from dev_mallory_ops.companies where dev_mallory.tell(slug)")
+    assert set(heard) == {"c1", "acme"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "set role churn_operator",
+        "set role company_{company}",
+        "alter role company_{company} password 'mine'",
+        "alter role company_{company} connection limit 0",
+        "alter role churn_owner set search_path = dev_mallory",
+        "grant dev_mallory to churn_owner with inherit true",
+        "alter role dev_mallory connection limit -1",
+        "create function public.upper(text) returns text language sql return 'mine'",
+        "create schema pg_mine",
+        "create event trigger mine on ddl_command_end execute function dev_mallory.take_over()",
+        "alter function ops.open_windows(text) owner to dev_mallory",
+        "alter default privileges for role churn_owner grant execute on functions to public",
+        "select pg_catalog.pg_notify('filling', 'x')",
+        "select pg_advisory_lock(1)",
+    ],
+)
+def test_a_developers_login_gets_at_no_other_login_and_no_shared_means(
+    mallory: psycopg.Connection[Any], acme: Company, statement: str
+) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        mallory.execute(statement.format(company=acme.company_id).encode())
