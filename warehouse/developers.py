@@ -17,7 +17,9 @@ import psycopg
 from psycopg import sql
 
 from warehouse import relations
+from warehouse.connection import Warehouse
 from warehouse.errors import WarehouseError
+from warehouse.login_limits import UNLIFTABLE_OF_DEVELOPERS, ensure_unliftable
 from warehouse.roles import drop_owned, let_log_in, make_role, shut_out
 
 Connection = psycopg.Connection[Any]
@@ -30,6 +32,13 @@ LOGIN_SETTINGS = {"statement_timeout": "15min", "lock_timeout": "5s", "idle_in_t
 CONNECTIONS = 10
 UNUSED = timedelta(days=30)
 """A place that nobody built in for so long is told of."""
+
+
+BUILT_BY_DEVELOPERS: LiteralString = """
+    pg_class.relowner in (select pg_roles.oid from pg_roles inner join ops.developers on rolname = 'dev_' || name)
+"""
+"""A condition on pg_class. What a developer made may have triggers, rules and policies, which run with the rights of
+whoever reads or writes it: the owner does neither, and drops it."""
 
 
 class DeveloperUnknown(WarehouseError):
@@ -174,6 +183,12 @@ def give_back(connection: Connection, name: str, relation: relations.Relation) -
     return True
 
 
+def ensure_developers_limits(connection: Connection) -> None:
+    """Give each place's login the limits that its sessions cannot lift, where it has others."""
+    for place in list_places(connection):
+        ensure_unliftable(connection, place.login, UNLIFTABLE_OF_DEVELOPERS)
+
+
 _DEVELOPERS_SCHEMAS: LiteralString = """
     select nspname from pg_namespace
     where exists (
@@ -191,6 +206,40 @@ def developers_schemas(connection: Connection) -> list[str]:
     return [schema for (schema,) in connection.execute(_DEVELOPERS_SCHEMAS).fetchall()]
 
 
+_BUILT_OF_COMPANIES: LiteralString = f"""
+    select pg_class.oid::regclass::text, relkind = 'm' from pg_class
+    where relkind in ('r', 'p', 'm') and not relispartition and {BUILT_BY_DEVELOPERS}
+        and exists (select from pg_attribute where attrelid = pg_class.oid and attname = 'company_id')
+    order by 1
+"""  # noqa: S608 - fixed text
+_SESSIONS_END_SECONDS = 10
+
+
+def drop_built_of_companies(warehouse: Warehouse) -> list[str]:
+    """Drop every table with rows of companies that developers built, in all places; returns their names.
+
+    To be called when an erasure is committed: developers' sessions end first, so that none writes what it read before.
+    Views and what they show are left. Raises LockHeld.
+    """
+    with warehouse.connect() as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid, %s) from pg_stat_activity"
+            " where usename in (select 'dev_' || name from ops.developers)",
+            [_SESSIONS_END_SECONDS * 1000],
+        )
+        built = connection.execute(_BUILT_OF_COMPANIES).fetchall()
+        for name, is_materialised in built:
+            # A partition or a child goes with its parent.
+            kind = sql.SQL("materialized view" if is_materialised else "table")
+            connection.execute(sql.SQL("drop {} if exists {} cascade").format(kind, sql.SQL(name)))
+    return [name for name, _ in built]
+
+
+def dropped_text(names: Sequence[str]) -> str:
+    """For who erased: what developers have to build again."""
+    return f"Dropped what developers built of companies: {', '.join(names)}. `churn dev build` makes it again."
+
+
 def _schemas(name: str) -> list[sql.Identifier]:
     return [sql.Identifier(login_of(name) + suffix) for suffix in _OWN_SCHEMAS]
 
@@ -202,6 +251,7 @@ def _limit(connection: Connection, name: str) -> None:
         connection.execute(
             sql.SQL("alter role {} set {} = {}").format(login, sql.Identifier(setting), sql.Literal(value))
         )
+    ensure_unliftable(connection, login_of(name), UNLIFTABLE_OF_DEVELOPERS)
     (database,) = connection.execute("select current_database()").fetchone() or ("",)
     # A build goes by temporary tables.
     connection.execute(sql.SQL("grant connect, temporary on database {} to {}").format(sql.Identifier(database), login))

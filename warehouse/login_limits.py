@@ -6,7 +6,7 @@ Memory and time every session may set for itself: the first is bounded by the se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 
 import psycopg
@@ -26,6 +26,9 @@ UNLIFTABLE = {
 }
 """Settings of each login that is not ours, by name."""
 
+UNLIFTABLE_OF_DEVELOPERS = {**UNLIFTABLE, "temp_file_limit": "4GB"}
+"""Those of a developer's login, which builds whole models."""
+
 GRANT = f"grant set on parameter {', '.join(UNLIFTABLE)} to"
 """As a superuser, so that the owner may set them for logins; the owner's name follows."""
 
@@ -41,7 +44,7 @@ SHARED_MEANS = (
 _SETTABLE: LiteralString = "select name from unnest(%s::text[]) as name where has_parameter_privilege(name, 'set')"
 
 
-def ensure_unliftable(connection: Connection, login: str) -> None:
+def ensure_unliftable(connection: Connection, login: str, limits: Mapping[str, str] = UNLIFTABLE) -> None:
     """Give a login those of the limits that the connected owner may set, where it has others.
 
     What is missing, `left_open_by_server` tells.
@@ -49,11 +52,11 @@ def ensure_unliftable(connection: Connection, login: str) -> None:
     row = connection.execute("select coalesce(rolconfig, '{}') from pg_roles where rolname = %s", [login]).fetchone()
     if row is None:
         return
-    for (setting,) in connection.execute(_SETTABLE, [[*UNLIFTABLE]]).fetchall():
-        if f"{setting}={UNLIFTABLE[setting]}" not in row[0]:
+    for (setting,) in connection.execute(_SETTABLE, [[*limits]]).fetchall():
+        if f"{setting}={limits[setting]}" not in row[0]:
             connection.execute(
                 sql.SQL("alter role {} set {} = {}").format(
-                    sql.Identifier(login), sql.Identifier(setting), sql.Literal(UNLIFTABLE[setting])
+                    sql.Identifier(login), sql.Identifier(setting), sql.Literal(limits[setting])
                 )
             )
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from warehouse.connection import Warehouse
+from warehouse.developers import ensure_developers_limits
 from warehouse.errors import MigrationError
 from warehouse.publication.contract import Contract, ensure_contract
 from warehouse.relations import COMPANIES, MIGRATIONS
@@ -98,6 +99,8 @@ def _migrate(connection: Connection, place: str, contracts: Sequence[Contract], 
     ensure_database_privileges(driver)
     for (company_id,) in driver.execute(sql.SQL("select company_id from {}").format(COMPANIES.identifier)).fetchall():
         ensure_company_logins(driver, company_id)
+    if target == "head":
+        ensure_developers_limits(driver)
     revision = MigrationContext.configure(
         connection, opts={"version_table": MIGRATIONS.name, "version_table_schema": MIGRATIONS.schema}
     ).get_current_revision()

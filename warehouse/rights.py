@@ -157,6 +157,14 @@ _READABLE_BY_OPERATOR: LiteralString = """
     where nspname = any(%s) and relkind in ('r', 'p', 'v') and pg_get_userbyid(relowner) = current_user
 """
 
+_FUNCTIONS_OPEN_BY_DEFAULT: LiteralString = """
+    select not exists (
+        select from pg_default_acl
+        where defaclrole = current_user::regrole and defaclnamespace = 0 and defaclobjtype = 'f'
+            and not exists (select from aclexplode(defaclacl) where grantee = 0)
+    )
+"""
+
 
 def ensure_rights(connection: Connection) -> None:
     """Grant what is declared and missing; what is there already is left alone. Needs the owner, in a transaction.
@@ -230,7 +238,8 @@ def _close_functions(connection: Connection) -> None:
     MLflow makes its own after this, in its schema; Postgres would let every login of the database call them. Default
     privileges of one schema can only add to those of the database, so the latter are what is taken.
     """
-    connection.execute("alter default privileges revoke execute on routines from public")
+    if connection.execute(_FUNCTIONS_OPEN_BY_DEFAULT).fetchone() == (True,):
+        connection.execute("alter default privileges revoke execute on routines from public")
     rows = connection.execute(
         "select pg_proc.oid::regprocedure::text from pg_proc where proowner = current_user::regrole"
         " and exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0)"

@@ -1,4 +1,4 @@
-"""Ends what companies' sessions keep open for too long: Postgres lets every session lift its own limits of time.
+"""Ends what companies' and developers' sessions keep open for too long: their limits of time they may lift themselves.
 
 A transaction that stays open keeps deleted rows on the disk and the server's queue of notifications from being emptied,
 by which Dagster's processes are woken.
@@ -17,26 +17,31 @@ from warehouse.logs.operations import record_audit
 LONGEST = timedelta(minutes=5)
 """How long a transaction of a company's dashboards may be open."""
 LONGEST_OF_SYNC = timedelta(minutes=30)
-"""How long one of its reverse ETL may be."""
+"""How long one of its reverse ETL may be, or a developer's."""
 FULL_QUEUE = 0.1
 """Share of the queue of notifications from which on no open transaction of a company is left."""
 
 _OVERSTAYING: LiteralString = """
-    select pid, usename::text, split_part(usename, '_', 2)::int, xact_start, pg_notification_queue_usage() > %(full)s
-    from pg_stat_activity
-    where usename ~ %(logins)s and datname = current_database() and xact_start is not null
-        and (
-            pg_notification_queue_usage() > %(full)s
-            or xact_start < clock_timestamp() - case when usename ~ '_sync$' then %(sync)s else %(longest)s end
-        )
-    order by xact_start
+    with open_sessions as (
+        select
+            pid, usename::text as login, xact_start as since,
+            case when usename ~ %(logins)s then split_part(usename, '_', 2)::int end as company_id,
+            pg_notification_queue_usage() > %(full)s as is_queue_full
+        from pg_stat_activity
+        where datname = current_database() and xact_start is not null
+            and (usename ~ %(logins)s or usename in (select 'dev_' || name from ops.developers))
+    )
+    select pid, login, company_id, since, is_queue_full from open_sessions
+    where is_queue_full or since < clock_timestamp()
+        - case when company_id is null or login ~ '_sync$' then %(patience)s else %(longest)s end
+    order by since
 """
 
 
 class EndedSession(NamedTuple):
-    """A company's session that was ended; its transaction had been open since then."""
+    """A session that was ended; its transaction had been open since then. A developer's is of no company."""
 
-    company_id: int
+    company_id: int | None
     login: str
     pid: int
     since: datetime
@@ -51,20 +56,21 @@ class EndedSession(NamedTuple):
 def end_overstaying_sessions(
     connection: psycopg.Connection[Any], longest: timedelta = LONGEST, full: float = FULL_QUEUE
 ) -> list[EndedSession]:
-    """End each company's session whose transaction is open for too long, and tell the audit log.
+    """End each company's or developer's session whose transaction is open for too long, and tell the audit log.
 
-    While the queue of notifications fills up, every open transaction is too long. Needs the owner, as a member of
+    While the queue of notifications fills up, every such transaction is too long. Needs the owner, as a member of
     pg_read_all_stats and pg_signal_backend: without the first no session is seen.
     """
     asked = {
         "logins": LOGINS,
         "full": full,
         "longest": longest,
-        "sync": max(longest, LONGEST_OF_SYNC),
+        "patience": max(longest, LONGEST_OF_SYNC),
     }
     ended = []
     for pid, login, company_id, since, is_queue_full in connection.execute(_OVERSTAYING, asked).fetchall():
-        why = "the queue of notifications fills up" if is_queue_full else "longer than a company's may be"
+        whose = "developer's" if company_id is None else "company's"
+        why = "the queue of notifications fills up" if is_queue_full else f"longer than a {whose} may be"
         connection.execute("select pg_terminate_backend(%s)", [pid])
         ended.append(EndedSession(company_id, login, pid, since, why))
         record_audit(

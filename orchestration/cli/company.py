@@ -171,6 +171,7 @@ def company_remove(slug: str, yes: Yes = False) -> None:
     from pipeline.prediction.registry import ModelRegistry
     from pipeline.prediction.tasks import TASKS
     from warehouse.companies import registry
+    from warehouse.developers import drop_built_of_companies, dropped_text
     from warehouse.privacy import company_removal
 
     with open_company(slug) as (settings, warehouse, company):
@@ -191,10 +192,13 @@ def company_remove(slug: str, yes: Yes = False) -> None:
         models += sum(map(model_registry.forget, names))
         with warehouse.connect() as conn:
             company_removal.erase_rows(conn, company.company_id)
+        dropped = drop_built_of_companies(warehouse)
     console.print(
         f"{slug} is removed, with {counted(sum(rows.values()), 'row')}, {counted(models, 'trained model')} and "
         "its logins."
     )
+    if dropped:
+        console.print(escape(dropped_text(dropped)))
     if company.shares_training:
         console.print("A pooled model may have learned from it: `churn train` trains pools again without it.")
 

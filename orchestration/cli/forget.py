@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from foundation.counting import counted
 from orchestration.cli.options import Yes
@@ -22,6 +23,7 @@ def forget(
     """
     from pipeline.prediction.tasks import CUSTOMER_TASKS
     from warehouse.clock import Clock
+    from warehouse.developers import dropped_text
     from warehouse.one_writer import one_writer
     from warehouse.privacy import erasure
 
@@ -48,6 +50,8 @@ def forget(
         f"{receipt.erasure_id} in "
         "ops.erasures. Followers of the feed were sent a delete; the next run makes the figures by month again."
     )
+    if receipt.dropped:
+        console.print(escape(dropped_text(receipt.dropped)))
     for seen in receipt.models:
         console.print(
             f"  {seen.model} v{seen.version} learned from this customer; trained again {seen.retrained_at:%F %R %Z}"

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from warehouse import relations
+from warehouse.developers import BUILT_BY_DEVELOPERS
 from warehouse.relations import Relation
 
 Connection = psycopg.Connection[Any]
@@ -112,7 +113,7 @@ def pattern(canaries: Sequence[Canary]) -> str:
     return f"(^|[^A-Za-z0-9])({'|'.join(re.escape(mark) for mark in marks)})($|[^A-Za-z0-9])"
 
 
-_TABLES: LiteralString = """
+_TABLES: LiteralString = f"""
     select pg_namespace.nspname, pg_class.relname, bool_or(pg_attribute.attname = 'company_id'),
         array_agg(pg_attribute.attname::text) filter (
             where format_type(pg_attribute.atttypid, null)
@@ -127,15 +128,17 @@ _TABLES: LiteralString = """
         and not pg_attribute.attisdropped
         and pg_namespace.nspname not in ('pg_catalog', 'information_schema')
         and pg_namespace.nspname not like 'pg\\_%%'
+        and not ({BUILT_BY_DEVELOPERS})
     group by 1, 2
     order by 1, 2
-"""
+"""  # noqa: S608 - fixed text
 
 
 def look_in_tables(conn: Connection, canaries: Sequence[Canary]) -> list[Sighting]:
     """Rows with a canary's mark that are not its company's: every table of every schema, the tools' own included.
 
-    A table without company_id belongs to no company, so that any mark in it is one too many.
+    What developers built is left out. A table without company_id belongs to no company, so that any mark in it is one
+    too many.
     """
     if not canaries:
         return []

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from warehouse.companies.definition import Company
 from warehouse.companies.registry import Connection, get_company
+from warehouse.developers import BUILT_BY_DEVELOPERS
 from warehouse.errors import CompanyStillActive
 from warehouse.landing.tracked import ENTITY as TRACKED_EVENTS_ENTITY
 from warehouse.landing.version_log import hold_off_loads
@@ -20,7 +21,7 @@ from warehouse.publication.feed import hold_publications
 from warehouse.relations import AUDIT_LOG, COMPANIES, ENTITY_RELATIONS, Relation
 from warehouse.roles import clear_other_databases, drop_company_logins
 
-_OF_COMPANIES: LiteralString = """
+_OF_COMPANIES: LiteralString = f"""
     select pg_namespace.nspname, pg_class.relname
     from pg_attribute
     inner join pg_class on pg_class.oid = pg_attribute.attrelid
@@ -31,9 +32,10 @@ _OF_COMPANIES: LiteralString = """
         and not pg_class.relispartition
         and pg_namespace.nspname not in ('pg_catalog', 'information_schema')
         and pg_namespace.nspname not like 'pg\\_%%'
+        and not ({BUILT_BY_DEVELOPERS})
         and pg_class.oid not in (%(audit_log)s::regclass, %(companies)s::regclass)
     order by 1, 2
-"""
+"""  # noqa: S608 - fixed text
 
 _REFERENCES: LiteralString = """
     select distinct holder_schema.nspname, holder.relname, held_schema.nspname, held.relname
@@ -47,7 +49,10 @@ _REFERENCES: LiteralString = """
 
 
 def company_rows(connection: Connection, company_id: int) -> dict[str, int]:
-    """How many rows each table holds of a company, tables without any left out; the audit log does not count."""
+    """How many rows each table holds of a company, tables without any left out.
+
+    The audit log does not count, nor what developers built: `drop_built_of_companies` drops it.
+    """
     counts: dict[str, int] = {}
     for table in _tables(connection):
         query = sql.SQL("select count(*) from {} where company_id = %s").format(table.identifier)

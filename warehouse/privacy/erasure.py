@@ -20,6 +20,7 @@ from warehouse import relations
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.decisions.publication import CONTRACT as DECISIONS
+from warehouse.developers import BUILT_BY_DEVELOPERS, drop_built_of_companies
 from warehouse.errors import WarehouseError
 from warehouse.landing import tracked
 from warehouse.landing.erased import Hashes, names_in, read_erased, read_hashes, withhold
@@ -34,7 +35,7 @@ Connection = psycopg.Connection[Any]
 PUBLISHED = "predictions"
 _RECORD_ENTITIES = ("tickets", "payments", "events", "sends")
 
-_TABLES: LiteralString = """
+_TABLES: LiteralString = f"""
     select pg_namespace.nspname, pg_class.relname, array_agg(pg_attribute.attname::text)
     from pg_attribute
     inner join pg_class on pg_class.oid = pg_attribute.attrelid
@@ -45,10 +46,11 @@ _TABLES: LiteralString = """
         and not pg_class.relispartition
         and pg_namespace.nspname not in ('pg_catalog', 'information_schema')
         and pg_namespace.nspname not like 'pg\\_%%'
+        and not ({BUILT_BY_DEVELOPERS})
     group by 1, 2
     having 'company_id' = any (array_agg(pg_attribute.attname::text))
     order by 1, 2
-"""
+"""  # noqa: S608 - fixed text
 
 
 class CustomerUnknown(WarehouseError):
@@ -102,15 +104,17 @@ class ModelThatSaw:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What an erasure did: rows that went, by relation, and the models that had learned from the customer."""
+    """What an erasure did: rows that went, by relation, models that had learned from the customer, and the tables of
+    developers that were dropped."""
 
     erasure_id: int
     rows: Mapping[str, int]
     models: Sequence[ModelThatSaw]
+    dropped: Sequence[str]
 
 
 def places(conn: Connection) -> Places:
-    """Every table that holds customers, or records of theirs."""
+    """Every table that holds customers, or records of theirs, but for what developers built."""
     by_customer: list[CustomerTable] = []
     by_record: list[tuple[Relation, str]] = []
     record_keys = [f"{entity.removesuffix('s')}_id" for entity in _RECORD_ENTITIES]
@@ -192,13 +196,16 @@ def forget_customer(
 
     ``tasks`` are those that are asked about customers. Rows, receipt and the ban on the records are one transaction,
     with the company's loads held off; of each task, the published scores and the delete to the feed's followers are
-    the next. Killed between, or repeated, it does the rest. Raises CustomerUnknown, LoadInProgress and PublisherBusy.
+    the next, and then what developers built of companies is dropped. Killed between, or repeated, it does the rest.
+    Raises CustomerUnknown, LoadInProgress and PublisherBusy.
     """
     with warehouse.connect() as conn:
         with conn.transaction():
             hold_off_loads(conn, company.company_id, [*ENTITY_RELATIONS, tracked.ENTITY])
             rows = rows_of_customer(conn, company.company_id, customer_id)
             if not rows:
+                if read_erased(conn, company.company_id).is_erased(customer_id):
+                    drop_built_of_companies(warehouse)
                 raise CustomerUnknown(_nothing(conn, company, customer_id))
             models = models_that_saw(conn, tasks, company, customer_id, next_training)
             hashes = read_hashes(conn, company.company_id)
@@ -215,7 +222,7 @@ def forget_customer(
         for task in tasks:
             withdraw_entity(conn, task.contract, company.company_id, customer_id, now)
         withdraw_entity(conn, DECISIONS, company.company_id, customer_id, now)
-    return Receipt(erasure_id, rows, models)
+    return Receipt(erasure_id, rows, models, drop_built_of_companies(warehouse))
 
 
 def _nothing(conn: Connection, company: Company, customer_id: str) -> str:

@@ -42,6 +42,10 @@ def test_a_row_has_the_servers_time_and_the_login_that_wrote_it(warehouse: Wareh
         "truncate ops.audit_log",
         "merge into ops.audit_log as log using (values (1)) as one on true"
         " when matched then update set database_user = 'ann'",
+        "insert into ops.audit_log (audit_id, actor, action) overriding system value"
+        " select max(audit_id), 'ann', 'x' from ops.audit_log on conflict (audit_id) do update set actor = 'ann'",
+        "with gone as (delete from ops.audit_log returning *) insert into ops.audit_log (actor, action)"
+        " select 'ann', action from gone",
     ],
 )
 def test_there_is_no_way_round_it_but_the_one_that_is_documented(warehouse: Warehouse, way_round: str) -> None:
