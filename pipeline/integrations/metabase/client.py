@@ -158,7 +158,7 @@ class MetabaseClient:
         answer = self.post(f"/api/card/{card_id}/query")
         if answer.get("status") == "completed":
             return None
-        return self._without_secrets(str(answer.get("error") or f"status {answer.get('status')!r}"))
+        return self.without_secrets(str(answer.get("error") or f"status {answer.get('status')!r}"))
 
     def _set_up(self, token: str, site_name: str) -> None:
         username, password = self._account("it is fresh and has no administrator yet")
@@ -208,23 +208,24 @@ class MetabaseClient:
 
     def _parsed(self, response: httpx.Response, method: str, path: str) -> Any:
         if not response.is_success:
-            text = self._without_secrets(response.text, LONGEST_BODY_IN_ERROR) or "(no body)"
+            text = self.without_secrets(response.text, LONGEST_BODY_IN_ERROR) or "(no body)"
             raise MetabaseRefused(response.status_code, method, path, text)
         if not response.content:
             return None
         try:
             return response.json()
         except ValueError:
-            text = self._without_secrets(response.text, 80)
+            text = self.without_secrets(response.text, 80)
             raise MetabaseRefused(
                 response.status_code, method, path, f"not JSON, so no Metabase answers there: {text!r}"
             ) from None
 
     def _unreachable(self, method: str, path: str, error: httpx.TransportError) -> MetabaseUnreachable:
-        reason = self._without_secrets(str(error)) or type(error).__name__
+        reason = self.without_secrets(str(error)) or type(error).__name__
         return MetabaseUnreachable(f"No answer from Metabase at {self._access.url} to {method} {path}: {reason}.")
 
-    def _without_secrets(self, text: str, longest: int | None = None) -> str:
+    def without_secrets(self, text: str, longest: int | None = None) -> str:
+        """What Metabase said, with secrets struck out of it, and cut after so many characters."""
         forms = {form for secret in self._secrets for form in forms_of(secret)}
         return without_secrets(text, sorted(forms, key=len, reverse=True), longest)
 

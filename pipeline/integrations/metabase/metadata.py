@@ -7,6 +7,7 @@ unique within a company only, and Metabase joins by one column.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +17,15 @@ from dbtmetabase import DbtMetabase, Filter
 from dbtmetabase.format import NullValue
 from dbtmetabase.manifest import Column, Manifest, Model
 
-from pipeline.integrations.metabase.errors import MetabaseError
+from pipeline.integrations.metabase.client import LONGEST_BODY_IN_ERROR
+from pipeline.integrations.metabase.errors import MetabaseError, MetabaseRefused, MetabaseUnreachable
 from pipeline.integrations.metabase.state import Fields, field_ids
 
 if TYPE_CHECKING:
     from pipeline.integrations.metabase.client import MetabaseClient
+
+# It logs whole answers, with the secrets that they may quote; what it raises is told without them.
+logging.getLogger("dbtmetabase.metabase").setLevel(logging.CRITICAL)
 
 KEY_TYPES = frozenset({"type/PK", "type/FK"})
 
@@ -109,10 +114,14 @@ def _target_of(column: Column) -> tuple[str, str, str]:
 def write_metadata(
     client: MetabaseClient, database_name: str, manifest_path: Path, metadata: Mapping[str, Any], *, has_keys: bool
 ) -> None:
-    """Write what the manifest says of the tables that one connection sees."""
+    """Write what the manifest says of the tables that one connection sees.
+
+    Raises MetabaseRefused, MetabaseUnreachable, or MetabaseError where the library is at a loss.
+    """
     tables = metadata.get("tables") or []
-    library = Library(manifest_for(manifest_path, has_keys=has_keys), **client.credentials())
     try:
+        # It signs in at once.
+        library = Library(manifest_for(manifest_path, has_keys=has_keys), **client.credentials())
         library.export_models(
             metabase_database=database_name,
             schema_filter=Filter(include=sorted({table["schema"] for table in tables})),
@@ -121,4 +130,18 @@ def write_metadata(
             sync_timeout=0,
         )
     except Exception as error:
-        raise MetabaseError(f"dbt-metabase could not describe the tables of {database_name!r}: {error}") from error
+        raise _told(error, database_name, client) from error
+
+
+def _told(error: Exception, database_name: str, client: MetabaseClient) -> MetabaseError:
+    """The library's error as one of ours; those of its HTTP client have a response, which is None where none came."""
+    if not (isinstance(error, OSError) and hasattr(error, "response")):
+        return MetabaseError(f"dbt-metabase could not describe the tables of {database_name!r}: {error}")
+    answer = error.response
+    if answer is None:
+        return MetabaseUnreachable(
+            f"No answer from Metabase to dbt-metabase, which describes the tables of {database_name!r}: "
+            f"{client.without_secrets(str(error))}."
+        )
+    said = client.without_secrets(answer.text, LONGEST_BODY_IN_ERROR) or "(no body)"
+    return MetabaseRefused(answer.status_code, str(answer.request.method), str(answer.request.path_url), said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ import yaml
 from pipeline.features.catalogue import PROJECT_DIRECTORY
 from pipeline.integrations.metabase.apply import apply_dashboards
 from pipeline.integrations.metabase.changes import ApplyResult
+from pipeline.integrations.metabase.client import MetabaseClient
 from pipeline.integrations.metabase.definition_files import load_definitions
-from pipeline.integrations.metabase.errors import MetabaseError
+from pipeline.integrations.metabase.errors import MetabaseError, MetabaseRefused, MetabaseUnreachable
 from tests.integration.pipeline.integrations.metabase.applying import (
     PASSWORD,
     USERNAME,
@@ -228,6 +230,38 @@ def test_a_column_that_the_connection_does_not_see_is_told_without_a_password(
 
     assert USERNAME in metabase.users
     assert PASSWORD not in str(failure.value)
+
+
+def test_a_password_that_changes_before_the_library_signs_in_is_told_without_it(
+    metabase: StandIn, url: str, manifest: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ended in a traceback, and the library logged Metabase's answer as it was."""
+    known = MetabaseClient.credentials
+
+    def credentials_that_changed(client: MetabaseClient) -> dict[str, str]:
+        metabase.users[USERNAME] = "a-newer-one-1"
+        return known(client)
+
+    monkeypatch.setattr(MetabaseClient, "credentials", credentials_that_changed)
+
+    with pytest.raises(
+        MetabaseRefused, match=r"POST /api/session with status 401: .*stored password \*\*\*"
+    ) as refused:
+        apply(url, manifest, FakeLogins())
+
+    assert "CHURN_METABASE_PASSWORD" in str(refused.value)
+    assert PASSWORD not in str(refused.value) + caplog.text
+
+
+def test_a_metabase_that_dies_before_the_library_signs_in_is_told(
+    url: str, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        gone = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setattr(MetabaseClient, "credentials", lambda _: {"metabase_url": gone, "metabase_api_key": "key"})
+        with pytest.raises(MetabaseUnreachable, match="which describes the tables of 'Churn Warehouse"):
+            apply(url, manifest, FakeLogins())
 
 
 def test_connections_wait_for_the_library_side_by_side(
