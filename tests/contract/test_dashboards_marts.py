@@ -96,6 +96,7 @@ GRADED = {
     ("track_record", "task"): ("churn", "support", "response"),
     ("challenger_grades", "model_version"): ("churn-2", "churn-2", "churn-3"),
     ("challenger_grades", "scored_by"): ("challenger", "champion", "challenger"),
+    ("uplift_ledger", "scope"): ("programme", "month", "segment"),
     # One day was published after all, two still wait.
     ("publication_holds", "hold_status"): ("published", "held", "accepted"),
     ("publication_holds", "released_at"): ("2026-02-01 10:00+00", None, None),
