@@ -50,6 +50,7 @@ def test_a_writer_that_is_held_up_refuses_what_it_cannot_hold(shop: Shop) -> Non
         answers = [answer.result() for answer in waiting]
     refused = [answer for answer in answers if answer.status_code == 503]
     assert len(refused) >= len(batches) - limits.WAITING_EVENTS // 500
+    assert any("behind" in answer.json()["error"] for answer in refused)
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
     assert {event["verdict"] for answer in refused for event in answer.json()["events"]} == {"retry"}
     acknowledged = [number for number, answer in enumerate(answers) if answer.status_code == 200]
