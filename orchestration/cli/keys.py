@@ -46,7 +46,7 @@ def key_create(
             note=note,
             actor=getpass.getuser(),
         )
-    print(key.text)  # noqa: T201  (a long line that must not be wrapped or styled)
+    print(key.text, flush=True)  # noqa: T201  (a long line that must not be wrapped or styled)
     # Beside it, so that a script has the key alone.
     errors.print(
         f"Of {company}, for {' and '.join(scopes)}, until {expires_at:%Y-%m-%d}. Keep it now: it is not shown again. "

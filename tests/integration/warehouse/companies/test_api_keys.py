@@ -101,7 +101,7 @@ def test_an_allowance_is_spent_and_comes_back(warehouse: Warehouse, lone_acme: C
 
 def test_the_commands_make_show_and_end_a_key(warehouse: Warehouse, lone_acme: Company, churn: Churn) -> None:
     made = churn("key", "create", "--company", "acme", "--note", "the CRM", "--scope", "read", "--scope", "score")
-    text = made.output.splitlines()[0]
+    (text,) = made.stdout.splitlines()
     assert text.startswith("churn_")
     with warehouse.connect() as connection:
         (kept,) = list_keys(connection, "acme")
