@@ -125,8 +125,10 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "features prove": {"warehouse": (), "dbt": ()},
     "record": {"warehouse": ()},
     "try": {},  # It opens nothing but the file.
+    "init": {},  # It writes files, and opens nothing.
     "dev start": {"warehouse": ("--name", "anna")},
     "dev build": {"warehouse": ("--name", "anna")},
+    "dev test": {"warehouse": ("--name", "anna")},
     "dev diff": {"warehouse": ("--name", "anna")},
     "dev check": {"warehouse": ("--name", "anna")},
     "dev train": {"warehouse": ("--name", "anna")},

@@ -76,4 +76,6 @@ def test_its_feature_is_built_for_each_customer_and_joined_into_the_matrix(proje
 
 def test_its_unit_tests_run_by_themselves(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     run_unit_tests(project.settings, project.place, [])
-    assert "PASS=1 WARN=0 ERROR=0" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "1 of 1 START unit_test shop_features::payments_count_for_sixty_days" in said
+    assert "WARN=0 ERROR=0 SKIP=0" in said

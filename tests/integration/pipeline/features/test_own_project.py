@@ -86,6 +86,19 @@ def test_a_new_project_is_parsed_and_its_feature_is_one_of_the_matrix(parsed: di
     assert parsed["nodes"][MART]["config"]["contract"]["enforced"]
 
 
+def test_a_test_of_ours_that_reads_several_models_says_in_which_package_its_own_is(parsed: dict[str, Any]) -> None:
+    named = {
+        name: node["config"]["meta"]["dagster"]["ref"]
+        for name, node in parsed["nodes"].items()
+        if node["resource_type"] == "test" and node["config"]["meta"].get("dagster", {}).get("ref")
+    }
+    assert len(named) > 5
+    # Else Dagster looks in the root project, finds none, and runs the test before its models are built.
+    assert {
+        name for name, ref in named.items() if f"model.{ref.get('package')}.{ref['name']}" not in parsed["nodes"]
+    } == set()
+
+
 def test_ours_have_the_versions_that_they_have_without_it_and_theirs_change_with_their_macros(
     parsed: dict[str, Any],
 ) -> None:
