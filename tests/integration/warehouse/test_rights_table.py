@@ -1,4 +1,4 @@
-"""Least privilege: the table in docs/security.md and the catalog say the same, both ways."""
+"""Least privilege: the table in docs/rights.md and the catalog say the same, both ways."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from warehouse.roles import Role
 
 pytestmark = pytest.mark.xdist_group("two_companies")
 
-PAGE = Path(__file__).parents[3] / "docs" / "security.md"
+DOCS = Path(__file__).parents[3] / "docs"
 LETTERS = {"select": "r", "insert": "i", "update": "u", "delete": "d", "truncate": "t"}
 NEVER = ("references", "trigger")
 OURS = "nspname not in ('pg_catalog', 'information_schema') and nspname not like 'pg\\_%%'"
@@ -26,7 +26,7 @@ Rights = dict[str, dict[str, str]]
 
 def documented() -> Rights:
     """Relation (or pattern) to role to letters, as the page's table has them."""
-    lines = PAGE.read_text().splitlines()
+    lines = (DOCS / "rights.md").read_text().splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("| relation |"))
     roles = [f"churn_{name}" for name in _cells(lines[start])[1:]]
     table: Rights = {}
@@ -88,9 +88,9 @@ def test_every_right_in_the_catalog_is_in_the_table_and_the_other_way_round(two_
             for relation in sorted(relations | actual.keys()):
                 held, said = actual.get(relation, ""), expected(table, relation, role)
                 if held != said:
-                    wrong.append(f"{relation}, {role}: the catalog says {held!r}, docs/security.md {said!r}")
+                    wrong.append(f"{relation}, {role}: the catalog says {held!r}, docs/rights.md {said!r}")
         wrong += [
-            f"{name} stands in docs/security.md and not in the catalog"
+            f"{name} stands in docs/rights.md and not in the catalog"
             for name in table
             if not name.endswith(".*") and name not in relations
         ]
@@ -126,7 +126,7 @@ def test_no_role_is_more_than_a_role(two_companies: TwoCompanies) -> None:
 
 
 def test_nothing_runs_with_its_owners_rights_but_what_the_page_names(two_companies: TwoCompanies) -> None:
-    named = set(re.findall(r"`(ops\.\w+)` \(owner's rights\)", PAGE.read_text()))
+    named = set(re.findall(r"`(ops\.\w+)` \(owner's rights\)", (DOCS / "security.md").read_text()))
     with two_companies.warehouse.connect() as connection:
         functions = connection.execute(
             "select pg_proc.oid::regproc::text, prosecdef, has_function_privilege('public', pg_proc.oid, 'execute')"
