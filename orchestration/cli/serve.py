@@ -10,8 +10,7 @@ import typer
 
 from orchestration.cli.terminal import CommandFailed, open_warehouse
 
-PORT = 8700
-_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+PORT, COLLECTOR_PORT, METRICS_PORT = 8700, 8790, 9465
 
 serve_app = typer.Typer(no_args_is_help=True, help="Doors for programs, over HTTP.")
 
@@ -28,10 +27,18 @@ def serve_api(
     become("serving.api", "--host", host, "--port", str(port))
 
 
-@serve_app.command("collector", context_settings=_PASSED_ON)
-def serve_collector(context: typer.Context) -> None:
-    """Take events of web pages and apps: POST /v1/batch; `--help` has its addresses and ports."""
-    become("serving.collector", *context.args)
+@serve_app.command("collector")
+def serve_collector(
+    host: Annotated[str, typer.Option(help="Address to listen on; TLS is a proxy's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = COLLECTOR_PORT,
+    metrics_host: Annotated[str, typer.Option(help="Address of /metrics, for Prometheus alone.")] = "127.0.0.1",
+    metrics_port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of /metrics.")] = METRICS_PORT,
+) -> None:
+    """Take events of web pages and apps until Ctrl-C, by keys that `churn write-key create` makes."""
+    with open_warehouse():
+        pass
+    listen = ("--host", host, "--port", str(port))
+    become("serving.collector", *listen, "--metrics-host", metrics_host, "--metrics-port", str(metrics_port))
 
 
 def become(module: str, *arguments: str) -> None:

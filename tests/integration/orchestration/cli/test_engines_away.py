@@ -142,7 +142,7 @@ CASES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "impact": {"warehouse": ("churn_current",), "dbt": ("churn_current",)},
     "forget": {"warehouse": (*ACME, "--customer", "c1", "--yes")},
     "canaries check": {"warehouse": ()},
-    "serve collector": {},  # It becomes another program: tests/integration/serving/collector/test_collector_command.py.
+    "serve collector": {"warehouse": ()},
     "write-key create": {"warehouse": (*ACME, "--source", "web")},
     "write-key list": {"warehouse": ()},
     "write-key revoke": {"warehouse": ("cwk_0",)},

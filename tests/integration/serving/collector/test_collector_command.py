@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from foundation.keys import digest
+from orchestration.cli.serve import COLLECTOR_PORT, METRICS_PORT
+from serving.collector import __main__ as program
 from tests.integration.conftest import Churn
 from tests.integration.serving.collector.collector_process import free_port
 from warehouse.companies.definition import Company
@@ -53,8 +55,8 @@ def test_a_port_that_is_taken_is_one_message(warehouse: Warehouse, tmp_path: Pat
             assert "Traceback" not in done.stderr
 
 
-def test_its_help_is_the_programs_own() -> None:
-    assert "--metrics-port" in serve("--help").stdout
+def test_both_floors_mean_the_same_ports() -> None:
+    assert (COLLECTOR_PORT, METRICS_PORT) == (program.PORT, program.METRICS_PORT)
 
 
 def test_a_key_is_made_listed_and_revoked(churn: Churn, warehouse: Warehouse, lone_acme: Company) -> None:
