@@ -35,7 +35,7 @@ from warehouse.publication.served import (
     published_sets,
     score_of,
 )
-from warehouse.publication.told_of_scores import grades_of, move_of
+from warehouse.publication.told_of_scores import decision_of, grades_of, move_of
 
 LARGEST_PAGE = 1_000
 
@@ -120,15 +120,17 @@ def all_scores_of_a_customer(access: Reading, reader: Reader, customer_id: Custo
 
 @router.get("/customers/{customer_id:path}/scores/{task}")
 def score_of_a_customer(access: Reading, reader: Reader, customer_id: CustomerId, task: TaskName) -> CustomerScore:
-    """A customer's newest score with reasons, range, evidence, curve, why it moved, and how such scores did."""
+    """A customer's newest score with reasons, range, evidence, curve; why it moved, what to do, how such scores did."""
     contract = contract_of(task)
     with reader.reading(access) as connection:
         score = _newest_score(connection, contract, access.company_id, customer_id)
         if score is None:
             raise not_there("customer")
         move = move_of(connection, access.company_id, task, score)
+        decision = decision_of(connection, access.company_id, customer_id, task)
         grades = grades_of(connection, access.company_id, task)
-    return CustomerScore.model_validate({"task": task, "score": score, "move": move, "grading_record": grades})
+    told = {"score": score, "move": move, "decision": decision, "grading_record": grades}
+    return CustomerScore.model_validate({"task": task, **told})
 
 
 @router.get("/customers/{customer_id:path}/scores/{task}/history")

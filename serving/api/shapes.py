@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.api.decided import EXAMPLE, Decision
+
 RiskLevel = Literal["low", "medium", "high"]
 EvidenceLevel = Literal["own_model", "pooled_model", "rule"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -187,11 +189,12 @@ class Grade(BaseModel):
 class CustomerScore(BaseModel):
     """All that is published of one customer's newest score, and how much such scores can be trusted."""
 
-    model_config = _example(task="churn", score=_SCORE, grading_record=[])
+    model_config = _example(task="churn", score=_SCORE, decision=EXAMPLE, grading_record=[])
 
     task: str
     score: Score
     move: Move | None = Field(default=None, description="Null for the first score, and of tasks that keep no moves.")
+    decision: Decision | None = Field(default=None, description="Null where the company has no actions to decide on.")
     grading_record: list[Grade] = Field(description="Published scores first, then replayed ones.")
 
 

@@ -1,4 +1,4 @@
-"""What else is told of scores, from the marts: why one moved, how such scores did, and how the model is.
+"""What else is told of scores: why one moved, what was decided, how such scores did, and how the model is.
 
 As a company's own login, as in `warehouse.publication.served`.
 """
@@ -19,6 +19,14 @@ _MOVE: LiteralString = """
         main_feature_label, move_text as text, log_odds_change, behaviour, model, correction
     from analytics.score_moves
     where company_id = %s and customer_id = %s and as_of_date = %s and model_version = %s and %s = 'churn'
+"""
+
+# Decisions rest on churn alone.
+_DECISION: LiteralString = """
+    select as_of_date, action, is_control, propensity, net_value_low, net_value, net_value_high, cost, rests_on,
+        decided_on, reasons, value_segment, expected_value, expected_low, expected_high, value_at_risk
+    from predictions.decisions_current
+    where company_id = %s and customer_id = %s and %s = 'churn'
 """
 
 _GRADES: LiteralString = """
@@ -58,6 +66,11 @@ def move_of(connection: Connection, company_id: int, task: str, score: Row) -> R
     """Why this score is another than the one published before; None where it is the first, or nothing is said."""
     asked = [company_id, score["customer_id"], score["as_of_date"], score["model_version"], task]
     return next(iter(_rows(connection, _MOVE, asked)), None)
+
+
+def decision_of(connection: Connection, company_id: int, customer_id: str, task: str) -> Row | None:
+    """What was decided for the customer; None where the company has no actions, and of tasks other than churn."""
+    return next(iter(_rows(connection, _DECISION, [company_id, customer_id, task])), None)
 
 
 def grades_of(connection: Connection, company_id: int, task: str) -> list[Row]:

@@ -30,6 +30,15 @@ def test_a_customers_score_is_what_the_contract_says_of_it(
         told = answer.json()["score"]
         names = ("probability", "risk_level", "percentile", "reasons", "horizon_curve", "model_version")
         assert [told[name] for name in names] == expected
+        with two_companies.login(asker.company_id) as mine:
+            decided = mine.execute(
+                "select action, is_control, net_value, value_segment from predictions.decisions_current"
+                " where customer_id = %s",
+                [customer],
+            ).fetchone()
+        decision = answer.json()["decision"]
+        assert tuple(decision[name] for name in ("action", "is_control", "net_value", "value_segment")) == decided
+        assert asker.client.get(f"/v1/customers/{customer}/scores/support").json()["decision"] is None
         grades = answer.json()["grading_record"]
         assert [(grade["is_replayed"], grade["outcomes"]) for grade in grades] == [(False, 2), (True, 1)]
         scores = asker.client.get(f"/v1/customers/{customer}/scores").json()["scores"]
