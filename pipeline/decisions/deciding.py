@@ -16,12 +16,21 @@ from pipeline.decisions import tables
 from pipeline.decisions.choice import HUNDREDTHS, BoolArray
 from pipeline.decisions.decide import decide
 from pipeline.decisions.draw import BUCKETS, draw_buckets, in_control
-from pipeline.decisions.programmes import Customers, Effect, Programme, Used, period_start
+from pipeline.decisions.programmes import (
+    Customers,
+    Effect,
+    Programme,
+    Used,
+    better_known,
+    period_start,
+    share_saved,
+)
 from pipeline.prediction.tasks import task_named
 from warehouse.companies.actions import Action
 from warehouse.companies.definition import Company
 from warehouse.connection import Warehouse
 from warehouse.decisions import programmes as stored
+from warehouse.decisions.ledger import Saved, read_saved
 from warehouse.decisions.publication import DecidedSet, publish_decisions
 from warehouse.roles import Role
 
@@ -201,11 +210,28 @@ def _programmes(
 ) -> list[Programme]:
     with warehouse.connect(Role.ml) as conn, conn.transaction(force_rollback=True):
         known = stored.begin_programmes(conn, company.company_id, list(starts), today)
+        saved = read_saved(conn, company.company_id)
     by_name = {programme.action: programme for programme in known}
     return [
-        _programme(warehouse, company, action, by_name[action.name], customers, enrolled, starts[action.name], today)
+        _programme(
+            warehouse,
+            company,
+            action,
+            by_name[action.name],
+            _effect(action, saved.get(action.name)),
+            customers,
+            enrolled,
+            starts[action.name],
+            today,
+        )
         for action in company.actions
     ]
+
+
+def _effect(action: Action, saved: Saved | None) -> Effect:
+    believed = action.saved_share
+    measured = None if saved is None else share_saved(*saved)
+    return better_known(Effect(believed.low, believed.likely, believed.high), measured)
 
 
 def _programme(
@@ -213,6 +239,7 @@ def _programme(
     company: Company,
     action: Action,
     programme: stored.StandingProgramme,
+    effect: Effect,
     customers: Customers,
     enrolled: pa.Table,
     start: date,
@@ -222,10 +249,9 @@ def _programme(
     own = enrolled.filter(pc.equal(enrolled.column("action"), action.name))
     rested_from = today - timedelta(days=action.cooldown_days)
     recent = own.filter(pc.greater(own.column("decided_on"), pa.scalar(rested_from, pa.date32())))
-    believed = action.saved_share
     return Programme(
         action,
-        Effect(believed.low, believed.likely, believed.high),
+        effect,
         _used(own.filter(pc.greater_equal(own.column("decided_on"), pa.scalar(start, pa.date32())))),
         is_control=is_control,
         draw_propensity=draw_propensity,

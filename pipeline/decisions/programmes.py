@@ -46,6 +46,24 @@ class Effect:
     rests_on: RestsOn = "believed"
 
 
+def share_saved(saved_low: float, saved: float, saved_high: float, controls_leave: float) -> Effect:
+    """The measured effect: by how much more of the treated stay, each of the share of controls who leave (above 0)."""
+    return Effect(saved_low / controls_leave, saved / controls_leave, saved_high / controls_leave, "measured")
+
+
+def better_known(believed: Effect, measured: Effect | None) -> Effect:
+    """Which effect to count with: what was measured, once that says more than the belief, or shows it to be wrong.
+
+    It says more where its range is the narrower one; it shows the belief to be wrong where the two have nothing in
+    common. Until then a wide range, which few outcomes give, does not end a programme before it could prove itself.
+    """
+    if measured is None:
+        return believed
+    is_narrower = measured.high - measured.low <= believed.high - believed.low
+    lies_apart = measured.high < believed.low or believed.high < measured.low
+    return measured if is_narrower or lies_apart else believed
+
+
 @dataclass(frozen=True)
 class Used:
     """What a programme has used in its period: money in hundredths, and customers, without and with explored ones."""

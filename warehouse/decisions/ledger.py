@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import pyarrow as pa
@@ -84,6 +84,27 @@ def write_ledger(conn: psycopg.Connection[Any], company_id: int, lines: Sequence
     conn.execute(relations.compose("delete from {uplift_ledger} where company_id = %s"), [company_id])
     with conn.cursor() as cursor:
         copy_arrow(cursor, pa.Table.from_pylist(list(lines), schema=LEDGER), relations.UPLIFT_LEDGER)
+
+
+class Saved(NamedTuple):
+    """By how much more of the treated stay than of controls, with its range, and which share of controls leaves."""
+
+    low: float
+    likely: float
+    high: float
+    controls_leave: float
+
+
+def read_saved(conn: psycopg.Connection[Any], company_id: int) -> dict[str, Saved]:
+    """What the ledger says of each whole programme, by action; of one with too few outcomes nothing."""
+    rows = conn.execute(
+        relations.compose("""
+        select action, saved_low, saved, saved_high, controls_left::double precision / controls from {uplift_ledger}
+        where company_id = %s and scope = 'programme' and saved is not null and controls_left > 0
+        """),
+        [company_id],
+    )
+    return {action: Saved(*figures) for action, *figures in rows}
 
 
 def stop(conn: psycopg.Connection[Any], company_id: int, action: str, today: date, why: str) -> int:

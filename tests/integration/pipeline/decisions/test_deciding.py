@@ -136,6 +136,31 @@ def test_a_programme_stops_once_and_then_decides_nothing(two_companies: TwoCompa
             connection.execute("update ml.programmes set stopped_on = null, stopped_because = null")
 
 
+def test_what_was_measured_takes_the_place_of_what_is_believed(two_companies: TwoCompanies) -> None:
+    company = company_of(two_companies, two_companies.company_ids[0])
+    anew = company.actions[0].model_copy(update={"name": "anew"})
+    renamed = company.model_copy(update={"actions": (anew,)})
+
+    def rests_on() -> set[str]:
+        plan = plan_company(two_companies.warehouse, renamed)
+        assert plan is not None
+        return set(plan.decisions.column("rests_on").drop_null().to_pylist())
+
+    assert rests_on() == {"believed"}
+    with two_companies.warehouse.connect() as connection:
+        connection.execute(
+            "insert into ml.uplift_ledger (company_id, action, scope, part, enrolled, matured, treated, controls,"
+            " treated_left, controls_left, saved_low, saved, saved_high, promised, spent, graded_on)"
+            " values (%s, 'anew', 'programme', 'all', 400, 400, 200, 200, 20, 100, 0.4, 0.41, 0.42, 1, 1, %s)",
+            [company.company_id, END.date()],
+        )
+    try:
+        assert rests_on() == {"measured"}
+    finally:
+        with two_companies.warehouse.connect() as connection:
+            connection.execute("delete from ml.uplift_ledger where action = 'anew'")
+
+
 def test_a_company_without_actions_is_told_how_to_declare_one(two_companies: TwoCompanies) -> None:
     company = company_of(two_companies, two_companies.company_ids[0]).model_copy(update={"actions": ()})
     before = content(two_companies)
