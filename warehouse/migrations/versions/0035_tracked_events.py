@@ -91,12 +91,12 @@ comment on column ops.write_keys.consent_categories is 'The categories of events
 ENTITIES = """
 alter table raw.rejected_records drop constraint rejected_records_entity_check;
 alter table raw.rejected_records add constraint rejected_records_entity_check
-    check (entity in ('customers', 'tickets', 'payments', 'events', 'tracked_events'));
+    check (entity in ('customers', 'tickets', 'payments', 'events', 'campaigns', 'sends', 'tracked_events'));
 alter table raw.rejected_records alter column load_id drop not null;
 comment on column raw.rejected_records.load_id is 'The load that brought it; null: it came to the collector.';
 alter table ops.withheld_records drop constraint withheld_records_entity_check;
 alter table ops.withheld_records add constraint withheld_records_entity_check
-    check (entity in ('customers', 'tickets', 'payments', 'events', 'visitors'));
+    check (entity in ('customers', 'tickets', 'payments', 'events', 'campaigns', 'sends', 'visitors'));
 """
 
 FIND_KEY = """
