@@ -57,9 +57,9 @@ class LayeredTranslator(DagsterDbtTranslator):
         if any(dep.asset_key.path[0] in _OF_PREDICTION for dep in deps) and keys.FEATURE_PROOFS not in {
             dep.asset_key for dep in deps
         }:
-            # The track record comes last of these, and what shows the others would start dbt once more before it.
-            deps += [dg.AssetDep(key) for key in keys.of_all_tasks("track_record")]
-        deps = [each for dep in deps for each in _of_each_task(dep)]
+            # These come last, and what shows the others would start dbt once more before them.
+            deps += [dg.AssetDep(key) for key in (*keys.of_all_tasks("track_record"), keys.DECISIONS)]
+        deps = list({each.asset_key: each for dep in deps for each in _of_each_task(dep)}.values())
         layer = node["fqn"][1] if node["resource_type"] == "model" else "seeds"
         if layer in {"features", "tasks"}:
             # Not the model's own text alone: views, macros and promises above it make its rows too.

@@ -49,7 +49,7 @@ def control_groups(
     specs=[
         dg.AssetSpec(
             key,
-            deps=[keys.CONTROL_GROUPS, keys.shared("customer_values"), keys.TASKS["churn"].publications],
+            deps=[keys.shared("uplift_ledger"), keys.shared("customer_values"), keys.TASKS["churn"].publications],
             group_name=keys.Group.decisions,
             owners=[keys.Owner.data_science],
             description=description,
@@ -92,8 +92,8 @@ def decisions(
     specs=[
         dg.AssetSpec(
             keys.shared("uplift_ledger"),
-            # After deciding: a programme that is stopped here decides nothing from the next run on.
-            deps=[keys.shared("enrolments"), keys.TASKS["churn"].label_versions],
+            # Before deciding, which counts with what was measured, and decides nothing for a programme that loses.
+            deps=[keys.CONTROL_GROUPS, keys.TASKS["churn"].label_versions],
             group_name=keys.Group.decisions,
             owners=[keys.Owner.data_science],
             description="What each programme earned: treated against controls, with a range that holds at any time.",
