@@ -17,8 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from warehouse.connection import Warehouse
 from warehouse.developers import ensure_developers_limits
 from warehouse.errors import MigrationError
-from warehouse.publication.contract import Contract, ensure_contract
-from warehouse.relations import COMPANIES, MIGRATIONS
+from warehouse.publication.contract import Contract, ensure_contract, ensure_policies
+from warehouse.relations import COMPANIES, DECISION_TABLES, MIGRATIONS
 from warehouse.revisions import known_revisions, refuse_newer
 from warehouse.rights import ensure_rights
 from warehouse.roles import ensure_company_logins, ensure_database_privileges, ensure_roles
@@ -95,6 +95,9 @@ def _migrate(connection: Connection, place: str, contracts: Sequence[Contract], 
     command.upgrade(_config(connection), target)
     for contract in contracts:
         ensure_contract(driver, contract)
+    for table in DECISION_TABLES:
+        if driver.execute("select to_regclass(%s) is not null", [str(table)]).fetchone() == (True,):
+            ensure_policies(driver, table)
     ensure_rights(driver)
     ensure_database_privileges(driver)
     for (company_id,) in driver.execute(sql.SQL("select company_id from {}").format(COMPANIES.identifier)).fetchall():

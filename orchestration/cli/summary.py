@@ -78,12 +78,12 @@ def print_disk(settings: Settings, console: Console) -> None:
 
 def print_project(settings: Settings, console: Console) -> None:
     """A project of one's own: where it stands, which of our models it replaces, what an upgrade changed below it."""
+    if settings.project is None:
+        return
     from pipeline.features.catalogue import manifest_path
     from pipeline.features.own_project import overridden_models
     from pipeline.features.own_project_models import contract_changes, own_models
 
-    if settings.project is None:
-        return
     if not manifest_path(settings).exists():
         console.print(escape(f"Project: {settings.project}; it was not built yet."))
         return

@@ -137,12 +137,15 @@ def _keys(settings: Settings, conn: Connection) -> Finding:
 
 
 def _quarantines(_: Settings, conn: Connection) -> Finding:
-    return _finding("quarantine", "empty", list(map(str, open_quarantines(conn))), "churn company release SLUG")
+    left_out = open_quarantines(conn)
+    helps = f"churn company release {left_out[0].slug}" if left_out else ""
+    return _finding("quarantine", "empty", list(map(str, left_out)), helps)
 
 
 def _loads(settings: Settings, conn: Connection) -> Finding:
-    late = [str(load) for load in late_loads(conn, Clock.from_settings(settings))]
-    return _finding("loads", "none is late", late, "churn sync; churn company check SLUG tries a source")
+    late = late_loads(conn, Clock.from_settings(settings))
+    helps = f"churn sync; churn company check {late[0].company} tries a source" if late else ""
+    return _finding("loads", "none is late", list(map(str, late)), helps)
 
 
 def _last_run(settings: Settings, conn: Connection) -> Finding:

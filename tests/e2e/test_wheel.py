@@ -21,7 +21,7 @@ import pytest
 pytestmark = pytest.mark.xdist_group("wheel")
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"orchestration", "pipeline", "ml_assets", "warehouse", "foundation", "demo"}
+PACKAGES = {"orchestration", "serving", "pipeline", "ml_assets", "warehouse", "foundation", "demo"}
 DBT_PLUGIN = "dbt_warehouse.py"
 """It stands beside the packages, where dbt looks for plugins."""
 WHERE_THINGS_ARE = """

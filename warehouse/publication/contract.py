@@ -135,7 +135,7 @@ def ensure_contract(conn: psycopg.Connection[Any], contract: Contract) -> None:
         for view in _VIEWS:
             _make_view(conn, contract, view)
     for table in _TABLES:
-        _ensure_policies(conn, Relation(SCHEMA, f"{contract.task}_{table}"))
+        ensure_policies(conn, Relation(SCHEMA, f"{contract.task}_{table}"))
         keep_values_out_of_estimates(conn, Relation(SCHEMA, f"{contract.task}_{table}"))
     ensure_table_rights(conn, _rights(contract))
 
@@ -180,8 +180,8 @@ def _make_table(conn: psycopg.Connection[Any], contract: Contract, name: str) ->
     _describe(conn, contract, "table", template, table)
 
 
-def _ensure_policies(conn: psycopg.Connection[Any], table: Relation) -> None:
-    """Row-level security, forced, and each policy that is not there."""
+def ensure_policies(conn: psycopg.Connection[Any], table: Relation) -> None:
+    """Row-level security, forced, and each policy of published tables that is not there. Needs the owner."""
     is_closed = "select relrowsecurity and relforcerowsecurity from pg_class where oid = %s::regclass"
     if conn.execute(is_closed, [str(table)]).fetchone() != (True,):
         conn.execute(sql.SQL("alter table {} enable row level security").format(table.identifier))

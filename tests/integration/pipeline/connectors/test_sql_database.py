@@ -122,8 +122,8 @@ def test_sqlite_rows_come_in_order_of_time_and_bad_ones_are_rejected_one_by_one(
     assert chunk.accepted["is_deleted"].to_pylist() == [False, False, True]
     assert chunk.accepted["attributes"].to_pylist()[0] == '{"note":"a"}'
     assert reasons(chunks) == {
-        "2": 'amount "n/a" is not a number',
-        "5": 'updated_at "when it rains" is not a date and time (ISO 8601)',
+        "2": 'amount "n/a" is not a number; if it stands for no value, say so by values: {"n/a": ""}',
+        "5": 'updated_at "when it rains" is not a date and time (ISO 8601); say how it is written: date_format',
     }
 
 
@@ -142,8 +142,8 @@ def test_postgres_orders_filters_and_what_no_driver_reads_rejects_its_record_alo
     assert ids(chunks) == ["1", "5"]
     assert chunks[0].accepted["amount"].to_pylist()[0] == Decimal("1.2346")
     assert reasons(chunks) == {
-        "2": 'amount "NaN" is not a number',
-        "3": 'updated_at "infinity" is not a date and time (ISO 8601)',
+        "2": 'amount "NaN" is not a number; if it stands for no value, say so by values: {"NaN": ""}',
+        "3": 'updated_at "infinity" is not a date and time (ISO 8601); say how it is written: date_format',
         "4": "updated_at is missing",
     }
     later = read(source(postgres_url), datetime(2025, 1, 5, 10, tzinfo=UTC))

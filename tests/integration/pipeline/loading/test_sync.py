@@ -181,7 +181,7 @@ def test_rejected_records_explain_what_the_warehouse_lacks(warehouse: Warehouse,
     assert (result.status, result.rejected, result.source_live, result.warehouse_live) == ("succeeded", 2, 60, 58)
     assert result.unaccounted == 0
     assert query(warehouse, "select record_id, reason, payload->>'type' from raw.rejected_records order by 1 desc") == [
-        ("p5", 'amount "n/a" is not a number', "charge"),
+        ("p5", 'amount "n/a" is not a number; if it stands for no value, say so by values: {"n/a": ""}', "charge"),
         ("p26", "customer_id is missing", "charge"),
     ]
     again = sync()

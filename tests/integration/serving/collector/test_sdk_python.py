@@ -89,6 +89,8 @@ def test_a_killed_program_loses_and_doubles_nothing_that_it_tracked(shop: Shop, 
         ) as program:
             assert program.stdout is not None
             for line in program.stdout:
+                if not line.endswith("\n"):  # killed within it
+                    break
                 number, message_id = line.split()
                 told[int(number)] = message_id
                 if int(number) == first + 60:
