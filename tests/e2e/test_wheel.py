@@ -96,7 +96,7 @@ def test_it_carries_what_git_has_of_the_packages_and_the_sql_and_nothing_else(wh
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {*PACKAGES, DBT_PLUGIN}
     carried = {name.removeprefix("pipeline/data/") for name in names if ".dist-info" not in name}
     assert carried == _tracked(*PACKAGES, DBT_PLUGIN, "dbt_project", "dashboards")
-    assert re.search(r"^Requires-Dist: fastapi; extra == .demo.$", metadata, re.MULTILINE)
+    assert re.search(r"^Requires-Dist: swagger-ui-bundle; extra == .demo.$", metadata, re.MULTILINE)
 
 
 def test_everything_is_found_in_the_wheel(installed: Installed) -> None:

@@ -126,7 +126,7 @@ def test_no_role_is_more_than_a_role(two_companies: TwoCompanies) -> None:
 
 
 def test_nothing_runs_with_its_owners_rights_but_what_the_page_names(two_companies: TwoCompanies) -> None:
-    named = set(re.findall(r"`(ops\.\w+)`\s\(owner's rights\)", (DOCS / "security.md").read_text()))
+    named = set(re.findall(r"`(ops\.\w+)`\s\(owner's\srights\)", (DOCS / "security.md").read_text()))
     with two_companies.warehouse.connect() as connection:
         functions = connection.execute(
             "select pg_proc.oid::regproc::text, prosecdef, has_function_privilege('public', pg_proc.oid, 'execute')"
