@@ -22,6 +22,9 @@ from warehouse.migrate import migrate
 from warehouse.privacy.canaries import Canary, look_in_tables
 from warehouse.privacy.erasure import customers_who_came_back, forget_customer, rows_of_customer
 
+# Roles belong to the whole server: two of these at once would take one name.
+pytestmark = pytest.mark.xdist_group("developers_code")
+
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 TRAP = "dev_mallory_features.trap"
 TABLE = f"create table {TRAP} (company_id int, customer_id text, entity_id text, task text, ticket_id text)"
